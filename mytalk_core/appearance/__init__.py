@@ -1,0 +1,1 @@
+"""Stage two: landmarks and lip references to new lips in the source frame."""

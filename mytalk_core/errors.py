@@ -1,0 +1,15 @@
+"""The errors a user can cause: each message says what was required, what arrived and what to do."""
+
+from __future__ import annotations
+
+
+class MediaError(ValueError):
+    """A video or sound file that cannot be read or written."""
+
+
+class NoFaceError(ValueError):
+    """No usable face where one is needed; the message names the frames."""
+
+
+class WeightsError(ValueError):
+    """Weights of another version, with another hash, or with other tensors than the model's."""

@@ -1,0 +1,1 @@
+"""Stage one: speech to landmarks by a conditional diffusion model."""

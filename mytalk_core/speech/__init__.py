@@ -1,0 +1,1 @@
+"""Speech features from pre-trained encoders."""

@@ -1,0 +1,1 @@
+"""Training programs; installed as mytalk_training."""
