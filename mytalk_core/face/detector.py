@@ -38,7 +38,7 @@ class Detection:
 
 
 class BlazeBlock(nn.Module):
-    """Depthwise 3x3, pointwise 1x1, added to the input (max-pooled and zero-padded in channels where needed)."""
+    """Depthwise 3x3, pointwise 1x1, added to the input (max-pooled, zero-padded in channels where needed)."""
 
     def __init__(self, channels_in: int, channels_out: int, stride: int = 1) -> None:
         super().__init__()
@@ -123,13 +123,13 @@ class FaceDetector:
         images = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1.0
         with torch.inference_mode():
             boxes, logits = (x.float().cpu().numpy() for x in self.network(images))
-        rows = [
-            self._decode(boxes[i], logits[i], region) for i, region in enumerate(regions)
-        ]
+        rows = [self._decode(boxes[i], logits[i], region) for i, region in enumerate(regions)]
         faces = _merge_overlapping(np.concatenate(rows))
         return sorted(faces, key=lambda face: -face.size_px)
 
-    def _decode(self, boxes: np.ndarray, logits: np.ndarray, region: tuple[float, float, float]) -> np.ndarray:
+    def _decode(
+        self, boxes: np.ndarray, logits: np.ndarray, region: tuple[float, float, float]
+    ) -> np.ndarray:
         """Candidates above the threshold as rows (score, x0, y0, x1, y1, 6 x (x, y)) in frame pixels."""
         scores = 1.0 / (1.0 + np.exp(-np.clip(logits, -80, 80)))
         keep = scores > SCORE_THRESHOLD
@@ -139,9 +139,7 @@ class FaceDetector:
         centre = (values[:, 0:2] + anchors) * scale + origin
         half = values[:, 2:4] * scale / 2
         points = (values[:, 4:].reshape(-1, 6, 2) + anchors[:, None]) * scale + origin
-        return np.concatenate(
-            [scores[keep, None], centre - half, centre + half, points.reshape(-1, 12)], 1
-        )
+        return np.concatenate([scores[keep, None], centre - half, centre + half, points.reshape(-1, 12)], 1)
 
 
 def _tile_regions(height: int, width: int) -> list[tuple[float, float, float]]:
