@@ -1,0 +1,204 @@
+"""One Conformer layer of the motion backbone: feed-forward, relative attention, identity, convolution.
+
+Every module works on (B, F, C) and takes the mask of valid frames, so that a sequence gives the same result
+alone as it does padded in a batch. Parameters a layer: paper Table 9 (see MotionConfig).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def sinusoid(position: Tensor, width: int) -> Tensor:
+    """Sinusoidal encoding of `position` (...,) -> (..., width) float32: sines, then cosines."""
+    half = width // 2
+    exponent = torch.arange(half, device=position.device, dtype=torch.float32) / max(half - 1, 1)
+    angle = position.to(torch.float32).unsqueeze(-1) * torch.exp(exponent * -math.log(10000.0))
+    return F.pad(torch.cat((angle.sin(), angle.cos()), dim=-1), (0, width - 2 * half))
+
+
+def _split_heads(x: Tensor, heads: int) -> Tensor:
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def _merge_heads(x: Tensor) -> Tensor:
+    return x.transpose(1, 2).flatten(2)
+
+
+class FeedForward(nn.Sequential):
+    """Position-wise feed-forward with its own pre-norm: (..., C) -> (..., C)."""
+
+    def __init__(self, width: int, ffn_width: int, dropout: float):
+        super().__init__(
+            nn.LayerNorm(width),
+            nn.Linear(width, ffn_width),
+            nn.SiLU(),
+            nn.Dropout(dropout),
+            nn.Linear(ffn_width, width),
+            nn.Dropout(dropout),
+        )
+
+
+class RelativeSelfAttention(nn.Module):
+    """Self-attention with Transformer-XL relative positions (Dai et al. 2019, section 3.3).
+
+    Score of query i and key j: ((q_i + u) . k_j + (q_i + v) . W p(i - j)) / sqrt(C / heads).
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float):
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"the width must be a multiple of the heads; got width {width}, {heads} heads")
+        self.heads = heads
+        self.dropout = dropout
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.position = nn.Linear(width, width, bias=False)
+        self.content_bias = nn.Parameter(torch.zeros(width))
+        self.position_bias = nn.Parameter(torch.zeros(width))
+        self.output = nn.Linear(width, width)
+
+    def _position_scores(self, query: Tensor, frames: int) -> Tensor:
+        """(B, H, S, d) queries -> (B, H, S, frames) scores against p(i - j), S a multiple of `frames`."""
+        distance = torch.arange(frames - 1, -frames, -1, device=query.device)
+        encoding = self.position(sinusoid(distance, self.position.in_features).to(self.position.weight.dtype))
+        key = encoding.to(query.dtype).unflatten(-1, (self.heads, -1)).permute(1, 2, 0)
+        scores = torch.matmul(query.unflatten(2, (-1, frames)), key.unsqueeze(1)).contiguous()
+        # Row i needs columns frames-1-i ... 2*frames-2-i: a view whose rows are one element shorter.
+        batch, heads, streams, rows, columns = scores.shape
+        strides = (*scores.stride()[:3], columns - 1, 1)
+        offset = scores.storage_offset() + frames - 1
+        return scores.as_strided((batch, heads, streams, rows, frames), strides, offset).flatten(2, 3)
+
+    def forward(self, x: Tensor, valid: Tensor | None, streams: int) -> Tensor:
+        """(B, S F, C) -> (B, S F, C); the S streams share the same F positions; valid (B, F) bool or None."""
+        query, key, value = self.query_key_value(x).chunk(3, dim=-1)
+        frames = x.shape[1] // streams
+        content = _split_heads(query + self.content_bias.to(query.dtype), self.heads)
+        positional = _split_heads(query + self.position_bias.to(query.dtype), self.heads)
+        bias = self._position_scores(positional, frames) * content.shape[-1] ** -0.5
+        if valid is not None:
+            bias = bias.masked_fill(~valid[:, None, None, :], -math.inf)
+        if streams > 1:
+            bias = bias.repeat(1, 1, 1, streams)
+        attended = F.scaled_dot_product_attention(
+            content,
+            _split_heads(key, self.heads),
+            _split_heads(value, self.heads),
+            attn_mask=bias,
+            dropout_p=self.dropout if self.training else 0.0,
+        )
+        return self.output(_merge_heads(attended))
+
+
+class CrossAttention(nn.Module):
+    """Attention of every frame over K condition tokens and one parameter-free empty slot.
+
+    The slot (key and value zero) keeps the attention meaningful for K = 1, where a softmax over one token
+    would be constant and the query and key weights dead.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float):
+        super().__init__()
+        self.heads = heads
+        self.dropout = dropout
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.output = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
+        """(B, F, C) frames and (B, K, C) tokens -> (B, F, C)."""
+        key, value = F.pad(self.key_value(tokens), (0, 0, 0, 1)).chunk(2, dim=-1)
+        attended = F.scaled_dot_product_attention(
+            _split_heads(self.query(x), self.heads),
+            _split_heads(key, self.heads),
+            _split_heads(value, self.heads),
+            dropout_p=self.dropout if self.training else 0.0,
+        )
+        return self.output(_merge_heads(attended))
+
+
+class FrameNorm(nn.LayerNorm):
+    """LayerNorm over the channels of each frame of (B, C, F): unlike BatchNorm it never sees padding."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+
+
+class ConvolutionModule(nn.Module):
+    """Gated pointwise, depthwise over time, pointwise; the pre-norm is the layer's."""
+
+    def __init__(self, width: int, kernel: int, dropout: float):
+        super().__init__()
+        if kernel % 2 == 0:
+            raise ValueError(f"the convolution kernel must be odd; got {kernel}")
+        self.expand = nn.Linear(width, 2 * width)
+        self.depthwise = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=width)
+        self.norm = nn.LayerNorm(width)
+        self.contract = nn.Linear(width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, valid: Tensor | None, streams: int) -> Tensor:
+        """(B, S F, C) -> (B, S F, C), each of the S streams by itself; valid (B, F) bool or None."""
+        x = F.glu(self.expand(x), dim=-1).unflatten(1, (streams, -1))
+        if valid is not None:
+            x = x.masked_fill(~valid[:, None, :, None], 0.0)
+        x = self.depthwise(x.flatten(0, 1).transpose(1, 2)).transpose(1, 2)
+        x = F.silu(self.norm(x)).unflatten(0, (-1, streams)).flatten(1, 2)
+        return self.dropout(self.contract(x))
+
+
+class ConformerLayer(nn.Module):
+    """Time step, speech and identity enter every layer (paper 3.3, "Conditioning"; Fig. 3a).
+
+    `speech_width` and `token_width` are the widths of the conditions before this layer's own projections;
+    with `token_mode="cross-attention"` the tokens are attended to, with "add" their mean is added to every
+    frame, with "none" the layer has no part for them.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        ffn_width: int,
+        heads: int,
+        kernel: int,
+        dropout: float,
+        speech_width: int,
+        token_width: int,
+        token_mode: str,
+    ):
+        super().__init__()
+        self.time = nn.Linear(width, width)
+        self.speech = nn.Linear(speech_width, width)
+        self.tokens = nn.Linear(token_width, width) if token_mode != "none" else None
+        self.feed_forward_1 = FeedForward(width, ffn_width, dropout)
+        self.self_attention_norm = nn.LayerNorm(width)
+        self.self_attention = RelativeSelfAttention(width, heads, dropout)
+        self.cross_attention_norm = nn.LayerNorm(width) if token_mode == "cross-attention" else None
+        self.cross_attention = (
+            CrossAttention(width, heads, dropout) if token_mode == "cross-attention" else None
+        )
+        self.convolution_norm = nn.LayerNorm(width)
+        self.convolution = ConvolutionModule(width, kernel, dropout)
+        self.feed_forward_2 = FeedForward(width, ffn_width, dropout)
+        self.final_norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, x: Tensor, time: Tensor, speech: Tensor, tokens: Tensor, valid: Tensor | None, streams: int
+    ) -> Tensor:
+        """x (B, S F, C), time (B, C), speech (B, F, Cs), tokens (B, K, Ct), valid (B, F) -> (B, S F, C)."""
+        x = x + self.time(time).unsqueeze(1) + self.speech(speech).repeat(1, streams, 1)
+        tokens = self.tokens(tokens) if self.tokens is not None else tokens
+        if self.tokens is not None and self.cross_attention is None:
+            x = x + tokens.mean(dim=1, keepdim=True)
+        x = x + 0.5 * self.feed_forward_1(x)
+        x = x + self.dropout(self.self_attention(self.self_attention_norm(x), valid, streams))
+        if self.cross_attention is not None:
+            x = x + self.dropout(self.cross_attention(self.cross_attention_norm(x), tokens))
+        x = x + self.convolution(self.convolution_norm(x), valid, streams)
+        x = x + 0.5 * self.feed_forward_2(x)
+        return self.final_norm(x)
