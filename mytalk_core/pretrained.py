@@ -80,7 +80,7 @@ class PretrainedModel(nn.Module):
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = None) -> Path:
         """Write config.json and model.safetensors into `folder`, each whole or not at all.
 
-        dtype: of the stored floating-point tensors (torch.float16 halves the file); None keeps them as they are.
+        dtype: of the stored floating-point tensors (float16 halves the file); None keeps them as they are.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -185,8 +185,8 @@ def _check_hash(path: Path, expected: str) -> None:
     found = file_sha256(path)
     if found != expected:
         raise WeightsError(
-            f"{path} has sha256 {found[:16]}..., its {CONFIG_NAME} names {str(expected)[:16]}...: the file is "
-            "damaged or from another version; delete it and download or export the model again"
+            f"{path} has sha256 {found[:16]}..., its {CONFIG_NAME} names {str(expected)[:16]}...: the file "
+            "is damaged or from another version; delete it and download or export the model again"
         )
 
 
