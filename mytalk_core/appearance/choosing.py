@@ -1,0 +1,134 @@
+"""Which references each frame borrows from, over time: nearest in lip shape and pose, and steady.
+
+The first reference of every frame comes from a shortest path through (frames x references): the distance to the
+target's lips and pose, plus a price for changing the reference. The next ones come from the same path search with the
+ones already chosen made dear. Their weights fall with distance and are smoothed over time, so that a change of
+reference is a short cross-fade and never a jump.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..face.layout import LandmarkLayout
+from .references import References, lip_shape
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How references are chosen; distances are root mean square canonical units (1/256 of the crop)."""
+
+    references: int = 2
+    pose: float = 0.6  # weight of the distance of points that speech does not move, beside that of the lips
+    blur: float = 0.6  # price of a reference half as sharp as the pool's median
+    other_shot: float = 1.0  # price of a reference from another shot: other light, other lens
+    change: float = 1.0  # price of changing the reference from one frame to the next
+    softness: float = 0.35  # the distance at which a weight falls to 1/e
+    fade: tuple[float, ...] = (0.25, 0.5, 0.25)  # weights of neighbouring frames
+
+
+@dataclass(frozen=True)
+class ReferencePlan:
+    """For each of T frames R references: indices int64 (T, R), -1 for none; weights float32 (T, R), sum 1."""
+
+    indices: np.ndarray
+    weights: np.ndarray
+
+
+def reference_distance(
+    references: References,
+    targets: np.ndarray,
+    layout: LandmarkLayout,
+    choice: Choice,
+    shots: np.ndarray | None,
+) -> np.ndarray:
+    """Distance float32 (T, K) of every target (T, N, 2) to every reference, prices included."""
+    lips = _rms(lip_shape(targets, layout), lip_shape(references.landmarks, layout))
+    pose = _rms(targets[:, layout.upper], references.landmarks[:, layout.upper])
+    distance = np.sqrt(lips**2 + (choice.pose * pose) ** 2)
+    distance += choice.blur * np.clip(-np.log2(np.maximum(references.sharpness, 1e-3)), 0, 3)
+    if shots is not None:
+        distance += choice.other_shot * (np.asarray(shots)[:, None] != references.shots[None])
+    return distance.astype(np.float32)
+
+
+def _rms(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Root mean square point distance (T, K) of shapes (T, P, 2) and (K, P, 2)."""
+    points = one.shape[1]
+    a, b = one.reshape(len(one), -1).astype(np.float64), other.reshape(len(other), -1).astype(np.float64)
+    squared = (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T
+    return np.sqrt(np.clip(squared, 0, None) / points)
+
+
+def steady_path(distance: np.ndarray, change: float, cuts: np.ndarray | None = None) -> np.ndarray:
+    """The cheapest sequence (T,) of references: sum of distances (T, K) plus `change` for every change.
+
+    Viterbi with one price for all changes, so a step costs O(K). Changing is free where `cuts` (T,) is true.
+    """
+    frames, count = distance.shape
+    came_from = np.zeros((frames, count), np.int16)
+    total = distance[0].astype(np.float64)
+    for t in range(1, frames):
+        best = int(total.argmin())
+        price = 0.0 if cuts is not None and cuts[t] else change
+        stay = total <= total[best] + price
+        came_from[t] = np.where(stay, np.arange(count), best)
+        total = np.where(stay, total, total[best] + price) + distance[t]
+    path = np.empty(frames, np.int64)
+    path[-1] = int(total.argmin())
+    for t in range(frames - 1, 0, -1):
+        path[t - 1] = came_from[t, path[t]]
+    return path
+
+
+def plan_references(
+    references: References,
+    targets: np.ndarray,
+    layout: LandmarkLayout,
+    choice: Choice | None = None,
+    shots: np.ndarray | None = None,
+) -> ReferencePlan:
+    """Choose references for a whole sequence of target landmarks.
+
+    Args:
+        references: the pool.
+        targets: float (T, N, 2) canonical units.
+        shots: int (T,) shot number of each frame, or None.
+    """
+    choice = choice or Choice()
+    distance = reference_distance(references, targets, layout, choice, shots)
+    cuts = None if shots is None else np.r_[False, np.diff(shots) != 0]
+    rows = np.arange(len(targets))
+    dear = distance.copy()
+    weights = np.zeros_like(distance)
+    nearest = None
+    for _ in range(min(choice.references, len(references))):
+        path = steady_path(dear, choice.change, cuts)
+        nearest = distance[rows, path] if nearest is None else nearest
+        weights[rows, path] += np.exp(-np.clip(distance[rows, path] - nearest, 0, None) / choice.softness)
+        dear[rows, path] += 1e3
+    weights /= weights.sum(1, keepdims=True)
+    return _strongest(_smooth(weights, choice.fade, cuts), 2 * choice.references)
+
+
+def _smooth(weights: np.ndarray, fade: tuple[float, ...], cuts: np.ndarray | None) -> np.ndarray:
+    """Average weights (T, K) over neighbouring frames of the same shot."""
+    part = np.zeros(len(weights), int) if cuts is None else np.cumsum(cuts)
+    smoothed = np.zeros_like(weights)
+    for offset, share in enumerate(fade, start=-(len(fade) // 2)):
+        near = np.clip(np.arange(len(weights)) + offset, 0, len(weights) - 1)
+        near = np.where(part[near] == part, near, np.arange(len(weights)))
+        smoothed += share * weights[near]
+    return smoothed
+
+
+def _strongest(weights: np.ndarray, count: int) -> ReferencePlan:
+    """The `count` heaviest references of each frame, weights rescaled to sum 1."""
+    count = min(count, weights.shape[1])
+    indices = np.argsort(-weights, axis=1, kind="stable")[:, :count]
+    taken = np.take_along_axis(weights, indices, axis=1)
+    taken = np.where(taken < 0.02, 0, taken)
+    taken /= taken.sum(1, keepdims=True)
+    return ReferencePlan(np.where(taken > 0, indices, -1), taken.astype(np.float32))

@@ -1,0 +1,62 @@
+"""The canonical crop: how large it is, how it is cut out of a frame and which matrix brings it back.
+
+Coordinates are continuous: the centre of pixel ``i`` lies at ``i + 0.5``. The canonical square is 256 units wide
+whatever the crop's side ``size`` in pixels, so one pixel is ``256 / size`` units and landmarks never need rescaling.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+UNITS = 256
+STEP = 32  # crop sides are multiples of this, so that windows of 8 units fall on whole pixels
+SMALLEST, LARGEST = 256, 768
+
+
+def crop_size(similarity: np.ndarray, present: np.ndarray | None = None) -> int:
+    """Side in pixels at which the canonical square has about the source's own resolution.
+
+    Args:
+        similarity: float (T, 2, 3), frame pixels to the 256 square.
+        present: bool (T,), frames to count; all where None.
+
+    Returns:
+        A multiple of 32 between 256 and 768.
+    """
+    similarity = similarity if present is None else similarity[present]
+    if len(similarity) == 0:
+        raise ValueError("crop_size needs at least one frame with a face, got none; skip this track")
+    units_per_pixel = np.hypot(similarity[:, 0, 0], similarity[:, 1, 0])
+    native = UNITS / np.median(units_per_pixel)
+    return int(np.clip(np.ceil(native / STEP) * STEP, SMALLEST, LARGEST))
+
+
+def crop_matrix(similarity: np.ndarray, size: int) -> np.ndarray:
+    """Pixel-index matrix (2, 3) for cv2 from a frame to its crop of ``size`` pixels a side."""
+    scale = size / UNITS
+    linear = similarity[:, :2].astype(np.float64) * scale
+    offset = similarity[:, 2] * scale + linear @ np.array([0.5, 0.5]) - 0.5
+    return np.concatenate([linear, offset[:, None]], axis=1)
+
+
+def cut_crop(rgb: np.ndarray, similarity: np.ndarray, size: int) -> np.ndarray:
+    """Cut the canonical square out of a frame.
+
+    Args:
+        rgb: uint8 (H, W, 3).
+        similarity: float (2, 3), frame pixels to the 256 square.
+        size: side of the crop in pixels.
+
+    Returns:
+        uint8 (size, size, 3); what lies outside the frame repeats its edge.
+    """
+    matrix = crop_matrix(similarity, size)
+    shrink = int(1 / max(np.hypot(matrix[0, 0], matrix[1, 0]), 1e-6))
+    if shrink >= 2:  # a face larger than the crop: average first, a cubic kernel alone would alias
+        height, width = (max(side // shrink, 1) for side in rgb.shape[:2])
+        fit = np.array([rgb.shape[1] / width, rgb.shape[0] / height])
+        rgb = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
+        matrix[:, 2] += matrix[:, :2] @ (0.5 * fit - 0.5)
+        matrix[:, :2] *= fit
+    return cv2.warpAffine(rgb, matrix, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)

@@ -1,0 +1,131 @@
+"""Which pixels are made anew: mouth, chin and jaw of both the source's and the target's landmarks.
+
+Everything is drawn on a grid of one sample a canonical unit, whatever the crop's size, inside a window; masks are
+smooth there and are enlarged to the crop's pixels afterwards. They have three parts:
+
+- `lips`: what the references (or a network) fill. The hull of mouth and chin of both shapes, so that the old mouth
+  can never show through, feathered by 5 % of the crop and clipped to the inside of the target's jaw line.
+- `reach`: how far the surroundings follow when the jaw moves: 1 around the hull, 0 a chin's height away.
+- `ring`: where frame and rendering may be compared for colour: skin just outside `lips`, away from the jaw line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from ..face.layout import LandmarkLayout
+from .crop import UNITS
+
+FEATHER = 0.05 * UNITS
+SOLID = 2.0  # units around the hull that are still fully new
+SIDE = 1.2  # the lips' hull is this much wider than the lips: their corners pull the cheek along
+JAW_EDGE = 3.0  # softness of the jaw line, units
+REACH = 36.0
+RING = 22.0
+BLOCK = 8  # windows start and end on whole blocks of units, which are whole pixels at every crop size
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of the canonical square, in units; every side is a multiple of 8."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) in units."""
+        return self.bottom - self.top, self.right - self.left
+
+    def pixels(self, size: int) -> tuple[int, int, int, int]:
+        """(top, left, bottom, right) in pixels of a crop of `size`, a multiple of 32."""
+        return tuple(side * size // UNITS for side in (self.top, self.left, self.bottom, self.right))
+
+    def cut(self, crop: np.ndarray) -> np.ndarray:
+        """The window of a crop (S, S, ...), as a view."""
+        top, left, bottom, right = self.pixels(crop.shape[0])
+        return crop[top:bottom, left:right]
+
+    def enlarge(self, grid: np.ndarray, size: int) -> np.ndarray:
+        """Values (h, w, ...) on the unit grid -> pixels of the window in a crop of `size`."""
+        top, left, bottom, right = self.pixels(size)
+        return cv2.resize(grid, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
+
+
+@dataclass(frozen=True)
+class MouthMask:
+    """Masks float32 (h, w) in 0..1 on the unit grid of `window`; see the module's docstring."""
+
+    window: Window
+    lips: np.ndarray
+    reach: np.ndarray
+    ring: np.ndarray
+
+
+def mouth_mask(source: np.ndarray, target: np.ndarray, layout: LandmarkLayout) -> MouthMask:
+    """The masks of one frame.
+
+    Args:
+        source: float (N, 2), the frame's own landmarks in canonical units.
+        target: float (N, 2), the landmarks it is given.
+    """
+    hulls = [_mouth_and_chin(points, layout) for points in (source, target)]
+    window = _window(np.concatenate(hulls))
+    hull = _fill(window, cv2.convexHull(np.concatenate(hulls).astype(np.float32)))
+    away = _distance(hull)
+    face = _distance(_fill(window, _face(target, layout)))
+    inside = cv2.GaussianBlur(_falling(face, JAW_EDGE), (0, 0), 0.8)
+    lips = _falling(away - SOLID, FEATHER) * np.where(inside < 0.02, 0, inside)
+    ring = (lips == 0) * (away < SOLID + FEATHER + RING)
+    both = _fill(window, _face(source, layout)) & _fill(window, _face(target, layout))
+    # Near the jaw line and beyond it frame and rendering differ for good reasons: pose, neck, background.
+    skin = np.clip(cv2.distanceTransform(both, cv2.DIST_L2, 3) / 6.0, 0, 1)
+    return MouthMask(
+        window, lips.astype(np.float32), _falling(away - BLOCK, REACH), (ring * skin).astype(np.float32)
+    )
+
+
+def _mouth_and_chin(points: np.ndarray, layout: LandmarkLayout) -> np.ndarray:
+    """The points (M, 2) whose hull is mouth and chin: widened outer lips, the chin's part of the jaw."""
+    lips = points[layout.lips_outer]
+    centre = lips.mean(0)
+    skip = int(0.3 * len(layout.jaw))
+    return np.concatenate([centre + (lips - centre) * (SIDE, 1.0), points[layout.jaw[skip:-skip]]])
+
+
+def _face(points: np.ndarray, layout: LandmarkLayout) -> np.ndarray:
+    """The polygon (M, 2) of everything above the jaw line."""
+    jaw = points[layout.jaw]
+    return np.concatenate([jaw, [[jaw[-1, 0], -UNITS], [jaw[0, 0], -UNITS]]])
+
+
+def _window(points: np.ndarray) -> Window:
+    room = max(REACH + BLOCK, SOLID + FEATHER + RING)
+    low = np.clip(np.floor((points.min(0) - room) / BLOCK) * BLOCK, 0, UNITS - BLOCK)
+    high = np.clip(np.ceil((points.max(0) + room) / BLOCK) * BLOCK, low + BLOCK, UNITS)
+    return Window(int(low[1]), int(low[0]), int(high[1]), int(high[0]))
+
+
+def _fill(window: Window, polygon: np.ndarray) -> np.ndarray:
+    """1 inside a polygon (M, 2) in units, uint8 on the window's grid."""
+    drawn = np.zeros(window.shape, np.uint8)
+    points = np.rint((polygon.reshape(-1, 2) - (window.left, window.top) - 0.5) * 16).astype(np.int32)
+    return cv2.fillPoly(drawn, [points], 1, shift=4)
+
+
+def _distance(filled: np.ndarray) -> np.ndarray:
+    """Distance in units to the filled part, 0 inside it; the window's size everywhere if nothing is filled."""
+    if not filled.any():
+        return np.full(filled.shape, float(UNITS), np.float32)
+    return cv2.distanceTransform(1 - filled, cv2.DIST_L2, 5)
+
+
+def _falling(distance: np.ndarray, width: float) -> np.ndarray:
+    """1 at distance 0 and less, smoothly to 0 at `width`."""
+    t = np.clip(distance / width, 0, 1)
+    return (1 - t * t * (3 - 2 * t)).astype(np.float32)

@@ -1,0 +1,122 @@
+"""A fixed triangulation of the square and its rasterisation: which triangle covers which pixel.
+
+The face itself is the layout's own mesh, whose triangles span the open mouth between the inner lips. Around it a
+Delaunay triangulation of the face's outline and a ring of fixed border points carries the warp out beyond the
+square's edge. Landmarks are in units of the canonical 256 square.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from ..face.layout import LandmarkLayout
+from .crop import UNITS
+
+MARGIN = 48.0  # units from the square's edge out to the border points
+SUBPIXEL_BITS = 5
+
+
+@dataclass(frozen=True)
+class Triangulation:
+    """Triangles (F, 3) int32 over N landmarks followed by M border points (M, 2), in the order they are drawn.
+
+    The first `outside` triangles lie around the face and under it; the mesh is drawn over them.
+    """
+
+    triangles: np.ndarray
+    border: np.ndarray
+    outside: int
+
+    def complete(self, landmarks: np.ndarray) -> np.ndarray:
+        """Landmarks (..., N, 2) followed by the border points: (..., N + M, 2) float32."""
+        border = np.broadcast_to(self.border, (*landmarks.shape[:-2], *self.border.shape))
+        return np.concatenate([landmarks, border], axis=-2).astype(np.float32)
+
+
+def triangulate(layout: LandmarkLayout) -> Triangulation:
+    """The fixed triangulation of a layout: the same for every person, frame and size."""
+    steps = np.linspace(-MARGIN, UNITS + MARGIN, 6)
+    low, high = np.full(5, steps[0]), np.full(5, steps[-1])
+    border = np.concatenate(
+        [
+            np.stack([steps[:-1], low], 1),
+            np.stack([high, steps[:-1]], 1),
+            np.stack([steps[:0:-1], high], 1),
+            np.stack([low, steps[:0:-1]], 1),
+        ]
+    ).astype(np.float32)
+    vertices = np.concatenate([layout.template[:, :2], border]).astype(np.float32)
+    chosen = np.concatenate([layout.oval, layout.points + np.arange(len(border))])
+    outside = chosen[_delaunay(vertices[chosen])]
+    triangles = np.concatenate([outside, layout.triangles])
+    flipped = signed_area(vertices, triangles) < 0
+    triangles[flipped] = triangles[flipped][:, ::-1]
+    return Triangulation(triangles.astype(np.int32), border, len(outside))
+
+
+def _delaunay(points: np.ndarray) -> np.ndarray:
+    """Delaunay triangles (F, 3) of points (V, 2)."""
+    subdivision = cv2.Subdiv2D((-4 * UNITS, -4 * UNITS, 8 * UNITS, 8 * UNITS))
+    for point in points:
+        subdivision.insert((float(point[0]), float(point[1])))
+    corners = subdivision.getTriangleList().reshape(-1, 2)
+    # The list holds coordinates, those of OpenCV's own outer vertices among them: keep what lies on a point.
+    distance = ((corners[:, None] - points[None]) ** 2).sum(-1)
+    known = (distance.min(1) < 1e-2).reshape(-1, 3).all(1)
+    return distance.argmin(1).reshape(-1, 3)[known]
+
+
+def signed_area(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """Twice the signed area (F,) of each triangle over vertices (V, 2)."""
+    a, b, c = (vertices[triangles[:, corner]] for corner in range(3))
+    return (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
+
+
+def draw_triangles(
+    vertices: np.ndarray, triangulation: Triangulation, window: tuple[int, int, int, int], size: int
+) -> np.ndarray:
+    """The triangle that covers each pixel of a window of the crop.
+
+    Those around the face are drawn first, then folded ones, so that one facing the viewer wins where there is one.
+
+    Args:
+        vertices: float (V, 2) canonical units, border points included.
+        window: (top, left, bottom, right) in pixels of the crop.
+        size: side of the crop in pixels.
+
+    Returns:
+        int32 (bottom - top, right - left) of triangle numbers.
+    """
+    top, left, bottom, right = window
+    points = (vertices * (size / UNITS) - np.array([left, top]) - 0.5).astype(np.float32)
+    triangles = triangulation.triangles
+    corners = points[triangles]
+    low, high = corners.min(1), corners.max(1)
+    near = (high[:, 0] >= -1) & (high[:, 1] >= -1) & (low[:, 0] <= right - left) & (low[:, 1] <= bottom - top)
+    order = np.flatnonzero(near)
+    facing = signed_area(vertices, triangles[order]) > 0
+    order = order[np.argsort(np.where(order < triangulation.outside, 0, 1 + facing), kind="stable")]
+    fixed = np.rint(corners * (1 << SUBPIXEL_BITS)).astype(np.int32)
+    covered = np.zeros((bottom - top, right - left), np.int32)
+    for number in order:
+        cv2.fillConvexPoly(covered, fixed[number], int(number), lineType=cv2.LINE_8, shift=SUBPIXEL_BITS)
+    return covered
+
+
+def triangle_affines(from_vertices: np.ndarray, to_vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """The affine map (F, 2, 3) of each triangle from one set of vertices (V, 2) to another.
+
+    A triangle without area in ``from_vertices`` is widened a little instead of dividing by nothing.
+    """
+    a, b, c = (from_vertices[triangles[:, corner]].astype(np.float64) for corner in range(3))
+    p, q, r = (to_vertices[triangles[:, corner]].astype(np.float64) for corner in range(3))
+    u, v = b - a, c - a
+    area = u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]
+    area = np.where(np.abs(area) < 1e-2, np.where(area < 0, -1e-2, 1e-2), area)
+    inverse = np.stack([v[:, 1], -v[:, 0], -u[:, 1], u[:, 0]], 1).reshape(-1, 2, 2) / area[:, None, None]
+    linear = np.stack([q - p, r - p], axis=2) @ inverse
+    offset = p - (linear @ a[:, :, None])[:, :, 0]
+    return np.concatenate([linear, offset[:, :, None]], axis=2).astype(np.float32)

@@ -1,0 +1,170 @@
+"""Lip references: a bounded pool of crops over the whole source, one pass of the video to read it.
+
+The pool is what every renderer borrows lips and teeth from. References of another video or image of the person are
+read by the same function from that clip and its track; nothing else needs to know where they came from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from ..errors import NoFaceError
+from ..face.layout import LandmarkLayout
+from .crop import UNITS, cut_crop
+
+if TYPE_CHECKING:
+    from ..face.track import FaceTrack
+    from ..media.video import Clip
+
+POOL = 96
+POOL_BYTES = 96 << 20  # what the crops may take together, whatever their size
+CANDIDATES = 1.25  # frames read for each that is kept: the blurred ones are dropped
+
+
+@dataclass(frozen=True)
+class References:
+    """K lip crops of one person.
+
+    crops: uint8 (K, S, S, 3); landmarks: float32 (K, N, 2) canonical 256 units; frame_index: int64 (K,) in the source;
+    sharpness: float32 (K,), 1 is the pool's median; shots: int64 (K,) shot numbers.
+    """
+
+    crops: np.ndarray
+    landmarks: np.ndarray
+    frame_index: np.ndarray
+    sharpness: np.ndarray
+    shots: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.crops)
+
+    @property
+    def size(self) -> int:
+        """Side S of the crops in pixels."""
+        return self.crops.shape[1]
+
+    def take(self, keep: np.ndarray) -> References:
+        """The references of those positions, or where a mask (K,) is true."""
+        return References(
+            self.crops[keep],
+            self.landmarks[keep],
+            self.frame_index[keep],
+            self.sharpness[keep],
+            self.shots[keep],
+        )
+
+
+def lip_shape(landmarks: np.ndarray, layout: LandmarkLayout) -> np.ndarray:
+    """Both lip rings (..., 40, 2) about their own centre, scaled by nothing: canonical units."""
+    lips = landmarks[..., np.concatenate([layout.lips_outer, layout.lips_inner]), :]
+    return lips - lips.mean(-2, keepdims=True)
+
+
+def mouth_opening(landmarks: np.ndarray, layout: LandmarkLayout) -> np.ndarray:
+    """Mean height (...,) between the inner lips in canonical units, 0 where they touch or cross."""
+    ring = landmarks[..., layout.lips_inner, :]
+    half = len(layout.lips_inner) // 2
+    lower, upper = ring[..., 1:half, 1], ring[..., :half:-1, 1]
+    return np.clip(lower - upper, 0, None).mean(-1)
+
+
+def choose_pool(
+    track: FaceTrack, layout: LandmarkLayout, count: int = POOL, exclude: np.ndarray | None = None
+) -> np.ndarray:
+    """Frames that cover the lip shapes of a track: even ranks of the mouth's opening, then farthest points.
+
+    Args:
+        track: the source's face.
+        count: most frames to return.
+        exclude: bool (T,), frames that must not be taken.
+
+    Returns:
+        int64 (K,) increasing frame indices, K <= count.
+
+    Raises:
+        NoFaceError: no frame with a face is left.
+    """
+    allowed = track.present if exclude is None else track.present & ~exclude
+    frames = np.flatnonzero(allowed)
+    if len(frames) == 0:
+        raise NoFaceError(
+            f"lip references need a frame with a face; none of {len(track.present)} frames has one"
+        )
+    if len(frames) <= count:
+        return frames
+    canonical = track.canonical[frames]
+    # Whole-face points at low weight spread the pool over poses as well as over lips.
+    features = np.concatenate(
+        [
+            lip_shape(canonical, layout).reshape(len(frames), -1),
+            0.3 * canonical[:, layout.upper].reshape(len(frames), -1),
+        ],
+        axis=1,
+    )
+    order = np.argsort(mouth_opening(canonical, layout), kind="stable")
+    taken = np.unique(order[np.linspace(0, len(order) - 1, count // 2).round().astype(int)])
+    distance = np.full(len(frames), np.inf)
+    for index in taken:
+        distance = np.minimum(distance, ((features - features[index]) ** 2).sum(1))
+    chosen = list(taken)
+    while len(chosen) < count:
+        farthest = int(distance.argmax())
+        chosen.append(farthest)
+        distance = np.minimum(distance, ((features - features[farthest]) ** 2).sum(1))
+    return np.sort(frames[np.array(chosen)])
+
+
+def pool_count(size: int, most: int = POOL) -> int:
+    """How many crops of that size the pool may hold."""
+    return max(8, min(most, POOL_BYTES // (3 * size * size)))
+
+
+def read_references(
+    clip: Clip,
+    track: FaceTrack,
+    indices: np.ndarray,
+    size: int,
+    layout: LandmarkLayout,
+    keep: int | None = None,
+) -> References:
+    """Read the crops of a pool in one pass of the clip.
+
+    Args:
+        clip: the video that the track belongs to.
+        track: its face.
+        indices: int (K,), increasing frame indices.
+        size: side of the crops in pixels.
+        layout: the track's layout.
+        keep: how many of the sharpest remain; the widest mouth and the closed one always do. All where None.
+    """
+    indices = np.asarray(indices, np.int64)
+    crops = np.empty((len(indices), size, size, 3), np.uint8)
+    for position, picture in enumerate(clip.pictures(indices)):
+        crops[position] = cut_crop(picture.rgb, track.similarity[indices[position]], size)
+    landmarks = track.canonical[indices].astype(np.float32)
+    references = References(
+        crops, landmarks, indices, sharpness(crops, landmarks, layout), track.shots[indices]
+    )
+    if keep is None or keep >= len(references):
+        return references
+    opening = mouth_opening(landmarks, layout)
+    rank = references.sharpness.copy()
+    rank[[opening.argmin(), opening.argmax()]] = np.inf
+    return references.take(np.sort(np.argsort(-rank)[:keep]))
+
+
+def sharpness(crops: np.ndarray, landmarks: np.ndarray, layout: LandmarkLayout) -> np.ndarray:
+    """Variance of the Laplacian in the mouth's box, float32 (K,), 1 is the median of all."""
+    scale = crops.shape[1] / UNITS
+    values = np.empty(len(crops), np.float32)
+    for index, (crop, points) in enumerate(zip(crops, landmarks, strict=True)):
+        lips = points[layout.lips_outer] * scale
+        low = np.clip(lips.min(0) - 4 * scale, 0, crops.shape[1] - 8).astype(int)
+        high = np.clip(lips.max(0) + 4 * scale, low + 8, crops.shape[1]).astype(int)
+        gray = cv2.cvtColor(crop[low[1] : high[1], low[0] : high[0]], cv2.COLOR_RGB2GRAY)
+        values[index] = cv2.Laplacian(gray, cv2.CV_32F).var()
+    return values / max(float(np.median(values)), 1e-6)

@@ -1,0 +1,155 @@
+"""Renderers make a crop whose lips follow given landmarks; `WarpRenderer` does it without a network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from ..face.layout import LandmarkLayout
+from .blend import SPLIT, blend
+from .choosing import Choice, ReferencePlan, plan_references
+from .colour import ring_correction
+from .crop import UNITS
+from .mask import MouthMask, mouth_mask
+from .mouth import dark_interior, missing_interior
+from .raster import triangulate
+from .references import References, mouth_opening
+from .warp import MeshWarp, sample
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """B crops uint8 (B, S, S, 3) and how much of each pixel is new, alpha float32 (B, S, S) in 0..1."""
+
+    crops: np.ndarray
+    alpha: np.ndarray
+
+
+class Renderer(Protocol):
+    """What the pipeline asks of every renderer, trained or not."""
+
+    def render(
+        self,
+        crops: np.ndarray,
+        source_landmarks: np.ndarray,
+        target_landmarks: np.ndarray,
+        frame_index: np.ndarray,
+    ) -> Rendering:
+        """Crops uint8 (B, S, S, 3) with the lips of the target.
+
+        Args:
+            crops: uint8 (B, S, S, 3), the frames' canonical squares.
+            source_landmarks, target_landmarks: float (B, N, 2) canonical units: the frames' own and the wanted ones.
+            frame_index: int (B,), position in the sequence the renderer was made for.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class WarpSettings:
+    """Looks of the training-free renderer."""
+
+    detail: float = 3.0  # see blend.blend
+    split: float = SPLIT  # units
+    misfit: float = 6.0  # levels of misfit on the ring at which a reference loses its weight to a better one
+    colour_match: bool = True
+
+
+class WarpRenderer:
+    """References of the person, warped to the target's landmarks, matched in colour and blended.
+
+    Args:
+        references: the pool.
+        targets: float (T, N, 2), the landmarks of the whole sequence, for a steady choice of references.
+        layout: their layout.
+        shots: int (T,) or None.
+    """
+
+    def __init__(
+        self,
+        references: References,
+        targets: np.ndarray,
+        layout: LandmarkLayout,
+        shots: np.ndarray | None = None,
+        choice: Choice | None = None,
+        settings: WarpSettings | None = None,
+    ):
+        self.references, self.layout = references, layout
+        self.settings = settings or WarpSettings()
+        self.plan: ReferencePlan = plan_references(references, targets, layout, choice, shots)
+        self.triangulation = triangulate(layout)
+        self.openings = mouth_opening(references.landmarks, layout)
+
+    def render(
+        self,
+        crops: np.ndarray,
+        source_landmarks: np.ndarray,
+        target_landmarks: np.ndarray,
+        frame_index: np.ndarray,
+    ) -> Rendering:
+        """See `Renderer.render`."""
+        rendered = np.array(crops)
+        alpha = np.zeros(crops.shape[:3], np.float32)
+        for batch, index in enumerate(frame_index):
+            source, target = source_landmarks[batch], target_landmarks[batch]
+            mask = mouth_mask(source, target, self.layout)
+            size = crops.shape[1]
+            warp = MeshWarp(self.triangulation, target, size, mask.window.pixels(size))
+            base, moved = self._surroundings(crops[batch], source, target, warp, mask)
+            lips = self.lips(base, target, int(index), warp, mask)
+            share = mask.window.enlarge(mask.lips, size)
+            mixed = base + share[..., None] * (lips - base)
+            mask.window.cut(rendered[batch])[:] = np.clip(np.rint(mixed), 0, 255)
+            mask.window.cut(alpha[batch])[:] = np.maximum(share, moved)
+        return Rendering(rendered, alpha)
+
+    def lips(
+        self, base: np.ndarray, target: np.ndarray, index: int, warp: MeshWarp, mask: MouthMask
+    ) -> np.ndarray:
+        """The references' picture of the mouth: float32 (h, w, 3) in the mask's window, to be used where mask.lips > 0.
+
+        Of `base`, the frame's window uint8 (h, w, 3), only the ring outside the mask is read.
+        """
+        size, settings = warp.size, self.settings
+        chosen = self.plan.indices[index]
+        weights = self.plan.weights[index][chosen >= 0].astype(np.float64)
+        chosen = chosen[chosen >= 0]
+        pictures, misfits = [], np.zeros(len(chosen))
+        for rank, reference in enumerate(chosen):
+            crop, landmarks = self.references.crops[reference], self.references.landmarks[reference]
+            picture = warp.warp(crop, landmarks)
+            if settings.colour_match:
+                correction, misfits[rank] = ring_correction(base, picture, mask.ring)
+                picture = picture + mask.window.enlarge(correction, size)
+            pictures.append(picture.astype(np.float32))
+        weights *= np.exp(-(misfits - misfits.min()) / settings.misfit)
+        weights /= weights.sum()
+        picture = blend(pictures, weights, settings.detail, settings.split * size / UNITS)
+        opening = float(mouth_opening(target, self.layout))
+        missing = missing_interior(opening, self.openings[chosen], weights)
+        if missing > 0:
+            picture = dark_interior(picture, target, self.layout, mask.window, size, missing)
+        return np.clip(picture, 0, 255)
+
+    def _surroundings(
+        self, crop: np.ndarray, source: np.ndarray, target: np.ndarray, warp: MeshWarp, mask: MouthMask
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The frame's window with neck and cheeks following the jaw, uint8 (h, w, 3), and where it moved (h, w) 0..1.
+
+        Without it a jaw that closes would leave the old chin standing below the new one. What lies beyond the new jaw
+        is the frame's own neck and background, stretched, never a reference's.
+        """
+        top, left, bottom, right = warp.window
+        if np.abs(source - target).max() < 0.02:
+            return mask.window.cut(crop), np.zeros((bottom - top, right - left), np.float32)
+        mapped = warp.coordinates(source)
+        x = np.arange(left, right, dtype=np.float32)[None, :]
+        y = np.arange(top, bottom, dtype=np.float32)[:, None]
+        reach = mask.window.enlarge(mask.reach, warp.size)
+        shift_x, shift_y = (mapped[..., 0] - x) * reach, (mapped[..., 1] - y) * reach
+        units = cv2.magnitude(shift_x, shift_y) * (UNITS / warp.size)
+        moved = np.clip((units - 0.1) / 0.5, 0, 1) * (reach > 0)
+        return sample(crop, np.dstack([shift_x + x, shift_y + y])), moved
