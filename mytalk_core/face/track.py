@@ -13,18 +13,29 @@ from safetensors.numpy import load_file, save_file
 from ..errors import MediaError, NoFaceError
 from . import alignment
 from .layout import LandmarkLayout
+from .packed import Mapped, PackedLandmarks
+
+
+@dataclass(frozen=True)
+class TrackSample:
+    """A face at F times: landmarks (F,N,3) frame px, similarity (F,2,3), distance_s (F,) to a frame seen."""
+
+    landmarks: np.ndarray
+    similarity: np.ndarray
+    distance_s: np.ndarray
 
 
 @dataclass(frozen=True)
 class FaceTrack:
     """One face's landmarks for each of T frames.
 
-    landmarks: (T,N,3) float32 frame px, z in the same unit, zeros where absent; present: (T,) bool;
-    similarity: (T,2,3) float32 frame px -> canonical 256 square, smoothed over time; times_s: (T,) seconds
-    from the first frame; shots: (T,) int32, a new number after each cut; layout: the topology's name.
+    landmarks: (T,N,3) frame px, z in the same unit; packed: float32 when indexed by frame, zeros where absent;
+    present: (T,) bool; similarity: (T,2,3) float32, frame px -> canonical 256 square, smoothed in time;
+    times_s: (T,) seconds from the first frame; shots: (T,) int32, a new number after each cut; layout:
+    the topology's name.
     """
 
-    landmarks: np.ndarray
+    landmarks: PackedLandmarks
     present: np.ndarray
     similarity: np.ndarray
     times_s: np.ndarray
@@ -34,15 +45,39 @@ class FaceTrack:
     def __len__(self) -> int:
         return len(self.present)
 
-    @cached_property
-    def canonical(self) -> np.ndarray:
-        """Landmarks in the canonical 256 square, (T,N,2) float32."""
-        return alignment.apply(self.similarity, self.landmarks[..., :2])
+    @property
+    def canonical(self) -> Mapped:
+        """Landmarks in the canonical 256 square: (rows,N,2) float32 when indexed by frame."""
+        return Mapped(
+            len(self), lambda rows: alignment.apply(self.similarity[rows], self.landmarks[rows][..., :2])
+        )
+
+    def at(self, times_s: np.ndarray) -> TrackSample:
+        """The face at any times (F,), interpolated between the nearest frames that show it.
+
+        Raises NoFaceError if no frame does.
+        """
+        rows = np.flatnonzero(self.present)
+        if not len(rows):
+            raise NoFaceError(f"a face is needed in at least one frame; none of {len(self)} frames has one")
+        seen_s = self.times_s[rows]
+        after = np.searchsorted(seen_s, times_s).clip(0, len(rows) - 1)
+        before = np.where(seen_s[after] > times_s, (after - 1).clip(0), after)
+        gap = seen_s[after] - seen_s[before]
+        share = np.where(gap > 0, (times_s - seen_s[before]) / np.where(gap > 0, gap, 1), 0).clip(0, 1)
+        share = share.astype(np.float32)[:, None, None]
+        left, right = rows[before], rows[after]
+        distance_s = np.minimum(np.abs(times_s - seen_s[before]), np.abs(seen_s[after] - times_s))
+        return TrackSample(
+            self.landmarks[left] * (1 - share) + self.landmarks[right] * share,
+            self.similarity[left] * (1 - share) + self.similarity[right] * share,
+            distance_s,
+        )
 
     def take(self, index: np.ndarray, times_s: np.ndarray) -> FaceTrack:
         """The track of a video made of this one's frames `index` (T_out,) shown at `times_s`."""
         return FaceTrack(
-            self.landmarks[index],
+            self.landmarks.select(index),
             self.present[index],
             self.similarity[index],
             times_s,
@@ -57,13 +92,14 @@ class FaceTrack:
             return self
         if layout.source != self.layout:
             raise ValueError(f"layout {name} is made from {layout.source}; this track is in {self.layout}")
-        return replace(self, landmarks=layout.from_source(self.landmarks), layout=name)
+        return replace(
+            self, landmarks=PackedLandmarks.pack(layout.from_source(self.landmarks[:])), layout=name
+        )
 
     def save(self, path: str | Path) -> None:
         """Write as safetensors."""
-        tensors = {
-            k: np.ascontiguousarray(getattr(self, k)) for k in ("landmarks", "similarity", "times_s", "shots")
-        }
+        tensors = {k: np.ascontiguousarray(getattr(self, k)) for k in ("similarity", "times_s", "shots")}
+        tensors["landmarks"] = self.landmarks[:]
         tensors["present"] = self.present.astype(np.uint8)
         save_file(tensors, str(path), metadata={"format": "mytalk-face-track-1", "layout": self.layout})
 
@@ -78,24 +114,24 @@ class FaceTrack:
             )
         tensors = load_file(str(path))
         present = tensors.pop("present").astype(bool)
-        return FaceTrack(present=present, layout=metadata["layout"], **tensors)
+        landmarks = PackedLandmarks.pack(tensors.pop("landmarks"))
+        return FaceTrack(landmarks, present, layout=metadata["layout"], **tensors)
 
 
 def build_track(
-    landmarks: np.ndarray,
+    landmarks: PackedLandmarks,
     present: np.ndarray,
     times_s: np.ndarray,
     shots: np.ndarray,
     layout: str = "mesh478",
 ) -> FaceTrack:
-    """A track from raw landmarks (T,N,3): similarity fitted, smoothed; an absent frame gets its neighbour's."""
+    """A track from raw landmarks (T,N,3): similarity fitted and smoothed; absent frames get a neighbour's."""
     info = LandmarkLayout.load(layout)
     similarity = np.tile(np.eye(2, 3), (len(present), 1, 1))
     if present.any():
         rows = np.flatnonzero(present)
-        similarity[rows] = alignment.fit_similarity(
-            landmarks[rows][:, info.anchors, :2], info.template[info.anchors, :2]
-        )
+        anchors = landmarks.of(info.anchors, rows)[..., :2]
+        similarity[rows] = alignment.fit_similarity(anchors, info.template[info.anchors, :2])
         # A gap in the face ends a run just as a cut does: nothing is smoothed across it.
         breaks = np.diff(np.flatnonzero(present), prepend=rows[0]) > 1
         segment = np.full(len(present), -1)
@@ -103,7 +139,7 @@ def build_track(
         similarity = alignment.smooth_similarity(similarity, times_s, segment)
         similarity = similarity[_nearest(rows, len(present))]
     return FaceTrack(
-        landmarks.astype(np.float32),
+        landmarks,
         present,
         similarity.astype(np.float32),
         times_s,
@@ -122,21 +158,24 @@ def _nearest(rows: np.ndarray, length: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Sighting:
-    """One face while it is followed without a cut: rows (n,) frame numbers, landmarks (n,N,3) frame px."""
+    """One face while it is followed without a cut: rows (n,) frame numbers, landmarks (n..,N,3) frame px."""
 
     shot: int
     rows: np.ndarray
-    landmarks: np.ndarray
+    landmarks: PackedLandmarks
+
+    def _sample(self) -> np.ndarray:
+        return self.landmarks[np.linspace(0, len(self.rows) - 1, min(len(self.rows), 50)).astype(int)]
 
     @cached_property
     def size_px(self) -> float:
         """Median of the longer side of the landmarks' box."""
-        return float(np.median(np.ptp(self.landmarks[..., :2], axis=1).max(-1)))
+        return float(np.median(np.ptp(self._sample()[..., :2], axis=1).max(-1)))
 
     @cached_property
     def centre_x_px(self) -> float:
         """Median horizontal place in the frame."""
-        return float(np.median(self.landmarks[..., 0].mean(-1)))
+        return float(np.median(self._sample()[..., 0].mean(-1)))
 
 
 @dataclass(frozen=True)
@@ -164,13 +203,14 @@ class Faces:
                 f"a video with a visible face is needed; none was found in any of the {frames} frames"
             )
         length, points = len(self.times_s), self.sightings[0].landmarks.shape[1]
-        landmarks, present = np.zeros((length, points, 3), np.float32), np.zeros(length, bool)
+        landmarks, present = PackedLandmarks(length, points), np.zeros(length, bool)
         most = 0
         for shot in np.unique(self.shots):
             faces = _people([s for s in self.sightings if s.shot == shot])
             most = max(most, len(faces))
             for sighting in _pick(faces, which):
-                landmarks[sighting.rows], present[sighting.rows] = sighting.landmarks, True
+                landmarks.copy_rows(sighting.rows, sighting.landmarks)
+                present[sighting.rows] = True
         if not present.any():
             raise NoFaceError(
                 f"face {which} was asked for; no shot has more than {most}: choose 0 to {most - 1}"

@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 from .detector import BlazeFace, FaceDetector
-from .mesh import FaceMesh, FaceMeshReader, region_from_box, region_from_landmarks
+from .mesh import POINTS, FaceMesh, FaceMeshReader, region_from_box, region_from_landmarks
+from .packed import PackedLandmarks
 from .track import Faces, Sighting
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "face"
@@ -49,12 +50,17 @@ class _Follower:
 
     shot: int
     region: np.ndarray
+    landmarks: PackedLandmarks
     rows: list[int] = field(default_factory=list)
-    landmarks: list[np.ndarray] = field(default_factory=list)
     lost: int = 0
 
+    def see(self, row: int, landmarks: np.ndarray) -> None:
+        self.landmarks[len(self.rows)] = landmarks
+        self.rows.append(row)
+        self.region = region_from_landmarks(landmarks)
+
     def sighting(self) -> Sighting:
-        return Sighting(self.shot, np.array(self.rows), np.stack(self.landmarks))
+        return Sighting(self.shot, np.array(self.rows), self.landmarks)
 
 
 def track_faces(
@@ -68,7 +74,7 @@ def track_faces(
     batches: arrays (B,H,W,3) uint8 RGB that together are the T frames shown at times_s (T,) seconds, as
     `Clip.frames()` yields them; they are not kept. progress is called with each batch's number of frames.
     """
-    tracker = _Tracker(reader)
+    tracker = _Tracker(reader, len(times_s))
     for frames in batches:
         tracker.read(frames)
         if progress:
@@ -80,8 +86,8 @@ def track_faces(
 
 
 class _Tracker:
-    def __init__(self, reader: FaceReader) -> None:
-        self.reader = reader
+    def __init__(self, reader: FaceReader, length: int) -> None:
+        self.reader, self.length = reader, length
         self.active: list[_Follower] = []
         self.done: list[_Follower] = []
         self.shots: list[int] = []
@@ -130,7 +136,8 @@ class _Tracker:
         for face in faces:
             region = region_from_box(face.box, *face.key_points[:2])
             if not any(_close(region, other) for other in known):
-                self.active.append(_Follower(self.shots[row], region))
+                landmarks = PackedLandmarks(self.length - row, POINTS)
+                self.active.append(_Follower(self.shots[row], region, landmarks))
 
     def _follow(self, follower: _Follower, frames: np.ndarray, start: int) -> None:
         if not len(frames):
@@ -145,9 +152,7 @@ class _Tracker:
                     points, seen = again[0], there[0] > PRESENCE_THRESHOLD
             follower.lost = 0 if seen else follower.lost + 1
             if seen:
-                follower.rows.append(start + i)
-                follower.landmarks.append(points)
-                follower.region = region_from_landmarks(points)
+                follower.see(start + i, points)
 
     def _read_steady(self, frames: list[np.ndarray], region: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Read all frames with one region, then those that moved away from it with regions of their own."""

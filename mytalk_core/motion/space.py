@@ -1,0 +1,84 @@
+"""Landmarks <-> the channels that diffusion works on.
+
+The paper standardises coordinates; with little data a linear basis of the displacements (principal components,
+Cootes et al. 1995) leaves the denoiser only movements that faces make, and standardised ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..face.layout import LandmarkLayout
+from ..pretrained import PretrainedModel
+
+
+@dataclass(frozen=True)
+class SpaceConfig:
+    """layout: of the landmarks; lower, upper: channels of the generated and of the given face."""
+
+    layout: str = "mesh478"
+    lower: int = 24
+    upper: int = 12
+
+
+class LandmarkSpace(PretrainedModel):
+    """A basis for displacements from rest (see person.py), in mouth widths; channels have unit variance."""
+
+    config_class = SpaceConfig
+
+    def __init__(self, config: SpaceConfig) -> None:
+        super().__init__()
+        self.config = config
+        layout = LandmarkLayout.load(config.layout)
+        self.lower_points, self.upper_points = layout.lower, layout.upper
+        self.points = layout.points
+        self.register_buffer("lower_basis", torch.zeros(config.lower, len(self.lower_points) * 3))
+        self.register_buffer("lower_inverse", torch.zeros(len(self.lower_points) * 3, config.lower))
+        self.register_buffer("upper_inverse", torch.zeros(len(self.upper_points) * 3, config.upper))
+
+    def encode_lower(self, displacement: np.ndarray) -> Tensor:
+        """Displacements (F,N,3) -> channels x0 (F,D)."""
+        rows = torch.from_numpy(displacement[:, self.lower_points].reshape(len(displacement), -1))
+        return rows.to(self.lower_inverse) @ self.lower_inverse
+
+    def decode_lower(self, channels: Tensor) -> np.ndarray:
+        """Channels (F,D) -> displacements (F,N,3) float32, zero on points that are not generated."""
+        rows = (channels.to(self.lower_basis) @ self.lower_basis).cpu().numpy()
+        displacement = np.zeros((len(rows), self.points, 3), np.float32)
+        displacement[:, self.lower_points] = rows.reshape(len(rows), -1, 3)
+        return displacement
+
+    def encode_upper(self, displacement: np.ndarray) -> Tensor:
+        """Displacements (F,N,3) -> condition channels (F,U)."""
+        rows = torch.from_numpy(displacement[:, self.upper_points].reshape(len(displacement), -1))
+        return rows.to(self.upper_inverse) @ self.upper_inverse
+
+    @staticmethod
+    def fit(config: SpaceConfig, displacements: np.ndarray, lip_weight: float = 3.0) -> LandmarkSpace:
+        """The space of displacements (F,N,3), lips counted `lip_weight` times.
+
+        The mean stays the rest shape: channels of zero are the closed, resting mouth.
+        """
+        space = LandmarkSpace(config)
+        layout = LandmarkLayout.load(config.layout)
+        weights = np.where(np.isin(space.lower_points, layout.lips), lip_weight, 1.0).repeat(3)
+        basis, inverse = _components(displacements[:, space.lower_points], config.lower, weights)
+        space.lower_basis.copy_(torch.from_numpy(basis))
+        space.lower_inverse.copy_(torch.from_numpy(inverse))
+        ones = np.ones(len(space.upper_points) * 3)
+        _, inverse = _components(displacements[:, space.upper_points], config.upper, ones)
+        space.upper_inverse.copy_(torch.from_numpy(inverse))
+        return space
+
+
+def _components(displacements: np.ndarray, count: int, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Basis (count, P*3) and its inverse (P*3, count) for unit-variance channels."""
+    rows = displacements.reshape(len(displacements), -1).astype(np.float64) * weights
+    values, vectors = np.linalg.eigh(rows.T @ rows / len(rows))
+    order = np.argsort(-values)[:count]
+    deviation, vectors = np.sqrt(values[order]), vectors[:, order]
+    return (vectors * deviation).T / weights, vectors / deviation * weights[:, None]
