@@ -37,8 +37,8 @@ class _Kind:
     lead_in: bool
 
 
-# Whisper's hidden states carry the position within the chunk. Chunks of 10 s instead of 30 s, cross-faded, leave
-# little of that (10 to 15 % of a channel's spread, 26 to 75 % without) and cost less for short speech.
+# Whisper's hidden states carry the position within the chunk. Chunks of 10 s instead of 30 s, cross-faded,
+# leave little of that (10 to 18 % of a channel's spread, 26 to 75 % without) and cost less for short speech.
 KINDS = {"whisper": _Kind(hop=250, lead_in=True), "wav2vec2": _Kind(hop=750, lead_in=False)}
 DEFAULT_LAYERS = {"whisper": (0, 2, 3, 4), "wav2vec2": (-1,)}
 
@@ -67,7 +67,7 @@ class LogMel(nn.Module):
             torch.stft(waveform, 400, 160, window=self.window, return_complex=True)[:, :-1].abs().square()
         )
         log = torch.log10((self.filters @ spectrum).clamp(min=1e-10))
-        # Whisper keeps the 80 dB below the loudest bin, which is above 1 in speech: so silence is held to that.
+        # Whisper keeps 80 dB below the loudest bin, which is above 1 in speech: hold silence to that.
         return (torch.maximum(log, log.amax().clamp(min=0.0) - 8.0) + 4.0) / 4.0
 
 
@@ -151,8 +151,8 @@ class SpeechEncoder(nn.Module):
     def encode_chunk(self, samples: Tensor) -> Tensor:
         """One chunk straight through the network.
 
-        samples: float32, for Whisper (320 n,) with n = 2 `hop`; for wav2vec 2.0 (320 n + 80,) normalised, from
-        200 samples before the first feature on. Returns float32 (n, L, D).
+        samples: float32, for Whisper (320 n,) with n = 2 `hop`; for wav2vec 2.0 (320 n + 80,) normalised,
+        from 200 samples before the first feature on. Returns float32 (n, L, D).
         """
         samples = samples.to(self.model.device)
         if self.kind == "whisper":
