@@ -1,7 +1,7 @@
 """Landmarks <-> the channels that diffusion works on.
 
-The paper standardises coordinates; with little data a linear basis of the displacements (principal components,
-Cootes et al. 1995) leaves the denoiser only movements that faces make, and standardised ones.
+The paper standardises coordinates; with little data a linear basis of the displacements (principal
+components, Cootes et al. 1995) leaves the denoiser only movements that faces make, and standardised ones.
 """
 
 from __future__ import annotations
