@@ -30,7 +30,7 @@ class FaceTrack:
     """One face's landmarks for each of T frames.
 
     landmarks: (T,N,3) frame px, z in the same unit; packed: float32 when indexed by frame, zeros where
-    absent; present: (T,) bool; similarity: (T,2,3) float32, frame px -> canonical 256 square, smoothed in time;
+    absent; present: (T,) bool; similarity: (T,2,3) float32, frame px -> canonical square, smoothed in time;
     times_s: (T,) seconds from the first frame; shots: (T,) int32, a new number after each cut; layout:
     the topology's name.
     """
