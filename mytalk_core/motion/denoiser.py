@@ -54,6 +54,7 @@ class MotionConfig:
     prefix: str = "channel"
     predict_upper: bool = True
     dropout: float = 0.1
+    attention_dropout: float = 0.1
 
     def __post_init__(self):
         for field, choices in (("conditioning", CONDITIONING), ("prefix", PREFIX)):
@@ -88,6 +89,7 @@ class AudioEncoder(nn.Module):
         )
         for layer in self.conformer.conformer_layers:
             layer.conv_module.sequential[3] = FrameNorm(width)
+            layer.self_attn.dropout = config.attention_dropout
 
     @staticmethod
     def _convolve(module: nn.Module, x: Tensor, valid: Tensor | None) -> Tensor:
@@ -169,6 +171,7 @@ class Backbone(nn.Module):
                 config.heads,
                 config.kernel,
                 config.dropout,
+                config.attention_dropout,
                 config.audio_width,
                 config.identity_width,
                 tokens,

@@ -45,11 +45,14 @@ class LandmarkSpace(PretrainedModel):
         rows = torch.from_numpy(displacement[:, self.lower_points].reshape(len(displacement), -1))
         return rows.to(self.lower_inverse) @ self.lower_inverse
 
+    def lower_displacement(self, channels: Tensor) -> Tensor:
+        """Channels (...,D) -> displacements (...,P,3) of the P generated points, differentiably."""
+        return (channels.to(self.lower_basis.dtype) @ self.lower_basis).unflatten(-1, (-1, 3))
+
     def decode_lower(self, channels: Tensor) -> np.ndarray:
         """Channels (F,D) -> displacements (F,N,3) float32, zero on points that are not generated."""
-        rows = (channels.to(self.lower_basis) @ self.lower_basis).cpu().numpy()
-        displacement = np.zeros((len(rows), self.points, 3), np.float32)
-        displacement[:, self.lower_points] = rows.reshape(len(rows), -1, 3)
+        displacement = np.zeros((len(channels), self.points, 3), np.float32)
+        displacement[:, self.lower_points] = self.lower_displacement(channels).cpu().numpy()
         return displacement
 
     def encode_upper(self, displacement: np.ndarray) -> Tensor:
