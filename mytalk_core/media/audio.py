@@ -1,0 +1,287 @@
+"""Speech from any file with sound: the original samples for the output, and 16 kHz mono for the models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import av
+import numpy as np
+
+from ..errors import MediaError
+from .container import audio_stream, is_cover, open_media
+
+MODEL_RATE_HZ = 16_000
+# Stamps that jump by more than this are a real gap; smaller ones are the container's rounding.
+GAP_S = 0.1
+BLOCK_SAMPLES = 1 << 16
+INTEGER_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31}
+
+
+@dataclass(frozen=True, eq=False)
+class Speech:
+    """A sound, unresampled, and its mono version for the models.
+
+    sample_rate: Hz; channels, samples: its size; layout: FFmpeg's name of the channel order;
+    mono_16k: float32 (S16,), -1..1, 16 kHz, S16 = round(samples * 16000 / sample_rate);
+    path: the file its samples are read from when needed, None when they are held.
+    """
+
+    sample_rate: int
+    channels: int
+    samples: int
+    layout: str
+    mono_16k: np.ndarray = field(repr=False)
+    path: Path | None = None
+    held: np.ndarray | None = field(default=None, repr=False)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Speech:
+        """The sound of an audio or a video file; a video's sound is shifted so that time 0 is its first
+        frame.
+
+        The file is decoded once, in blocks; only `mono_16k` is kept.
+        Raises: FileNotFoundError; MediaError (no audio stream, nothing decodes, zero length).
+        """
+        path = Path(path)
+        reader = SoundReader(path)
+        mixer = MonoMixer()
+        for block in reader.blocks():
+            mixer.add(block, reader.sample_rate, reader.layout)
+        if mixer.samples == 0:
+            raise MediaError(
+                f"speech was required, but the sound of {path} has zero length: give a sound file with "
+                "samples"
+            )
+        return cls(reader.sample_rate, reader.channels, mixer.samples, reader.layout, mixer.finish(), path)
+
+    @classmethod
+    def from_waveform(cls, waveform: np.ndarray, sample_rate: int, layout: str | None = None) -> Speech:
+        """A sound in memory: waveform float (C, S) or (S,), -1..1 (a torch tensor on the CPU is taken too).
+
+        Raises: ValueError for another shape or type, samples that are not finite, or a rate <= 0; MediaError
+        for zero length.
+        """
+        waveform = np.asarray(waveform)
+        waveform = waveform[None] if waveform.ndim == 1 else waveform
+        if waveform.ndim != 2 or not np.issubdtype(waveform.dtype, np.floating):
+            raise ValueError(
+                f"a float waveform (channels, samples) was required, but {waveform.dtype} of shape "
+                f"{waveform.shape} arrived"
+            )
+        if sample_rate <= 0:
+            raise ValueError(f"a sample rate above 0 Hz was required, but {sample_rate} arrived")
+        if waveform.size == 0:
+            raise MediaError(
+                "speech was required, but the waveform has zero length: give a sound with samples"
+            )
+        waveform = np.ascontiguousarray(waveform, np.float32)
+        if not np.isfinite(waveform).all():
+            raise ValueError(
+                "finite samples were required, but the waveform has NaN or infinity in it: repair the sound"
+            )
+        mixer = MonoMixer()
+        layout = layout or default_layout(len(waveform))
+        for start in range(0, waveform.shape[1], BLOCK_SAMPLES):
+            mixer.add(waveform[:, start : start + BLOCK_SAMPLES], int(sample_rate), layout)
+        return cls(int(sample_rate), len(waveform), waveform.shape[1], layout, mixer.finish(), None, waveform)
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds."""
+        return self.samples / self.sample_rate
+
+    @cached_property
+    def waveform(self) -> np.ndarray:
+        """float32 (C, S), -1..1, original rate; read from the file and kept at first use (use `blocks` for
+        long sound).
+        """
+        if self.held is not None:
+            return self.held
+        waveform = np.empty((self.channels, self.samples), np.float32)
+        start = 0
+        for block in self.blocks():
+            waveform[:, start : start + block.shape[1]] = block
+            start += block.shape[1]
+        return waveform
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """The waveform in order, float32 (C, n), never all at once."""
+        if self.held is None:
+            yield from SoundReader(self.path).blocks()
+            return
+        for start in range(0, self.samples, BLOCK_SAMPLES):
+            yield self.held[:, start : start + BLOCK_SAMPLES]
+
+
+class SoundReader:
+    """Decodes the sound of a file in blocks; sample_rate, channels and layout are known after the first
+    block.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.sample_rate = 0
+        self.channels = 0
+        self.layout = ""
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """float32 (C, n) blocks from time 0 on: the first video frame where there is video, else the first
+        sample.
+
+        Encoder priming is skipped, late sound is preceded by silence, early sound cut, gaps are filled.
+        Raises: FileNotFoundError; MediaError.
+        """
+        start_s = first_picture_s(self.path)
+        with open_media(self.path, "a sound") as container:
+            stream = audio_stream(container, self.path)
+            stream.thread_type = "AUTO"
+            written = 0
+            for frame in decoded_sound(container, stream, self.path):
+                if self.sample_rate == 0:
+                    self.sample_rate, self.channels = frame.sample_rate, frame.layout.nb_channels
+                    self.layout = frame.layout.name
+                    start_s = start_s if start_s is not None else (frame.time or 0.0)
+                block = self._samples(frame)
+                if block.shape[1] == 0:
+                    continue
+                gap = 0
+                if frame.pts is not None:
+                    gap = round((frame.pts * float(frame.time_base) - start_s) * self.sample_rate) - written
+                if written and abs(gap) < GAP_S * self.sample_rate:
+                    gap = 0
+                while gap > 0:
+                    silence = np.zeros((self.channels, min(gap, BLOCK_SAMPLES)), np.float32)
+                    gap -= silence.shape[1]
+                    written += silence.shape[1]
+                    yield silence
+                block = block[:, -gap:] if gap < 0 else block
+                written += block.shape[1]
+                if block.shape[1]:
+                    yield block
+
+    def _samples(self, frame: av.AudioFrame) -> np.ndarray:
+        """float32 (C, n) in the stream's first layout and rate; a stream that changes either is converted to
+        them.
+        """
+        if (frame.sample_rate, frame.layout.nb_channels) != (self.sample_rate, self.channels):
+            converter = av.AudioResampler(format="fltp", layout=self.layout, rate=self.sample_rate)
+            parts = [part.to_ndarray() for part in (*converter.resample(frame), *converter.resample(None))]
+            return np.concatenate(parts, axis=1) if parts else np.zeros((self.channels, 0), np.float32)
+        return float_samples(frame)
+
+
+def decoded_sound(container, stream, path: Path) -> Iterator[av.AudioFrame]:
+    """Audio frames; a damaged packet is passed over (its time becomes silence).
+
+    Raises: MediaError if none decodes.
+    """
+    count = 0
+    packets = container.demux(stream)
+    while True:
+        packet = None
+        try:
+            packet = next(packets, None)
+            if packet is None:
+                break
+            for frame in packet.decode():
+                count += 1
+                yield frame
+        except av.error.FFmpegError:
+            if packet is None:
+                break
+    if count == 0:
+        raise MediaError(
+            f"speech was required, but the audio stream of {path} has zero length or does not decode: give "
+            "a sound with samples"
+        )
+
+
+def float_samples(frame: av.AudioFrame) -> np.ndarray:
+    """Any sample format -> float32 (C, n), -1..1 (an integer's full scale is 1)."""
+    values = frame.to_ndarray()
+    if not frame.format.is_planar:
+        values = values.reshape(-1, frame.layout.nb_channels).T
+    kind = frame.format.name.removesuffix("p")
+    if kind not in INTEGER_SCALE:
+        return np.ascontiguousarray(values, np.float32)
+    values = values.astype(np.float32)
+    if kind == "u8":
+        values -= 128.0
+    return np.ascontiguousarray(values / np.float32(INTEGER_SCALE[kind]))
+
+
+def first_picture_s(path: Path) -> float | None:
+    """Time of the first frame that decodes, or None for a file without video."""
+    with open_media(path, "a sound") as container:
+        streams = [stream for stream in container.streams.video if not is_cover(stream)]
+        best = container.streams.best("video")
+        if not streams:
+            return None
+        try:
+            for frame in container.decode(best if best in streams else streams[0]):
+                return frame.time
+        except av.error.FFmpegError:
+            return None
+    return None
+
+
+class MonoMixer:
+    """Blocks of any rate and layout -> one float32 mono signal at 16 kHz, resampled as they come."""
+
+    def __init__(self):
+        self.samples = 0
+        self._rate = 0
+        self._resampler: av.AudioResampler | None = None
+        self._parts: list[np.ndarray] = []
+
+    def add(self, block: np.ndarray, sample_rate: int, layout: str) -> None:
+        """block: float32 (C, n)."""
+        mono = mix_weights(len(block), layout) @ block
+        if self._rate == 0:
+            self._rate = sample_rate
+            if sample_rate != MODEL_RATE_HZ:
+                self._resampler = av.AudioResampler(format="fltp", layout="mono", rate=MODEL_RATE_HZ)
+        if self._resampler is None:
+            self._parts.append(mono)
+        else:
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(mono[None]), format="fltp", layout="mono")
+            frame.sample_rate = sample_rate
+            frame.pts = self.samples
+            self._parts += [part.to_ndarray()[0] for part in self._resampler.resample(frame)]
+        self.samples += len(mono)
+
+    def finish(self) -> np.ndarray:
+        """The whole signal, exactly round(samples * 16000 / rate) long."""
+        if self._resampler is not None:
+            self._parts += [part.to_ndarray()[0] for part in self._resampler.resample(None)]
+        length = max(1, round(self.samples * MODEL_RATE_HZ / self._rate))
+        signal = np.zeros(length, np.float32)
+        start = 0
+        for part in self._parts:
+            part = part[: length - start]
+            signal[start : start + len(part)] = part
+            start += len(part)
+        return signal
+
+
+def mix_weights(channels: int, layout: str) -> np.ndarray:
+    """float32 (C,), sum 1: speech sits in the middle of a surround mix, its bass channel carries none.
+
+    Equal weights for mono, stereo and unknown layouts; with a centre channel (3.0, 5.0, 5.1, 7.1) that one
+    counts half.
+    """
+    weights = np.ones(channels)
+    if channels >= 3 and layout.startswith(("3.0", "4.0", "5.0", "5.1", "6.1", "7.0", "7.1")):
+        weights[2] = channels - 1
+        if layout.startswith(("5.1", "6.1", "7.1")):
+            weights[3] = 0.0
+    return (weights / weights.sum()).astype(np.float32)
+
+
+def default_layout(channels: int) -> str:
+    """The usual layout for a number of channels."""
+    usual = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+    return usual.get(channels, f"{channels} channels")

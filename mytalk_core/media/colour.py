@@ -1,0 +1,143 @@
+"""Colour descriptions of video and the exact way between native samples and RGB.
+
+Code points are those of ITU-T H.273, which FFmpeg and every container use; 2 means "unspecified".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import av
+import numpy as np
+from av.video.reformatter import Interpolation, VideoReformatter
+
+UNSPECIFIED = 2
+RGB_MATRIX = 0
+LIMITED, FULL = 1, 2
+BT709, BT601 = 1, 6
+
+# Luma weights of red and blue (H.273, table 4) by matrix code point.
+LUMA_WEIGHTS = {
+    1: (0.2126, 0.0722),
+    4: (0.30, 0.11),
+    5: (0.299, 0.114),
+    6: (0.299, 0.114),
+    7: (0.212, 0.087),
+    9: (0.2627, 0.0593),
+    10: (0.2627, 0.0593),
+}
+# The same matrices as swscale numbers them.
+SWSCALE_MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
+
+
+@dataclass(frozen=True)
+class Colour:
+    """A video's colour tags, and the matrix that holds where they say nothing.
+
+    matrix, primaries, transfer: H.273 code points, 2 = unspecified; range: 0 unspecified, 1 limited, 2 full.
+    assumed_matrix: BT.709 for a coded height of 720 and more, else BT.601: what players assume.
+    """
+
+    matrix: int = UNSPECIFIED
+    range: int = 0
+    primaries: int = UNSPECIFIED
+    transfer: int = UNSPECIFIED
+    assumed_matrix: int = BT601
+
+    @classmethod
+    def of_frame(cls, frame: av.VideoFrame) -> Colour:
+        """The tags of a decoded frame, before any rotation."""
+        return cls(
+            matrix=int(frame.colorspace),
+            range=int(frame.color_range),
+            primaries=int(getattr(frame, "color_primaries", UNSPECIFIED)),
+            transfer=int(getattr(frame, "color_trc", UNSPECIFIED)),
+            assumed_matrix=matrix_for_height(frame.height),
+        )
+
+    @property
+    def yuv_matrix(self) -> int:
+        """The matrix used for conversion: the tagged one where it is a plain luma matrix, else the assumed
+        one.
+        """
+        return self.matrix if self.matrix in LUMA_WEIGHTS else self.assumed_matrix
+
+    def is_full_range(self, format_name: str) -> bool:
+        """True where samples span all codes; untagged gray counts as full, as FFmpeg reads it."""
+        if format_name.startswith(("gbr", "rgb", "bgr")):
+            return True
+        return self.range == FULL or (self.range == 0 and format_name.startswith("gray"))
+
+
+def matrix_for_height(height: int) -> int:
+    """BT.709 for HD, BT.601 below: the convention for untagged video."""
+    return BT709 if height >= 720 else BT601
+
+
+def sample_scale(depth: int, full_range: bool) -> tuple[float, float, float]:
+    """How 8-bit RGB levels map to native codes: (luma gain, luma offset, chroma gain), in codes of `depth`
+    bits.
+    """
+    if full_range:
+        gain = (2**depth - 1) / 255.0
+        return gain, 0.0, gain
+    unit = 2.0 ** (depth - 8)
+    return 219.0 / 255.0 * unit, 16.0 * unit, 224.0 / 255.0 * unit
+
+
+def rgb_to_native(rgb: np.ndarray, colour: Colour, format_name: str, depth: int) -> np.ndarray:
+    """RGB levels to native sample values, unrounded: the inverse of `RgbConverter`.
+
+    rgb: (..., 3) in 0..255. Returns float32 (..., C): C = 3 as (Y, Cb, Cr), or (G, B, R) for RGB formats, 1
+    for gray.
+    """
+    rgb = np.asarray(rgb, np.float32)
+    gain, offset, chroma_gain = sample_scale(depth, colour.is_full_range(format_name))
+    if format_name.startswith("gbr"):
+        return rgb[..., [1, 2, 0]] * np.float32(gain)
+    kr, kb = LUMA_WEIGHTS[colour.yuv_matrix]
+    kg = 1.0 - kr - kb
+    rows = [
+        np.array([kr, kg, kb]) * gain,
+        np.array([-kr, -kg, 1 - kb]) / (2 * (1 - kb)) * chroma_gain,
+        np.array([1 - kr, -kg, -kb]) / (2 * (1 - kr)) * chroma_gain,
+    ]
+    middle = float(2 ** (depth - 1))
+    channels = 1 if format_name.startswith("gray") else 3
+    matrix = np.asarray(rows[:channels], np.float32)
+    return rgb @ matrix.T + np.asarray([offset, middle, middle][:channels], np.float32)
+
+
+class RgbConverter:
+    """Planar frames to RGB with the clip's matrix and range, one swscale context for a whole reading.
+
+    Chroma is repeated, not interpolated, so that `rgb_to_native` with a mean over each chroma sample's pixels
+    is the exact inverse; rounding is accurate, because swscale's fast path darkens by more than a level.
+    """
+
+    FLAGS = int(Interpolation.POINT | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT)
+
+    def __init__(self, colour: Colour):
+        self.colour = colour
+        self._reformatter = VideoReformatter()
+
+    def __call__(self, frame: av.VideoFrame) -> np.ndarray:
+        """An upright planar frame -> uint8 RGB (H, W, 3)."""
+        name = frame.format.name
+        if name == "gray":
+            luma = np.frombuffer(frame.planes[0], np.uint8).reshape(frame.height, -1)[:, : frame.width]
+            if self.colour.is_full_range(name):
+                return np.repeat(luma[..., None], 3, axis=2)
+        matrix = SWSCALE_MATRICES[self.colour.yuv_matrix]
+        converted = self._reformatter.reformat(
+            frame,
+            format="rgb24",
+            src_colorspace=matrix,
+            dst_colorspace=matrix,
+            src_color_range=FULL if self.colour.is_full_range(name) else LIMITED,
+            dst_color_range=FULL,
+            interpolation=self.FLAGS,
+        )
+        plane = converted.planes[0]
+        rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width * 3]
+        return np.ascontiguousarray(rows).reshape(frame.height, frame.width, 3)

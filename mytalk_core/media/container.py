@@ -1,0 +1,72 @@
+"""Opening a media file, and saying in one line why it cannot be opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+
+from ..errors import MediaError
+
+ATTACHED_PICTURE = 0x400
+
+
+def open_media(path: str | Path, wanted: str) -> InputContainer:
+    """Open a local file for reading; the caller closes it. wanted: "a video" or "a sound", for the messages.
+
+    Raises: FileNotFoundError (no such file); MediaError (a folder, empty, or not readable as media).
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{wanted} file was required, but {path} does not exist: check the path")
+    if path.is_dir():
+        raise MediaError(f"{wanted} file was required, but {path} is a folder: name a file inside it")
+    if path.stat().st_size == 0:
+        raise MediaError(
+            f"{wanted} file was required, but {path} is empty (0 bytes): copy or export it again"
+        )
+    try:
+        return av.open(str(path), metadata_errors="ignore")
+    except PermissionError:
+        raise MediaError(
+            f"{wanted} file was required, but {path} may not be read: change its permissions"
+        ) from None
+    except (av.error.FFmpegError, ValueError) as error:
+        raise MediaError(
+            f"{wanted} file was required, but {path} is not readable as one ({reason(error)}): it is "
+            "damaged, cut off, "
+            "or of another type; copy or export it again"
+        ) from None
+
+
+def reason(error: Exception) -> str:
+    """FFmpeg's own words, without its number and the file name."""
+    return str(getattr(error, "strerror", None) or error)
+
+
+def video_stream(container: InputContainer, path: Path) -> av.video.stream.VideoStream:
+    """The main video stream, cover pictures aside. Raises: MediaError where there is none."""
+    streams = [stream for stream in container.streams.video if not is_cover(stream)]
+    if not streams:
+        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "no streams"
+        raise MediaError(
+            f"a video was required, but {path} has no video stream (it holds: {kinds}): name a video file"
+        )
+    best = container.streams.best("video")
+    return best if best in streams else streams[0]
+
+
+def audio_stream(container: InputContainer, path: Path) -> av.audio.stream.AudioStream:
+    """The main audio stream. Raises: MediaError where there is none."""
+    if not container.streams.audio:
+        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "no streams"
+        raise MediaError(
+            f"speech was required, but {path} has no audio stream (it holds: {kinds}): name a sound file"
+        )
+    return container.streams.best("audio") or container.streams.audio[0]
+
+
+def is_cover(stream: av.stream.Stream) -> bool:
+    """True for the cover picture of a sound file, which FFmpeg lists as video."""
+    return bool(int(stream.disposition) & ATTACHED_PICTURE)

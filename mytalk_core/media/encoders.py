@@ -1,0 +1,163 @@
+"""What each codec needs: containers, sound beside it, pixel format, colour tags and options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import av
+
+from ..errors import MediaError
+from .colour import FULL, LIMITED, UNSPECIFIED, Colour, matrix_for_height
+from .pixels import is_planar, layout_of, nearest_format
+from .video import Clip
+
+# Codec -> FFmpeg's encoder, and the sound codec for each container it goes into.
+ENCODERS = {"h264": "libx264", "prores": "prores_ks", "vp9": "libvpx-vp9", "ffv1": "ffv1"}
+SOUND_CODECS = {
+    "h264": {".mp4": "aac", ".m4v": "aac", ".mov": "aac", ".mkv": "flac"},
+    "prores": {".mov": "pcm_s24le", ".mkv": "flac"},
+    "vp9": {".webm": "libopus", ".mkv": "flac"},
+    "ffv1": {".mkv": "flac"},
+}
+DEFAULT_CODECS = {".mp4": "h264", ".m4v": "h264", ".mov": "h264", ".mkv": "h264", ".webm": "vp9"}
+WORST_CRF = {"h264": 51, "vp9": 63}
+# 4:2:0 of an odd size is refused by these encoders.
+EVEN_CHROMA_ONLY = ("h264", "prores")
+PLAYABLE = {8: "yuv420p", 10: "yuv420p10le"}
+CONTAINER_OPTIONS = {
+    # use_metadata_tags keeps keys that MP4 has no box for; faststart lets a browser play while it loads.
+    ".mp4": {"movflags": "use_metadata_tags+faststart"},
+    ".m4v": {"movflags": "use_metadata_tags+faststart"},
+    ".mov": {"movflags": "use_metadata_tags+faststart"},
+    # Matroska stores no decoding times: shifting all streams to make those positive would only delay the
+    # first frame.
+    ".mkv": {"avoid_negative_ts": "disabled"},
+    ".webm": {"avoid_negative_ts": "disabled"},
+}
+
+
+@dataclass(frozen=True)
+class EncodingPlan:
+    """How a clip's pictures are encoded: FFmpeg's encoder, pixel format, colour tags and options."""
+
+    encoder: str
+    format_name: str
+    colour: Colour
+    options: dict[str, str]
+    sound_codec: str
+    container_options: dict[str, str]
+
+
+def choose_codec(path: Path, codec: str | None) -> str:
+    """The codec named, or the extension's usual one. Raises: MediaError for a pair that does not exist."""
+    suffix = path.suffix.lower()
+    if suffix not in DEFAULT_CODECS:
+        raise MediaError(
+            f"an output ending in {', '.join(DEFAULT_CODECS)} was required, but {path.name!r} arrived: "
+            "change its extension"
+        )
+    codec = codec or DEFAULT_CODECS[suffix]
+    if codec not in ENCODERS:
+        raise MediaError(
+            f"a codec of {', '.join(ENCODERS)} was required, but {codec!r} arrived: choose one of them"
+        )
+    if suffix not in SOUND_CODECS[codec]:
+        raise MediaError(
+            f"{codec} goes into {' or '.join(SOUND_CODECS[codec])}, but {path.name!r} was asked for: change "
+            "the extension or the codec"
+        )
+    return codec
+
+
+def plan_encoding(path: Path, like: Clip, codec: str, crf: int, preset: str) -> EncodingPlan:
+    """Raises: MediaError when this FFmpeg lacks the encoder; ValueError for a crf outside the codec's
+    scale.
+    """
+    try:
+        encoder = av.Codec(ENCODERS[codec], "w")
+    except av.error.FFmpegError:
+        raise MediaError(
+            f"{codec} needs FFmpeg's {ENCODERS[codec]}, which this PyAV was built without: choose another "
+            "codec"
+        ) from None
+    if codec in WORST_CRF and not 0 <= crf <= WORST_CRF[codec]:
+        raise ValueError(f"a crf of 0..{WORST_CRF[codec]} was required for {codec}, but {crf} arrived")
+    offered = [pixel_format.name for pixel_format in encoder.video_formats]
+    format_name = choose_format(like, codec, offered)
+    suffix = path.suffix.lower()
+    return EncodingPlan(
+        encoder=ENCODERS[codec],
+        format_name=format_name,
+        colour=output_colour(like, codec, format_name),
+        options=codec_options(codec, crf, preset, format_name),
+        sound_codec=SOUND_CODECS[codec][suffix],
+        container_options=CONTAINER_OPTIONS[suffix],
+    )
+
+
+def choose_format(like: Clip, codec: str, offered: list[str]) -> str:
+    """The encoder's pixel format nearest to the clip's; RGB and gray become 4:2:0 in delivery codecs, which
+    players expect.
+    """
+    source = layout_of(like.format_name)
+    if codec == "ffv1":
+        exact = {"gbrp": "bgr0", "gbrap": "bgra"}.get(like.format_name, like.format_name)
+        return (
+            exact
+            if exact in offered
+            else nearest_format(like.format_name, [n for n in offered if is_planar(n)])
+        )
+    usable = [name for name in offered if is_planar(name) and not layout_of(name).is_gray]
+    if codec == "vp9":
+        usable = [name for name in usable if not layout_of(name).has_alpha]
+    if codec in EVEN_CHROMA_ONLY:
+        usable = [
+            name
+            for name in usable
+            if like.width % layout_of(name).step_x == 0 and like.height % layout_of(name).step_y == 0
+        ]
+    playable = PLAYABLE[8 if source.depth <= 8 else 10]
+    if (source.is_rgb or source.is_gray) and codec != "prores" and playable in usable:
+        return playable
+    return nearest_format(like.format_name, usable)
+
+
+def output_colour(like: Clip, codec: str, format_name: str) -> Colour:
+    """The source's tags, changed only where the samples change: RGB that becomes YUV, full range that ProRes
+    cannot tag.
+    """
+    colour = like.colour
+    source, target = layout_of(like.format_name), layout_of(format_name)
+    if source.is_rgb and not target.is_rgb:
+        colour = replace(colour, matrix=matrix_for_height(like.height), range=LIMITED)
+    if (
+        colour.matrix == UNSPECIFIED
+        and not target.is_rgb
+        and colour.assumed_matrix != matrix_for_height(like.height)
+    ):
+        # A turned phone video: a reader would assume another matrix for the upright height.
+        colour = replace(colour, matrix=colour.assumed_matrix)
+    if source.is_gray and not target.is_gray:
+        colour = replace(colour, range=FULL if colour.is_full_range(like.format_name) else LIMITED)
+    if codec == "prores" and colour.range == FULL:
+        colour = replace(colour, range=LIMITED)
+    return colour
+
+
+def codec_options(codec: str, crf: int, preset: str, format_name: str) -> dict[str, str]:
+    """FFmpeg options of the encoder."""
+    if codec == "h264":
+        return {"crf": str(crf), "preset": preset}
+    if codec == "vp9":
+        return {
+            "crf": str(crf),
+            "b": "0",
+            "deadline": "good",
+            "cpu-used": "3",
+            "row-mt": "1",
+            "tile-columns": "2",
+        }
+    if codec == "prores":
+        return {"profile": "4" if layout_of(format_name).step_x == 1 else "3", "vendor": "apl0"}
+    return {"level": "3", "slices": "4", "slicecrc": "1", "g": "1"}

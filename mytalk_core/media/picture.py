@@ -1,0 +1,81 @@
+"""One upright frame in its native samples, with RGB made when asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import av
+import numpy as np
+
+from .colour import FULL, RGB_MATRIX, Colour, RgbConverter, matrix_for_height
+from .pixels import planes_of
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A decoded frame: planar, upright, never written to (`paste` makes a new one).
+
+    index: frame number in its clip; frame: native planes; colour: tags that hold for the whole clip.
+    """
+
+    index: int
+    frame: av.VideoFrame
+    colour: Colour
+    converter: RgbConverter
+
+    @property
+    def height(self) -> int:
+        """Rows, px."""
+        return self.frame.height
+
+    @property
+    def width(self) -> int:
+        """Columns, px."""
+        return self.frame.width
+
+    @property
+    def format_name(self) -> str:
+        """FFmpeg's name of the planar pixel format."""
+        return self.frame.format.name
+
+    @cached_property
+    def rgb(self) -> np.ndarray:
+        """uint8 (H, W, 3) by the clip's matrix and range; converted once. Shared: copy before changing it."""
+        return self.converter(self.frame)
+
+    @classmethod
+    def from_rgb(cls, index: int, rgb: np.ndarray) -> Picture:
+        """A picture of RGB values: uint8 (H, W, 3), or float 0..1 (ComfyUI's IMAGE). One or four channels are
+        taken too.
+
+        Raises: ValueError for another shape.
+        """
+        rgb = rgb_bytes(rgb)
+        colour = rgb_colour(rgb.shape[0])
+        frame = av.VideoFrame(rgb.shape[1], rgb.shape[0], "gbrp")
+        for plane, channel in zip(planes_of(frame), (1, 2, 0), strict=True):
+            np.copyto(plane, rgb[..., channel])
+        picture = cls(index, frame, colour, RgbConverter(colour))
+        picture.__dict__["rgb"] = rgb
+        return picture
+
+
+def rgb_colour(height: int) -> Colour:
+    """The colour description of frames that arrive as RGB."""
+    return Colour(matrix=RGB_MATRIX, range=FULL, assumed_matrix=matrix_for_height(height))
+
+
+def rgb_bytes(image: np.ndarray) -> np.ndarray:
+    """uint8 (H, W, 3) from uint8 or float 0..1 with 1, 3 or 4 channels.
+
+    Raises: ValueError for another shape.
+    """
+    image = np.asarray(image)
+    if image.ndim == 2:
+        image = image[..., None]
+    if image.ndim != 3 or image.shape[-1] not in (1, 3, 4):
+        raise ValueError(f"an image (H, W, 3) was required, but shape {image.shape} arrived: pass RGB frames")
+    if image.dtype != np.uint8:
+        image = np.rint(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
+    return np.repeat(image, 3, axis=2) if image.shape[-1] == 1 else np.ascontiguousarray(image[..., :3])

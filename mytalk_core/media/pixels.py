@@ -1,0 +1,310 @@
+"""Pixel formats: planes as arrays, lossless normal forms, orientation, and the format an encoder comes
+nearest with.
+
+Inside the core every frame is planar and little-endian: gray, YUV or GBR, each component in its own plane,
+optional alpha last. Packed and semi-planar frames (nv12, p010, rgb24, yuyv422 ...) are unpacked without loss
+when they are decoded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from .colour import FULL, LIMITED, SWSCALE_MATRICES, Colour
+
+UNPACKED = {
+    "nv12": "yuv420p",
+    "nv21": "yuv420p",
+    "nv16": "yuv422p",
+    "nv24": "yuv444p",
+    "nv42": "yuv444p",
+    "nv20le": "yuv422p10le",
+    "yuyv422": "yuv422p",
+    "uyvy422": "yuv422p",
+    "yvyu422": "yuv422p",
+    "uyyvyy411": "yuv411p",
+    "p010le": "yuv420p10le",
+    "p012le": "yuv420p12le",
+    "p016le": "yuv420p16le",
+    "p210le": "yuv422p10le",
+    "p216le": "yuv422p16le",
+    "p410le": "yuv444p10le",
+    "p416le": "yuv444p16le",
+    "y210le": "yuv422p10le",
+    "x2rgb10le": "gbrp10le",
+    "x2bgr10le": "gbrp10le",
+    "monow": "gray",
+    "monob": "gray",
+    "ya8": "gray",
+    "ya16le": "gray16le",
+    "pal8": "gbrp",
+}
+# Swapping rows and columns turns horizontal chroma subsampling into vertical.
+TRANSPOSED = {"422p": "440p", "440p": "422p"}
+
+
+@dataclass(frozen=True)
+class PixelLayout:
+    """What a planar format's name stands for: depth in bits, planes, and luma pixels a chroma sample
+    covers.
+    """
+
+    depth: int
+    planes: int
+    is_rgb: bool
+    has_alpha: bool
+    step_x: int
+    step_y: int
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(np.uint8) if self.depth <= 8 else np.dtype("<u2")
+
+    @property
+    def is_gray(self) -> bool:
+        return self.planes - self.has_alpha == 1
+
+
+def layout_of(format_name: str) -> PixelLayout:
+    """The layout of any FFmpeg pixel format."""
+    described = av.VideoFormat(format_name, 64, 64)
+    components = described.components
+    is_rgb = bool(described.is_rgb)
+    alpha = any(component.is_alpha for component in components)
+    chroma = None if is_rgb or len(components) < 3 else components[1]
+    return PixelLayout(
+        depth=max(component.bits for component in components),
+        planes=len({component.plane for component in components}),
+        is_rgb=is_rgb,
+        has_alpha=alpha,
+        step_x=64 // chroma.width if chroma else 1,
+        step_y=64 // chroma.height if chroma else 1,
+    )
+
+
+def is_planar(format_name: str) -> bool:
+    """True for a format in the core's normal form (one little-endian integer component a plane)."""
+    if (
+        format_name in UNPACKED
+        or format_name.startswith("yuvj")
+        or format_name.endswith(("be", "f16le", "f32le"))
+    ):
+        return False
+    if not format_name.startswith(("yuv", "gbr", "gray")):
+        return False
+    layout = layout_of(format_name)
+    return layout.planes == len(av.VideoFormat(format_name, 64, 64).components)
+
+
+def planar_format(format_name: str) -> str:
+    """The planar format that holds `format_name`'s samples without loss (deepest RGB where there is none)."""
+    if is_planar(format_name):
+        return format_name
+    if format_name in UNPACKED:
+        return UNPACKED[format_name]
+    if format_name.startswith("yuvj"):
+        return format_name.replace("yuvj", "yuv")
+    if format_name.endswith("be"):
+        return planar_format(format_name[:-2] + "le")
+    if format_name.startswith("grayf"):
+        return "gray16le"
+    described = av.VideoFormat(format_name, 64, 64)
+    layout = layout_of(format_name)
+    if not described.is_rgb:
+        return "yuv444p" if layout.depth <= 8 else "yuv444p16le"
+    stem = "gbrap" if layout.has_alpha else "gbrp"
+    return stem if layout.depth <= 8 else f"{stem}16le"
+
+
+def planes_of(frame: av.VideoFrame) -> list[np.ndarray]:
+    """Views (H_p, W_p) of a planar frame's planes, uint8 or uint16; writing to them writes to the frame."""
+    dtype = layout_of(frame.format.name).dtype
+    views = []
+    for plane in frame.planes:
+        rows = np.frombuffer(plane, dtype).reshape(-1, plane.line_size // dtype.itemsize)
+        views.append(rows[: plane.height, : plane.width])
+    return views
+
+
+def new_frame(like: av.VideoFrame, width: int, height: int, format_name: str) -> av.VideoFrame:
+    """An empty frame with the time stamp and colour tags of `like`."""
+    frame = av.VideoFrame(width, height, format_name)
+    frame.colorspace = like.colorspace
+    frame.color_range = like.color_range
+    return with_time_of(frame, like)
+
+
+def with_time_of(frame: av.VideoFrame, like: av.VideoFrame) -> av.VideoFrame:
+    """The same frame, stamped with `like`'s time."""
+    frame.pts = like.pts
+    if like.time_base is not None:
+        frame.time_base = like.time_base
+    return frame
+
+
+def copy_frame(frame: av.VideoFrame) -> av.VideoFrame:
+    """A copy with its own planes: decoded frames are shared with the decoder and must never be written to."""
+    copied = new_frame(frame, frame.width, frame.height, frame.format.name)
+    for target, source in zip(planes_of(copied), planes_of(frame), strict=True):
+        np.copyto(target, source)
+    return copied
+
+
+def unpack(frame: av.VideoFrame, reformatter: VideoReformatter, colour: Colour) -> av.VideoFrame:
+    """Any decoded frame -> the planar normal form, sample values kept."""
+    name = frame.format.name
+    target = planar_format(name)
+    if target == name:
+        return frame
+    if name.startswith("yuvj"):
+        renamed = new_frame(frame, frame.width, frame.height, target)
+        for view, plane in zip(planes_of(renamed), frame.planes, strict=True):
+            rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+            np.copyto(view, rows[: plane.height, : plane.width])
+        renamed.color_range = FULL
+        return renamed
+    sample_range = FULL if colour.is_full_range(target) else LIMITED
+    unpacked = reformatter.reformat(
+        frame,
+        format=target,
+        src_color_range=sample_range,
+        dst_color_range=sample_range,
+        interpolation="POINT",
+    )
+    return with_time_of(unpacked, frame)
+
+
+def convert(
+    frame: av.VideoFrame,
+    format_name: str,
+    reformatter: VideoReformatter,
+    colour: Colour,
+    *,
+    to: Colour | None = None,
+) -> av.VideoFrame:
+    """Another pixel format through swscale; the matrix and range stay `colour`'s unless `to` names others."""
+    to = to or colour
+    converted = reformatter.reformat(
+        frame,
+        format=format_name,
+        src_colorspace=SWSCALE_MATRICES[colour.yuv_matrix],
+        dst_colorspace=SWSCALE_MATRICES[to.yuv_matrix],
+        src_color_range=FULL if colour.is_full_range(frame.format.name) else LIMITED,
+        dst_color_range=FULL if to.is_full_range(format_name) else LIMITED,
+        interpolation="BICUBIC",
+    )
+    return with_time_of(converted, frame)
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """How a coded frame becomes upright: swap rows and columns first, then mirror.
+
+    Chroma samples move with the pixels they cover; a mirrored 4:2:0 frame of odd size keeps its chroma grid
+    at the far edge, up to a pixel off.
+    """
+
+    transpose: bool = False
+    mirror_x: bool = False
+    mirror_y: bool = False
+
+    @classmethod
+    def of_frame(cls, frame: av.VideoFrame) -> Orientation:
+        """From the display matrix (nine 16.16 numbers) that containers attach; multiples of 90 degrees and
+        mirrors.
+        """
+        data = frame.side_data.get("DISPLAYMATRIX") if frame.side_data else None
+        if data is None:
+            return cls()
+        a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].astype(np.int64)
+        if max(abs(a), abs(d)) >= max(abs(b), abs(c)):
+            return cls(False, bool(a < 0), bool(d < 0))
+        return cls(True, bool(c < 0), bool(b < 0))
+
+    @property
+    def is_upright(self) -> bool:
+        return not (self.transpose or self.mirror_x or self.mirror_y)
+
+    @property
+    def degrees(self) -> int:
+        """Clockwise rotation of the coded frame: 0, 90, 180 or 270 (a mirrored frame counts its rotation
+        only).
+        """
+        if self.transpose:
+            return 90 if self.mirror_x else 270
+        return 180 if self.mirror_y else 0
+
+    def apply(self, plane: np.ndarray) -> np.ndarray:
+        """One plane, upright (a view)."""
+        plane = plane.T if self.transpose else plane
+        return plane[:: -1 if self.mirror_y else 1, :: -1 if self.mirror_x else 1]
+
+
+def oriented_format(format_name: str, orientation: Orientation) -> str:
+    """The planar format of an upright frame: 4:2:2 on its side is 4:4:0; what has no such twin becomes
+    4:4:4.
+    """
+    layout = layout_of(format_name)
+    if not orientation.transpose or layout.step_x == layout.step_y:
+        return format_name
+    for chroma, turned in TRANSPOSED.items():
+        if chroma in format_name and format_exists(format_name.replace(chroma, turned)):
+            return format_name.replace(chroma, turned)
+    depth = "" if layout.depth <= 8 else f"{layout.depth}le"
+    return f"yuv{'a' if layout.has_alpha else ''}444p{depth}"
+
+
+def format_exists(format_name: str) -> bool:
+    """True when this FFmpeg knows the pixel format."""
+    try:
+        av.VideoFormat(format_name, 64, 64)
+    except ValueError:
+        return False
+    return True
+
+
+def make_upright(
+    frame: av.VideoFrame, orientation: Orientation, reformatter: VideoReformatter, colour: Colour
+) -> av.VideoFrame:
+    """A planar frame turned as its display matrix says; the very same frame when it already is upright."""
+    if orientation.is_upright:
+        return frame
+    name = oriented_format(frame.format.name, orientation)
+    turnable = layout_of(name).step_x == layout_of(name).step_y and name != frame.format.name
+    if turnable:
+        frame = convert(frame, name, reformatter, colour)
+    height, width = (frame.width, frame.height) if orientation.transpose else (frame.height, frame.width)
+    upright = new_frame(frame, width, height, name)
+    for target, source in zip(planes_of(upright), planes_of(frame), strict=True):
+        np.copyto(target, orientation.apply(source))
+    return upright
+
+
+def nearest_format(source: str, candidates: list[str]) -> str:
+    """The candidate that loses least of `source`: first depth and chroma that would be lost, then needless
+    growth.
+    """
+    have = layout_of(source)
+
+    def loss(name: str) -> tuple[float, ...]:
+        offered = layout_of(name)
+        chroma_lost = (
+            0.0 if have.is_gray else np.log2(offered.step_x * offered.step_y / (have.step_x * have.step_y))
+        )
+        return (
+            float(offered.is_gray and not have.is_gray),
+            float(max(0, have.depth - offered.depth)),
+            float(have.is_rgb != offered.is_rgb and not have.is_gray),
+            float(max(0.0, chroma_lost)),
+            float(have.has_alpha and not offered.has_alpha),
+            float(max(0, offered.depth - have.depth)),
+            float(offered.is_gray != have.is_gray),
+            float(max(0.0, -chroma_lost)),
+            float(offered.has_alpha and not have.has_alpha),
+        )
+
+    return min(candidates, key=loss)

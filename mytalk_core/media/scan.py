@@ -1,0 +1,264 @@
+"""The time stamp of every frame of a file, found without holding a frame.
+
+Packets are read once. Where they are known to become one frame each, and the first and the last of them
+really do, they give the table; in every other case (missing or doubled stamps, field pairs, hidden frames,
+damage) the file is decoded once and what comes out is counted. Either way the table is what decoding yields.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import InputContainer
+
+from ..errors import MediaError
+from .container import open_media, reason, video_stream
+
+# Codecs whose containers carry one shown frame in each packet.
+ONE_FRAME_A_PACKET = frozenset(
+    ["h264", "hevc", "vp9", "av1", "prores", "dnxhd", "mjpeg", "ffv1", "png", "gif", "qtrle", "huffyuv"]
+    + ["ffvhuff", "utvideo", "rawvideo", "v210", "cfhd", "dvvideo"]
+)
+# Containers that say how long they are, so that a part cut off shows.
+SELF_MEASURING = ("matroska", "mov", "avi")
+MISSING_TAIL_S = 0.5
+DEFAULT_RATE = Fraction(25)
+
+
+@dataclass(frozen=True, eq=False)
+class FrameTable:
+    """Times of a stream's frames in display order.
+
+    pts: int64 (T,) strictly increasing, in `time_base` seconds; last_duration: of the last frame, in the same
+    ticks. decoder_pts: int64 (T,) the stamps that the decoder puts on the frames, or None where they cannot
+    tell frames apart. keyframes: int64 (K,) frame numbers at which decoding can start.
+    """
+
+    pts: np.ndarray
+    time_base: Fraction
+    last_duration: int
+    fps: Fraction
+    decoder_pts: np.ndarray | None
+    keyframes: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.pts)
+
+    def index_of(self, decoder_pts: int | None, expected: int) -> int | None:
+        """The frame number of a decoded frame; None for one that is not in the table."""
+        if self.decoder_pts is None:
+            return expected
+        if decoder_pts is None:
+            return None
+        position = int(np.searchsorted(self.decoder_pts, decoder_pts))
+        found = position < len(self.decoder_pts) and self.decoder_pts[position] == decoder_pts
+        return position if found else None
+
+    def keyframe_before(self, index: int) -> int | None:
+        """The last frame number <= index at which decoding can start, or None (start at the file's
+        beginning).
+        """
+        position = int(np.searchsorted(self.keyframes, index, side="right")) - 1
+        return int(self.keyframes[position]) if position >= 0 else None
+
+
+@dataclass
+class PacketScan:
+    """What the packets of a file say, in file order."""
+
+    pts: list[int | None] = field(default_factory=list)
+    durations: list[int] = field(default_factory=list)
+    keys: list[bool] = field(default_factory=list)
+    end_s: float = 0.0
+    is_plain: bool = True
+
+
+def scan_packets(container: InputContainer, stream: av.video.stream.VideoStream) -> PacketScan:
+    """Read every packet once; discarded ones (before an edit list's start) are left out."""
+    scan = PacketScan()
+    try:
+        for packet in container.demux():
+            if packet.size == 0 and packet.pts is None and packet.dts is None:
+                continue
+            stamp = packet.pts if packet.pts is not None else packet.dts
+            if stamp is not None:
+                scan.end_s = max(scan.end_s, float((stamp + (packet.duration or 0)) * packet.time_base))
+            if packet.stream_index != stream.index or packet.is_discard:
+                continue
+            scan.pts.append(packet.pts)
+            scan.durations.append(packet.duration or 0)
+            scan.keys.append(packet.is_keyframe)
+            scan.is_plain &= packet.size > 0 and packet.pts is not None and not packet.is_corrupt
+    except av.error.FFmpegError:
+        scan.is_plain = False
+    return scan
+
+
+def check_complete(
+    container: InputContainer, stream: av.video.stream.VideoStream, scan: PacketScan, path: Path
+) -> None:
+    """Raises MediaError when the container's own index promises more than the file holds."""
+    if not container.format.name.startswith(SELF_MEASURING):
+        return
+    start_s = (container.start_time or 0) / av.time_base
+    promised_s = (container.duration or 0) / av.time_base
+    missing_s = promised_s - (scan.end_s - min(0.0, start_s))
+    listed = len(stream.index_entries) if container.format.name.startswith("mov") else 0
+    skipped = sum(entry.is_discard for entry in stream.index_entries) if listed else 0
+    if missing_s <= MISSING_TAIL_S and len(scan.pts) >= listed - skipped:
+        return
+    promised = max(
+        listed - skipped, round(promised_s * float(stream.average_rate or DEFAULT_RATE)), len(scan.pts)
+    )
+    raise MediaError(
+        f"a complete video was required, but {path} breaks off: {len(scan.pts)} of {promised} promised "
+        "frames are there "
+        f"({max(0.0, missing_s):.1f} s of {promised_s:.1f} s missing): copy or export it again"
+    )
+
+
+def table_from_packets(scan: PacketScan, stream: av.video.stream.VideoStream) -> FrameTable | None:
+    """The table when the packets can be trusted to be the frames, else None."""
+    name = stream.codec_context.name
+    trusted = name in ONE_FRAME_A_PACKET or name.startswith(("libdav1d", "libvpx-vp9", "libaom"))
+    if not (trusted and scan.is_plain and scan.pts) or len(set(scan.pts)) != len(scan.pts):
+        return None
+    stamps = np.asarray(scan.pts, np.int64)
+    order = np.argsort(stamps)
+    stamps = stamps[order]
+    keyframes = np.flatnonzero(np.asarray(scan.keys)[order])
+    return build_table(stamps, int(scan.durations[order[-1]]), keyframes, stream, stamps)
+
+
+def table_by_decoding(path: Path, promised: list[int | None]) -> FrameTable:
+    """Decode the whole file, count, keep only stamps. promised: the packets' stamps.
+
+    Raises: MediaError when nothing decodes, or when decoding fails or stops before the packets do.
+    """
+    stamps: list[int | None] = []
+    keys: list[bool] = []
+    failures: list[str] = []
+    duration = 0
+    with open_media(path, "a video") as container:
+        stream = video_stream(container, path)
+        stream.thread_type = "AUTO"
+        for frame in decode_tolerantly(container, stream, failures, lambda: bool(stamps)):
+            stamps.append(frame.pts)
+            keys.append(bool(frame.key_frame))
+            duration = int(getattr(frame, "duration", 0) or 0)
+        if not stamps:
+            why = f" ({failures[0]})" if failures else ""
+            raise MediaError(
+                f"a video was required, but none of the {len(promised)} frames of {path} can be "
+                f"decoded{why}: "
+                "it is damaged or encrypted; export it again"
+            )
+        step = nominal_step(stream, [stamp for stamp in stamps if stamp is not None])
+        ends = [stamp for stamp in promised if stamp is not None]
+        last = max((stamp for stamp in stamps if stamp is not None), default=None)
+        stops_early = bool(ends) and last is not None and max(ends) > last + 0.75 * step
+        if failures or stops_early:
+            raise MediaError(
+                f"a complete video was required, but only {len(stamps)} of "
+                f"{max(len(promised), len(stamps) + 1)} promised "
+                f"frames of {path} can be decoded{f' ({failures[0]})' if failures else ''}: it is damaged; "
+                "export it again"
+            )
+        usable = None not in stamps and all(a < b for a, b in zip(stamps, stamps[1:], strict=False))
+        pts, time_base = strictly_increasing(stamps, step, stream.time_base)
+        decoder_pts = np.asarray(stamps, np.int64) if usable else None
+        keyframes = np.flatnonzero(np.asarray(keys)) if usable else np.zeros(0, np.int64)
+        scale = int(stream.time_base / time_base)
+        return build_table(pts, duration * scale, keyframes, stream, decoder_pts, time_base)
+
+
+def decode_tolerantly(container, stream, failures: list[str], has_started):
+    """Yield frames; a packet that fails after the first frame is noted in `failures`, before it skipped.
+
+    Streams cut out of a broadcast begin in the middle of a group of pictures: what fails before the first
+    frame was never shown.
+    """
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+            if packet is None:
+                return
+            yield from packet.decode()
+        except av.error.FFmpegError as error:
+            if packet is None or has_started():
+                failures.append(reason(error))
+
+
+def nominal_step(stream: av.video.stream.VideoStream, stamps: list[int]) -> int:
+    """Ticks from frame to frame: the median of the stamps' differences, else the declared rate's."""
+    steps = np.diff(np.asarray(sorted(set(stamps)), np.int64))
+    if len(steps):
+        return max(1, int(np.median(steps)))
+    rate = stream.average_rate or stream.guessed_rate or DEFAULT_RATE
+    return max(1, round(1 / (rate * stream.time_base)))
+
+
+def strictly_increasing(
+    stamps: list[int | None], step: int, time_base: Fraction
+) -> tuple[np.ndarray, Fraction]:
+    """Mend missing, repeated and falling stamps: a run of such frames is spread evenly up to the next good
+    one.
+
+    Where the ticks are too coarse for that they are refined, ten-fold or more. Returns (int64 (T,), time
+    base).
+    """
+    good = []
+    highest = None
+    for position, stamp in enumerate(stamps):
+        if stamp is not None and (highest is None or stamp > highest):
+            good.append(position)
+            highest = stamp
+    if len(good) == len(stamps):
+        return np.asarray(stamps, np.int64), time_base
+    positions = np.arange(len(stamps), dtype=np.float64)
+    if not good:
+        return (positions * step).astype(np.int64), time_base
+    refine = 1
+    for before, after in zip(good, good[1:], strict=False):
+        while (stamps[after] - stamps[before]) * refine < after - before:
+            refine *= 10
+    anchors = [stamps[position] * refine for position in good]
+    mended = np.interp(positions, good, anchors)
+    first, last = good[0], good[-1]
+    mended[:first] = anchors[0] - (first - positions[:first]) * step * refine
+    mended[last + 1 :] = anchors[-1] + (positions[last + 1 :] - last) * step * refine
+    return np.floor(mended).astype(np.int64), time_base / refine
+
+
+def build_table(
+    pts: np.ndarray,
+    last_duration: int,
+    keyframes: np.ndarray,
+    stream: av.video.stream.VideoStream,
+    decoder_pts: np.ndarray | None,
+    time_base: Fraction | None = None,
+) -> FrameTable:
+    """Assemble a table; a last duration that is missing or absurd becomes the usual step."""
+    time_base = time_base or stream.time_base
+    rate = average_rate(pts, time_base, stream.average_rate or stream.guessed_rate)
+    usual = float(np.median(np.diff(pts))) if len(pts) > 1 else float(1 / (rate * time_base))
+    if not 0 < last_duration <= 10 * usual:
+        last_duration = max(1, round(usual))
+    return FrameTable(pts, time_base, last_duration, rate, decoder_pts, keyframes.astype(np.int64))
+
+
+def average_rate(pts: np.ndarray, time_base: Fraction, declared: Fraction | None) -> Fraction:
+    """Frames a second: the declared rate where it agrees with the stamps to half a frame, else the stamps'
+    own mean.
+    """
+    if len(pts) < 2:
+        return Fraction(declared or DEFAULT_RATE)
+    span = int(pts[-1] - pts[0]) * time_base
+    if declared and abs(declared * span - (len(pts) - 1)) < Fraction(1, 2):
+        return Fraction(declared)
+    return ((len(pts) - 1) / span).limit_denominator(1_001_000)

@@ -1,0 +1,153 @@
+"""How the video's time meets the speech's: which source frame is shown when, for each of the five modes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from .video import Clip
+
+MODES = ("silence", "cut_off", "loop", "bounce", "remap")
+# Lengths that differ by no more than this count as equal: recorders end sound and picture a little apart.
+TOLERANCE_S = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Timeline:
+    """The output's frames.
+
+    source_index: int64 (T_out,) frame numbers of the clip; pts: int64 (T_out,) from 0, in `time_base`
+    seconds; last_duration: ticks the last frame is shown; speech_s: seconds of speech that are heard;
+    warnings: lines for the user.
+    """
+
+    source_index: np.ndarray
+    pts: np.ndarray
+    time_base: Fraction
+    last_duration: int
+    speech_s: float
+    warnings: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.pts)
+
+    @property
+    def times_s(self) -> np.ndarray:
+        """float64 (T_out,): when each frame begins, seconds from the first."""
+        return self.pts * float(self.time_base)
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the first frame's start to the last one's end."""
+        return float((int(self.pts[-1]) + self.last_duration) * self.time_base)
+
+
+def plan_timeline(clip: Clip, speech_duration_s: float, mode: str = "silence") -> Timeline:
+    """Lay the video out for a speech of `speech_duration_s` seconds.
+
+    silence: exactly the video; shorter speech is followed by silence, longer speech is cut (with a warning).
+    cut_off: ends with the shorter of the two. loop, bounce: the video runs again (from the start, or back and
+    forth) until the speech ends, or is cut to it. remap: the video is slowed or sped up to the speech's
+    length, at its own average frame rate, each time showing the nearest source frame. Lengths within 0.1 s
+    count as equal, and then no frame is dropped or repeated.
+    Raises: ValueError for an unknown mode or a speech of no length.
+    """
+    if mode not in MODES:
+        raise ValueError(f"a sync mode of {', '.join(MODES)} was required, but {mode!r} arrived")
+    if not speech_duration_s > 0:
+        raise ValueError(
+            f"speech longer than 0 s was required, but {speech_duration_s} s arrived: give another sound"
+        )
+    video_s = clip.duration_s
+    if mode == "silence" or abs(speech_duration_s - video_s) <= TOLERANCE_S:
+        source = np.arange(len(clip))
+    elif mode == "remap":
+        return remapped(clip, speech_duration_s)
+    elif mode == "cut_off":
+        source = np.arange(frames_before(clip.times_s, speech_duration_s))
+    else:
+        source = repeated(clip, speech_duration_s, bounce=mode == "bounce")
+    return laid_out(clip, source, speech_duration_s)
+
+
+def laid_out(clip: Clip, source: np.ndarray, speech_duration_s: float) -> Timeline:
+    """Frames one after the other, each shown as long as in the source."""
+    durations = np.diff(np.append(clip.pts, clip.pts[-1] + clip.last_duration))[source]
+    pts = np.concatenate([[0], np.cumsum(durations[:-1])]).astype(np.int64)
+    length_s = float((int(pts[-1]) + int(durations[-1])) * clip.time_base)
+    warnings = ()
+    if speech_duration_s > length_s + TOLERANCE_S:
+        warnings = (
+            f"the speech ({speech_duration_s:.2f} s) is longer than the video ({length_s:.2f} s): its last "
+            f"{speech_duration_s - length_s:.2f} s are cut; sync modes loop, bounce and remap keep all of it",
+        )
+    return Timeline(
+        source.astype(np.int64),
+        pts,
+        clip.time_base,
+        int(durations[-1]),
+        min(speech_duration_s, length_s),
+        warnings,
+    )
+
+
+def repeated(clip: Clip, speech_duration_s: float, *, bounce: bool) -> np.ndarray:
+    """Frame numbers of a video that runs in a loop, or back and forth without showing its ends twice, until
+    the speech ends.
+    """
+    forward = np.arange(len(clip))
+    cycle = np.concatenate([forward, forward[-2:0:-1]]) if bounce else forward
+    durations = np.diff(np.append(clip.pts, clip.pts[-1] + clip.last_duration)) * float(clip.time_base)
+    rounds = int(np.ceil(speech_duration_s / durations[cycle].sum())) + 1
+    source = np.tile(cycle, rounds)
+    starts = np.concatenate([[0.0], np.cumsum(durations[source])[:-1]])
+    return source[: frames_before(starts, speech_duration_s)]
+
+
+def frames_before(starts_s: np.ndarray, end_s: float) -> int:
+    """How many frames begin before `end_s`, at least one; a frame that would show for under a millisecond is
+    left out.
+    """
+    return max(1, int(np.searchsorted(starts_s, end_s - 1e-3, side="left")))
+
+
+def remapped(clip: Clip, speech_duration_s: float) -> Timeline:
+    """The video stretched or squeezed to the speech's length: constant rate, each frame the nearest in source
+    time.
+    """
+    count = max(1, round(speech_duration_s * float(clip.fps)))
+    ends_s = np.append(clip.times_s[1:], clip.duration_s)
+    wanted_s = (np.arange(count) + 0.5) / count * clip.duration_s
+    source = np.minimum(np.searchsorted(ends_s, wanted_s, side="right"), len(clip) - 1)
+    length_s = float(count / clip.fps)
+    return Timeline(
+        source.astype(np.int64),
+        np.arange(count, dtype=np.int64),
+        1 / clip.fps,
+        1,
+        min(speech_duration_s, length_s),
+    )
+
+
+def resample(values: np.ndarray, times_s: np.ndarray, new_times_s: np.ndarray) -> np.ndarray:
+    """Linear interpolation in time, held at both ends.
+
+    values: (T, ...) at times_s (T,), increasing; returns (T_new, ...) at new_times_s, float32 (float64 stays
+    float64).
+    Raises: ValueError when lengths differ or times fall.
+    """
+    values = np.asarray(values)
+    times_s = np.asarray(times_s, np.float64)
+    if len(values) != len(times_s) or len(times_s) == 0 or (np.diff(times_s) <= 0).any():
+        raise ValueError(
+            f"one value for each of a rising series of times was required, but {len(values)} values and "
+            f"{len(times_s)} times arrived"
+        )
+    dtype = np.float64 if values.dtype == np.float64 else np.float32
+    position = np.interp(new_times_s, times_s, np.arange(len(times_s)))
+    before = np.clip(np.floor(position).astype(np.int64), 0, max(0, len(values) - 2))
+    weight = (position - before).reshape(-1, *[1] * (values.ndim - 1))
+    after = np.minimum(before + 1, len(values) - 1)
+    return (values[before] * (1 - weight) + values[after] * weight).astype(dtype)

@@ -1,0 +1,267 @@
+"""Writing pictures and speech to a file that appears only when it is complete."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from ..errors import MediaError
+from .audio import Speech
+from .colour import FULL, Colour
+from .container import reason
+from .encoders import EncodingPlan, choose_codec, plan_encoding
+from .picture import Picture
+from .pixels import convert, layout_of, new_frame, planes_of
+from .soundtrack import Soundtrack
+from .timeline import Timeline, plan_timeline
+from .video import Clip
+
+
+class VideoWriter:
+    """Encodes pictures with the source's time stamps, pixel depth and colour tags, and muxes the speech.
+
+    A context manager: the file is written under a temporary name in the same folder and takes its own name
+    when the block ends well; on any error, Ctrl-C included, it is removed. Time stamps and the last frame's
+    duration are the timeline's, exact in MP4 and MOV; Matroska and WebM store whole milliseconds.
+
+    path: its extension names the container; like: the source clip, whose size, format, tags and times hold;
+    codec: "h264", "prores", "vp9", "ffv1" (lossless), or None for the extension's own; crf: quality of h264
+    and vp9, lower is better; speech: muxed unresampled, cut or padded with silence to the video; timeline:
+    what is shown when, default the clip's own times; metadata: container tags.
+    Raises: MediaError before any work when the output cannot be written, is the source, or does not fit the
+    codec.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        like: Clip,
+        *,
+        codec: str | None = None,
+        crf: int = 18,
+        preset: str = "medium",
+        speech: Speech | None = None,
+        timeline: Timeline | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ):
+        self.path = Path(path)
+        self._like = like
+        self._plan = plan_encoding(self.path, like, choose_codec(self.path, codec), crf, preset)
+        self._start(speech, timeline, metadata)
+
+    @classmethod
+    def for_masks(cls, path: str | Path, like: Clip, *, timeline: Timeline | None = None) -> VideoWriter:
+        """A writer of gray masks, lossless (FFV1 in .mkv), with `like`'s size and times; feed it with
+        `write_mask`.
+
+        Raises: MediaError for another extension: a lossy mask would not say which pixels were edited.
+        """
+        path = Path(path)
+        if path.suffix.lower() != ".mkv":
+            raise MediaError(
+                f"a mask must be lossless, so it needs a .mkv file (FFV1), but {path.name!r} arrived: name "
+                "it .mkv"
+            )
+        writer = cls.__new__(cls)
+        writer.path = path
+        writer._like = like
+        plan = plan_encoding(path, like, "ffv1", 0, "medium")
+        writer._plan = EncodingPlan(
+            plan.encoder, "gray", Colour(range=FULL), plan.options, plan.sound_codec, plan.container_options
+        )
+        writer._start(None, timeline, None)
+        return writer
+
+    def _start(
+        self, speech: Speech | None, timeline: Timeline | None, metadata: Mapping[str, str] | None
+    ) -> None:
+        self._speech = speech
+        self._timeline = timeline or plan_timeline(self._like, self._like.duration_s)
+        self._metadata = dict(metadata or {})
+        self._durations = np.diff(
+            np.append(self._timeline.pts, self._timeline.pts[-1] + self._timeline.last_duration)
+        )
+        self._reformatter = VideoReformatter()
+        self._container: av.container.OutputContainer | None = None
+        self._soundtrack: Soundtrack | None = None
+        self._written = 0
+        check_output(self.path, [self._like.path, speech.path if speech else None])
+        self._temporary = self.path.with_name(f".{self.path.stem}.{uuid.uuid4().hex[:8]}{self.path.suffix}")
+
+    def __enter__(self) -> VideoWriter:
+        try:
+            self._container = av.open(str(self._temporary), "w", options=self._plan.container_options)
+            self._container.metadata.update({str(key): str(value) for key, value in self._metadata.items()})
+            self._stream = self._video_stream()
+            if self._speech is not None:
+                self._soundtrack = Soundtrack(
+                    self._container, self._speech, self._plan.sound_codec, self._timeline.duration_s
+                )
+        except BaseException as error:
+            self._discard()
+            self._explain(error)
+            raise
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        if kind is not None:
+            self._discard()
+            self._explain(error)
+            return
+        try:
+            self._finish()
+        except BaseException as failure:
+            self._discard()
+            self._explain(failure)
+            raise
+
+    def write(self, picture: Picture) -> None:
+        """Append a picture; it takes the timeline's next time stamp.
+
+        Raises: ValueError for another size or more pictures than the timeline has.
+        """
+        if (picture.height, picture.width) != (self._like.height, self._like.width):
+            raise ValueError(
+                f"a picture of {self._like.height} x {self._like.width} px (height x width) was required, "
+                f"but {picture.height} x {picture.width} arrived"
+            )
+        self._write_frame(self._encodable(picture))
+
+    def write_mask(self, mask: np.ndarray) -> None:
+        """Append a mask, uint8 (H, W), 0 = untouched.
+
+        Raises: ValueError for another size or type, or on a writer of pictures.
+        """
+        if (
+            self._plan.format_name != "gray"
+            or mask.dtype != np.uint8
+            or mask.shape != (self._like.height, self._like.width)
+        ):
+            raise ValueError(
+                f"a uint8 mask ({self._like.height}, {self._like.width}) on a writer made by for_masks was "
+                "required, "
+                f"but {mask.dtype} {mask.shape} arrived"
+            )
+        frame = av.VideoFrame(mask.shape[1], mask.shape[0], "gray")
+        np.copyto(planes_of(frame)[0], mask)
+        frame.color_range = FULL
+        self._write_frame(frame)
+
+    def _write_frame(self, frame: av.VideoFrame) -> None:
+        if self._container is None:
+            raise ValueError("an open writer was required: use it in a with block")
+        if self._written == len(self._timeline):
+            raise ValueError(f"{len(self._timeline)} pictures were required, but one more arrived")
+        frame.pts = int(self._timeline.pts[self._written])
+        frame.time_base = self._timeline.time_base
+        # The source's picture types would be obeyed by the encoder.
+        frame.pict_type = 0
+        self._mux_video(frame)
+        if self._soundtrack is not None:
+            end = int(self._timeline.pts[self._written] + self._durations[self._written])
+            for packet in self._soundtrack.packets_until(float(end * self._timeline.time_base)):
+                self._container.mux(packet)
+        self._written += 1
+
+    def _mux_video(self, frame: av.VideoFrame | None) -> None:
+        for packet in self._stream.encode(frame):
+            position = int(np.searchsorted(self._timeline.pts, packet.pts))
+            packet.duration = int(self._durations[position])
+            self._container.mux(packet)
+
+    def _video_stream(self) -> av.video.stream.VideoStream:
+        plan, like = self._plan, self._like
+        rate = Fraction(like.fps).limit_denominator(1_001_000)
+        stream = self._container.add_stream(plan.encoder, rate=rate, options=dict(plan.options))
+        context = stream.codec_context
+        context.width, context.height, context.pix_fmt = like.width, like.height, plan.format_name
+        context.time_base = self._timeline.time_base
+        context.sample_aspect_ratio = like.sample_aspect_ratio
+        context.color_range = plan.colour.range
+        context.colorspace = plan.colour.matrix
+        context.color_primaries = plan.colour.primaries
+        context.color_trc = plan.colour.transfer
+        return stream
+
+    def _encodable(self, picture: Picture) -> av.VideoFrame:
+        """The picture in the encoder's pixel format."""
+        name = self._plan.format_name
+        if picture.format_name == name:
+            same_range = picture.colour.is_full_range(name) == self._plan.colour.is_full_range(name)
+            if same_range:
+                return picture.frame
+        if (
+            layout_of(picture.format_name).is_gray
+            and not layout_of(name).is_gray
+            and layout_of(name).depth == 8
+        ):
+            return with_neutral_chroma(picture.frame, name)
+        return convert(picture.frame, name, self._reformatter, picture.colour, to=self._plan.colour)
+
+    def _finish(self) -> None:
+        if self._written != len(self._timeline):
+            raise ValueError(
+                f"{len(self._timeline)} pictures were required, but {self._written} were written"
+            )
+        self._mux_video(None)
+        if self._soundtrack is not None:
+            for packet in self._soundtrack.finish():
+                self._container.mux(packet)
+        self._container.close()
+        self._container = None
+        self._temporary.replace(self.path)
+
+    def _discard(self) -> None:
+        """Close and remove the temporary file, whatever state it is in."""
+        if self._container is not None:
+            # A header that was never written or a full disk does not matter here: the file goes either way.
+            with contextlib.suppress(av.error.FFmpegError, ValueError):
+                self._container.close()
+            self._container = None
+        self._temporary.unlink(missing_ok=True)
+
+    def _explain(self, error: BaseException | None) -> None:
+        if isinstance(error, av.error.FFmpegError):
+            raise MediaError(
+                f"{self.path} could not be written ({reason(error)}): check the free disk space, or choose "
+                "another codec"
+            ) from error
+
+
+def with_neutral_chroma(frame: av.VideoFrame, format_name: str) -> av.VideoFrame:
+    """A gray frame as YUV: the same luma samples, no colour."""
+    coloured = new_frame(frame, frame.width, frame.height, format_name)
+    luma, *chroma = planes_of(coloured)
+    np.copyto(luma, planes_of(frame)[0])
+    for plane in chroma:
+        plane[...] = 128
+    return coloured
+
+
+def check_output(path: Path, sources: list[Path | None]) -> None:
+    """Raises MediaError when `path` cannot be created, or is one of the files that are read."""
+    if path.is_dir():
+        raise MediaError(f"an output file was required, but {path} is a folder: add a file name")
+    for source in sources:
+        if source is not None and path.exists() and path.samefile(source):
+            raise MediaError(
+                f"an output other than the source was required, but both are {path}: name another file"
+            )
+    folder = path.parent
+    if not folder.is_dir():
+        raise MediaError(
+            f"a folder to write in was required, but {folder} does not exist: create it, or name another"
+        )
+    if not os.access(folder, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        raise MediaError(
+            f"a writable output was required, but {path} may not be written: change its permissions, or "
+            "name another"
+        )
