@@ -1,0 +1,26 @@
+# The two commands: `make demo` lip-syncs the sample, `make test` runs every test. Both install what they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := out/demo.mp4
+
+.PHONY: demo test lint train-mini clean
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e ".[standalone,training,dev]"
+	touch $@
+
+demo: $(VENV)/.installed
+	mkdir -p $(dir $(DEMO))
+	$(BIN)/mytalk sync examples/ai_woman.mp4 examples/speech_en.wav -o $(DEMO)
+	@echo "The result is in $(DEMO)"
+
+test: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf $(VENV) out build *.egg-info
