@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-SPLIT = 2.0  # units: coarser structure is averaged over the references, finer comes mostly from the best
+SPLIT = 1.0  # units: coarser structure is averaged over the references, finer comes mostly from the best
 
 
 def blend(pictures: list[np.ndarray], weights: np.ndarray, detail: float, sigma: float) -> np.ndarray:

@@ -13,19 +13,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..face.layout import LandmarkLayout
-from .references import References, lip_shape
+from .references import CHUNK, References, lip_shape, pose_points
 
 
 @dataclass(frozen=True)
 class Choice:
     """How references are chosen; distances are root mean square canonical units (1/256 of the crop)."""
 
-    references: int = 2
+    references: int = 3
     pose: float = 0.6  # weight of the distance of points that speech does not move, beside that of the lips
     blur: float = 0.6  # price of a reference half as sharp as the pool's median
     other_shot: float = 1.0  # price of a reference from another shot: other light, other lens
     change: float = 1.0  # price of changing the reference from one frame to the next
-    softness: float = 0.35  # the distance at which a weight falls to 1/e
+    softness: float = 1.5  # the distance at which a weight falls to 1/e
     fade: tuple[float, ...] = (0.25, 0.5, 0.25)  # weights of neighbouring frames
 
 
@@ -45,13 +45,18 @@ def reference_distance(
     shots: np.ndarray | None,
 ) -> np.ndarray:
     """Distance float32 (T, K) of every target (T, N, 2) to every reference, prices included."""
-    lips = _rms(lip_shape(targets, layout), lip_shape(references.landmarks, layout))
-    pose = _rms(targets[:, layout.upper], references.landmarks[:, layout.upper])
-    distance = np.sqrt(lips**2 + (choice.pose * pose) ** 2)
+    still = pose_points(layout)
+    distance = np.empty((len(targets), len(references)), np.float32)
+    for start in range(0, len(targets), CHUNK):
+        rows = np.arange(start, min(start + CHUNK, len(targets)))
+        target = targets[rows]
+        lips = _rms(lip_shape(target, layout), lip_shape(references.landmarks, layout))
+        pose = _rms(target[:, still], references.landmarks[:, still])
+        distance[rows] = np.sqrt(lips**2 + (choice.pose * pose) ** 2)
     distance += choice.blur * np.clip(-np.log2(np.maximum(references.sharpness, 1e-3)), 0, 3)
     if shots is not None:
         distance += choice.other_shot * (np.asarray(shots)[:, None] != references.shots[None])
-    return distance.astype(np.float32)
+    return distance
 
 
 def _rms(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -94,7 +99,7 @@ def plan_references(
 
     Args:
         references: the pool.
-        targets: float (T, N, 2) canonical units.
+        targets: float (T, N, 2) canonical units, or anything that gives them when indexed by frames.
         shots: int (T,) shot number of each frame, or None.
     """
     choice = choice or Choice()
@@ -110,7 +115,7 @@ def plan_references(
         weights[rows, path] += np.exp(-np.clip(distance[rows, path] - nearest, 0, None) / choice.softness)
         dear[rows, path] += 1e3
     weights /= weights.sum(1, keepdims=True)
-    return _strongest(_smooth(weights, choice.fade, cuts), 2 * choice.references)
+    return _strongest(_smooth(weights, choice.fade, cuts), choice.references + 2)
 
 
 def _smooth(weights: np.ndarray, fade: tuple[float, ...], cuts: np.ndarray | None) -> np.ndarray:

@@ -23,8 +23,8 @@ FEATHER = 0.05 * UNITS
 SOLID = 2.0  # units around the hull that are still fully new
 SIDE = 1.2  # the lips' hull is this much wider than the lips: their corners pull the cheek along
 JAW_EDGE = 3.0  # softness of the jaw line, units
-REACH = 36.0
-RING = 22.0
+REACH = 28.0
+RING = 20.0
 BLOCK = 8  # windows start and end on whole blocks of units, which are whole pixels at every crop size
 
 

@@ -9,9 +9,8 @@ from ..face.layout import LandmarkLayout
 from .crop import UNITS
 from .mask import Window
 
-DEEP = np.array([38.0, 14.0, 14.0], np.float32)  # the throat, at full light
-TONGUE = np.array([96.0, 44.0, 44.0], np.float32)  # towards the lower lip
-EDGE = 1.6  # softness of the inner lip's edge, units
+DEEP, TONGUE = 0.26, 0.62  # brightness of throat and tongue, as a share of the lips'
+EDGE = 2.2  # softness of the inner lip's edge, units
 ENOUGH, NONE = 0.55, 0.25  # share of the target's opening that a reference must have to lend its interior
 NOTICEABLE = 1.5  # openings below this many units need no interior
 
@@ -41,18 +40,25 @@ def dark_interior(
         amount: 0..1, how much of the filling shows.
 
     Returns:
-        float32 (h, w, 3). The light is taken from the skin around: a dark picture gets a darker mouth.
+        float32 (h, w, 3). The colour is a darkened one of the lips themselves, so that skin, stone and paint each get
+        their own.
     """
     scale = size / UNITS
-    top, left, bottom, right = window.pixels(size)
-    ring = target[layout.lips_inner] * scale - (left, top) - 0.5
-    inside = np.zeros(picture.shape[:2], np.uint8)
-    cv2.fillPoly(inside, [np.rint(ring * 16).astype(np.int32)], 255, lineType=cv2.LINE_AA, shift=4)
-    alpha = cv2.GaussianBlur(inside, (0, 0), 0.5 * EDGE * scale).astype(np.float32) / 255.0
-    light = np.clip(float(np.median(picture)) / 140.0, 0.25, 1.2)
-    height = np.ptp(ring[:, 1])
-    y = (np.arange(len(picture), dtype=np.float32) - ring[:, 1].min()) / max(height, 1e-3)
-    depth = np.clip((y - 0.45) / 0.55, 0, 1)[:, None, None]
-    colour = light * (DEEP + (TONGUE - DEEP) * depth**2)
+    top, left, _, _ = window.pixels(size)
+    rings = [target[ring] * scale - (left, top) - 0.5 for ring in (layout.lips_outer, layout.lips_inner)]
+    outer, inner = (_filled(picture.shape[:2], ring) for ring in rings)
+    alpha = cv2.GaussianBlur(inner, (0, 0), 0.5 * EDGE * scale).astype(np.float32) / 255.0
+    lips = picture[(outer == 255) & (cv2.dilate(inner, np.ones((5, 5))) == 0)]
+    if len(lips) == 0:
+        return picture
+    low, high = rings[1][:, 1].min(), rings[1][:, 1].max()
+    depth = np.clip((np.arange(len(picture), dtype=np.float32) - low) / max(high - low, 1e-3), 0, 1)
+    light = DEEP + (TONGUE - DEEP) * depth[:, None, None] ** 2
     alpha = (amount * alpha)[..., None]
-    return picture + alpha * (colour - picture)
+    return picture + alpha * (light * np.median(lips, axis=0) - picture)
+
+
+def _filled(shape: tuple[int, int], ring: np.ndarray) -> np.ndarray:
+    """255 inside a ring (P, 2) of pixel indices, uint8."""
+    drawn = np.zeros(shape, np.uint8)
+    return cv2.fillPoly(drawn, [np.rint(ring * 16).astype(np.int32)], 255, lineType=cv2.LINE_AA, shift=4)

@@ -21,19 +21,22 @@ SUBPIXEL_BITS = 5
 
 @dataclass(frozen=True)
 class Triangulation:
-    """Triangles (F, 3) int32 over N landmarks followed by M border points (M, 2), in the order they are drawn.
+    """Triangles over N landmarks followed by M border points.
 
-    The first `outside` triangles lie around the face and under it; the mesh is drawn over them.
+    triangles: int32 (F, 3); border: float32 (M, 2) canonical units; layer: int8 (F,), what is drawn over what: 0
+    around and under the face, 1 the mouth's interior, 2 the face. layout: of the landmarks.
     """
 
     triangles: np.ndarray
     border: np.ndarray
-    outside: int
+    layer: np.ndarray
+    layout: LandmarkLayout
 
-    def complete(self, landmarks: np.ndarray) -> np.ndarray:
-        """Landmarks (..., N, 2) followed by the border points: (..., N + M, 2) float32."""
+    def vertices(self, landmarks: np.ndarray) -> np.ndarray:
+        """Landmarks (..., N, 2), lips uncrossed, and the border points: (..., N + M, 2) float32."""
+        landmarks = uncrossed(landmarks, self.layout)
         border = np.broadcast_to(self.border, (*landmarks.shape[:-2], *self.border.shape))
-        return np.concatenate([landmarks, border], axis=-2).astype(np.float32)
+        return np.concatenate([landmarks, border], axis=-2)
 
 
 def triangulate(layout: LandmarkLayout) -> Triangulation:
@@ -54,7 +57,11 @@ def triangulate(layout: LandmarkLayout) -> Triangulation:
     triangles = np.concatenate([outside, layout.triangles])
     flipped = signed_area(vertices, triangles) < 0
     triangles[flipped] = triangles[flipped][:, ::-1]
-    return Triangulation(triangles.astype(np.int32), border, len(outside))
+    # The interior lies under the lips: where they touch or cross, no sliver of it may show between them.
+    layer = np.full(len(triangles), 2, np.int8)
+    layer[np.isin(triangles, layout.lips_inner).all(1)] = 1
+    layer[: len(outside)] = 0
+    return Triangulation(triangles.astype(np.int32), border, layer, layout)
 
 
 def _delaunay(points: np.ndarray) -> np.ndarray:
@@ -67,6 +74,19 @@ def _delaunay(points: np.ndarray) -> np.ndarray:
     distance = ((corners[:, None] - points[None]) ** 2).sum(-1)
     known = (distance.min(1) < 1e-2).reshape(-1, 3).all(1)
     return distance.argmin(1).reshape(-1, 3)[known]
+
+
+def uncrossed(landmarks: np.ndarray, layout: LandmarkLayout) -> np.ndarray:
+    """Landmarks (..., N, 2) whose inner lips touch where they crossed, as a detector's do on closed mouths."""
+    half = len(layout.lips_inner) // 2
+    lower, upper = layout.lips_inner[1:half], layout.lips_inner[:half:-1]
+    landmarks = np.array(landmarks, np.float32)
+    below, above = landmarks[..., lower, :], landmarks[..., upper, :]
+    crossed = below[..., 1] < above[..., 1]
+    middle = 0.5 * (below[..., 1] + above[..., 1])
+    landmarks[..., lower, 1] = np.where(crossed, middle, below[..., 1])
+    landmarks[..., upper, 1] = np.where(crossed, middle, above[..., 1])
+    return landmarks
 
 
 def signed_area(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
@@ -98,7 +118,7 @@ def draw_triangles(
     near = (high[:, 0] >= -1) & (high[:, 1] >= -1) & (low[:, 0] <= right - left) & (low[:, 1] <= bottom - top)
     order = np.flatnonzero(near)
     facing = signed_area(vertices, triangles[order]) > 0
-    order = order[np.argsort(np.where(order < triangulation.outside, 0, 1 + facing), kind="stable")]
+    order = order[np.argsort(2 * triangulation.layer[order] + facing, kind="stable")]
     fixed = np.rint(corners * (1 << SUBPIXEL_BITS)).astype(np.int32)
     covered = np.zeros((bottom - top, right - left), np.int32)
     for number in order:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 POOL = 96
 POOL_BYTES = 96 << 20  # what the crops may take together, whatever their size
-CANDIDATES = 1.25  # frames read for each that is kept: the blurred ones are dropped
+INNER = 1.6
+PLACE = 0.3
+CHUNK = 512  # frames whose landmarks are unpacked at once
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,20 @@ class References:
 
 
 def lip_shape(landmarks: np.ndarray, layout: LandmarkLayout) -> np.ndarray:
-    """Both lip rings (..., 40, 2) about their own centre, scaled by nothing: canonical units."""
+    """Features (..., 40, 2) whose distance tells lips apart, canonical units.
+
+    Both lip rings about their own centre, the inner ring counting more because teeth show there. A part of the
+    centre stays in: a mouth that sits lower belongs to a chin that hangs lower.
+    """
     lips = landmarks[..., np.concatenate([layout.lips_outer, layout.lips_inner]), :]
-    return lips - lips.mean(-2, keepdims=True)
+    shape = lips - (1 - PLACE) * lips.mean(-2, keepdims=True)
+    shape[..., len(layout.lips_outer) :, :] *= INNER
+    return shape
+
+
+def pose_points(layout: LandmarkLayout, count: int = 32) -> np.ndarray:
+    """Points that speech does not move much, int64 (P,), P <= count, spread over the upper face."""
+    return layout.upper[:: max(len(layout.upper) // count, 1)][:count]
 
 
 def mouth_opening(landmarks: np.ndarray, layout: LandmarkLayout) -> np.ndarray:
@@ -96,16 +109,15 @@ def choose_pool(
         )
     if len(frames) <= count:
         return frames
-    canonical = track.canonical[frames]
-    # Whole-face points at low weight spread the pool over poses as well as over lips.
-    features = np.concatenate(
-        [
-            lip_shape(canonical, layout).reshape(len(frames), -1),
-            0.3 * canonical[:, layout.upper].reshape(len(frames), -1),
-        ],
-        axis=1,
-    )
-    order = np.argsort(mouth_opening(canonical, layout), kind="stable")
+    features, opening = [], []
+    for start in range(0, len(frames), CHUNK):
+        canonical = track.canonical[frames[start : start + CHUNK]]
+        opening.append(mouth_opening(canonical, layout))
+        # Points of the still part of the face, at low weight, spread the pool over poses as well as over lips.
+        parts = lip_shape(canonical, layout), 0.3 * canonical[:, pose_points(layout)]
+        features.append(np.concatenate([part.reshape(len(canonical), -1) for part in parts], axis=1))
+    features, opening = np.concatenate(features), np.concatenate(opening)
+    order = np.argsort(opening, kind="stable")
     taken = np.unique(order[np.linspace(0, len(order) - 1, count // 2).round().astype(int)])
     distance = np.full(len(frames), np.inf)
     for index in taken:

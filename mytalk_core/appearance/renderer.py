@@ -19,6 +19,8 @@ from .raster import triangulate
 from .references import References, mouth_opening
 from .warp import MeshWarp, sample
 
+BLEND_UNITS = 9
+
 
 @dataclass(frozen=True)
 class Rendering:
@@ -52,9 +54,9 @@ class Renderer(Protocol):
 class WarpSettings:
     """Looks of the training-free renderer."""
 
-    detail: float = 3.0  # see blend.blend
+    detail: float = 8.0  # see blend.blend
     split: float = SPLIT  # units
-    misfit: float = 6.0  # levels of misfit on the ring at which a reference loses its weight to a better one
+    misfit: float = 3.0  # levels of misfit on the ring at which a reference loses its weight to a better one
     colour_match: bool = True
 
 
@@ -101,9 +103,11 @@ class WarpRenderer:
             base, moved = self._surroundings(crops[batch], source, target, warp, mask)
             lips = self.lips(base, target, int(index), warp, mask)
             share = mask.window.enlarge(mask.lips, size)
-            mixed = base + share[..., None] * (lips - base)
+            new = np.maximum(share, moved)
+            # Undivided by alpha, compositing would feather the lips twice.
+            mixed = base + (share / np.maximum(new, 1e-6))[..., None] * (lips - base)
             mask.window.cut(rendered[batch])[:] = np.clip(np.rint(mixed), 0, 255)
-            mask.window.cut(alpha[batch])[:] = np.maximum(share, moved)
+            mask.window.cut(alpha[batch])[:] = new
         return Rendering(rendered, alpha)
 
     def lips(
@@ -150,6 +154,8 @@ class WarpRenderer:
         y = np.arange(top, bottom, dtype=np.float32)[:, None]
         reach = mask.window.enlarge(mask.reach, warp.size)
         shift_x, shift_y = (mapped[..., 0] - x) * reach, (mapped[..., 1] - y) * reach
-        units = cv2.magnitude(shift_x, shift_y) * (UNITS / warp.size)
-        moved = np.clip((units - 0.1) / 0.5, 0, 1) * (reach > 0)
+        # Half a unit of movement is a full replacement; blurred, for a mask without teeth of its own.
+        units = cv2.resize(cv2.magnitude(shift_x, shift_y), mask.window.shape[::-1]) * (UNITS / warp.size)
+        moved = cv2.blur(np.clip((units - 0.1) / 0.4, 0, 1), (BLEND_UNITS, BLEND_UNITS))
+        moved = mask.window.enlarge(moved * np.minimum(1, 4 * mask.reach), warp.size)
         return sample(crop, np.dstack([shift_x + x, shift_y + y])), moved

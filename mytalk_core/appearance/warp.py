@@ -18,13 +18,13 @@ class MeshWarp:
     def __init__(self, triangulation: Triangulation, target: np.ndarray, size: int, window: Window):
         """Target landmarks (N, 2) in canonical units; window (top, left, bottom, right) in pixels of the crop."""
         self.triangulation, self.size, self.window = triangulation, size, window
-        self.target = triangulation.complete(target)
+        self.target = triangulation.vertices(target)
         self.covered = draw_triangles(self.target, triangulation, window, size)
 
     def coordinates(self, source: np.ndarray) -> np.ndarray:
         """Where each pixel of the window comes from: float32 (h, w, 2), pixel indices (x, y) in the source's crop."""
         top, left, bottom, right = self.window
-        vertices = self.triangulation.complete(source)
+        vertices = self.triangulation.vertices(source)
         affines = triangle_affines(self.target, vertices, self.triangulation.triangles)
         # In pixel indices: p' = A p + s b + (A 0.5 - 0.5), since pixel centres lie at half a pixel.
         offset = affines[:, :, 2] * (self.size / UNITS) + affines[:, :, :2].sum(2) * 0.5 - 0.5
