@@ -21,14 +21,6 @@ def sinusoid(position: Tensor, width: int) -> Tensor:
     return F.pad(torch.cat((angle.sin(), angle.cos()), dim=-1), (0, width - 2 * half))
 
 
-def _split_heads(x: Tensor, heads: int) -> Tensor:
-    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
-
-
-def _merge_heads(x: Tensor) -> Tensor:
-    return x.transpose(1, 2).flatten(2)
-
-
 class FeedForward(nn.Sequential):
     """Position-wise feed-forward with its own pre-norm: (..., C) -> (..., C)."""
 
@@ -112,14 +104,11 @@ class CrossAttention(nn.Module):
 
     def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
         """(B, F, C) frames and (B, K, C) tokens -> (B, F, C)."""
-        key, value = F.pad(self.key_value(tokens), (0, 0, 0, 1)).chunk(2, dim=-1)
-        attended = F.scaled_dot_product_attention(
-            _split_heads(self.query(x), self.heads),
-            _split_heads(key, self.heads),
-            _split_heads(value, self.heads),
-            dropout_p=self.dropout if self.training else 0.0,
-        )
-        return self.output(_merge_heads(attended))
+        query = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        key, value = F.pad(self.key_value(tokens), (0, 0, 0, 1)).unflatten(-1, (2, self.heads, -1)).unbind(2)
+        scores = torch.matmul(query * query.shape[-1] ** -0.5, key.permute(0, 2, 3, 1))
+        weights = F.dropout(scores.softmax(dim=-1), self.dropout, self.training)
+        return self.output(torch.matmul(weights, value.transpose(1, 2)).transpose(1, 2).flatten(2))
 
 
 class FrameNorm(nn.LayerNorm):

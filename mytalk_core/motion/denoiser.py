@@ -91,6 +91,14 @@ class AudioEncoder(nn.Module):
             layer.conv_module.sequential[3] = FrameNorm(width)
             layer.self_attn.dropout = config.attention_dropout
 
+    def _standardise_and_mix(self, features: Tensor) -> Tensor:
+        """sum_l w_l (features_l - mean_l) / std_l, in one pass: (B, T, L, Ds) -> (B, T, Ds)."""
+        scale = 1 / self.feature_std
+        if self.mix is not None:
+            scale = scale * self.mix.softmax(0).unsqueeze(-1)
+        offset = (self.feature_mean * scale).sum(0)
+        return (features.to(scale.dtype) * scale).sum(dim=2) - offset
+
     @staticmethod
     def _convolve(module: nn.Module, x: Tensor, valid: Tensor | None) -> Tensor:
         expand, gate, *rest = module.sequential
@@ -116,9 +124,7 @@ class AudioEncoder(nn.Module):
 
     def forward(self, features: Tensor, valid: Tensor | None = None) -> Tensor:
         """features (B, T, L, Ds) at 50 Hz, valid (B, T) bool or None -> (B, T, audio_width)."""
-        x = (features.to(self.feature_mean.dtype) - self.feature_mean) / self.feature_std
-        x = x.squeeze(2) if self.mix is None else torch.einsum("btld,l->btd", x, self.mix.softmax(0))
-        x = self.input(x)
+        x = self.input(self._standardise_and_mix(features))
         for layer in self.conformer.conformer_layers:
             x = x + 0.5 * layer.ffn1(x)
             x = x + self._attend(layer, x, valid)
