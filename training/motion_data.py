@@ -1,0 +1,158 @@
+"""Windows of motion and speech for training the denoiser, from a folder that prepare.py wrote."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from torch import Tensor
+from tqdm import tqdm
+
+from mytalk_core.face.layout import LandmarkLayout
+from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
+from mytalk_core.speech.features import SpeechEncoder
+
+from .augment import change_tempo, vary_voice
+
+RATE_HZ = 25
+# Pauses put around some copies: in them the mouth comes to rest within about 0.2 s.
+PAUSE_FRAMES, REST_TIME_CONSTANT_S = 40, 0.06
+TEMPI = (1.0, 1.0, 0.9, 1.1)
+
+
+@dataclass(frozen=True)
+class RawClip:
+    """One prepared clip: displacement (F,N,3) in mouth widths, rest (N,3) canonical px, speech (S,) 16 kHz."""
+
+    name: str
+    identity: str
+    layout: str
+    displacement: np.ndarray
+    present: np.ndarray
+    rest: np.ndarray
+    speech: Tensor
+
+
+@dataclass(frozen=True)
+class MotionClip:
+    """What a window is cut from: x0 (F,D), upper (F,U), features (2F,L,Ds) float16, rest (N,2), seen (F,)."""
+
+    x0: Tensor
+    upper: Tensor
+    features: Tensor
+    rest: Tensor
+    seen: Tensor
+    person: int
+
+
+@dataclass(frozen=True)
+class MotionBatch:
+    """x0 (B,F,D), upper (B,F,U), features (B,2F,L,Ds), rest (B,N,2), valid (B,F) bool: not padding and seen."""
+
+    x0: Tensor
+    upper: Tensor
+    features: Tensor
+    rest: Tensor
+    valid: Tensor
+
+
+def read_clip(path: Path) -> RawClip:
+    """Read one file that prepare.py wrote."""
+    with safe_open(path, "np") as file:
+        metadata = file.metadata()
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    speech = torch.from_numpy(tensors["speech"].astype(np.float32) / 32767)
+    displacement = tensors["displacement"].astype(np.float32)
+    seen = tensors["present"].astype(bool)
+    return RawClip(path.stem, metadata["identity"], metadata["layout"], displacement, seen, tensors["rest"], speech)
+
+
+def hold_out(clips: list[RawClip], every: int = 16) -> tuple[list[RawClip], list[RawClip]]:
+    """Split by person: every `every`-th person (in order of name) is kept from training."""
+    people = sorted({clip.identity for clip in clips})
+    held = set(people[every // 2 :: every])
+    return [c for c in clips if c.identity not in held], [c for c in clips if c.identity in held]
+
+
+def fit_space(clips: list[RawClip], config: SpaceConfig) -> LandmarkSpace:
+    """The landmark space of all clips and their mirror images."""
+    rows = [clip.displacement[clip.present] for clip in clips]
+    rows = np.concatenate(rows + [mirrored(row, config.layout) for row in rows])
+    return LandmarkSpace.fit(config, rows[:: max(1, len(rows) // 40000)])
+
+
+def mirrored(shape: np.ndarray, layout: str) -> np.ndarray:
+    """Displacements or shapes about x = 0 (...,N,3), seen in a mirror."""
+    return shape[..., LandmarkLayout.load(layout).mirror, :] * np.array([-1, 1, 1], np.float32)
+
+
+def add_pauses(speech: Tensor, displacement: np.ndarray) -> tuple[Tensor, np.ndarray]:
+    """Silence before and behind a clip, with the mouth closing into it and resting."""
+    ease = np.exp(-np.arange(1, PAUSE_FRAMES + 1) / RATE_HZ / REST_TIME_CONSTANT_S)[:, None, None]
+    before = displacement[:1] * ease[::-1]
+    after = displacement[-1:] * ease
+    quiet = torch.zeros(PAUSE_FRAMES * 640)
+    moved = np.concatenate([before, displacement, after]).astype(np.float32)
+    return torch.cat([quiet, speech[: len(displacement) * 640], quiet]), moved
+
+
+class MotionData:
+    """All clips and their changed copies, in memory; windows are drawn by a generator."""
+
+    def __init__(self, clips: list[RawClip], space: LandmarkSpace, encoder: SpeechEncoder, seed: int) -> None:
+        self.space = space
+        generator = torch.Generator().manual_seed(seed)
+        people = sorted({clip.identity for clip in clips})
+        self.clips: list[MotionClip] = []
+        for clip in tqdm(clips, desc="speech features"):
+            for copy, tempo in enumerate(TEMPI):
+                speech, displacement, seen = clip.speech, clip.displacement, clip.present
+                if tempo != 1.0:
+                    speech, displacement = change_tempo(speech, displacement, tempo)
+                    speech, displacement = add_pauses(speech, displacement)
+                    seen = np.ones(len(displacement), bool) if seen.all() else None
+                if seen is None:
+                    continue
+                speech = vary_voice(speech, generator) if copy else speech
+                features = encoder.encode(speech, 2 * len(displacement)).half()
+                self._add(clip, displacement, seen, features, people.index(clip.identity))
+
+    def _add(
+        self, clip: RawClip, displacement: np.ndarray, seen: np.ndarray, features: Tensor, person: int
+    ) -> None:
+        centre = np.array([128.0, 0, 0], np.float32)
+        for flip in (False, True):
+            rest = clip.rest
+            if flip:
+                displacement = mirrored(displacement, clip.layout)
+                rest = mirrored(rest - centre, clip.layout) + centre
+            x0, upper = self.space.encode_lower(displacement), self.space.encode_upper(displacement)
+            rest_xy = torch.from_numpy(rest[:, :2].copy())
+            self.clips.append(MotionClip(x0, upper, features, rest_xy, torch.from_numpy(seen), person))
+
+    def draw(self, batch: int, frames: int, generator: torch.Generator) -> MotionBatch:
+        """`batch` windows of `frames` frames; clips are drawn by the square root of their length."""
+        lengths = torch.tensor([len(clip.x0) for clip in self.clips], dtype=torch.float)
+        chosen = torch.multinomial(lengths.sqrt(), batch, replacement=True, generator=generator)
+        rows = []
+        for index in chosen.tolist():
+            clip = self.clips[index]
+            room = max(0, len(clip.x0) - frames)
+            start = int(torch.randint(room + 1, (), generator=generator))
+            rows.append(_window(clip, start, frames))
+        return MotionBatch(*(torch.stack(part) for part in zip(*rows, strict=True)))
+
+
+def _window(clip: MotionClip, start: int, frames: int) -> tuple[Tensor, ...]:
+    """Frames start..start + frames, padded with zeros where the clip ends sooner."""
+
+    def cut(values: Tensor, begin: int, count: int) -> Tensor:
+        part = values[begin : begin + count]
+        return torch.cat([part, part.new_zeros(count - len(part), *part.shape[1:])])
+
+    features = cut(clip.features, 2 * start, 2 * frames).float()
+    x0, upper, valid = (cut(v, start, frames) for v in (clip.x0, clip.upper, clip.seen))
+    return x0, upper, features, clip.rest, valid

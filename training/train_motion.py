@@ -1,0 +1,268 @@
+"""Train the speech-to-landmark diffusion model (paper section 3.3) on a folder that prepare.py wrote.
+
+    accelerate launch -m training.train_motion DATASET -o RUN --identity IDENTITY_FOLDER
+
+parse -> build -> step -> save. RUN gets checkpoint.pt (everything a resumed run needs), log.jsonl, and, at every
+save, model/motion and model/space: the exponential moving average as `MotionDenoiser` and `LandmarkSpace`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch import Tensor
+
+from mytalk_core.motion.denoiser import MotionConfig, MotionDenoiser, drop_conditions
+from mytalk_core.motion.diffusion import GaussianDiffusion
+from mytalk_core.motion.identity import IdentityExtractor
+from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
+from mytalk_core.speech.features import SpeechEncoder
+
+from .ema import MovingAverage
+from .motion_data import MotionBatch, MotionData, fit_space, hold_out, read_clip
+from .motion_validation import validate
+
+
+@dataclass
+class State:
+    """Everything that training changes, and what it needs beside."""
+
+    denoiser: MotionDenoiser
+    average: MovingAverage
+    optimizer: torch.optim.Optimizer
+    generator: torch.Generator
+    space: LandmarkSpace
+    identity: IdentityExtractor
+    weights: LossWeights
+    diffusion: GaussianDiffusion = field(default_factory=GaussianDiffusion)
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """x0: eq. 4's first term is 1. velocity: on differences of frames; identity: eq. 4's second term."""
+
+    velocity: float = 1.0
+    identity: float = 1.0
+    drop_speech: float = 0.1
+    drop_identity: float = 0.3
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    parser.add_argument("--identity", type=Path, required=True, help="folder of the trained IdentityExtractor")
+    parser.add_argument("--speech-encoder", default="mini", help="bundled name, folder or hub:OWNER/NAME")
+    parser.add_argument("--steps", type=int, default=20000)
+    parser.add_argument("--batch", type=int, default=32, help="windows a step, over all processes")
+    parser.add_argument("--frames", type=int, default=100, help="length of a window at 25 Hz (the paper: 250)")
+    parser.add_argument("--lr", type=float, default=4e-4, help="peak rate; inverse square root after warm-up")
+    parser.add_argument("--warmup", type=int, default=500)
+    parser.add_argument("--width", type=int, default=192)
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--dropout", type=float, default=0.15)
+    parser.add_argument("--velocity-weight", type=float, default=1.0)
+    parser.add_argument("--identity-weight", type=float, default=1.0, help="0, 1 and 2 are the paper's Tab. 6")
+    parser.add_argument("--save-every", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+def build(args: argparse.Namespace, accelerator: Accelerator) -> tuple[State, MotionData, list]:
+    """Data, models, optimizer; resumed from RUN/checkpoint.pt if there is one."""
+    set_seed(args.seed)
+    clips = [read_clip(path) for path in sorted(args.dataset.glob("*.safetensors"))]
+    if not clips:
+        raise FileNotFoundError(f"{args.dataset} has no prepared clips: run python -m training.prepare first")
+    train, held = hold_out(clips)
+    space = fit_space(train, SpaceConfig())
+    encoder = SpeechEncoder.from_pretrained(args.speech_encoder)
+    data = MotionData(train, space, encoder, args.seed)
+    identity = IdentityExtractor.from_pretrained(args.identity).requires_grad_(False)
+    denoiser = MotionDenoiser(motion_config(args, space, encoder, identity))
+    denoiser.set_feature_statistics(*feature_statistics(data))
+    optimizer = torch.optim.AdamW(denoiser.parameters(), lr=args.lr, betas=(0.9, 0.98), weight_decay=0.01)
+    generator = torch.Generator().manual_seed(args.seed + 1000 * accelerator.process_index)
+    weights = LossWeights(velocity=args.velocity_weight, identity=args.identity_weight)
+    average = MovingAverage(denoiser, 0.999)
+    state = State(denoiser, average, optimizer, generator, space, identity, weights)
+    load_checkpoint(state, args.out / "checkpoint.pt")
+    return state, data, [(clip, encoder.encode(clip.speech, 2 * len(clip.displacement))) for clip in held]
+
+
+def motion_config(
+    args: argparse.Namespace, space: LandmarkSpace, encoder: SpeechEncoder, identity: IdentityExtractor
+) -> MotionConfig:
+    """The bundled model's sizes: the paper's classes with smaller numbers."""
+    return MotionConfig(
+        lower=space.config.lower,
+        upper=space.config.upper,
+        landmark_layout=space.config.layout,
+        speech_encoder="speech",
+        speech_width=encoder.dim,
+        speech_layers=encoder.layers,
+        audio_width=args.width,
+        audio_layers=2,
+        audio_heads=4,
+        audio_ffn_width=4 * args.width,
+        audio_kernel=13,
+        width=args.width,
+        layers=args.layers,
+        heads=4,
+        ffn_width=4 * args.width,
+        kernel=9,
+        time_width=2 * args.width,
+        identity_width=identity.config.embedding,
+        condition_mlp=0,
+        predict_upper=False,
+        dropout=args.dropout,
+    )
+
+
+def feature_statistics(data: MotionData) -> tuple[Tensor, Tensor]:
+    """Mean and deviation (L,Ds) of the speech features."""
+    rows = torch.cat([clip.features[::20].float() for clip in data.clips[::4]])
+    return rows.mean(0), rows.std(0).clamp_min(1e-3)
+
+
+def losses(state: State, batch: MotionBatch) -> dict[str, Tensor]:
+    """The terms of eq. 4 and our velocity term, means over valid frames, and their weighted sum, `total`."""
+    draw = state.generator
+    t = state.diffusion.sample_t(len(batch.x0), draw)
+    noise = torch.randn(batch.x0.shape, generator=draw)
+    x_t = state.diffusion.q_sample(batch.x0, t, noise)
+    target_id = state.identity(batch.rest)
+    speech = state.denoiser.encode_speech(batch.features)
+    x0 = state.denoiser(
+        x_t,
+        t,
+        drop_conditions(speech, state.weights.drop_speech, draw),
+        drop_conditions(batch.upper, state.weights.drop_identity, draw),
+        drop_conditions(target_id[:, None], state.weights.drop_identity, draw),
+        batch.valid,
+    ).float()
+    importance = channel_importance(state.space)
+    valid = batch.valid[..., None].float()
+    count = valid.sum() * x0.shape[-1]
+    terms = {"x0": ((x0 - batch.x0).square() * importance * valid).sum() / count}
+    pair = valid[:, 1:] * valid[:, :-1]
+    speed = (x0 - batch.x0).diff(dim=1)
+    terms["velocity"] = (speed.square() * importance * pair).sum() / count
+    terms["identity"] = identity_loss(state, x0, batch, target_id, t)
+    total = terms["x0"] + state.weights.velocity * terms["velocity"] + state.weights.identity * terms["identity"]
+    return terms | {"total": total}
+
+
+def channel_importance(space: LandmarkSpace) -> Tensor:
+    """Weights (D,) of mean 1: nearly each channel's share in the landmarks' squared movement (eq. 4 is in
+    landmarks), with a floor that keeps the small movements of the lips in."""
+    share = space.lower_basis.square().mean(1)
+    weights = (share / share.mean()).sqrt() + 0.2
+    return weights / weights.mean()
+
+
+def identity_loss(state: State, x0: Tensor, batch: MotionBatch, target_id: Tensor, t: Tensor) -> Tensor:
+    """1 - cos(M(generated), M(reference)) on one frame a window, weighted by the signal's share at t (eq. 4)."""
+    if state.weights.identity == 0:
+        return x0.new_zeros(())
+    frame = batch.valid.float().argmax(1)
+    displacement = state.space.lower_displacement(x0[torch.arange(len(x0)), frame])[..., :2]
+    width = (batch.rest[:, 61] - batch.rest[:, 291]).norm(dim=-1)[:, None, None]
+    shape = batch.rest.index_add(1, torch.from_numpy(state.space.lower_points), displacement * width)
+    cosine = F.cosine_similarity(state.identity(shape), target_id, dim=-1)
+    share = state.diffusion.alpha_sigma(t)[0].square().to(x0.dtype)
+    return ((1 - cosine) * share).mean()
+
+
+def step(state: State, batch: MotionBatch, accelerator: Accelerator, lr: float) -> dict[str, float]:
+    """One optimizer step; the losses as numbers. Raises FloatingPointError on a loss that is not finite."""
+    for group in state.optimizer.param_groups:
+        group["lr"] = lr
+    state.denoiser.train()
+    with accelerator.autocast():
+        terms = losses(state, batch)
+    if not torch.isfinite(terms["total"]):
+        raise FloatingPointError(f"step {state.step}: loss is {terms['total'].item()}; lower --lr")
+    state.optimizer.zero_grad(set_to_none=True)
+    accelerator.backward(terms["total"])
+    accelerator.clip_grad_norm_(state.denoiser.parameters(), 1.0)
+    state.optimizer.step()
+    state.step += 1
+    state.average.update(accelerator.unwrap_model(state.denoiser))
+    return {key: value.item() for key, value in terms.items()}
+
+
+def learning_rate(step_number: int, peak: float, warmup: int) -> float:
+    """Linear warm-up, then the inverse square root (the paper's schedule)."""
+    return peak * min((step_number + 1) / warmup, math.sqrt(warmup / (step_number + 1)))
+
+
+def save(state: State, args: argparse.Namespace, accelerator: Accelerator) -> None:
+    """Checkpoint, written aside and renamed, and the averaged model as it is loaded later."""
+    args.out.mkdir(parents=True, exist_ok=True)
+    denoiser = accelerator.unwrap_model(state.denoiser)
+    checkpoint = {
+        "step": state.step,
+        "denoiser": denoiser.state_dict(),
+        "average": state.average.tensors,
+        "optimizer": state.optimizer.state_dict(),
+        "generator": state.generator.get_state(),
+        "dropout": torch.get_rng_state(),
+    }
+    temporary = args.out / "checkpoint.tmp"
+    torch.save(checkpoint, temporary)
+    temporary.replace(args.out / "checkpoint.pt")
+    with state.average.applied(denoiser):
+        denoiser.save_pretrained(args.out / "model" / "motion", torch.float16)
+    state.space.save_pretrained(args.out / "model" / "space")
+
+
+def load_checkpoint(state: State, path: Path) -> None:
+    """Go on where a run stopped; nothing happens without a checkpoint."""
+    if not path.exists():
+        return
+    checkpoint = torch.load(path, weights_only=True)
+    state.step = checkpoint["step"]
+    state.denoiser.load_state_dict(checkpoint["denoiser"])
+    state.average.tensors = checkpoint["average"]
+    state.optimizer.load_state_dict(checkpoint["optimizer"])
+    state.generator.set_state(checkpoint["generator"])
+    torch.set_rng_state(checkpoint["dropout"])
+
+
+def main() -> None:
+    args = parse()
+    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="bf16")
+    state, data, held = build(args, accelerator)
+    state.denoiser, state.optimizer = accelerator.prepare(state.denoiser, state.optimizer)
+    log = args.out / "log.jsonl"
+    args.out.mkdir(parents=True, exist_ok=True)
+    means: dict[str, float] = {}
+    while state.step < args.steps:
+        batch = data.draw(args.batch // accelerator.num_processes, args.frames, state.generator)
+        terms = step(state, batch, accelerator, learning_rate(state.step, args.lr, args.warmup))
+        means = {k: 0.98 * means.get(k, v) + 0.02 * v for k, v in terms.items()}
+        if state.step % 50 == 0 and accelerator.is_main_process:
+            print(state.step, {k: round(v, 4) for k, v in means.items()}, flush=True)
+        if (state.step % args.save_every == 0 or state.step == args.steps) and accelerator.is_main_process:
+            save(state, args, accelerator)
+            denoiser = accelerator.unwrap_model(state.denoiser)
+            with state.average.applied(denoiser):
+                figures = validate(denoiser, state.space, state.identity, held)
+            record = {"step": state.step, **means, **figures}
+            with log.open("a") as file:
+                file.write(json.dumps(record) + "\n")
+            print(record, flush=True)
+
+
+if __name__ == "__main__":
+    main()
