@@ -147,11 +147,7 @@ class SoundReader:
                 block = self._samples(frame)
                 if block.shape[1] == 0:
                     continue
-                gap = 0
-                if frame.pts is not None:
-                    gap = round((frame.pts * float(frame.time_base) - start_s) * self.sample_rate) - written
-                if written and abs(gap) < GAP_S * self.sample_rate:
-                    gap = 0
+                gap = self._gap(frame, start_s, written)
                 while gap > 0:
                     silence = np.zeros((self.channels, min(gap, BLOCK_SAMPLES)), np.float32)
                     gap -= silence.shape[1]
@@ -161,6 +157,13 @@ class SoundReader:
                 written += block.shape[1]
                 if block.shape[1]:
                     yield block
+
+    def _gap(self, frame: av.AudioFrame, start_s: float, written: int) -> int:
+        """Samples missing between what was given out and this frame; negative where they overlap."""
+        if frame.pts is None:
+            return 0
+        gap = round((frame.pts * float(frame.time_base) - start_s) * self.sample_rate) - written
+        return 0 if written and abs(gap) < GAP_S * self.sample_rate else gap
 
     def _samples(self, frame: av.AudioFrame) -> np.ndarray:
         """float32 (C, n) in the stream's first layout and rate; a stream that changes either is converted to
@@ -176,9 +179,9 @@ class SoundReader:
 def decoded_sound(container, stream, path: Path) -> Iterator[av.AudioFrame]:
     """Audio frames; a damaged packet is passed over (its time becomes silence).
 
-    Raises: MediaError if none decodes.
+    Raises: MediaError if none decodes, or the container's index lists more packets than the file holds.
     """
-    count = 0
+    count = arrived = 0
     packets = container.demux(stream)
     while True:
         packet = None
@@ -186,12 +189,20 @@ def decoded_sound(container, stream, path: Path) -> Iterator[av.AudioFrame]:
             packet = next(packets, None)
             if packet is None:
                 break
+            arrived += packet.size > 0
             for frame in packet.decode():
                 count += 1
                 yield frame
         except av.error.FFmpegError:
             if packet is None:
                 break
+    listed = len(stream.index_entries) if container.format.name.startswith("mov") else 0
+    if arrived < listed:
+        raise MediaError(
+            f"complete speech was required, but the sound of {path} breaks off: {arrived} of {listed} "
+            "promised "
+            "packets are there: copy or export it again"
+        )
     if count == 0:
         raise MediaError(
             f"speech was required, but the audio stream of {path} has zero length or does not decode: give "

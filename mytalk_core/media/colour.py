@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import av
+import cv2
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
@@ -88,7 +89,7 @@ def sample_scale(depth: int, full_range: bool) -> tuple[float, float, float]:
 def rgb_to_native(rgb: np.ndarray, colour: Colour, format_name: str, depth: int) -> np.ndarray:
     """RGB levels to native sample values, unrounded: the inverse of `RgbConverter`.
 
-    rgb: (..., 3) in 0..255. Returns float32 (..., C): C = 3 as (Y, Cb, Cr), or (G, B, R) for RGB formats, 1
+    rgb: (H, W, 3) in 0..255. Returns float32 (H, W, C): C = 3 as (Y, Cb, Cr), or (G, B, R) for RGB formats, 1
     for gray.
     """
     rgb = np.asarray(rgb, np.float32)
@@ -104,8 +105,9 @@ def rgb_to_native(rgb: np.ndarray, colour: Colour, format_name: str, depth: int)
     ]
     middle = float(2 ** (depth - 1))
     channels = 1 if format_name.startswith("gray") else 3
-    matrix = np.asarray(rows[:channels], np.float32)
-    return rgb @ matrix.T + np.asarray([offset, middle, middle][:channels], np.float32)
+    offsets = np.array([offset, middle, middle])
+    matrix = np.concatenate([np.asarray(rows), offsets[:, None]], axis=1)[:channels]
+    return cv2.transform(rgb, matrix).reshape(*rgb.shape[:-1], channels)
 
 
 class RgbConverter:

@@ -176,9 +176,8 @@ def chroma_mean(
     )
     y, x = patch.top - rows.start * step_y, patch.left - columns.start * step_x
     padded[y : y + values.shape[0], x : x + values.shape[1]] = values
-    total = padded.reshape(rows.stop - rows.start, step_y, columns.stop - columns.start, step_x).sum(
-        axis=(1, 3)
-    )
+    size = (columns.stop - columns.start, rows.stop - rows.start)
+    total = cv2.resize(padded, size, interpolation=cv2.INTER_AREA) * (step_x * step_y)
     pixels_y = np.minimum(step_y, frame_size[0] - np.arange(rows.start, rows.stop) * step_y)
     pixels_x = np.minimum(step_x, frame_size[1] - np.arange(columns.start, columns.stop) * step_x)
-    return total / (pixels_y[:, None] * pixels_x[None])
+    return total / (pixels_y[:, None] * pixels_x[None]).astype(np.float32)

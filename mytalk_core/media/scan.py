@@ -25,8 +25,10 @@ ONE_FRAME_A_PACKET = frozenset(
 )
 # Containers that say how long they are, so that a part cut off shows.
 SELF_MEASURING = ("matroska", "mov", "avi")
-MISSING_TAIL_S = 0.5
+MISSING_TAIL_S = 0.3
 DEFAULT_RATE = Fraction(25)
+# No codec moves a frame further than this between coding and display order.
+REORDER_FRAMES = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +111,8 @@ def check_complete(
     missing_s = promised_s - (scan.end_s - min(0.0, start_s))
     listed = len(stream.index_entries) if container.format.name.startswith("mov") else 0
     skipped = sum(entry.is_discard for entry in stream.index_entries) if listed else 0
-    if missing_s <= MISSING_TAIL_S and len(scan.pts) >= listed - skipped:
+    is_fully_listed = listed > 0 and stream.frames > 0
+    if len(scan.pts) >= listed - skipped and (is_fully_listed or missing_s <= MISSING_TAIL_S):
         return
     promised = max(
         listed - skipped, round(promised_s * float(stream.average_rate or DEFAULT_RATE)), len(scan.pts)
@@ -212,6 +215,10 @@ def strictly_increasing(
     Where the ticks are too coarse for that they are refined, ten-fold or more. Returns (int64 (T,), time
     base).
     """
+    if None not in stamps:
+        order = np.argsort(np.asarray(stamps, np.int64), kind="stable")
+        if np.abs(order - np.arange(len(stamps))).max() <= REORDER_FRAMES:
+            stamps = sorted(stamps)
     good = []
     highest = None
     for position, stamp in enumerate(stamps):
