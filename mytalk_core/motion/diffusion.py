@@ -99,7 +99,8 @@ def sample_ddpm(
         (alpha, sigma), (alpha_next, sigma_next) = levels[i], levels[i + 1]
         x0 = denoise(x, t)
         ratio = alpha / alpha_next
-        step_variance = 1 - ratio**2
+        # Variance of the noise from the next time step to this one: 1 - ratio^2 where alpha^2 + sigma^2 = 1.
+        step_variance = sigma**2 - (ratio * sigma_next) ** 2
         x = (alpha_next * step_variance * x0 + ratio * sigma_next**2 * x) / sigma**2
         if sigma_next > 0:
             noise = torch.randn(x.shape, generator=generator, dtype=torch.float32).to(x)
