@@ -11,8 +11,9 @@ SPLIT = 1.0  # units: coarser structure is averaged over the references, finer c
 def blend(pictures: list[np.ndarray], weights: np.ndarray, detail: float, sigma: float) -> np.ndarray:
     """Weighted mean of pictures, whose fine structure leans on the heaviest one.
 
-    Plain averaging lowers the error but smears teeth and skin; taking all from one keeps it crisp but follows every
-    error of it. Above `sigma` the weights are used as given, below it they are raised to the power `detail`.
+    Plain averaging lowers the error but smears teeth and skin; taking all from one keeps it crisp but
+    follows every error of it. Above `sigma` the weights are used as given, below it they are raised to the
+    power `detail`.
 
     Args:
         pictures: R arrays float32 (h, w, 3).

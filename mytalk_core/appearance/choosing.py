@@ -1,9 +1,9 @@
 """Which references each frame borrows from, over time: nearest in lip shape and pose, and steady.
 
-The first reference of every frame comes from a shortest path through (frames x references): the distance to the
-target's lips and pose, plus a price for changing the reference. The next ones come from the same path search with the
-ones already chosen made dear. Their weights fall with distance and are smoothed over time, so that a change of
-reference is a short cross-fade and never a jump.
+The first reference of every frame comes from a shortest path through (frames x references): the distance to
+the target's lips and pose, plus a price for changing the reference. The next ones come from the same path
+search with the ones already chosen made dear. Their weights fall with distance and are smoothed over time,
+so that a change of reference is a short cross-fade and never a jump.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Choice:
     pose: float = 0.6  # weight of the distance of points that speech does not move, beside that of the lips
     blur: float = 0.6  # price of a reference half as sharp as the pool's median
     other_shot: float = 1.0  # price of a reference from another shot: other light, other lens
-    change: float = 1.0  # price of changing the reference from one frame to the next
+    change: float = 0.5  # price of changing the reference from one frame to the next
     softness: float = 1.5  # the distance at which a weight falls to 1/e
     fade: tuple[float, ...] = (0.25, 0.5, 0.25)  # weights of neighbouring frames
 

@@ -1,8 +1,8 @@
 """Colour match: a smooth correction that makes a rendering meet the frame on the ring around the mask.
 
 A membrane in spirit (Perez et al., Poisson image editing, 2003), but fitted from coarse to fine by normalised
-blurring: differences on the ring are spread into the mask, far from the ring their mean remains. A hand, a strand of
-hair or a beard on the ring differs from the rest of the ring and is trusted less.
+blurring: differences on the ring are spread into the mask, far from the ring their mean remains. A hand, a
+strand of hair or a beard on the ring differs from the rest of the ring and is trusted less.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def ring_correction(
         limit: largest correction, levels.
 
     Returns:
-        float32 (gh // 4, gw // 4, 3) levels, smooth, and the ring's root mean square difference that no smooth
-        correction removes: how badly the rendering fits the frame. Zeros where the ring is empty.
+        float32 (gh // 4, gw // 4, 3) levels, smooth, and the ring's root mean square difference that no
+        smooth correction removes: how badly the rendering fits the frame. Zeros where the ring is empty.
     """
     size = (ring.shape[1] // CELL, ring.shape[0] // CELL)
     weight = cv2.resize(ring, size, interpolation=cv2.INTER_AREA)

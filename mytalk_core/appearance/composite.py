@@ -25,8 +25,8 @@ def make_patch(
         alpha: float32 (S, S) in 0..1, how much of the crop is new.
 
     Returns:
-        A patch for the bounding box of alpha above zero; alpha is exactly 0 outside the mask. None if the mask does
-        not meet the frame.
+        A patch for the bounding box of alpha above zero; alpha is exactly 0 outside the mask. None if the
+        mask does not meet the frame.
     """
     from ..media.patch import Patch
 

@@ -1,7 +1,8 @@
 """The canonical crop: how large it is, how it is cut out of a frame and which matrix brings it back.
 
-Coordinates are continuous: the centre of pixel ``i`` lies at ``i + 0.5``. The canonical square is 256 units wide
-whatever the crop's side ``size`` in pixels, so one pixel is ``256 / size`` units and landmarks never need rescaling.
+Coordinates are continuous: the centre of pixel ``i`` lies at ``i + 0.5``. The canonical square is 256 units
+wide whatever the crop's side ``size`` in pixels, so one pixel is ``256 / size`` units and landmarks never
+need rescaling.
 """
 
 from __future__ import annotations

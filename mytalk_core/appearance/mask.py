@@ -1,12 +1,14 @@
 """Which pixels are made anew: mouth, chin and jaw of both the source's and the target's landmarks.
 
-Everything is drawn on a grid of one sample a canonical unit, whatever the crop's size, inside a window; masks are
-smooth there and are enlarged to the crop's pixels afterwards. They have three parts:
+Everything is drawn on a grid of one sample a canonical unit, whatever the crop's size, inside a window;
+masks are smooth there and are enlarged to the crop's pixels afterwards. They have four parts:
 
-- `lips`: what the references (or a network) fill. The hull of mouth and chin of both shapes, so that the old mouth
-  can never show through, feathered by 5 % of the crop and clipped to the inside of the target's jaw line.
+- `lips`: what the references (or a network) fill. The hull of mouth and chin of both shapes, so that the old
+  mouth can never show through, feathered by 5 % of the crop and clipped to the inside of the target's jaw
+  line.
 - `reach`: how far the surroundings follow when the jaw moves: 1 around the hull, 0 a chin's height away.
-- `ring`: where frame and rendering may be compared for colour: skin just outside `lips`, away from the jaw line.
+- `ring`: where frame and rendering may be compared for colour: skin just outside `lips`, away from the jaw.
+- `mouth`: the target's lips and what is between them, where the mesh is followed exactly.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ SIDE = 1.2  # the lips' hull is this much wider than the lips: their corners pul
 JAW_EDGE = 3.0  # softness of the jaw line, units
 REACH = 28.0
 RING = 20.0
+NEAR_LIPS = 3.0
 BLOCK = 8  # windows start and end on whole blocks of units, which are whole pixels at every crop size
 
 
@@ -65,6 +68,7 @@ class MouthMask:
     lips: np.ndarray
     reach: np.ndarray
     ring: np.ndarray
+    mouth: np.ndarray
 
 
 def mouth_mask(source: np.ndarray, target: np.ndarray, layout: LandmarkLayout) -> MouthMask:
@@ -86,7 +90,11 @@ def mouth_mask(source: np.ndarray, target: np.ndarray, layout: LandmarkLayout) -
     # Near the jaw line and beyond it frame and rendering differ for good reasons: pose, neck, background.
     skin = np.clip(cv2.distanceTransform(both, cv2.DIST_L2, 3) / 6.0, 0, 1)
     return MouthMask(
-        window, lips.astype(np.float32), _falling(away - BLOCK, REACH), (ring * skin).astype(np.float32)
+        window,
+        lips=lips.astype(np.float32),
+        reach=_falling(away - BLOCK, REACH),
+        ring=(ring * skin).astype(np.float32),
+        mouth=_falling(_distance(_fill(window, target[layout.lips_outer])), NEAR_LIPS),
     )
 
 
@@ -119,7 +127,7 @@ def _fill(window: Window, polygon: np.ndarray) -> np.ndarray:
 
 
 def _distance(filled: np.ndarray) -> np.ndarray:
-    """Distance in units to the filled part, 0 inside it; the window's size everywhere if nothing is filled."""
+    """Distance in units to the filled part, 0 inside it; far everywhere if nothing is."""
     if not filled.any():
         return np.full(filled.shape, float(UNITS), np.float32)
     return cv2.distanceTransform(1 - filled, cv2.DIST_L2, 5)

@@ -1,4 +1,4 @@
-"""A plain dark mouth for targets that open wider than any reference: a still picture has no teeth to borrow."""
+"""A plain dark mouth for targets that open wider than any reference: a still has no teeth to borrow."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def dark_interior(
         amount: 0..1, how much of the filling shows.
 
     Returns:
-        float32 (h, w, 3). The colour is a darkened one of the lips themselves, so that skin, stone and paint each get
-        their own.
+        float32 (h, w, 3). The colour is a darkened one of the lips themselves, so that skin, stone and paint
+        each get their own.
     """
     scale = size / UNITS
     top, left, _, _ = window.pixels(size)

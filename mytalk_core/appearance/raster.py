@@ -1,8 +1,8 @@
 """A fixed triangulation of the square and its rasterisation: which triangle covers which pixel.
 
-The face itself is the layout's own mesh, whose triangles span the open mouth between the inner lips. Around it a
-Delaunay triangulation of the face's outline and a ring of fixed border points carries the warp out beyond the
-square's edge. Landmarks are in units of the canonical 256 square.
+The face itself is the layout's own mesh, whose triangles span the open mouth between the inner lips. Around
+it a Delaunay triangulation of the face's outline and a ring of fixed border points carries the warp out
+beyond the square's edge. Landmarks are in units of the canonical 256 square.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ SUBPIXEL_BITS = 5
 class Triangulation:
     """Triangles over N landmarks followed by M border points.
 
-    triangles: int32 (F, 3); border: float32 (M, 2) canonical units; layer: int8 (F,), what is drawn over what: 0
-    around and under the face, 1 the mouth's interior, 2 the face. layout: of the landmarks.
+    triangles: int32 (F, 3); border: float32 (M, 2) canonical units; layer: int8 (F,), what is drawn over
+    what: 0 around and under the face, 1 the mouth's interior, 2 the face. layout: of the landmarks.
     """
 
     triangles: np.ndarray
@@ -77,7 +77,7 @@ def _delaunay(points: np.ndarray) -> np.ndarray:
 
 
 def uncrossed(landmarks: np.ndarray, layout: LandmarkLayout) -> np.ndarray:
-    """Landmarks (..., N, 2) whose inner lips touch where they crossed, as a detector's do on closed mouths."""
+    """Landmarks (..., N, 2) whose inner lips touch where they crossed, as closed ones are detected."""
     half = len(layout.lips_inner) // 2
     lower, upper = layout.lips_inner[1:half], layout.lips_inner[:half:-1]
     landmarks = np.array(landmarks, np.float32)
@@ -100,7 +100,8 @@ def draw_triangles(
 ) -> np.ndarray:
     """The triangle that covers each pixel of a window of the crop.
 
-    Those around the face are drawn first, then folded ones, so that one facing the viewer wins where there is one.
+    Those around the face are drawn first, then folded ones, so that one facing the viewer wins where there
+    is one.
 
     Args:
         vertices: float (V, 2) canonical units, border points included.

@@ -1,7 +1,8 @@
 """Lip references: a bounded pool of crops over the whole source, one pass of the video to read it.
 
-The pool is what every renderer borrows lips and teeth from. References of another video or image of the person are
-read by the same function from that clip and its track; nothing else needs to know where they came from.
+The pool is what every renderer borrows lips and teeth from. References of another video or image of the
+person are read by the same function from that clip and its track; nothing else needs to know where they came
+from.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ CHUNK = 512  # frames whose landmarks are unpacked at once
 class References:
     """K lip crops of one person.
 
-    crops: uint8 (K, S, S, 3); landmarks: float32 (K, N, 2) canonical 256 units; frame_index: int64 (K,) in the source;
+    crops: uint8 (K, S, S, 3); landmarks: float32 (K, N, 2) canonical 256 units; frame_index: int64
+    (K,) in the source;
     sharpness: float32 (K,), 1 is the pool's median; shots: int64 (K,) shot numbers.
     """
 
@@ -63,8 +65,8 @@ class References:
 def lip_shape(landmarks: np.ndarray, layout: LandmarkLayout) -> np.ndarray:
     """Features (..., 40, 2) whose distance tells lips apart, canonical units.
 
-    Both lip rings about their own centre, the inner ring counting more because teeth show there. A part of the
-    centre stays in: a mouth that sits lower belongs to a chin that hangs lower.
+    Both lip rings about their own centre, the inner ring counting more because teeth show there. A part of
+    the centre stays in: a mouth that sits lower belongs to a chin that hangs lower.
     """
     lips = landmarks[..., np.concatenate([layout.lips_outer, layout.lips_inner]), :]
     shape = lips - (1 - PLACE) * lips.mean(-2, keepdims=True)
@@ -113,7 +115,7 @@ def choose_pool(
     for start in range(0, len(frames), CHUNK):
         canonical = track.canonical[frames[start : start + CHUNK]]
         opening.append(mouth_opening(canonical, layout))
-        # Points of the still part of the face, at low weight, spread the pool over poses as well as over lips.
+        # Points of the still part of the face, at low weight, spread the pool over poses too.
         parts = lip_shape(canonical, layout), 0.3 * canonical[:, pose_points(layout)]
         features.append(np.concatenate([part.reshape(len(canonical), -1) for part in parts], axis=1))
     features, opening = np.concatenate(features), np.concatenate(opening)

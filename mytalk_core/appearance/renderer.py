@@ -20,6 +20,7 @@ from .references import References, mouth_opening
 from .warp import MeshWarp, sample
 
 BLEND_UNITS = 9
+FOLD_UNITS = 2.5
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class Renderer(Protocol):
 
         Args:
             crops: uint8 (B, S, S, 3), the frames' canonical squares.
-            source_landmarks, target_landmarks: float (B, N, 2) canonical units: the frames' own and the wanted ones.
+            source_landmarks, target_landmarks: float (B, N, 2) canonical units: the frames' own and the
+            wanted ones.
             frame_index: int (B,), position in the sequence the renderer was made for.
         """
         ...
@@ -99,7 +101,7 @@ class WarpRenderer:
             source, target = source_landmarks[batch], target_landmarks[batch]
             mask = mouth_mask(source, target, self.layout)
             size = crops.shape[1]
-            warp = MeshWarp(self.triangulation, target, size, mask.window.pixels(size))
+            warp = self.mesh_warp(target, mask, size)
             base, moved = self._surroundings(crops[batch], source, target, warp, mask)
             lips = self.lips(base, target, int(index), warp, mask)
             share = mask.window.enlarge(mask.lips, size)
@@ -110,10 +112,17 @@ class WarpRenderer:
             mask.window.cut(alpha[batch])[:] = new
         return Rendering(rendered, alpha)
 
+    def mesh_warp(self, target: np.ndarray, mask: MouthMask, size: int) -> MeshWarp:
+        """The warp of crops of `size` to target landmarks (N, 2) inside the mask's window."""
+        window = mask.window
+        return MeshWarp(
+            self.triangulation, target, size, window.pixels(size), window.enlarge(mask.mouth, size)
+        )
+
     def lips(
         self, base: np.ndarray, target: np.ndarray, index: int, warp: MeshWarp, mask: MouthMask
     ) -> np.ndarray:
-        """The references' picture of the mouth: float32 (h, w, 3) in the mask's window, to be used where mask.lips > 0.
+        """The references' picture of the mouth: float32 (h, w, 3), to be used where mask.lips > 0.
 
         Of `base`, the frame's window uint8 (h, w, 3), only the ring outside the mask is read.
         """
@@ -141,21 +150,21 @@ class WarpRenderer:
     def _surroundings(
         self, crop: np.ndarray, source: np.ndarray, target: np.ndarray, warp: MeshWarp, mask: MouthMask
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The frame's window with neck and cheeks following the jaw, uint8 (h, w, 3), and where it moved (h, w) 0..1.
+        """The frame's window with neck and cheeks following the jaw, uint8 (h, w, 3), and where it moved:
+        (h, w) 0..1.
 
-        Without it a jaw that closes would leave the old chin standing below the new one. What lies beyond the new jaw
-        is the frame's own neck and background, stretched, never a reference's.
+        Without it a jaw that closes would leave the old chin standing below the new one. What lies beyond
+        the new jaw is the frame's own neck and background, stretched, never a reference's.
         """
         top, left, bottom, right = warp.window
         if np.abs(source - target).max() < 0.02:
             return mask.window.cut(crop), np.zeros((bottom - top, right - left), np.float32)
-        mapped = warp.coordinates(source)
-        x = np.arange(left, right, dtype=np.float32)[None, :]
-        y = np.arange(top, bottom, dtype=np.float32)[:, None]
-        reach = mask.window.enlarge(mask.reach, warp.size)
-        shift_x, shift_y = (mapped[..., 0] - x) * reach, (mapped[..., 1] - y) * reach
+        # On the unit grid and blurred: a fold of the mesh, as between lips and nose, must not tear the skin.
+        coarse = MeshWarp(self.triangulation, target, UNITS, mask.window.pixels(UNITS))
+        shift = (coarse.coordinates(source) - coarse.pixels()) * mask.reach[..., None]
+        shift = cv2.GaussianBlur(shift, (0, 0), FOLD_UNITS)
         # Half a unit of movement is a full replacement; blurred, for a mask without teeth of its own.
-        units = cv2.resize(cv2.magnitude(shift_x, shift_y), mask.window.shape[::-1]) * (UNITS / warp.size)
-        moved = cv2.blur(np.clip((units - 0.1) / 0.4, 0, 1), (BLEND_UNITS, BLEND_UNITS))
-        moved = mask.window.enlarge(moved * np.minimum(1, 4 * mask.reach), warp.size)
-        return sample(crop, np.dstack([shift_x + x, shift_y + y])), moved
+        moved = np.clip((np.hypot(shift[..., 0], shift[..., 1]) - 0.1) / 0.4, 0, 1)
+        moved = cv2.blur(moved, (BLEND_UNITS, BLEND_UNITS)) * np.minimum(1, 4 * mask.reach)
+        shift = mask.window.enlarge(shift, warp.size) * np.float32(warp.size / UNITS)
+        return sample(crop, warp.pixels() + shift), mask.window.enlarge(moved, warp.size)

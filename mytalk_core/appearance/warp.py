@@ -1,4 +1,4 @@
-"""Mesh warp: move a crop so that its landmarks fall on other landmarks, piecewise affine over the triangulation."""
+"""Mesh warp: move a crop so that its landmarks fall on others, piecewise affine over the triangulation."""
 
 from __future__ import annotations
 
@@ -10,35 +10,57 @@ from .raster import Triangulation, draw_triangles, triangle_affines
 from .references import References
 
 Window = tuple[int, int, int, int]
+SMOOTH_UNITS = 8.0
 
 
 class MeshWarp:
-    """The warp to one target shape: the triangles are drawn once and shared by every crop that is warped to it."""
+    """The warp to one target shape; its triangles are drawn once and shared by every crop warped to it."""
 
-    def __init__(self, triangulation: Triangulation, target: np.ndarray, size: int, window: Window):
-        """Target landmarks (N, 2) in canonical units; window (top, left, bottom, right) in pixels of the crop."""
-        self.triangulation, self.size, self.window = triangulation, size, window
+    def __init__(
+        self,
+        triangulation: Triangulation,
+        target: np.ndarray,
+        size: int,
+        window: Window,
+        exact: np.ndarray | None = None,
+    ):
+        """Target landmarks (N, 2) in canonical units; window (top, left, bottom, right) in crop pixels.
+
+        exact: float32 (h, w) 0..1, where the mesh is followed to the letter, everywhere if None; elsewhere its
+        map is smoothed, so that a fold, as between lips and nose, does not tear the skin.
+        """
+        self.triangulation, self.size, self.window, self.exact = triangulation, size, window, exact
         self.target = triangulation.vertices(target)
         self.covered = draw_triangles(self.target, triangulation, window, size)
 
     def coordinates(self, source: np.ndarray) -> np.ndarray:
-        """Where each pixel of the window comes from: float32 (h, w, 2), pixel indices (x, y) in the source's crop."""
-        top, left, bottom, right = self.window
+        """Where each pixel of the window comes from: float32 (h, w, 2), indices (x, y) into the crop."""
         vertices = self.triangulation.vertices(source)
         affines = triangle_affines(self.target, vertices, self.triangulation.triangles)
         # In pixel indices: p' = A p + s b + (A 0.5 - 0.5), since pixel centres lie at half a pixel.
         offset = affines[:, :, 2] * (self.size / UNITS) + affines[:, :, :2].sum(2) * 0.5 - 0.5
         packed = np.concatenate([affines[:, :, :2].reshape(-1, 4), offset], axis=1)
         taken = np.take(packed, self.covered, axis=0)
-        x = np.arange(left, right, dtype=np.float32)[None, :]
-        y = np.arange(top, bottom, dtype=np.float32)[:, None]
-        mapped = np.empty((bottom - top, right - left, 2), np.float32)
-        mapped[..., 0] = taken[..., 0] * x + taken[..., 1] * y + taken[..., 4]
-        mapped[..., 1] = taken[..., 2] * x + taken[..., 3] * y + taken[..., 5]
-        return mapped
+        at = self.pixels()
+        mapped = np.empty_like(at)
+        mapped[..., 0] = taken[..., 0] * at[..., 0] + taken[..., 1] * at[..., 1] + taken[..., 4]
+        mapped[..., 1] = taken[..., 2] * at[..., 0] + taken[..., 3] * at[..., 1] + taken[..., 5]
+        return mapped if self.exact is None else self._smoothed(mapped, at)
+
+    def _smoothed(self, mapped: np.ndarray, at: np.ndarray) -> np.ndarray:
+        shift = mapped - at
+        width = 2 * round(SMOOTH_UNITS * self.size / UNITS / 2) + 1
+        smooth = cv2.blur(cv2.blur(shift, (width, width)), (width, width))
+        return at + smooth + self.exact[..., None] * (shift - smooth)
+
+    def pixels(self) -> np.ndarray:
+        """The window's own pixel indices (x, y) in the crop: float32 (h, w, 2)."""
+        top, left, bottom, right = self.window
+        x, y = np.arange(left, right, dtype=np.float32), np.arange(top, bottom, dtype=np.float32)
+        return np.stack(np.meshgrid(x, y), axis=-1)
 
     def warp(self, crop: np.ndarray, source: np.ndarray) -> np.ndarray:
-        """The window (h, w, 3) of a crop uint8 (S, S, 3) whose landmarks (N, 2) are moved onto the target's."""
+        """The window (h, w, 3) of a crop uint8 (S, S, 3), its landmarks (N, 2) moved onto the target's."""
         return sample(crop, self.coordinates(source))
 
 

@@ -1,0 +1,332 @@
+"""Mesh warp, masks, colour match, choice of references, renderer and composite on a drawn face."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+from mytalk_core.appearance.blend import blend
+from mytalk_core.appearance.choosing import Choice, plan_references, steady_path
+from mytalk_core.appearance.colour import ring_correction
+from mytalk_core.appearance.composite import make_patch
+from mytalk_core.appearance.crop import crop_size, cut_crop
+from mytalk_core.appearance.mask import mouth_mask
+from mytalk_core.appearance.mouth import missing_interior
+from mytalk_core.appearance.raster import draw_triangles, signed_area, triangulate, uncrossed
+from mytalk_core.appearance.references import (
+    References,
+    choose_pool,
+    mouth_opening,
+    pool_count,
+    read_references,
+    sharpness,
+)
+from mytalk_core.appearance.renderer import WarpRenderer
+from mytalk_core.appearance.warp import MeshWarp, warp_references
+from mytalk_core.errors import NoFaceError
+from mytalk_core.face.layout import LandmarkLayout
+
+SIZE = 256
+
+
+@pytest.fixture(scope="module")
+def layout():
+    return LandmarkLayout.load("mesh478")
+
+
+def shape(layout, opening=0.0, wide=0.0):
+    """The template with the lower lip and chin moved down and the mouth widened, canonical units."""
+    points = layout.template[:, :2].copy()
+    half = len(layout.lips_inner) // 2
+    upper = np.r_[
+        layout.lips_inner[half:], layout.lips_inner[:1], layout.lips_outer[half:], layout.lips_outer[:1]
+    ]
+    seam = points[layout.lips_inner[[0, half]], 1].mean()
+    share = np.clip(1 - np.abs(points[:, 0] - 128) / 40, 0, 1)
+    below = (points[:, 1] > seam) & ~np.isin(np.arange(len(points)), upper)
+    points[below, 1] += opening * share[below]
+    lips = np.union1d(layout.lips_outer, layout.lips_inner)
+    points[lips, 0] += wide * (points[lips, 0] - 128) / 30
+    return points
+
+
+def picture(layout, points, size=SIZE, shade=0):
+    """A face drawn from landmarks: background, skin with a smooth gradient, lips, dark interior."""
+    scale = size / 256
+    drawn = np.zeros((size, size, 3), np.float32)
+    drawn[:] = (40, 90, 60)
+    y, x = np.mgrid[:size, :size] / scale
+    skin = np.dstack([190 + 0.1 * x, 140 + 0.1 * y, 120 + 0 * x]).astype(np.float32)
+
+    def fill(index, colour):
+        inside = np.zeros((size, size), np.uint8)
+        cv2.fillPoly(inside, [np.rint((points[index] * scale - 0.5) * 16).astype(np.int32)], 1, shift=4)
+        drawn[inside > 0] = colour[inside > 0] if np.ndim(colour) == 3 else colour
+
+    fill(layout.oval, skin)
+    fill(layout.lips_outer, (170, 60, 70))
+    fill(layout.lips_inner, (30, 10, 10))
+    return np.clip(drawn + shade, 0, 255).astype(np.uint8)
+
+
+def pool(layout, openings, shade=0, size=SIZE):
+    shapes = np.stack([shape(layout, o) for o in openings]).astype(np.float32)
+    crops = np.stack([picture(layout, s, size, shade) for s in shapes])
+    ones = np.ones(len(openings), np.float32)
+    return References(crops, shapes, np.arange(len(openings)), ones, np.zeros(len(openings), np.int64))
+
+
+def track_of(shapes, present=None):
+    """A face track whose frames are the canonical squares themselves."""
+    count = len(shapes)
+    present = np.ones(count, bool) if present is None else present
+    similarity = np.tile(np.eye(2, 3, dtype=np.float32), (count, 1, 1))
+    return SimpleNamespace(
+        canonical=shapes, present=present, similarity=similarity, shots=np.zeros(count, np.int32)
+    )
+
+
+def test_triangulation_covers_the_square_without_folds(layout):
+    mesh = triangulate(layout)
+    vertices = mesh.vertices(layout.template[:, :2])
+    assert mesh.triangles.max() == len(vertices) - 1
+    assert (signed_area(vertices, mesh.triangles) >= -1e-2).all()
+    covered = draw_triangles(vertices, mesh, (0, 0, SIZE, SIZE), SIZE)
+    a, b, c = (vertices[mesh.triangles[covered]][..., i, :] for i in range(3))
+    pixel = np.stack(np.meshgrid(np.arange(SIZE), np.arange(SIZE)), -1) + 0.5
+
+    def side(p, q):
+        return (q[..., 0] - p[..., 0]) * (pixel[..., 1] - p[..., 1]) - (q[..., 1] - p[..., 1]) * (
+            pixel[..., 0] - p[..., 0]
+        ) > -1.5 * np.hypot(*np.moveaxis(q - p, -1, 0))
+
+    assert (side(a, b) & side(b, c) & side(c, a)).mean() > 0.999
+
+
+def test_warp_moves_landmarks_onto_the_target(layout):
+    mesh, source, target = triangulate(layout), shape(layout, 2), shape(layout, 14, wide=3)
+    mapped = MeshWarp(mesh, target, SIZE, (0, 0, SIZE, SIZE)).coordinates(source)
+    at = np.rint(target[layout.lips_outer] - 0.5).astype(int)
+    read = mapped[at[:, 1], at[:, 0]] + 0.5 + (target[layout.lips_outer] - at - 0.5)
+    assert np.abs(read - source[layout.lips_outer]).max() < 1.0
+
+
+def test_warp_and_its_inverse_give_the_crop_back(layout):
+    rng = np.random.default_rng(0)
+    crop = cv2.resize(
+        rng.integers(0, 255, (16, 16, 3), np.uint8), (SIZE, SIZE), interpolation=cv2.INTER_CUBIC
+    )
+    mesh, source, target = triangulate(layout), shape(layout, 4), shape(layout, 10)
+    whole = (0, 0, SIZE, SIZE)
+    there = MeshWarp(mesh, target, SIZE, whole).warp(crop, source)
+    back = MeshWarp(mesh, source, SIZE, whole).warp(there, target)
+    assert np.abs(there.astype(int) - crop).mean() > 1.5
+    assert np.abs(back.astype(int) - crop)[8:-8, 8:-8].mean() < 1.0
+    assert np.array_equal(MeshWarp(mesh, source, SIZE, whole).warp(crop, source), crop)
+
+
+def test_warped_picture_matches_the_drawn_target(layout):
+    references, target = pool(layout, [8]), shape(layout, 12)
+    warped = warp_references(references, np.array([[0, -1]]), target[None], triangulate(layout))
+    truth = picture(layout, target)
+    inside = mouth_mask(target, target, layout).window.cut(np.arange(SIZE * SIZE).reshape(SIZE, SIZE))
+    error = np.abs(warped[0, 0].astype(int) - truth).reshape(-1, 3)[inside.ravel()]
+    before = np.abs(references.crops[0].astype(int) - truth).reshape(-1, 3)[inside.ravel()]
+    assert error.mean() < 0.35 * before.mean()
+    assert not warped[0, 1].any()
+
+
+def test_closed_lips_are_uncrossed(layout):
+    points = shape(layout)
+    half = len(layout.lips_inner) // 2
+    points[layout.lips_inner[1:half], 1] -= 12
+    mended = uncrossed(points, layout)
+    assert mouth_opening(points, layout) == 0
+    lower, upper = layout.lips_inner[1:half], layout.lips_inner[:half:-1]
+    assert (mended[lower, 1] >= mended[upper, 1]).all()
+
+
+def test_mask_covers_both_mouths_and_ends_at_the_target_jaw(layout):
+    source, target = shape(layout, 20), shape(layout, 0)
+    mask = mouth_mask(source, target, layout)
+    top, left, _, _ = mask.window.pixels(SIZE)
+    seen = np.rint(target[layout.lips_outer] - (left, top) - 0.5).astype(int)
+    assert (mask.lips[seen[:, 1], seen[:, 0]] > 0.99).all()
+    lips = np.rint(source[layout.lips_outer] - (left, top) - 0.5).astype(int)
+    assert (mask.lips[lips[:, 1], lips[:, 0]] > 0.99).all()
+    chin = target[layout.jaw[len(layout.jaw) // 2]]
+    assert mask.lips[int(chin[1] - top) + 6, int(chin[0] - left)] == 0
+    assert mask.lips[[0, -1]].max() == mask.lips[:, [0, -1]].max() == 0
+    assert np.abs(np.diff(mask.lips, axis=0)).max() < 0.6
+    assert ((mask.ring > 0) & (mask.lips > 0)).sum() == 0 and mask.ring.max() == 1
+
+
+def test_ring_correction_removes_a_light_change_and_ignores_a_hand():
+    y, x = np.mgrid[:120, :120].astype(np.float32)
+    rendering = np.dstack([100 + 0.2 * x, 90 + 0.1 * y, 80 + 0 * x])
+    light = np.dstack([12 + 0.1 * x, 8 + 0 * x, -0.1 * y])
+    frame = rendering + light
+    distance = np.hypot(x - 60, y - 60)
+    ring = ((distance > 35) & (distance < 55)).astype(np.float32)
+    frame[distance <= 35] = 0
+    correction, misfit = ring_correction(frame.clip(0, 255), rendering, ring)
+    wide = cv2.resize(correction, (120, 120))
+    assert np.abs(wide - light)[distance < 45].max() < 5 and misfit < 2
+    frame[(x > 80) & (y > 80)] = 250
+    handed, _ = ring_correction(frame.clip(0, 255), rendering, ring)
+    assert np.abs(cv2.resize(handed, (120, 120)) - light)[distance < 30].max() < 9
+    empty, _ = ring_correction(frame, rendering, np.zeros_like(ring))
+    assert not empty.any()
+
+
+def test_steady_path_follows_the_cheapest_but_not_every_flicker():
+    distance = np.ones((20, 3))
+    distance[:10, 0] = distance[10:, 1] = 0.2
+    distance[5, 1] = 0.1
+    assert steady_path(distance, 0.5).tolist() == [0] * 10 + [1] * 10
+    assert steady_path(distance, 0.0)[5] == 1
+
+
+def test_plan_picks_the_same_lips_and_fades_between_references(layout):
+    references = pool(layout, [0, 5, 10, 15, 20])
+    targets = np.stack([shape(layout, o) for o in [0.0] * 6 + [20.0] * 6])
+    plan = plan_references(references, targets, layout, Choice(references=1))
+    assert plan.indices[0, 0] == 0 and plan.indices[-1, 0] == 4
+    np.testing.assert_allclose(plan.weights.sum(1), 1, atol=1e-5)
+    assert (plan.weights[5:7] > 0.1).sum(1).tolist() == [2, 2]
+    cut = plan_references(references, targets, layout, Choice(references=1), shots=np.repeat([0, 1], 6))
+    assert (cut.weights[5:7] > 0.1).sum(1).tolist() == [1, 1]
+
+
+def test_plan_avoids_blurred_references(layout):
+    references = pool(layout, [10, 10.2])
+    blurred = References(
+        references.crops, references.landmarks, references.frame_index, np.float32([0.1, 1]), references.shots
+    )
+    plan = plan_references(blurred, shape(layout, 10)[None], layout, Choice(references=1))
+    assert plan.indices[0, 0] == 1
+
+
+def test_blend_keeps_detail_of_the_heaviest():
+    rng = np.random.default_rng(1)
+    one, other = (rng.normal(128, 20, (40, 40, 3)).astype(np.float32) for _ in range(2))
+    weights = np.array([0.6, 0.4])
+    mean, crisp = (blend([one, other], weights, detail, 2.0) for detail in (1, 8))
+    assert crisp.std() > 1.2 * mean.std()
+    assert abs(cv2.GaussianBlur(crisp - mean, (0, 0), 6)).mean() < 1
+
+
+def test_pool_covers_closed_and_widest_and_skips_absent_frames(layout):
+    openings = 10 + 10 * np.sin(np.arange(400) / 7)
+    openings[[33, 250]] = 0, 30
+    shapes = np.stack([shape(layout, o) for o in openings]).astype(np.float32)
+    present = np.arange(400) % 5 != 4
+    present[[33, 250]] = True
+    chosen = choose_pool(track_of(shapes, present), layout, 32)
+    assert len(chosen) == 32 and (np.diff(chosen) > 0).all() and present[chosen].all()
+    assert 33 in chosen and 250 in chosen
+    with pytest.raises(NoFaceError, match="400"):
+        choose_pool(track_of(shapes, np.zeros(400, bool)), layout)
+    assert pool_count(256) == 96 and pool_count(768) * 768 * 768 * 3 <= 96 << 20
+
+
+def test_references_are_read_in_one_pass_and_cut_by_the_similarity(layout):
+    shapes = np.stack([shape(layout, o) for o in (0, 10, 20)]).astype(np.float32)
+    frames = [picture(layout, s) for s in shapes]
+    frames[1] = cv2.GaussianBlur(frames[1], (0, 0), 4)
+    asked = []
+
+    def pictures(indices):
+        asked.append(list(indices))
+        return (SimpleNamespace(index=i, rgb=frames[i]) for i in indices)
+
+    track = track_of(shapes)
+    references = read_references(SimpleNamespace(pictures=pictures), track, np.arange(3), 320, layout)
+    assert asked == [[0, 1, 2]] and references.size == 320
+    expected = cv2.resize(frames[2], (320, 320), interpolation=cv2.INTER_CUBIC)
+    assert np.abs(references.crops[2].astype(int) - expected)[4:-4, 4:-4].max() <= 2
+    assert references.sharpness.argmin() == 1
+    kept = read_references(SimpleNamespace(pictures=pictures), track, np.arange(3), 320, layout, keep=2)
+    assert kept.frame_index.tolist() == [0, 2]
+    assert sharpness(references.crops, references.landmarks, layout).shape == (3,)
+
+
+def test_renderer_draws_the_target_and_leaves_the_rest(layout):
+    openings = np.linspace(0, 20, 6)
+    references = pool(layout, openings, shade=-12)  # a darker pool: the ring must bring the light back
+    source, target = shape(layout, 0).astype(np.float32), shape(layout, 16).astype(np.float32)
+    crop, truth = picture(layout, source), picture(layout, target)
+    renderer = WarpRenderer(references, target[None], layout)
+    rendering = renderer.render(crop[None], source[None], target[None], np.array([0]))
+    alpha = rendering.alpha[0][..., None]
+    result = crop + alpha * (rendering.crops[0].astype(np.float32) - crop)
+    assert np.array_equal(result[alpha[..., 0] == 0], crop[alpha[..., 0] == 0])
+    ring = np.rint(target[layout.lips_inner].mean(0)).astype(int)
+    assert result[ring[1], ring[0]].max() < 60
+    inside = alpha[..., 0] > 0.5
+    assert np.abs(result - truth)[inside].mean() < 6 < np.abs(crop.astype(float) - truth)[inside].mean()
+    # The lower chin of the target is skin where the source showed its background.
+    chin = np.rint(target[layout.jaw[len(layout.jaw) // 2]]).astype(int)
+    assert np.abs(result[chin[1] - 5, chin[0]] - truth[chin[1] - 5, chin[0]]).max() < 25
+
+
+def test_renderer_reads_nothing_under_the_mask(layout):
+    references = pool(layout, [0, 8, 16])
+    points = shape(layout, 8).astype(np.float32)
+    mask = mouth_mask(points, points, layout)
+    crop = picture(layout, points)
+    erased = crop.copy()
+    mask.window.cut(erased)[mask.window.enlarge(mask.lips, SIZE) > 0] = 255
+    renderer = WarpRenderer(references, points[None], layout)
+    warp = renderer.mesh_warp(points, mask, SIZE)
+    one, other = (renderer.lips(mask.window.cut(c), points, 0, warp, mask) for c in (crop, erased))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_a_closed_pool_gets_a_dark_interior_instead_of_stretched_lips(layout):
+    references, target = pool(layout, [0]), shape(layout, 16).astype(np.float32)
+    source = shape(layout, 0).astype(np.float32)
+    crop = picture(layout, source)
+    rendering = WarpRenderer(references, target[None], layout).render(
+        crop[None], source[None], target[None], np.array([0])
+    )
+    middle = np.rint(target[layout.lips_inner].mean(0)).astype(int)
+    assert rendering.crops[0, middle[1], middle[0]].mean() < 70
+    assert missing_interior(16, np.array([0.0]), np.ones(1)) == 1
+    assert missing_interior(16, np.array([15.0]), np.ones(1)) == 0
+    assert missing_interior(1, np.array([0.0]), np.ones(1)) == 0
+
+
+def test_patch_puts_a_crop_back_where_it_was_cut():
+    rng = np.random.default_rng(2)
+    frame = cv2.resize(rng.integers(0, 255, (30, 40, 3), np.uint8), (400, 300), interpolation=cv2.INTER_CUBIC)
+    angle, scale = 0.2, 256 / 180
+    linear = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    similarity = np.concatenate([linear, (128 - linear @ np.array([220.0, 140.0]))[:, None]], axis=1)
+    size = crop_size(similarity[None])
+    assert size == 256
+    crop = cut_crop(frame, similarity, size)
+    alpha = np.zeros((size, size), np.float32)
+    alpha[100:180, 70:190] = 1
+    alpha = cv2.GaussianBlur(alpha, (0, 0), 4)
+    alpha[alpha < 0.01] = 0
+    patch = make_patch(frame, crop, similarity, alpha)
+    under = frame[patch.top : patch.top + patch.rgb.shape[0], patch.left : patch.left + patch.rgb.shape[1]]
+    assert np.abs(patch.rgb.astype(int) - under)[patch.alpha > 0].max() <= 4
+    corner = similarity[:, :2] @ (patch.left + 0.5, patch.top + 0.5) + similarity[:, 2]
+    assert (corner < (190, 180)).all()
+    assert patch.alpha.max() > 0.99 and patch.alpha[0, 0] == 0
+    assert make_patch(frame, crop, similarity, np.zeros_like(alpha)) is None
+    far = similarity.copy()
+    far[:, 2] -= 5000
+    assert make_patch(frame, crop, far, alpha) is None
+
+
+def test_a_very_large_face_is_averaged_before_it_is_cut():
+    checker = (np.indices((1600, 1600)).sum(0) % 2 * 255).astype(np.uint8)
+    frame = np.repeat(checker[..., None], 3, axis=2)
+    crop = cut_crop(frame, np.array([[0.16, 0, 0], [0, 0.16, 0]]), 256)
+    assert crop.std() < 12
