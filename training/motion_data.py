@@ -25,7 +25,7 @@ TEMPI = (1.0, 1.0, 0.9, 1.1)
 
 @dataclass(frozen=True)
 class RawClip:
-    """One prepared clip: displacement (F,N,3) in mouth widths, rest (N,3) canonical px, speech (S,) 16 kHz."""
+    """A prepared clip: displacement (F,N,3) in mouth widths, rest (N,3) canonical px, speech (S,) 16 kHz."""
 
     name: str
     identity: str
@@ -50,7 +50,7 @@ class MotionClip:
 
 @dataclass(frozen=True)
 class MotionBatch:
-    """x0 (B,F,D), upper (B,F,U), features (B,2F,L,Ds), rest (B,N,2), valid (B,F) bool: not padding and seen."""
+    """x0 (B,F,D), upper (B,F,U), features (B,2F,L,Ds), rest (B,N,2), valid (B,F) bool: seen, not padding."""
 
     x0: Tensor
     upper: Tensor
@@ -67,7 +67,9 @@ def read_clip(path: Path) -> RawClip:
     speech = torch.from_numpy(tensors["speech"].astype(np.float32) / 32767)
     displacement = tensors["displacement"].astype(np.float32)
     seen = tensors["present"].astype(bool)
-    return RawClip(path.stem, metadata["identity"], metadata["layout"], displacement, seen, tensors["rest"], speech)
+    return RawClip(
+        path.stem, metadata["identity"], metadata["layout"], displacement, seen, tensors["rest"], speech
+    )
 
 
 def hold_out(clips: list[RawClip], every: int = 16) -> tuple[list[RawClip], list[RawClip]]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from mytalk_core.motion.denoiser import MotionDenoiser
 from mytalk_core.motion.diffusion import GaussianDiffusion, sample_dpmpp_2m
 from mytalk_core.motion.identity import IdentityExtractor
-from mytalk_core.motion.person import mouth_opening
+from mytalk_core.motion.person import identity_channels, mouth_opening
 from mytalk_core.motion.space import LandmarkSpace
 
 from .motion_data import RawClip
@@ -34,7 +34,7 @@ def validate(
         real = mouth_opening(clip.rest + clip.displacement[:frames] * _width(clip))
         speech = denoiser.encode_speech(features[None, : 2 * frames])
         upper = space.encode_upper(clip.displacement[:frames])[None]
-        token = identity(torch.from_numpy(clip.rest[None, :, :2]))[:, None]
+        token = identity(identity_channels(torch.from_numpy(clip.rest[None, :, :2])))[:, None]
         noise = torch.randn(1, frames, space.config.lower, generator=torch.Generator().manual_seed(0))
         for temperature in temperatures:
             x0 = _sample(denoiser, noise * temperature, speech, upper, token)[0]

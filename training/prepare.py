@@ -3,9 +3,9 @@
     python -m training.prepare CLIPS -o DATASET
 
 CLIPS/manifest.jsonl has one row a clip: id, file, split, identity, sync ("yes" where sound and lips were
-confirmed to agree) and sync_lag_ms (how much later than the sound the lips move). For each clip of the chosen
-splits DATASET gets ID.safetensors: its face track, its speech at 16 kHz shifted by the lag, its identity. Clips
-that are there already are left alone, so an interrupted run goes on where it stopped.
+confirmed to agree) and sync_lag_ms (how much later than the sound the lips move). For each clip of the
+chosen splits DATASET gets ID.safetensors: its pose-free movement, its speech at 16 kHz shifted by the lag, its
+identity. Clips that are there already are left alone, so an interrupted run goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def prepare_clip(video: Path, row: dict, path: Path, reader: FaceReader) -> None
 
 
 def shift(speech: np.ndarray, lag_s: float) -> np.ndarray:
-    """Speech (S,) delayed by lag_s seconds (cut at the front where negative), so that the lips agree with it."""
+    """Speech (S,) delayed by lag_s seconds (cut in front where negative), so that the lips agree with it."""
     samples = round(lag_s * MODEL_RATE_HZ)
     return np.concatenate([np.zeros(samples, speech.dtype), speech]) if samples > 0 else speech[-samples:]
 

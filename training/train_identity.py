@@ -2,7 +2,7 @@
 
     python -m training.train_identity DATASET -o OUT
 
-Every frame of a prepared clip is a sample; the class is the person. OUT gets config.json and model.safetensors.
+Every frame of a prepared clip is a sample, its class the person. OUT gets config.json and model.safetensors.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from accelerate.utils import set_seed
 from torch import Tensor
 
 from mytalk_core.motion.identity import ArcFaceHead, IdentityConfig, IdentityExtractor
+from mytalk_core.motion.person import identity_channels
 
 from .motion_data import RawClip, hold_out, read_clip
 
@@ -26,7 +27,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--lr", type=float, default=1e-3, help="the paper's 1e-6 is for 100 epochs of 148 hours")
+    parser.add_argument(
+        "--lr", type=float, default=1e-3, help="the paper's 1e-6 is for 100 epochs of 148 hours"
+    )
     parser.add_argument("--hidden", type=int, default=256)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--embedding", type=int, default=128)
@@ -46,12 +49,15 @@ def frames_of(clips: list[RawClip], people: list[str]) -> tuple[Tensor, Tensor]:
 
 
 def step(
-    model: IdentityExtractor, head: ArcFaceHead, optimizer: torch.optim.Optimizer, batch: tuple[Tensor, Tensor]
+    model: IdentityExtractor,
+    head: ArcFaceHead,
+    optimizer: torch.optim.Optimizer,
+    batch: tuple[Tensor, Tensor],
 ) -> float:
     """One optimizer step on (landmarks, people); the loss. Landmarks are jittered like a mesh's own noise."""
     landmarks, people = batch
     noisy = landmarks + 0.4 * torch.randn_like(landmarks)
-    loss = head(model(noisy), people)
+    loss = head(model(identity_channels(noisy)), people)
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
@@ -64,7 +70,7 @@ def separation(model: IdentityExtractor, clips: list[RawClip]) -> tuple[float, f
     people = sorted({clip.identity for clip in clips})
     landmarks, numbers = frames_of(clips, people)
     pick = torch.randperm(len(landmarks), generator=torch.Generator().manual_seed(0))[:1000]
-    embeddings = model(landmarks[pick])
+    embeddings = model(identity_channels(landmarks[pick]))
     cosine, same = embeddings @ embeddings.T, numbers[pick, None] == numbers[None, pick]
     return cosine[same].mean().item(), cosine[~same].mean().item()
 
@@ -76,8 +82,9 @@ def main() -> None:
     train, held = hold_out(clips)
     people = sorted({clip.identity for clip in train})
     landmarks, numbers = frames_of(train, people)
-    model = IdentityExtractor(IdentityConfig(landmarks.shape[1], args.hidden, args.layers, args.embedding))
-    head = ArcFaceHead(args.embedding, len(people))
+    config = IdentityConfig(2 * landmarks.shape[1], train[0].layout, args.hidden, args.layers, args.embedding)
+    model = IdentityExtractor(config)
+    head = ArcFaceHead(args.embedding, len(people), margin=0.3, scale=30.0)
     optimizer = torch.optim.Adam([*model.parameters(), *head.parameters()], lr=args.lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, args.steps)
     for number in range(args.steps):

@@ -2,8 +2,8 @@
 
     accelerate launch -m training.train_motion DATASET -o RUN --identity IDENTITY_FOLDER
 
-parse -> build -> step -> save. RUN gets checkpoint.pt (everything a resumed run needs), log.jsonl, and, at every
-save, model/motion and model/space: the exponential moving average as `MotionDenoiser` and `LandmarkSpace`.
+parse -> build -> step -> save. RUN gets checkpoint.pt (everything a resumed run needs), log.jsonl and, at
+every save, model/motion and model/space: the moving average as `MotionDenoiser` and `LandmarkSpace`.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import Tensor
 
 from mytalk_core.motion.denoiser import MotionConfig, MotionDenoiser, drop_conditions
 from mytalk_core.motion.diffusion import GaussianDiffusion
-from mytalk_core.motion.identity import IdentityExtractor
+from mytalk_core.motion.identity import IdentityExtractor, identity_similarity
+from mytalk_core.motion.person import identity_channels
 from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
 from mytalk_core.speech.features import SpeechEncoder
 
@@ -60,18 +60,24 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("dataset", type=Path)
     parser.add_argument("-o", "--out", type=Path, required=True)
-    parser.add_argument("--identity", type=Path, required=True, help="folder of the trained IdentityExtractor")
+    parser.add_argument(
+        "--identity", type=Path, required=True, help="folder of the trained IdentityExtractor"
+    )
     parser.add_argument("--speech-encoder", default="mini", help="bundled name, folder or hub:OWNER/NAME")
     parser.add_argument("--steps", type=int, default=20000)
     parser.add_argument("--batch", type=int, default=32, help="windows a step, over all processes")
-    parser.add_argument("--frames", type=int, default=100, help="length of a window at 25 Hz (the paper: 250)")
+    parser.add_argument(
+        "--frames", type=int, default=100, help="length of a window at 25 Hz (the paper: 250)"
+    )
     parser.add_argument("--lr", type=float, default=4e-4, help="peak rate; inverse square root after warm-up")
     parser.add_argument("--warmup", type=int, default=500)
     parser.add_argument("--width", type=int, default=192)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--dropout", type=float, default=0.15)
     parser.add_argument("--velocity-weight", type=float, default=1.0)
-    parser.add_argument("--identity-weight", type=float, default=1.0, help="0, 1 and 2 are the paper's Tab. 6")
+    parser.add_argument(
+        "--identity-weight", type=float, default=1.0, help="0, 1 and 2 are the paper's Tab. 6"
+    )
     parser.add_argument("--save-every", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
@@ -140,7 +146,7 @@ def losses(state: State, batch: MotionBatch) -> dict[str, Tensor]:
     t = state.diffusion.sample_t(len(batch.x0), draw)
     noise = torch.randn(batch.x0.shape, generator=draw)
     x_t = state.diffusion.q_sample(batch.x0, t, noise)
-    target_id = state.identity(batch.rest)
+    target_id = state.identity(identity_channels(batch.rest))
     speech = state.denoiser.encode_speech(batch.features)
     x0 = state.denoiser(
         x_t,
@@ -158,7 +164,9 @@ def losses(state: State, batch: MotionBatch) -> dict[str, Tensor]:
     speed = (x0 - batch.x0).diff(dim=1)
     terms["velocity"] = (speed.square() * importance * pair).sum() / count
     terms["identity"] = identity_loss(state, x0, batch, target_id, t)
-    total = terms["x0"] + state.weights.velocity * terms["velocity"] + state.weights.identity * terms["identity"]
+    total = (
+        terms["x0"] + state.weights.velocity * terms["velocity"] + state.weights.identity * terms["identity"]
+    )
     return terms | {"total": total}
 
 
@@ -171,14 +179,14 @@ def channel_importance(space: LandmarkSpace) -> Tensor:
 
 
 def identity_loss(state: State, x0: Tensor, batch: MotionBatch, target_id: Tensor, t: Tensor) -> Tensor:
-    """1 - cos(M(generated), M(reference)) on one frame a window, weighted by the signal's share at t (eq. 4)."""
+    """1 - cos(M(generated), M(reference)) on a frame a window, weighted by the signal's share at t (eq. 4)."""
     if state.weights.identity == 0:
         return x0.new_zeros(())
     frame = batch.valid.float().argmax(1)
     displacement = state.space.lower_displacement(x0[torch.arange(len(x0)), frame])[..., :2]
     width = (batch.rest[:, 61] - batch.rest[:, 291]).norm(dim=-1)[:, None, None]
     shape = batch.rest.index_add(1, torch.from_numpy(state.space.lower_points), displacement * width)
-    cosine = F.cosine_similarity(state.identity(shape), target_id, dim=-1)
+    cosine = identity_similarity(state.identity(identity_channels(shape)), target_id)
     share = state.diffusion.alpha_sigma(t)[0].square().to(x0.dtype)
     return ((1 - cosine) * share).mean()
 

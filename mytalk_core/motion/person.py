@@ -7,6 +7,7 @@ rigid pose out in three dimensions keeps a turning head from looking like a movi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -36,6 +37,14 @@ def interocular(landmarks: np.ndarray) -> np.ndarray:
     """Distance of the eyes' centres (means of their corners), landmarks (...,N,C) -> (...)."""
     right, left = (landmarks[..., list(eye), :].mean(-2) for eye in EYE_CORNERS)
     return np.linalg.norm(right - left, axis=-1)
+
+
+Shape = TypeVar("Shape")
+
+
+def identity_channels(landmarks: Shape) -> Shape:
+    """Frontal landmarks (...,N,2) canonical px, array or tensor -> (...,2N) of about unit size for M."""
+    return ((landmarks - 128.0) / 64.0).reshape(*landmarks.shape[:-2], -1)
 
 
 @dataclass(frozen=True)
