@@ -213,9 +213,15 @@ def _build_config(config_class: type, values: dict[str, Any], path: Path) -> Any
     """JSON object -> config dataclass: every field named, lists as tuples."""
     names = {field.name for field in dataclasses.fields(config_class)}
     _check_names(path, "config fields", names, set(values) if isinstance(values, dict) else set())
+    values = {key: _as_tuples(value) for key, value in values.items()}
+    for field in dataclasses.fields(config_class):
+        expected, value = type(field.default), values[field.name]
+        known = field.default is not dataclasses.MISSING and field.default is not None
+        if known and type(value) is not expected and not (expected is float and type(value) is int):
+            raise WeightsError(f"{path}: {field.name} must be {expected.__name__}; got {value!r}")
     try:
-        return config_class(**{key: _as_tuples(value) for key, value in values.items()})
-    except (TypeError, ValueError) as error:
+        return config_class(**values)
+    except ValueError as error:
         raise WeightsError(f"{path}: {error}") from error
 
 
