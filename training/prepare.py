@@ -4,8 +4,8 @@
 
 CLIPS/manifest.jsonl has one row a clip: id, file, split, identity, sync ("yes" where sound and lips were
 confirmed to agree) and sync_lag_ms (how much later than the sound the lips move). For each clip of the
-chosen splits DATASET gets ID.safetensors: its pose-free movement, its speech at 16 kHz shifted by the lag, its
-identity. Clips that are there already are left alone, so an interrupted run goes on where it stopped.
+chosen splits DATASET gets ID.safetensors: its pose-free movement, its speech at 16 kHz shifted by the lag,
+and its identity. Clips that are there already are left alone, so an interrupted run goes on where it stopped.
 """
 
 from __future__ import annotations

@@ -179,7 +179,7 @@ def channel_importance(space: LandmarkSpace) -> Tensor:
 
 
 def identity_loss(state: State, x0: Tensor, batch: MotionBatch, target_id: Tensor, t: Tensor) -> Tensor:
-    """1 - cos(M(generated), M(reference)) on a frame a window, weighted by the signal's share at t (eq. 4)."""
+    """1 - cos(M(generated), M(reference)) on a frame a window, weighted by the signal at t (eq. 4)."""
     if state.weights.identity == 0:
         return x0.new_zeros(())
     frame = batch.valid.float().argmax(1)

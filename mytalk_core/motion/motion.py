@@ -17,21 +17,26 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class Motion:
-    """Landmarks over time.
+    """The generated points over time.
 
-    landmarks: float32 (F, N, 2), (x, y) in px of the canonical 256 square; frame j sits at time j / rate_hz.
-    layout: name of the LandmarkLayout whose N points these are.
+    landmarks: float32 (F, P, 2), (x, y) in px of the canonical 256 square; frame j sits at time j / rate_hz.
+    layout: name of the LandmarkLayout of which these are points.
+    points: int64 (P,), which points of the layout; the others stay the source's.
     rate_hz: frames a second, 25 for everything the motion model makes.
     """
 
     landmarks: np.ndarray
     layout: str
+    points: np.ndarray
     rate_hz: float = 25.0
 
     def __post_init__(self):
         shape = self.landmarks.shape
-        if len(shape) != 3 or shape[2] != 2 or shape[0] == 0:
-            raise ValueError(f"landmarks must be (F, N, 2) with at least one frame; got {shape}")
+        if len(shape) != 3 or shape[1:] != (len(self.points), 2) or shape[0] == 0:
+            raise ValueError(
+                f"landmarks must be (F, P, 2) with P = {len(self.points)} points and at least one frame; "
+                f"got {shape}"
+            )
         if self.landmarks.dtype != np.float32:
             raise ValueError(f"landmarks must be float32; got {self.landmarks.dtype}")
         if not self.rate_hz > 0:
@@ -46,12 +51,18 @@ class Motion:
         return np.arange(len(self), dtype=np.float64) / self.rate_hz
 
     def at(self, times_s: np.ndarray) -> np.ndarray:
-        """Landmarks at any times (T,) in seconds, interpolated, held at both ends: float32 (T, N, 2)."""
+        """Points at any times (T,) in seconds, interpolated, held at both ends: float32 (T, P, 2)."""
         position = np.clip(np.asarray(times_s, dtype=np.float64) * self.rate_hz, 0, len(self) - 1)
         left = np.floor(position).astype(np.int64)
         right = np.minimum(left + 1, len(self) - 1)
         share = (position - left).astype(np.float32)[:, None, None]
         return self.landmarks[left] * (1 - share) + self.landmarks[right] * share
+
+    def onto(self, landmarks: np.ndarray, times_s: np.ndarray) -> np.ndarray:
+        """The source's canonical landmarks (T, N, 2) shown at times_s (T,), with the moved points in place."""
+        moved = np.array(landmarks, np.float32)
+        moved[:, self.points] = self.at(times_s)
+        return moved
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file, whole or not at all."""
@@ -60,7 +71,10 @@ class Motion:
         temporary = path.with_name(f".{path.name}.tmp")
         try:
             save_file(
-                {"landmarks": np.ascontiguousarray(self.landmarks)},
+                {
+                    "landmarks": np.ascontiguousarray(self.landmarks),
+                    "points": np.ascontiguousarray(self.points, np.int64),
+                },
                 temporary,
                 {"motion": json.dumps(description)},
             )
@@ -89,6 +103,7 @@ class Motion:
                         f"{path} has motion format {description.get('format_version')}; "
                         f"this mytalk reads {FORMAT_VERSION}: generate the motion again"
                     )
-                return cls(file.get_tensor("landmarks"), description["layout"], description["rate_hz"])
+                landmarks, points = file.get_tensor("landmarks"), file.get_tensor("points")
+                return cls(landmarks, description["layout"], points, description["rate_hz"])
         except (SafetensorError, json.JSONDecodeError) as error:
             raise WeightsError(f"{path} is not a readable motion file ({error})") from error

@@ -89,6 +89,7 @@ def sample_motion(
     guidance: float = 1.0,
     sampler: str = "dpmpp_2m",
     seed: int = 0,
+    temperature: float = 1.0,
     window: int = 250,
     overlap: int = 50,
     batch_windows: int = 8,
@@ -100,7 +101,8 @@ def sample_motion(
     once a window; upper (F, U); identity (K, Di). guidance: 1 follows the model, more follows the speech
     harder (x0 = free + guidance (given - free), free being the prediction without speech) at twice the work.
     sampler: "dpmpp_2m", "ddim" or "ddpm". All windows share x_t, whose noise is drawn a frame at a time from
-    `seed` on the CPU: the same seed gives the same motion whatever `batch_windows` is, up to rounding.
+    `seed` on the CPU and scaled by `temperature` (1 samples the model's distribution, less stays nearer to
+    its most likely motion): the same seed gives the same motion whatever `batch_windows` is, up to rounding.
     progress(done, total) is called after every batch of windows; what it raises ends the sampling.
 
     Returns x0 (F, D) float32 on the denoiser's device.
@@ -135,6 +137,7 @@ def sample_motion(
 
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(frames, denoiser.config.lower, generator=generator).to(parameter.device)
+    noise *= temperature
     return SAMPLERS[sampler](denoise, noise, diffusion, timesteps, generator)
 
 

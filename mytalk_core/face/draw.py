@@ -1,0 +1,36 @@
+"""Pictures of landmarks: for a viewer, and for a network that reads them as an image."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from .layout import LandmarkLayout
+
+COLOURS = {
+    "oval": (160, 160, 160),
+    "brows": (240, 180, 60),
+    "eyes": (80, 220, 120),
+    "irises": (60, 220, 220),
+    "nose": (90, 150, 255),
+    "lips": (255, 80, 90),
+}
+# Points are drawn in 1/16 px, so that a still face does not flicker.
+SHIFT = 4
+
+
+def draw_landmarks(
+    rgb: np.ndarray, landmarks: np.ndarray, layout: LandmarkLayout, mesh: bool = True
+) -> np.ndarray:
+    """A copy of a frame (H,W,3) uint8 with contours, and the mesh behind them, of landmarks (N,2+) in px."""
+    out = rgb.copy()
+    points = np.rint(landmarks[:, :2] * (1 << SHIFT)).astype(np.int32)
+    width = max(1, round(np.ptp(landmarks[:, 0]) / 250))
+    if mesh:
+        triangles = list(points[layout.triangles])
+        thin = out.copy()
+        cv2.polylines(thin, triangles, True, (235, 235, 235), 1, cv2.LINE_AA, SHIFT)
+        out = cv2.addWeighted(thin, 0.35, out, 0.65, 0)
+    for name, edges in layout.draw.items():
+        cv2.polylines(out, list(points[edges]), False, COLOURS[name], width, cv2.LINE_AA, SHIFT)
+    return out

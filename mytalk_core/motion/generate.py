@@ -1,0 +1,144 @@
+"""Stage one as a whole: speech and a face track -> the motion of the lower face."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..face.layout import LandmarkLayout
+from ..face.track import FaceTrack
+from ..speech.activity import speech_presence
+from ..speech.features import SpeechEncoder, SpeechFeatures
+from .denoiser import MotionDenoiser
+from .diffusion import GaussianDiffusion
+from .identity import IdentityExtractor
+from .motion import Motion
+from .person import Person, find_rest, identity_channels, remove_pose
+from .sampler import EncodedSpeech, sample_motion
+from .space import LandmarkSpace
+
+# Landmarks are unpacked this many motion frames at a time: memory does not grow with the clip.
+BLOCK_FRAMES = 500
+# The generated face fades into the source's over this height below the nose base, canonical px.
+FADE_PX = 12.0
+
+
+@dataclass(frozen=True)
+class MotionModel:
+    """The parts of stage one, on one device: subfolders motion, space, identity and speech of a model."""
+
+    denoiser: MotionDenoiser
+    space: LandmarkSpace
+    identity: IdentityExtractor
+    speech_encoder: SpeechEncoder
+
+    @staticmethod
+    def from_pretrained(
+        source: str | Path,
+        revision: str | None = None,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> MotionModel:
+        """Load a bundled model by name, a folder, or hub:OWNER/NAME; errors as in `PretrainedModel`."""
+        denoiser = MotionDenoiser.from_pretrained(source, "motion", revision, device, dtype)
+        space = LandmarkSpace.from_pretrained(source, "space", revision)
+        identity = IdentityExtractor.from_pretrained(source, "identity", revision, device, torch.float32)
+        config = denoiser.config
+        # A speech encoder that is not part of the model travels under its own name.
+        own = config.speech_encoder == "speech"
+        encoder = SpeechEncoder.from_pretrained(
+            source if own else config.speech_encoder,
+            "speech" if own else None,
+            revision if own else None,
+            layers=config.speech_layers,
+            device=device,
+        )
+        return MotionModel(denoiser, space, identity, encoder)
+
+
+@dataclass(frozen=True)
+class MotionOptions:
+    """What a user can choose.
+
+    steps, sampler, guidance, seed: as in `sample_motion`; temperature: scale of the noise that sampling
+    starts from, 0 gives the most likely motion, 1 the full variety; expression: scale of the movement.
+    """
+
+    steps: int = 10
+    guidance: float = 1.0
+    seed: int = 0
+    sampler: str = "dpmpp_2m"
+    temperature: float = 0.3
+    expression: float = 1.0
+
+
+def generate_motion(
+    model: MotionModel,
+    mono_16k: np.ndarray,
+    track: FaceTrack,
+    frames: int,
+    options: MotionOptions | None = None,
+    person: Person | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Motion:
+    """Landmarks of the lower face that speak `mono_16k` (S,) on `frames` motion frames at 25 Hz.
+
+    track: the face on the output's time line; person: whose rest shape and identity speak, by default the
+    track's own. Behind the end of the speech, and in silence, the mouth rests.
+
+    Raises NoFaceError if the track shows no face.
+    """
+    options = options or MotionOptions()
+    person = person or find_rest(track)
+    blocks = [(start, min(start + BLOCK_FRAMES, frames)) for start in range(0, frames, BLOCK_FRAMES)]
+    upper = torch.cat([model.space.encode_upper(remove_pose(track, person, *b).displacement) for b in blocks])
+    device = next(model.denoiser.parameters()).device
+    shape = torch.from_numpy(np.ascontiguousarray(person.rest[None, :, :2])).to(device)
+    features = SpeechFeatures(model.speech_encoder, mono_16k, 2 * frames)
+    channels = sample_motion(
+        model.denoiser,
+        GaussianDiffusion(),
+        EncodedSpeech(model.denoiser, features),
+        upper,
+        model.identity(identity_channels(shape)),
+        steps=options.steps,
+        guidance=options.guidance,
+        sampler=options.sampler,
+        seed=options.seed,
+        temperature=options.temperature,
+        progress=progress,
+    )
+    channels = channels.cpu() * options.expression
+    channels *= torch.from_numpy(speech_presence(mono_16k, frames))[:, None]
+    layout = LandmarkLayout.load(track.layout)
+    parts = [_place(model.space, channels[a:b], track, person, layout, a, b) for a, b in blocks]
+    return Motion(np.concatenate(parts), layout.name, layout.lower)
+
+
+def _place(
+    space: LandmarkSpace,
+    channels: torch.Tensor,
+    track: FaceTrack,
+    person: Person,
+    layout: LandmarkLayout,
+    start: int,
+    stop: int,
+) -> np.ndarray:
+    """Channels (n,D) -> generated points (n,P,2) canonical px under the head's pose of each frame."""
+    free = remove_pose(track, person, start, stop)
+    generated = free.to_canonical(space.decode_lower(channels), person)[:, layout.lower]
+    source = free.to_canonical(free.displacement, person)[:, layout.lower]
+    share = generated_share(layout)[:, None]
+    return source + share * (generated - source)
+
+
+def generated_share(layout: LandmarkLayout) -> np.ndarray:
+    """For each lower point (P,) how much of it is generated: 1 at lips, chin and jaw, less near the nose."""
+    height = layout.template[layout.lower, 1]
+    share = np.clip((height - height.min()) / FADE_PX, 0, 1)
+    share[np.isin(layout.lower, layout.lips)] = 1.0
+    return share.astype(np.float32)
