@@ -100,9 +100,10 @@ def measure_clip(clip, track, layout, variants=VARIANTS, lpips=None, targets=TAR
         landmarks = track.canonical[frame]
         crop = cut_crop(picture.rgb, track.similarity[frame], size)
         mask = mouth_mask(landmarks, landmarks, layout)
-        inside = mask.window.enlarge(mask.lips, size) > 0
-        truth = mask.window.cut(crop)
-        erased = np.where(inside[..., None], 0, truth).astype(np.uint8)
+        inside = mask.core.enlarge(mask.window.part(mask.lips, mask.core), size) > 0
+        truth = mask.core.cut(crop)
+        erased = crop.copy()
+        mask.core.cut(erased)[inside] = 0
         around = np.arange(max(frame - NEIGHBOURS, 0), min(frame + NEIGHBOURS + 1, len(track.present)))
         around = around[track.present[around] & (track.shots[around] == track.shots[frame])]
         pictures = {}
@@ -110,9 +111,8 @@ def measure_clip(clip, track, layout, variants=VARIANTS, lpips=None, targets=TAR
             renderer = WarpRenderer(
                 references.take(~near), track.canonical[around], layout, track.shots[around], choice, settings
             )
-            warp = renderer.mesh_warp(landmarks, mask, size)
             position = int(np.flatnonzero(around == frame)[0])
-            lips = renderer.lips(erased, landmarks, position, warp, mask)
+            lips = renderer.lips(erased, landmarks, position, mask)
             guess = np.where(inside[..., None], np.rint(lips), truth).astype(np.uint8)
             pictures[name] = guess
             scores[name].append(_score(truth, guess, inside, lpips))

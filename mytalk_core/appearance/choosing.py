@@ -134,6 +134,6 @@ def _strongest(weights: np.ndarray, count: int) -> ReferencePlan:
     count = min(count, weights.shape[1])
     indices = np.argsort(-weights, axis=1, kind="stable")[:, :count]
     taken = np.take_along_axis(weights, indices, axis=1)
-    taken = np.where(taken < 0.02, 0, taken)
+    taken = np.where(taken < 0.04, 0, taken)
     taken /= taken.sum(1, keepdims=True)
     return ReferencePlan(np.where(taken > 0, indices, -1), taken.astype(np.float32))

@@ -54,6 +54,15 @@ class Window:
         top, left, bottom, right = self.pixels(crop.shape[0])
         return crop[top:bottom, left:right]
 
+    def part(self, grid: np.ndarray, other: Window) -> np.ndarray:
+        """The part of a grid (h, w, ...) on this window that `other`, a window inside it, covers: a view.
+
+        The grid may have one sample a unit or any power of two up to 8 units.
+        """
+        step = self.shape[0] // grid.shape[0]
+        top, left = (other.top - self.top) // step, (other.left - self.left) // step
+        return grid[top : top + other.shape[0] // step, left : left + other.shape[1] // step]
+
     def enlarge(self, grid: np.ndarray, size: int) -> np.ndarray:
         """Values (h, w, ...) on the unit grid -> pixels of the window in a crop of `size`."""
         top, left, bottom, right = self.pixels(size)
@@ -62,9 +71,10 @@ class Window:
 
 @dataclass(frozen=True)
 class MouthMask:
-    """Masks float32 (h, w) in 0..1 on the unit grid of `window`; see the module's docstring."""
+    """Masks float32 (h, w) in 0..1 on the unit grid of `window`; `core` is the part where lips > 0."""
 
     window: Window
+    core: Window
     lips: np.ndarray
     reach: np.ndarray
     ring: np.ndarray
@@ -91,6 +101,7 @@ def mouth_mask(source: np.ndarray, target: np.ndarray, layout: LandmarkLayout) -
     skin = np.clip(cv2.distanceTransform(both, cv2.DIST_L2, 3) / 6.0, 0, 1)
     return MouthMask(
         window,
+        _core(window, lips),
         lips=lips.astype(np.float32),
         reach=_falling(away - BLOCK, REACH),
         ring=(ring * skin).astype(np.float32),
@@ -117,6 +128,20 @@ def _window(points: np.ndarray) -> Window:
     low = np.clip(np.floor((points.min(0) - room) / BLOCK) * BLOCK, 0, UNITS - BLOCK)
     high = np.clip(np.ceil((points.max(0) + room) / BLOCK) * BLOCK, low + BLOCK, UNITS)
     return Window(int(low[1]), int(low[0]), int(high[1]), int(high[0]))
+
+
+def _core(window: Window, lips: np.ndarray) -> Window:
+    rows, columns = np.flatnonzero(lips.any(1)), np.flatnonzero(lips.any(0))
+    if len(rows) == 0:  # nothing of the mouth lies inside the square
+        return Window(window.top, window.left, window.top + BLOCK, window.left + BLOCK)
+    low = rows[0] // BLOCK * BLOCK, columns[0] // BLOCK * BLOCK
+    high = (rows[-1] // BLOCK + 1) * BLOCK, (columns[-1] // BLOCK + 1) * BLOCK
+    return Window(
+        int(window.top + low[0]),
+        int(window.left + low[1]),
+        int(window.top + high[0]),
+        int(window.left + high[1]),
+    )
 
 
 def _fill(window: Window, polygon: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from .mask import MouthMask, mouth_mask
 from .mouth import dark_interior, missing_interior
 from .raster import triangulate
 from .references import References, mouth_opening
-from .warp import MeshWarp, sample
+from .warp import MeshWarp, pixel_grid, sample, sample_units
 
 BLEND_UNITS = 9
 FOLD_UNITS = 2.5
@@ -94,71 +94,69 @@ class WarpRenderer:
         target_landmarks: np.ndarray,
         frame_index: np.ndarray,
     ) -> Rendering:
-        """See `Renderer.render`."""
+        """See `Renderer.render`; ValueError if the crops' size is not the references'."""
+        size = self.references.size
+        if crops.shape[1:3] != (size, size):
+            raise ValueError(
+                f"crops of the references' size {size} are needed, got {crops.shape[1:3]}; cut both alike"
+            )
         rendered = np.array(crops)
         alpha = np.zeros(crops.shape[:3], np.float32)
         for batch, index in enumerate(frame_index):
             source, target = source_landmarks[batch], target_landmarks[batch]
             mask = mouth_mask(source, target, self.layout)
-            size = crops.shape[1]
-            warp = self.mesh_warp(target, mask, size)
-            base, moved = self._surroundings(crops[batch], source, target, warp, mask)
-            lips = self.lips(base, target, int(index), warp, mask)
-            share = mask.window.enlarge(mask.lips, size)
-            new = np.maximum(share, moved)
+            moved = self._move_surroundings(rendered[batch], source, target, mask)
+            lips = self.lips(rendered[batch], target, int(index), mask)
+            share = mask.core.enlarge(mask.window.part(mask.lips, mask.core), size)
+            mask.window.cut(alpha[batch])[:] = mask.window.enlarge(np.maximum(mask.lips, moved), size)
             # Undivided by alpha, compositing would feather the lips twice.
-            mixed = base + (share / np.maximum(new, 1e-6))[..., None] * (lips - base)
-            mask.window.cut(rendered[batch])[:] = np.clip(np.rint(mixed), 0, 255)
-            mask.window.cut(alpha[batch])[:] = new
+            ratio = np.minimum(share / np.maximum(mask.core.cut(alpha[batch]), 1e-6), 1)[..., None]
+            mixed = mask.core.cut(rendered[batch])
+            mixed[:] = np.clip(np.rint(mixed + ratio * (lips - mixed)), 0, 255)
         return Rendering(rendered, alpha)
 
-    def mesh_warp(self, target: np.ndarray, mask: MouthMask, size: int) -> MeshWarp:
-        """The warp of crops of `size` to target landmarks (N, 2) inside the mask's window."""
-        window = mask.window
-        return MeshWarp(
-            self.triangulation, target, size, window.pixels(size), window.enlarge(mask.mouth, size)
-        )
+    def lips(self, crop: np.ndarray, target: np.ndarray, index: int, mask: MouthMask) -> np.ndarray:
+        """The references' picture of the mouth: float32 (h, w, 3) of mask.core, for where mask.lips > 0.
 
-    def lips(
-        self, base: np.ndarray, target: np.ndarray, index: int, warp: MeshWarp, mask: MouthMask
-    ) -> np.ndarray:
-        """The references' picture of the mouth: float32 (h, w, 3), to be used where mask.lips > 0.
-
-        Of `base`, the frame's window uint8 (h, w, 3), only the ring outside the mask is read.
+        Of the frame's crop uint8 (S, S, 3) only the ring outside the mask is read, and that at one sample a
+        unit: colour needs no more.
         """
-        size, settings = warp.size, self.settings
+        size, settings, core = self.references.size, self.settings, mask.core
         chosen = self.plan.indices[index]
         weights = self.plan.weights[index][chosen >= 0].astype(np.float64)
         chosen = chosen[chosen >= 0]
+        exact = core.enlarge(mask.window.part(mask.mouth, core), size)
+        fine = MeshWarp(self.triangulation, target, size, core.pixels(size), exact)
+        coarse = MeshWarp(self.triangulation, target, UNITS, mask.window.pixels(UNITS))
+        around = cv2.resize(mask.window.cut(crop), mask.window.shape[::-1], interpolation=cv2.INTER_AREA)
         pictures, misfits = [], np.zeros(len(chosen))
         for rank, reference in enumerate(chosen):
-            crop, landmarks = self.references.crops[reference], self.references.landmarks[reference]
-            picture = warp.warp(crop, landmarks)
+            picture, landmarks = self.references.crops[reference], self.references.landmarks[reference]
+            warped = fine.warp(picture, landmarks).astype(np.float32)
             if settings.colour_match:
-                correction, misfits[rank] = ring_correction(base, picture, mask.ring)
-                picture = picture + mask.window.enlarge(correction, size)
-            pictures.append(picture.astype(np.float32))
+                seen = sample_units(picture, coarse.coordinates(landmarks))
+                correction, misfits[rank] = ring_correction(around, seen, mask.ring)
+                warped += core.enlarge(mask.window.part(correction, core), size)
+            pictures.append(warped)
         weights *= np.exp(-(misfits - misfits.min()) / settings.misfit)
         weights /= weights.sum()
         picture = blend(pictures, weights, settings.detail, settings.split * size / UNITS)
         opening = float(mouth_opening(target, self.layout))
         missing = missing_interior(opening, self.openings[chosen], weights)
         if missing > 0:
-            picture = dark_interior(picture, target, self.layout, mask.window, size, missing)
+            picture = dark_interior(picture, target, self.layout, core, size, missing)
         return np.clip(picture, 0, 255)
 
-    def _surroundings(
-        self, crop: np.ndarray, source: np.ndarray, target: np.ndarray, warp: MeshWarp, mask: MouthMask
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The frame's window with neck and cheeks following the jaw, uint8 (h, w, 3), and where it moved:
-        (h, w) 0..1.
+    def _move_surroundings(
+        self, crop: np.ndarray, source: np.ndarray, target: np.ndarray, mask: MouthMask
+    ) -> np.ndarray:
+        """Let neck and cheeks follow the jaw in a crop uint8 (S, S, 3), in place; where, (h, w) 0..1 by unit.
 
         Without it a jaw that closes would leave the old chin standing below the new one. What lies beyond
         the new jaw is the frame's own neck and background, stretched, never a reference's.
         """
-        top, left, bottom, right = warp.window
         if np.abs(source - target).max() < 0.02:
-            return mask.window.cut(crop), np.zeros((bottom - top, right - left), np.float32)
+            return np.zeros(mask.window.shape, np.float32)
         # On the unit grid and blurred: a fold of the mesh, as between lips and nose, must not tear the skin.
         coarse = MeshWarp(self.triangulation, target, UNITS, mask.window.pixels(UNITS))
         shift = (coarse.coordinates(source) - coarse.pixels()) * mask.reach[..., None]
@@ -166,5 +164,7 @@ class WarpRenderer:
         # Half a unit of movement is a full replacement; blurred, for a mask without teeth of its own.
         moved = np.clip((np.hypot(shift[..., 0], shift[..., 1]) - 0.1) / 0.4, 0, 1)
         moved = cv2.blur(moved, (BLEND_UNITS, BLEND_UNITS)) * np.minimum(1, 4 * mask.reach)
-        shift = mask.window.enlarge(shift, warp.size) * np.float32(warp.size / UNITS)
-        return sample(crop, warp.pixels() + shift), mask.window.enlarge(moved, warp.size)
+        size = crop.shape[0]
+        shift = mask.window.enlarge(shift, size) * np.float32(size / UNITS)
+        mask.window.cut(crop)[:] = sample(crop, pixel_grid(mask.window.pixels(size)) + shift)
+        return moved

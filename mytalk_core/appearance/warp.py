@@ -26,8 +26,8 @@ class MeshWarp:
     ):
         """Target landmarks (N, 2) in canonical units; window (top, left, bottom, right) in crop pixels.
 
-        exact: float32 (h, w) 0..1, where the mesh is followed to the letter, everywhere if None; elsewhere its
-        map is smoothed, so that a fold, as between lips and nose, does not tear the skin.
+        exact: float32 (h, w) 0..1, where the mesh is followed to the letter, everywhere if None; elsewhere
+        its map is smoothed, so that a fold, as between lips and nose, does not tear the skin.
         """
         self.triangulation, self.size, self.window, self.exact = triangulation, size, window, exact
         self.target = triangulation.vertices(target)
@@ -55,18 +55,30 @@ class MeshWarp:
 
     def pixels(self) -> np.ndarray:
         """The window's own pixel indices (x, y) in the crop: float32 (h, w, 2)."""
-        top, left, bottom, right = self.window
-        x, y = np.arange(left, right, dtype=np.float32), np.arange(top, bottom, dtype=np.float32)
-        return np.stack(np.meshgrid(x, y), axis=-1)
+        return pixel_grid(self.window)
 
     def warp(self, crop: np.ndarray, source: np.ndarray) -> np.ndarray:
         """The window (h, w, 3) of a crop uint8 (S, S, 3), its landmarks (N, 2) moved onto the target's."""
         return sample(crop, self.coordinates(source))
 
 
+def pixel_grid(window: Window) -> np.ndarray:
+    """The pixel indices (x, y) of a window (top, left, bottom, right): float32 (h, w, 2)."""
+    top, left, bottom, right = window
+    x, y = np.arange(left, right, dtype=np.float32), np.arange(top, bottom, dtype=np.float32)
+    return np.stack(np.meshgrid(x, y), axis=-1)
+
+
 def sample(crop: np.ndarray, coordinates: np.ndarray) -> np.ndarray:
     """Read a crop (S, S, 3) at pixel indices (h, w, 2) with a cubic kernel; the edge repeats outside."""
     return cv2.remap(crop, coordinates, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+
+
+def sample_units(crop: np.ndarray, coordinates: np.ndarray) -> np.ndarray:
+    """Read a crop (S, S, 3) at indices (h, w, 2) of the 256 grid, bilinearly."""
+    scale = np.float32(crop.shape[0] / UNITS)
+    at = (coordinates + 0.5) * scale - 0.5
+    return cv2.remap(crop, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def warp_references(
