@@ -127,17 +127,26 @@ def draw_triangles(
     return covered
 
 
-def triangle_affines(from_vertices: np.ndarray, to_vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """The affine map (F, 2, 3) of each triangle from one set of vertices (V, 2) to another.
+def edge_inverses(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """The inverse (F, 2, 2) of each triangle's two edges over vertices (V, 2).
 
-    A triangle without area in ``from_vertices`` is widened a little instead of dividing by nothing.
+    A triangle without area is widened a little instead of dividing by nothing.
     """
-    a, b, c = (from_vertices[triangles[:, corner]].astype(np.float64) for corner in range(3))
-    p, q, r = (to_vertices[triangles[:, corner]].astype(np.float64) for corner in range(3))
+    a, b, c = (vertices[triangles[:, corner]].astype(np.float64) for corner in range(3))
     u, v = b - a, c - a
     area = u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]
     area = np.where(np.abs(area) < 1e-2, np.where(area < 0, -1e-2, 1e-2), area)
-    inverse = np.stack([v[:, 1], -v[:, 0], -u[:, 1], u[:, 0]], 1).reshape(-1, 2, 2) / area[:, None, None]
-    linear = np.stack([q - p, r - p], axis=2) @ inverse
-    offset = p - (linear @ a[:, :, None])[:, :, 0]
+    return np.stack([v[:, 1], -v[:, 0], -u[:, 1], u[:, 0]], 1).reshape(-1, 2, 2) / area[:, None, None]
+
+
+def triangle_affines(
+    from_vertices: np.ndarray, from_inverses: np.ndarray, to_vertices: np.ndarray, triangles: np.ndarray
+) -> np.ndarray:
+    """The affine map (F, 2, 3) of each triangle from one set of vertices (V, 2) to another.
+
+    from_inverses: what `edge_inverses` gives for from_vertices.
+    """
+    p, q, r = (to_vertices[triangles[:, corner]] for corner in range(3))
+    linear = np.stack([q - p, r - p], axis=2) @ from_inverses
+    offset = p - (linear @ from_vertices[triangles[:, 0], :, None])[:, :, 0]
     return np.concatenate([linear, offset[:, :, None]], axis=2).astype(np.float32)

@@ -105,8 +105,9 @@ class WarpRenderer:
         for batch, index in enumerate(frame_index):
             source, target = source_landmarks[batch], target_landmarks[batch]
             mask = mouth_mask(source, target, self.layout)
-            moved = self._move_surroundings(rendered[batch], source, target, mask)
-            lips = self.lips(rendered[batch], target, int(index), mask)
+            coarse = self._coarse(target, mask)
+            moved = self._move_surroundings(rendered[batch], source, target, mask, coarse)
+            lips = self.lips(rendered[batch], target, int(index), mask, coarse)
             share = mask.core.enlarge(mask.window.part(mask.lips, mask.core), size)
             mask.window.cut(alpha[batch])[:] = mask.window.enlarge(np.maximum(mask.lips, moved), size)
             # Undivided by alpha, compositing would feather the lips twice.
@@ -115,11 +116,21 @@ class WarpRenderer:
             mixed[:] = np.clip(np.rint(mixed + ratio * (lips - mixed)), 0, 255)
         return Rendering(rendered, alpha)
 
-    def lips(self, crop: np.ndarray, target: np.ndarray, index: int, mask: MouthMask) -> np.ndarray:
+    def _coarse(self, target: np.ndarray, mask: MouthMask) -> MeshWarp:
+        return MeshWarp(self.triangulation, target, UNITS, mask.window.pixels(UNITS))
+
+    def lips(
+        self,
+        crop: np.ndarray,
+        target: np.ndarray,
+        index: int,
+        mask: MouthMask,
+        coarse: MeshWarp | None = None,
+    ) -> np.ndarray:
         """The references' picture of the mouth: float32 (h, w, 3) of mask.core, for where mask.lips > 0.
 
         Of the frame's crop uint8 (S, S, 3) only the ring outside the mask is read, and that at one sample a
-        unit: colour needs no more.
+        unit: colour needs no more. `coarse`, the warp on the unit grid, is made where None.
         """
         size, settings, core = self.references.size, self.settings, mask.core
         chosen = self.plan.indices[index]
@@ -127,7 +138,7 @@ class WarpRenderer:
         chosen = chosen[chosen >= 0]
         exact = core.enlarge(mask.window.part(mask.mouth, core), size)
         fine = MeshWarp(self.triangulation, target, size, core.pixels(size), exact)
-        coarse = MeshWarp(self.triangulation, target, UNITS, mask.window.pixels(UNITS))
+        coarse = coarse or self._coarse(target, mask)
         around = cv2.resize(mask.window.cut(crop), mask.window.shape[::-1], interpolation=cv2.INTER_AREA)
         pictures, misfits = [], np.zeros(len(chosen))
         for rank, reference in enumerate(chosen):
@@ -148,7 +159,12 @@ class WarpRenderer:
         return np.clip(picture, 0, 255)
 
     def _move_surroundings(
-        self, crop: np.ndarray, source: np.ndarray, target: np.ndarray, mask: MouthMask
+        self,
+        crop: np.ndarray,
+        source: np.ndarray,
+        target: np.ndarray,
+        mask: MouthMask,
+        coarse: MeshWarp,
     ) -> np.ndarray:
         """Let neck and cheeks follow the jaw in a crop uint8 (S, S, 3), in place; where, (h, w) 0..1 by unit.
 
@@ -158,7 +174,6 @@ class WarpRenderer:
         if np.abs(source - target).max() < 0.02:
             return np.zeros(mask.window.shape, np.float32)
         # On the unit grid and blurred: a fold of the mesh, as between lips and nose, must not tear the skin.
-        coarse = MeshWarp(self.triangulation, target, UNITS, mask.window.pixels(UNITS))
         shift = (coarse.coordinates(source) - coarse.pixels()) * mask.reach[..., None]
         shift = cv2.GaussianBlur(shift, (0, 0), FOLD_UNITS)
         # Half a unit of movement is a full replacement; blurred, for a mask without teeth of its own.

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from .crop import UNITS
-from .raster import Triangulation, draw_triangles, triangle_affines
+from .raster import Triangulation, draw_triangles, edge_inverses, triangle_affines
 from .references import References
 
 Window = tuple[int, int, int, int]
@@ -31,12 +31,18 @@ class MeshWarp:
         """
         self.triangulation, self.size, self.window, self.exact = triangulation, size, window, exact
         self.target = triangulation.vertices(target)
-        self.covered = draw_triangles(self.target, triangulation, window, size)
+        covered = draw_triangles(self.target, triangulation, window, size)
+        # Only triangles that show are ever mapped.
+        shown = np.flatnonzero(np.bincount(covered.ravel()))
+        place = np.zeros(len(triangulation.triangles), np.int32)
+        place[shown] = np.arange(len(shown))
+        self.triangles, self.covered = triangulation.triangles[shown], place[covered]
+        self.inverses = edge_inverses(self.target, self.triangles)
 
     def coordinates(self, source: np.ndarray) -> np.ndarray:
         """Where each pixel of the window comes from: float32 (h, w, 2), indices (x, y) into the crop."""
         vertices = self.triangulation.vertices(source)
-        affines = triangle_affines(self.target, vertices, self.triangulation.triangles)
+        affines = triangle_affines(self.target, self.inverses, vertices, self.triangles)
         # In pixel indices: p' = A p + s b + (A 0.5 - 0.5), since pixel centres lie at half a pixel.
         offset = affines[:, :, 2] * (self.size / UNITS) + affines[:, :, :2].sum(2) * 0.5 - 0.5
         packed = np.concatenate([affines[:, :, :2].reshape(-1, 4), offset], axis=1)
