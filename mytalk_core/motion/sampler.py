@@ -102,7 +102,8 @@ def sample_motion(
     harder (x0 = free + guidance (given - free), free being the prediction without speech) at twice the work.
     sampler: "dpmpp_2m", "ddim" or "ddpm". All windows share x_t, whose noise is drawn a frame at a time from
     `seed` on the CPU and scaled by `temperature` (1 samples the model's distribution, less stays nearer to
-    its most likely motion): the same seed gives the same motion whatever `batch_windows` is, up to rounding.
+    its most likely motion; "ddpm" draws more noise on its way, unscaled): the same seed gives the same motion
+    whatever `batch_windows` is, up to rounding.
     progress(done, total) is called after every batch of windows; what it raises ends the sampling.
 
     Returns x0 (F, D) float32 on the denoiser's device.

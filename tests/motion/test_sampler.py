@@ -112,6 +112,22 @@ def test_same_seed_same_motion_other_seed_other_motion(denoiser):
     torch.testing.assert_close(batched, first, atol=1e-5, rtol=1e-5)
 
 
+def test_temperature_scales_the_starting_noise():
+    given = conditions(40)
+    started = []
+
+    class Recorder(LocalDenoiser):
+        def forward(self, x_t, *rest):
+            started.append(x_t[0])
+            return super().forward(x_t, *rest)
+
+    for temperature in (1.0, 0.25, 0.0):
+        sample_motion(Recorder(), GaussianDiffusion(), **given, steps=1, temperature=temperature)
+    assert 0.8 < started[0].std() < 1.2
+    torch.testing.assert_close(started[1], 0.25 * started[0])
+    assert (started[2] == 0).all()
+
+
 def test_guidance_pushes_along_the_speech(denoiser):
     given = conditions(20)
     diffusion = GaussianDiffusion()
