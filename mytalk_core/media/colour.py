@@ -122,17 +122,16 @@ class RgbConverter:
     def __init__(self, colour: Colour):
         self.colour = colour
         self._reformatter = VideoReformatter()
+        self._scratch: av.VideoFrame | None = None
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
         """An upright planar frame -> uint8 RGB (H, W, 3)."""
         name = frame.format.name
-        if name == "gray":
-            luma = np.frombuffer(frame.planes[0], np.uint8).reshape(frame.height, -1)[:, : frame.width]
-            if self.colour.is_full_range(name):
-                return np.repeat(luma[..., None], 3, axis=2)
+        if name.startswith("gray"):
+            return self._gray(frame)
         matrix = SWSCALE_MATRICES[self.colour.yuv_matrix]
         converted = self._reformatter.reformat(
-            frame,
+            self._on_whole_chroma(frame),
             format="rgb24",
             src_colorspace=matrix,
             dst_colorspace=matrix,
@@ -143,3 +142,32 @@ class RgbConverter:
         plane = converted.planes[0]
         rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width * 3]
         return np.ascontiguousarray(rows).reshape(frame.height, frame.width, 3)
+
+    def _gray(self, frame: av.VideoFrame) -> np.ndarray:
+        depth = frame.format.components[0].bits
+        gain, offset, _ = sample_scale(depth, self.colour.is_full_range(frame.format.name))
+        dtype = np.dtype(np.uint8) if depth <= 8 else np.dtype("<u2")
+        rows = np.frombuffer(frame.planes[0], dtype).reshape(-1, frame.planes[0].line_size // dtype.itemsize)
+        luma = rows[: frame.height, : frame.width]
+        if gain != 1.0 or offset:
+            luma = np.clip(np.rint((luma - np.float32(offset)) / np.float32(gain)), 0, 255).astype(np.uint8)
+        return np.repeat(luma[..., None], 3, axis=2)
+
+    def _on_whole_chroma(self, frame: av.VideoFrame) -> av.VideoFrame:
+        """The same samples in a frame of whole chroma samples that says nothing of chroma siting.
+
+        swscale stretches the chroma of odd sizes, and moves it by a pixel for the siting that a decoder tags
+        (PyAV cannot clear the tag); either way it would not be repeated evenly. The added edge is cut off
+        afterwards.
+        """
+        width, height = frame.width + -frame.width % 4, frame.height + -frame.height % 4
+        name = frame.format.name
+        kept = self._scratch
+        if kept is None or (kept.width, kept.height, kept.format.name) != (width, height, name):
+            kept = self._scratch = av.VideoFrame(width, height, name)
+        for target, source in zip(kept.planes, frame.planes, strict=True):
+            size = min(target.line_size, source.line_size)
+            rows = np.frombuffer(target, np.uint8).reshape(-1, target.line_size)
+            given = np.frombuffer(source, np.uint8).reshape(-1, source.line_size)
+            rows[: source.height, :size] = given[: source.height, :size]
+        return kept

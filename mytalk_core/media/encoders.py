@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import av
+import numpy as np
 
 from ..errors import MediaError
 from .colour import FULL, LIMITED, UNSPECIFIED, Colour, matrix_for_height
 from .pixels import is_planar, layout_of, nearest_format
+from .timeline import Timeline
 from .video import Clip
 
 # Codec -> FFmpeg's encoder, and the sound codec for each container it goes into.
@@ -21,6 +23,7 @@ SOUND_CODECS = {
     "ffv1": {".mkv": "flac"},
 }
 DEFAULT_CODECS = {".mp4": "h264", ".m4v": "h264", ".mov": "h264", ".mkv": "h264", ".webm": "vp9"}
+ROUNDING_S = 1.5e-3
 WORST_CRF = {"h264": 51, "vp9": 63}
 # 4:2:0 of an odd size is refused by these encoders.
 EVEN_CHROMA_ONLY = ("h264", "prores")
@@ -70,7 +73,9 @@ def choose_codec(path: Path, codec: str | None) -> str:
     return codec
 
 
-def plan_encoding(path: Path, like: Clip, codec: str, crf: int, preset: str) -> EncodingPlan:
+def plan_encoding(
+    path: Path, like: Clip, timeline: Timeline, codec: str, crf: int, preset: str
+) -> EncodingPlan:
     """Raises: MediaError when this FFmpeg lacks the encoder; ValueError for a crf outside the codec's
     scale.
     """
@@ -90,10 +95,19 @@ def plan_encoding(path: Path, like: Clip, codec: str, crf: int, preset: str) -> 
         encoder=ENCODERS[codec],
         format_name=format_name,
         colour=output_colour(like, codec, format_name),
-        options=codec_options(codec, crf, preset, format_name),
+        options=codec_options(codec, crf, preset, format_name, is_variable(timeline)),
         sound_codec=SOUND_CODECS[codec][suffix],
         container_options=CONTAINER_OPTIONS[suffix],
     )
+
+
+def is_variable(timeline: Timeline) -> bool:
+    """True for frame durations that differ by more than a container's rounding.
+
+    MP4 derives a track's length from coding times, which reordered frames of unequal duration put wrong.
+    """
+    durations = np.diff(timeline.pts)
+    return len(durations) > 1 and float(np.ptp(durations) * timeline.time_base) > ROUNDING_S
 
 
 def choose_format(like: Clip, codec: str, offered: list[str]) -> str:
@@ -145,10 +159,10 @@ def output_colour(like: Clip, codec: str, format_name: str) -> Colour:
     return colour
 
 
-def codec_options(codec: str, crf: int, preset: str, format_name: str) -> dict[str, str]:
-    """FFmpeg options of the encoder."""
+def codec_options(codec: str, crf: int, preset: str, format_name: str, in_order: bool) -> dict[str, str]:
+    """FFmpeg options of the encoder; in_order: frames are coded in the order they are shown."""
     if codec == "h264":
-        return {"crf": str(crf), "preset": preset}
+        return {"crf": str(crf), "preset": preset} | ({"bf": "0"} if in_order else {})
     if codec == "vp9":
         return {
             "crf": str(crf),
@@ -160,4 +174,4 @@ def codec_options(codec: str, crf: int, preset: str, format_name: str) -> dict[s
         }
     if codec == "prores":
         return {"profile": "4" if layout_of(format_name).step_x == 1 else "3", "vendor": "apl0"}
-    return {"level": "3", "slices": "4", "slicecrc": "1", "g": "1"}
+    return {"level": "3", "slicecrc": "1", "g": "1"}

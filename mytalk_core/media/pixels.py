@@ -292,18 +292,18 @@ def nearest_format(source: str, candidates: list[str]) -> str:
 
     def loss(name: str) -> tuple[float, ...]:
         offered = layout_of(name)
-        chroma_lost = (
-            0.0 if have.is_gray else np.log2(offered.step_x * offered.step_y / (have.step_x * have.step_y))
-        )
+        growth_x, growth_y = np.log2([offered.step_x / have.step_x, offered.step_y / have.step_y])
+        chroma_lost = 0.0 if have.is_gray else max(0.0, growth_x) + max(0.0, growth_y)
+        chroma_added = max(0.0, -growth_x) + max(0.0, -growth_y)
         return (
             float(offered.is_gray and not have.is_gray),
             float(max(0, have.depth - offered.depth)),
             float(have.is_rgb != offered.is_rgb and not have.is_gray),
-            float(max(0.0, chroma_lost)),
+            float(chroma_lost),
             float(have.has_alpha and not offered.has_alpha),
             float(max(0, offered.depth - have.depth)),
             float(offered.is_gray != have.is_gray),
-            float(max(0.0, -chroma_lost)),
+            float(chroma_added),
             float(offered.has_alpha and not have.has_alpha),
         )
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from ..errors import MediaError
 from .audio import Speech
 from .colour import FULL, Colour
 from .container import reason
-from .encoders import EncodingPlan, choose_codec, plan_encoding
+from .encoders import choose_codec, plan_encoding
 from .picture import Picture
 from .pixels import convert, layout_of, new_frame, planes_of
 from .soundtrack import Soundtrack
@@ -53,13 +54,25 @@ class VideoWriter:
         metadata: Mapping[str, str] | None = None,
     ):
         self.path = Path(path)
+        codec = choose_codec(self.path, codec)
+        check_output(self.path, [like.path, speech.path if speech else None])
         self._like = like
-        self._plan = plan_encoding(self.path, like, choose_codec(self.path, codec), crf, preset)
-        self._start(speech, timeline, metadata)
+        self._speech = speech
+        self._metadata = dict(metadata or {})
+        self._timeline = timeline or plan_timeline(like, like.duration_s)
+        self._durations = np.diff(
+            np.append(self._timeline.pts, self._timeline.pts[-1] + self._timeline.last_duration)
+        )
+        self._plan = plan_encoding(self.path, like, self._timeline, codec, crf, preset)
+        self._reformatter = VideoReformatter()
+        self._container: av.container.OutputContainer | None = None
+        self._soundtrack: Soundtrack | None = None
+        self._written = 0
+        self._temporary = self.path.with_name(f".{self.path.stem}.{uuid.uuid4().hex[:8]}{self.path.suffix}")
 
     @classmethod
     def for_masks(cls, path: str | Path, like: Clip, *, timeline: Timeline | None = None) -> VideoWriter:
-        """A writer of gray masks, lossless (FFV1 in .mkv), with `like`'s size and times; feed it with
+        """A writer of gray masks: lossless (FFV1 in .mkv), `like`'s size and times; feed it with
         `write_mask`.
 
         Raises: MediaError for another extension: a lossy mask would not say which pixels were edited.
@@ -70,31 +83,9 @@ class VideoWriter:
                 f"a mask must be lossless, so it needs a .mkv file (FFV1), but {path.name!r} arrived: name "
                 "it .mkv"
             )
-        writer = cls.__new__(cls)
-        writer.path = path
-        writer._like = like
-        plan = plan_encoding(path, like, "ffv1", 0, "medium")
-        writer._plan = EncodingPlan(
-            plan.encoder, "gray", Colour(range=FULL), plan.options, plan.sound_codec, plan.container_options
-        )
-        writer._start(None, timeline, None)
+        writer = cls(path, like, codec="ffv1", timeline=timeline)
+        writer._plan = replace(writer._plan, format_name="gray", colour=Colour(range=FULL))
         return writer
-
-    def _start(
-        self, speech: Speech | None, timeline: Timeline | None, metadata: Mapping[str, str] | None
-    ) -> None:
-        self._speech = speech
-        self._timeline = timeline or plan_timeline(self._like, self._like.duration_s)
-        self._metadata = dict(metadata or {})
-        self._durations = np.diff(
-            np.append(self._timeline.pts, self._timeline.pts[-1] + self._timeline.last_duration)
-        )
-        self._reformatter = VideoReformatter()
-        self._container: av.container.OutputContainer | None = None
-        self._soundtrack: Soundtrack | None = None
-        self._written = 0
-        check_output(self.path, [self._like.path, speech.path if speech else None])
-        self._temporary = self.path.with_name(f".{self.path.stem}.{uuid.uuid4().hex[:8]}{self.path.suffix}")
 
     def __enter__(self) -> VideoWriter:
         try:

@@ -1,0 +1,87 @@
+"""Pixel formats: unpacking loses nothing, and an encoder gets the nearest format it knows."""
+
+from __future__ import annotations
+
+import av
+import numpy as np
+import pytest
+from av.video.reformatter import VideoReformatter
+from conftest import moving_image, write_video
+
+from mytalk_core.media.colour import Colour
+from mytalk_core.media.pixels import is_planar, layout_of, nearest_format, planar_format, planes_of, unpack
+from mytalk_core.media.video import Clip
+
+
+def packed_frame(pix_fmt: str, high: int, shift: int = 0) -> tuple[av.VideoFrame, list[np.ndarray]]:
+    frame = av.VideoFrame(34, 22, pix_fmt)
+    rng = np.random.default_rng(0)
+    rows = []
+    for plane in frame.planes:
+        dtype = np.uint16 if high > 256 else np.uint8
+        view = np.frombuffer(plane, dtype).reshape(plane.height, -1)
+        view[...] = rng.integers(0, high, view.shape) << shift
+        rows.append(view)
+    return frame, rows
+
+
+def unpacked(frame: av.VideoFrame) -> list[np.ndarray]:
+    return planes_of(unpack(frame, VideoReformatter(), Colour()))
+
+
+def test_nv12_and_p010_are_taken_apart():
+    for pix_fmt, high, shift in (("nv12", 256, 0), ("p010le", 1024, 6)):
+        frame, (luma, chroma) = packed_frame(pix_fmt, high, shift)
+        y, u, v = unpacked(frame)
+        assert np.array_equal(y, luma[:, :34] >> shift)
+        assert np.array_equal(u, chroma[:, 0:34:2] >> shift)
+        assert np.array_equal(v, chroma[:, 1:34:2] >> shift)
+
+
+def test_packed_yuv_and_rgb_are_taken_apart():
+    frame, (rows,) = packed_frame("uyvy422", 256)
+    y, u, v = unpacked(frame)
+    assert np.array_equal(y, rows[:, 1:68:2])
+    assert np.array_equal(u, rows[:, 0:68:4]) and np.array_equal(v, rows[:, 2:68:4])
+    frame, (rows,) = packed_frame("rgb24", 256)
+    green, blue, red = unpacked(frame)
+    assert np.array_equal(red, rows[:, 0:102:3]) and np.array_equal(green, rows[:, 1:102:3])
+    assert np.array_equal(blue, rows[:, 2:102:3])
+
+
+def test_full_range_jpeg_formats_keep_codes_and_range():
+    frame, rows = packed_frame("yuvj420p", 256)
+    plain = unpack(frame, VideoReformatter(), Colour())
+    assert plain.format.name == "yuv420p" and int(plain.color_range) == 2
+    for view, given, width in zip(planes_of(plain), rows, (34, 17, 17), strict=True):
+        assert np.array_equal(view, given[:, :width])
+
+
+def test_normal_forms():
+    assert planar_format("yuv420p10le") == "yuv420p10le" and planar_format("yuv420p10be") == "yuv420p10le"
+    assert planar_format("p010be") == "yuv420p10le" and planar_format("rgb48be") == "gbrp16le"
+    assert planar_format("bgra") == "gbrap" and planar_format("pal8") == "gbrp"
+    assert is_planar("gbrp12le") and not is_planar("nv12") and not is_planar("yuvj444p")
+    assert layout_of("yuv410p").step_x == layout_of("yuv410p").step_y == 4
+
+
+@pytest.mark.parametrize(
+    ("source", "offered", "expected"),
+    [
+        ("yuv420p10le", ["yuv420p", "yuv422p10le", "yuv444p10le"], "yuv422p10le"),
+        ("yuv420p10le", ["yuv420p", "yuv444p"], "yuv420p"),
+        ("yuv422p", ["yuv420p", "yuv444p", "yuv420p10le"], "yuv444p"),
+        ("yuv440p", ["yuv420p", "yuv422p", "yuv444p"], "yuv444p"),
+        ("yuv444p12le", ["yuv420p12le", "yuv444p10le", "yuv444p16le"], "yuv444p16le"),
+        ("gbrp", ["yuv444p", "gbrp10le"], "gbrp10le"),
+        ("yuva444p10le", ["yuv444p10le", "yuva444p10le"], "yuva444p10le"),
+    ],
+)
+def test_nearest_format(source, offered, expected):
+    assert nearest_format(source, offered) == expected
+
+
+def test_bottom_up_raw_avi_is_not_upside_down(tmp_path):
+    path = write_video(tmp_path / "a.avi", codec="rawvideo", pix_fmt="bgr24", pts=[0, 1, 2])
+    picture = next(Clip.open(path).pictures())
+    assert np.array_equal(picture.rgb, moving_image(0, 48, 64))
