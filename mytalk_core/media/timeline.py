@@ -12,6 +12,8 @@ from .video import Clip
 MODES = ("silence", "cut_off", "loop", "bounce", "remap")
 # Lengths that differ by no more than this count as equal: recorders end sound and picture a little apart.
 TOLERANCE_S = 0.1
+# Keeps times that should be equal on the same side of a comparison.
+ROUNDING_S = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +63,7 @@ def plan_timeline(clip: Clip, speech_duration_s: float, mode: str = "silence") -
             f"speech longer than 0 s was required, but {speech_duration_s} s arrived: give another sound"
         )
     video_s = clip.duration_s
-    if mode == "silence" or abs(speech_duration_s - video_s) <= TOLERANCE_S:
+    if mode == "silence" or abs(speech_duration_s - video_s) <= TOLERANCE_S + ROUNDING_S:
         source = np.arange(len(clip))
     elif mode == "remap":
         return remapped(clip, speech_duration_s)
@@ -78,7 +80,7 @@ def laid_out(clip: Clip, source: np.ndarray, speech_duration_s: float) -> Timeli
     pts = np.concatenate([[0], np.cumsum(durations[:-1])]).astype(np.int64)
     length_s = float((int(pts[-1]) + int(durations[-1])) * clip.time_base)
     warnings = ()
-    if speech_duration_s > length_s + TOLERANCE_S:
+    if speech_duration_s > length_s + TOLERANCE_S + ROUNDING_S:
         warnings = (
             f"the speech ({speech_duration_s:.2f} s) is longer than the video ({length_s:.2f} s): its last "
             f"{speech_duration_s - length_s:.2f} s are cut; sync modes loop, bounce and remap keep all of it",
@@ -120,7 +122,7 @@ def remapped(clip: Clip, speech_duration_s: float) -> Timeline:
     count = max(1, round(speech_duration_s * float(clip.fps)))
     ends_s = np.append(clip.times_s[1:], clip.duration_s)
     wanted_s = (np.arange(count) + 0.5) / count * clip.duration_s
-    source = np.minimum(np.searchsorted(ends_s, wanted_s, side="right"), len(clip) - 1)
+    source = np.minimum(np.searchsorted(ends_s, wanted_s - ROUNDING_S, side="right"), len(clip) - 1)
     length_s = float(count / clip.fps)
     return Timeline(
         source.astype(np.int64),
