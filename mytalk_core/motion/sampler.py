@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 
 import torch
 from torch import Tensor
@@ -121,25 +122,22 @@ def sample_motion(
     identity = identity.to(parameter)[None]
     timesteps = diffusion.timesteps(steps)
     batches = range(0, len(windows.starts), batch_windows)
-    done = 0
+    done = count(1)
 
     def denoise(x: Tensor, t: float) -> Tensor:
-        nonlocal done
         x_parts, x0_parts = windows.cut(x), []
         for first in batches:
             rows = slice(first, first + batch_windows)
             x0_parts.append(
                 _guided(denoiser, x_parts[rows], t, spoken[rows], upper_parts[rows], identity, guidance)
             )
-            done += 1
             if progress:
-                progress(done, len(batches) * len(timesteps))
+                progress(next(done), len(batches) * len(timesteps))
         return windows.join(torch.cat(x0_parts), frames)
 
     generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(frames, denoiser.config.lower, generator=generator).to(parameter.device)
-    noise *= temperature
-    return SAMPLERS[sampler](denoise, noise, diffusion, timesteps, generator)
+    noise = temperature * torch.randn(frames, denoiser.config.lower, generator=generator)
+    return SAMPLERS[sampler](denoise, noise.to(parameter.device), diffusion, timesteps, generator)
 
 
 def _guided(
