@@ -11,7 +11,7 @@ import av
 import numpy as np
 
 from ..errors import MediaError
-from .container import audio_stream, is_cover, open_media
+from .container import audio_stream, is_cover, listed_packets, open_media
 
 MODEL_RATE_HZ = 16_000
 # Stamps that jump by more than this are a real gap; smaller ones are the container's rounding.
@@ -196,7 +196,7 @@ def decoded_sound(container, stream, path: Path) -> Iterator[av.AudioFrame]:
         except av.error.FFmpegError:
             if packet is None:
                 break
-    listed = len(stream.index_entries) if container.format.name.startswith("mov") else 0
+    listed = listed_packets(container, stream)
     if arrived < listed:
         raise MediaError(
             f"complete speech was required, but the sound of {path} breaks off: {arrived} of {listed} "

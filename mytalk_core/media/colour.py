@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import av
 import cv2
 import numpy as np
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.reformatter import VideoReformatter
 
 UNSPECIFIED = 2
 RGB_MATRIX = 0
@@ -46,13 +46,18 @@ class Colour:
     assumed_matrix: int = BT601
 
     @classmethod
-    def of_frame(cls, frame: av.VideoFrame) -> Colour:
-        """The tags of a decoded frame, before any rotation."""
+    def of_frame(
+        cls, frame: av.VideoFrame, primaries: int = UNSPECIFIED, transfer: int = UNSPECIFIED
+    ) -> Colour:
+        """The tags of a decoded frame, before any rotation.
+
+        primaries, transfer: the stream's; PyAV before 17 does not give a frame's.
+        """
         return cls(
             matrix=int(frame.colorspace),
-            range=int(frame.color_range),
-            primaries=int(getattr(frame, "color_primaries", UNSPECIFIED)),
-            transfer=int(getattr(frame, "color_trc", UNSPECIFIED)),
+            range=FULL if frame.format.name.startswith("yuvj") else int(frame.color_range),
+            primaries=int(getattr(frame, "color_primaries", primaries)),
+            transfer=int(getattr(frame, "color_trc", transfer)),
             assumed_matrix=matrix_for_height(frame.height),
         )
 
@@ -110,6 +115,10 @@ def rgb_to_native(rgb: np.ndarray, colour: Colour, format_name: str, depth: int)
     return cv2.transform(rgb, matrix).reshape(*rgb.shape[:-1], channels)
 
 
+# The decoder and the encoder keep the cores busy; PyAV before 17 converts on one thread anyway.
+ONE_THREAD = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
+
+
 class RgbConverter:
     """Planar frames to RGB with the clip's matrix and range, one swscale context for a whole reading.
 
@@ -117,7 +126,8 @@ class RgbConverter:
     is the exact inverse; rounding is accurate, because swscale's fast path darkens by more than a level.
     """
 
-    FLAGS = int(Interpolation.POINT | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT)
+    # swscale's POINT, ACCURATE_RND and FULL_CHR_H_INT: older PyAV has no names for the last two.
+    FLAGS = 0x10 | 0x40000 | 0x2000
 
     def __init__(self, colour: Colour):
         self.colour = colour
@@ -127,31 +137,41 @@ class RgbConverter:
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
         """An upright planar frame -> uint8 RGB (H, W, 3)."""
         name = frame.format.name
-        if name.startswith("gray"):
-            return self._gray(frame)
+        if name.startswith(("gray", "gbr")):
+            return self._without_matrix(frame)
         matrix = SWSCALE_MATRICES[self.colour.yuv_matrix]
         converted = self._reformatter.reformat(
             self._on_whole_chroma(frame),
             format="rgb24",
             src_colorspace=matrix,
-            dst_colorspace=matrix,
+            # Any other value: RGB has no matrix, but PyAV before 17 skips the source's, too, when both are
+            # the same.
+            dst_colorspace=1 if matrix != 1 else 5,
             src_color_range=FULL if self.colour.is_full_range(name) else LIMITED,
             dst_color_range=FULL,
             interpolation=self.FLAGS,
+            **ONE_THREAD,
         )
         plane = converted.planes[0]
         rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width * 3]
         return np.ascontiguousarray(rows).reshape(frame.height, frame.width, 3)
 
-    def _gray(self, frame: av.VideoFrame) -> np.ndarray:
+    def _without_matrix(self, frame: av.VideoFrame) -> np.ndarray:
+        """Gray and RGB planes need scaling to 8 bits at most."""
+        name = frame.format.name
         depth = frame.format.components[0].bits
-        gain, offset, _ = sample_scale(depth, self.colour.is_full_range(frame.format.name))
+        gain, offset, _ = sample_scale(depth, self.colour.is_full_range(name))
         dtype = np.dtype(np.uint8) if depth <= 8 else np.dtype("<u2")
-        rows = np.frombuffer(frame.planes[0], dtype).reshape(-1, frame.planes[0].line_size // dtype.itemsize)
-        luma = rows[: frame.height, : frame.width]
-        if gain != 1.0 or offset:
-            luma = np.clip(np.rint((luma - np.float32(offset)) / np.float32(gain)), 0, 255).astype(np.uint8)
-        return np.repeat(luma[..., None], 3, axis=2)
+        channels = []
+        for index in (0, 0, 0) if name.startswith("gray") else (2, 0, 1):
+            plane = frame.planes[index]
+            rows = np.frombuffer(plane, dtype).reshape(-1, plane.line_size // dtype.itemsize)
+            channel = rows[: frame.height, : frame.width]
+            if gain != 1.0 or offset:
+                levels = (channel - np.float32(offset)) / np.float32(gain)
+                channel = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+            channels.append(channel)
+        return cv2.merge(channels)
 
     def _on_whole_chroma(self, frame: av.VideoFrame) -> av.VideoFrame:
         """The same samples in a frame of whole chroma samples that says nothing of chroma siting.

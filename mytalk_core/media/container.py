@@ -6,10 +6,9 @@ from pathlib import Path
 
 import av
 from av.container import InputContainer
+from av.stream import Disposition
 
 from ..errors import MediaError
-
-ATTACHED_PICTURE = 0x400
 
 
 def open_media(path: str | Path, wanted: str) -> InputContainer:
@@ -69,4 +68,13 @@ def audio_stream(container: InputContainer, path: Path) -> av.audio.stream.Audio
 
 def is_cover(stream: av.stream.Stream) -> bool:
     """True for the cover picture of a sound file, which FFmpeg lists as video."""
-    return bool(int(stream.disposition) & ATTACHED_PICTURE)
+    return Disposition.attached_pic in stream.disposition
+
+
+def listed_packets(container: InputContainer, stream: av.stream.Stream) -> int:
+    """How many packets an MP4's or MOV's index promises for a stream; 0 for containers (and PyAV before 17)
+    that list none.
+    """
+    if not container.format.name.startswith("mov"):
+        return 0
+    return sum(not entry.is_discard for entry in getattr(stream, "index_entries", ()))

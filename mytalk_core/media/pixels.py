@@ -14,26 +14,31 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from .colour import FULL, LIMITED, SWSCALE_MATRICES, Colour
+from .colour import FULL, LIMITED, ONE_THREAD, SWSCALE_MATRICES, Colour
 
+# Semi-planar formats: their planar twin, and the bits below the value in each 16-bit word.
+SEMI_PLANAR = {
+    "nv12": ("yuv420p", 0),
+    "nv21": ("yuv420p", 0),
+    "nv16": ("yuv422p", 0),
+    "nv24": ("yuv444p", 0),
+    "nv42": ("yuv444p", 0),
+    "nv20le": ("yuv422p10le", 0),
+    "p010le": ("yuv420p10le", 6),
+    "p012le": ("yuv420p12le", 4),
+    "p016le": ("yuv420p16le", 0),
+    "p210le": ("yuv422p10le", 6),
+    "p212le": ("yuv422p12le", 4),
+    "p216le": ("yuv422p16le", 0),
+    "p410le": ("yuv444p10le", 6),
+    "p412le": ("yuv444p12le", 4),
+    "p416le": ("yuv444p16le", 0),
+}
 UNPACKED = {
-    "nv12": "yuv420p",
-    "nv21": "yuv420p",
-    "nv16": "yuv422p",
-    "nv24": "yuv444p",
-    "nv42": "yuv444p",
-    "nv20le": "yuv422p10le",
     "yuyv422": "yuv422p",
     "uyvy422": "yuv422p",
     "yvyu422": "yuv422p",
     "uyyvyy411": "yuv411p",
-    "p010le": "yuv420p10le",
-    "p012le": "yuv420p12le",
-    "p016le": "yuv420p16le",
-    "p210le": "yuv422p10le",
-    "p216le": "yuv422p16le",
-    "p410le": "yuv444p10le",
-    "p416le": "yuv444p16le",
     "y210le": "yuv422p10le",
     "x2rgb10le": "gbrp10le",
     "x2bgr10le": "gbrp10le",
@@ -106,6 +111,8 @@ def planar_format(format_name: str) -> str:
         return format_name
     if format_name in UNPACKED:
         return UNPACKED[format_name]
+    if format_name in SEMI_PLANAR:
+        return SEMI_PLANAR[format_name][0]
     if format_name.startswith("yuvj"):
         return format_name.replace("yuvj", "yuv")
     if format_name.endswith("be"):
@@ -167,6 +174,8 @@ def unpack(frame: av.VideoFrame, reformatter: VideoReformatter, colour: Colour) 
             np.copyto(view, rows[: plane.height, : plane.width])
         renamed.color_range = FULL
         return renamed
+    if name in SEMI_PLANAR:
+        return split_chroma(frame)
     sample_range = FULL if colour.is_full_range(target) else LIMITED
     unpacked = reformatter.reformat(
         frame,
@@ -176,6 +185,26 @@ def unpack(frame: av.VideoFrame, reformatter: VideoReformatter, colour: Colour) 
         interpolation="POINT",
     )
     return with_time_of(unpacked, frame)
+
+
+def split_chroma(frame: av.VideoFrame) -> av.VideoFrame:
+    """A semi-planar frame (nv12, p010 ...) as a planar one; swscale now and then loses a few samples of
+    p010.
+    """
+    name = frame.format.name
+    target, shift = SEMI_PLANAR[name]
+    planar = new_frame(frame, frame.width, frame.height, target)
+    luma, *chroma = planes_of(planar)
+    rows = [
+        np.frombuffer(plane, luma.dtype).reshape(-1, plane.line_size // luma.dtype.itemsize)
+        for plane in frame.planes
+    ]
+    np.copyto(luma, rows[0][: luma.shape[0], : luma.shape[1]] >> shift)
+    if name in ("nv21", "nv42"):
+        chroma.reverse()
+    for index, plane in enumerate(chroma):
+        np.copyto(plane, rows[1][: plane.shape[0], index : 2 * plane.shape[1] : 2] >> shift)
+    return planar
 
 
 def convert(
@@ -196,6 +225,7 @@ def convert(
         src_color_range=FULL if colour.is_full_range(frame.format.name) else LIMITED,
         dst_color_range=FULL if to.is_full_range(format_name) else LIMITED,
         interpolation="BICUBIC",
+        **ONE_THREAD,
     )
     return with_time_of(converted, frame)
 

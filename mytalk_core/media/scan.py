@@ -16,7 +16,7 @@ import numpy as np
 from av.container import InputContainer
 
 from ..errors import MediaError
-from .container import open_media, reason, video_stream
+from .container import listed_packets, open_media, reason, video_stream
 
 # Codecs whose containers carry one shown frame in each packet.
 ONE_FRAME_A_PACKET = frozenset(
@@ -109,14 +109,11 @@ def check_complete(
     start_s = (container.start_time or 0) / av.time_base
     promised_s = (container.duration or 0) / av.time_base
     missing_s = promised_s - (scan.end_s - min(0.0, start_s))
-    listed = len(stream.index_entries) if container.format.name.startswith("mov") else 0
-    skipped = sum(entry.is_discard for entry in stream.index_entries) if listed else 0
+    listed = listed_packets(container, stream)
     is_fully_listed = listed > 0 and stream.frames > 0
-    if len(scan.pts) >= listed - skipped and (is_fully_listed or missing_s <= MISSING_TAIL_S):
+    if len(scan.pts) >= listed and (is_fully_listed or missing_s <= MISSING_TAIL_S):
         return
-    promised = max(
-        listed - skipped, round(promised_s * float(stream.average_rate or DEFAULT_RATE)), len(scan.pts)
-    )
+    promised = max(listed, round(promised_s * float(stream.average_rate or DEFAULT_RATE)), len(scan.pts))
     raise MediaError(
         f"a complete video was required, but {path} breaks off: {len(scan.pts)} of {promised} promised "
         "frames are there "

@@ -13,7 +13,7 @@ from av.video.reformatter import VideoReformatter
 
 from ..errors import MediaError
 from .audio import Speech
-from .colour import Colour, RgbConverter
+from .colour import ONE_THREAD, Colour, RgbConverter
 from .container import open_media, video_stream
 from .decode import HELD_BYTES, FrameCursor, reading_order
 from .picture import Picture, rgb_bytes, rgb_colour
@@ -65,6 +65,7 @@ class Clip:
             check_complete(container, stream, scan, path)
             table = table_from_packets(scan, stream)
             aspect = stream.sample_aspect_ratio or Fraction(1)
+            gamut = stream.codec_context.color_primaries, stream.codec_context.color_trc
         first = probe(path, table) if table is not None else None
         if first is None:
             table = table_by_decoding(path, scan.pts)
@@ -83,7 +84,7 @@ class Clip:
             time_base=table.time_base,
             last_duration=table.last_duration,
             fps=table.fps,
-            colour=Colour.of_frame(unpack(first, VideoReformatter(), Colour.of_frame(first))),
+            colour=Colour.of_frame(first, *gamut),
             format_name=oriented_format(planar_format(first.format.name), orientation),
             rotation=orientation.degrees,
             sample_aspect_ratio=1 / aspect if orientation.transpose else aspect,
@@ -215,7 +216,7 @@ class FrameNormaliser:
         frame = make_upright(frame, clip.orientation, self._reformatter, clip.colour)
         if (frame.width, frame.height, frame.format.name) != (clip.width, clip.height, clip.format_name):
             frame = self._reformatter.reformat(
-                frame, clip.width, clip.height, clip.format_name, interpolation="BICUBIC"
+                frame, clip.width, clip.height, clip.format_name, interpolation="BICUBIC", **ONE_THREAD
             )
         return Picture(index, frame, clip.colour, self._converter)
 

@@ -73,8 +73,6 @@ def write_video(
         context.width, context.height, context.pix_fmt, context.time_base = width, height, pix_fmt, time_base
         if colour:
             context.colorspace, context.color_range, context.color_primaries, context.color_trc = colour
-        if rotation is not None:
-            stream.set_display_rotation(rotation)
         if sound:
             track = container.add_stream(sound.codec, rate=sound.rate)
             track.layout = sound.layout
@@ -90,7 +88,19 @@ def write_video(
             block.sample_rate, block.pts = sound.rate, 0
             container.mux(track.encode(block))
             container.mux(track.encode(None))
+    if rotation is not None:
+        turn_track(path, rotation)
     return path
+
+
+def turn_track(path: Path, degrees: int) -> None:
+    """Write a clockwise rotation into the matrix of an MP4's or MOV's first track, as a phone does."""
+    matrix = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}[degrees]
+    a, b, c, d = (value * 65536 for value in matrix)
+    data = bytearray(path.read_bytes())
+    begin = data.index(b"tkhd") + 4 + 40
+    data[begin : begin + 36] = np.array([a, b, 0, c, d, 0, 0, 0, 1 << 30], ">i4").tobytes()
+    path.write_bytes(data)
 
 
 def decoded_frames(path: Path) -> list[av.VideoFrame]:

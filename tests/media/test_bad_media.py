@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import av
 import numpy as np
 import pytest
 from conftest import Sound, write_video
@@ -71,6 +72,7 @@ def test_damage_in_the_middle_never_loses_frames_silently(tmp_path):
         list(Clip.open(path).pictures())
 
 
+@pytest.mark.skipif(not hasattr(av.stream.Stream, "index_entries"), reason="PyAV before 17 shows no index")
 def test_sound_that_breaks_off(tmp_path):
     sound = Sound(seconds=4.8)
     options = {"movflags": "faststart"}

@@ -30,9 +30,10 @@ def unpacked(frame: av.VideoFrame) -> list[np.ndarray]:
 
 
 def test_nv12_and_p010_are_taken_apart():
-    for pix_fmt, high, shift in (("nv12", 256, 0), ("p010le", 1024, 6)):
+    for pix_fmt, high, shift in (("nv12", 256, 0), ("nv21", 256, 0), ("p010le", 1024, 6)):
         frame, (luma, chroma) = packed_frame(pix_fmt, high, shift)
         y, u, v = unpacked(frame)
+        u, v = (v, u) if pix_fmt == "nv21" else (u, v)
         assert np.array_equal(y, luma[:, :34] >> shift)
         assert np.array_equal(u, chroma[:, 0:34:2] >> shift)
         assert np.array_equal(v, chroma[:, 1:34:2] >> shift)

@@ -129,7 +129,7 @@ def test_a_cover_picture_is_no_video(tmp_path):
         stream = container.add_stream("aac", rate=44100)
         cover = container.add_stream("mjpeg", rate=1)
         cover.width, cover.height, cover.pix_fmt = 32, 32, "yuvj420p"
-        cover.disposition = av.stream.Disposition.attached_pic
+        cover.disposition = av.stream.Disposition.attached_pic.value
         container.mux(cover.encode(av.VideoFrame(32, 32, "yuvj420p")))
         frame = av.AudioFrame.from_ndarray(chirp(44100, 0.9, 2), format="fltp", layout="stereo")
         frame.sample_rate, frame.pts = 44100, 0

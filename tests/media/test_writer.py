@@ -169,7 +169,7 @@ def test_nearest_format_and_odd_sizes(tmp_path, pix_fmt, size, codec, expected):
 
 
 def test_turned_video_is_written_upright(tmp_path):
-    source = Clip.open(write_video(tmp_path / "in.mp4", size=(480, 854), rotation=-90, pts=[0, 1]))
+    source = Clip.open(write_video(tmp_path / "in.mp4", size=(480, 854), rotation=90, pts=[0, 1]))
     back = copy(source, tmp_path / "out.mp4", crf=4)
     assert (back.height, back.width, back.rotation) == (854, 480, 0)
     # 854 lines would be read as BT.709, but the samples are those of a 480-line video.
