@@ -175,9 +175,14 @@ class Sighting:
         return float(np.median(np.ptp(self._sample()[..., :2], axis=1).max(-1)))
 
     @cached_property
+    def centre_px(self) -> np.ndarray:
+        """Median place (x, y) in the frame."""
+        return np.median(self._sample()[..., :2].mean(-2), axis=0)
+
+    @property
     def centre_x_px(self) -> float:
         """Median horizontal place in the frame."""
-        return float(np.median(self._sample()[..., 0].mean(-1)))
+        return float(self.centre_px[0])
 
 
 @dataclass(frozen=True)
@@ -189,15 +194,17 @@ class Faces:
     shots: np.ndarray
     layout: str = "mesh478"
 
-    def choose(self, which: str | int = "largest") -> FaceTrack:
+    def choose(self, which: str | int | tuple[float, float] = "largest") -> FaceTrack:
         """One track through the whole video: in each shot the face that is meant.
 
-        which: "largest", "left" or "right" (in the picture), or a number: 0 is the largest face, 1 the next.
+        which: "largest", "left" or "right" (in the picture), a number: 0 is the largest face, 1 the next, or
+        a place (x, y) in frame px: the face nearest to it.
         Raises NoFaceError if no frame has such a face, ValueError for another word.
         """
         if isinstance(which, str) and which.isdigit():
             which = int(which)
-        if not (which in ("largest", "left", "right") or (isinstance(which, int) and which >= 0)):
+        named = which in ("largest", "left", "right")
+        if not (named or isinstance(which, tuple) or (isinstance(which, int) and which >= 0)):
             raise ValueError(f"a face is chosen by largest, left, right or a number from 0; got {which!r}")
         if not self.sightings:
             frames = len(self.times_s)
@@ -238,9 +245,11 @@ def _people(sightings: list[Sighting]) -> list[list[Sighting]]:
     return [p for p, n in zip(people, lengths, strict=True) if n >= 0.3 * max(lengths)]
 
 
-def _pick(people: list[list[Sighting]], which: str | int) -> list[Sighting]:
+def _pick(people: list[list[Sighting]], which: str | int | tuple[float, float]) -> list[Sighting]:
     if not people:
         return []
+    if isinstance(which, tuple):
+        return min(people, key=lambda p: np.hypot(*(p[0].centre_px - which)))
     if which in ("left", "right"):
         ordered = sorted(people, key=lambda p: p[0].centre_x_px, reverse=which == "right")
         return ordered[0]

@@ -76,35 +76,42 @@ class MotionOptions:
     expression: float = 1.0
 
 
+def embed_identity(model: MotionModel, person: Person) -> torch.Tensor:
+    """The identity embedding (1,Di) of a person's rest shape, on the model's device."""
+    device = next(model.identity.parameters()).device
+    shape = torch.from_numpy(np.ascontiguousarray(person.rest[None, :, :2])).to(device)
+    return model.identity(identity_channels(shape))
+
+
 def generate_motion(
     model: MotionModel,
     mono_16k: np.ndarray,
     track: FaceTrack,
     frames: int,
     options: MotionOptions | None = None,
-    person: Person | None = None,
+    identity: torch.Tensor | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Motion:
     """Landmarks of the lower face that speak `mono_16k` (S,) on `frames` motion frames at 25 Hz.
 
-    track: the face on the output's time line; person: whose rest shape and identity speak, by default the
-    track's own. Behind the end of the speech, and in silence, the mouth rests.
+    track: the face on the output's time line; identity: (1,Di) of `embed_identity`, by default the track's
+    own; another person's is an emotional reference (section 4.3). Behind the end of the speech, and in
+    silence, the mouth rests.
 
     Raises NoFaceError if the track shows no face.
     """
     options = options or MotionOptions()
-    person = person or find_rest(track)
+    person = find_rest(track)
+    identity = embed_identity(model, person) if identity is None else identity
     blocks = [(start, min(start + BLOCK_FRAMES, frames)) for start in range(0, frames, BLOCK_FRAMES)]
     upper = torch.cat([model.space.encode_upper(remove_pose(track, person, *b).displacement) for b in blocks])
-    device = next(model.denoiser.parameters()).device
-    shape = torch.from_numpy(np.ascontiguousarray(person.rest[None, :, :2])).to(device)
     features = SpeechFeatures(model.speech_encoder, mono_16k, 2 * frames)
     channels = sample_motion(
         model.denoiser,
         GaussianDiffusion(),
         EncodedSpeech(model.denoiser, features),
         upper,
-        model.identity(identity_channels(shape)),
+        identity.to(next(model.denoiser.parameters()).device),
         steps=options.steps,
         guidance=options.guidance,
         sampler=options.sampler,
