@@ -166,14 +166,14 @@ class SoundReader:
         return 0 if written and abs(gap) < GAP_S * self.sample_rate else gap
 
     def _samples(self, frame: av.AudioFrame) -> np.ndarray:
-        """float32 (C, n) in the stream's first layout and rate; a stream that changes either is converted to
-        them.
-        """
-        if (frame.sample_rate, frame.layout.nb_channels) != (self.sample_rate, self.channels):
-            converter = av.AudioResampler(format="fltp", layout=self.layout, rate=self.sample_rate)
-            parts = [part.to_ndarray() for part in (*converter.resample(frame), *converter.resample(None))]
-            return np.concatenate(parts, axis=1) if parts else np.zeros((self.channels, 0), np.float32)
-        return float_samples(frame)
+        """float32 (C, n) in the stream's first layout and rate; a stream that changes either is converted."""
+        changed = (frame.sample_rate, frame.layout.nb_channels) != (self.sample_rate, self.channels)
+        # PyAV reads past the planes of eight channels and more: interleave those first.
+        if not changed and (frame.layout.nb_channels < 8 or not frame.format.is_planar):
+            return float_samples(frame)
+        converter = av.AudioResampler(format="flt", layout=self.layout, rate=self.sample_rate)
+        parts = [float_samples(part) for part in (*converter.resample(frame), *converter.resample(None))]
+        return np.concatenate(parts, axis=1) if parts else np.zeros((self.channels, 0), np.float32)
 
 
 def decoded_sound(container, stream, path: Path) -> Iterator[av.AudioFrame]:

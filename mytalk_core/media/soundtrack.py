@@ -16,6 +16,8 @@ AAC_BITS_PER_SAMPLE = 5.0
 MAX_AAC_BITRATE = 192_000
 OPUS_BITRATE = 128_000
 OPUS_RATE_HZ = 48_000
+# The only layouts Opus knows, by number of channels; the samples stay in their channels.
+OPUS_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 PIECE_SAMPLES = 4096
 
 
@@ -47,26 +49,21 @@ class Soundtrack:
             ) from None
 
     def _open(self, container, codec: str, layout: str) -> av.audio.stream.AudioStream:
-        described = av.AudioLayout(
-            layout if self._is_named(layout) else default_layout(self._speech.channels)
-        )
-        self._layout = described.name
         encoder = av.Codec(codec, "w")
-        stream = container.add_stream(codec, rate=self._encoder_rate(encoder))
-        stream.codec_context.layout = self._layout
-        stream.codec_context.format = (
-            "s32" if codec in ("flac", "pcm_s24le") else encoder.audio_formats[-1].name
-        )
+        rate = self._encoder_rate(encoder)
+        sample_format = "s32" if codec in ("flac", "pcm_s24le") else encoder.audio_formats[-1].name
+        self._layout = fitting_layout(codec, layout, rate, sample_format)
+        stream = container.add_stream(codec, rate=rate)
+        context = stream.codec_context
+        context.layout = self._layout
+        channels = av.AudioLayout(self._layout).nb_channels
+        context.format = sample_format
         if codec == "aac":
-            per_channel = min(MAX_AAC_BITRATE, int(AAC_BITS_PER_SAMPLE * stream.codec_context.sample_rate))
-            stream.codec_context.bit_rate = per_channel * described.nb_channels
+            context.bit_rate = channels * min(MAX_AAC_BITRATE, int(AAC_BITS_PER_SAMPLE * context.sample_rate))
         elif codec == "libopus":
-            stream.codec_context.bit_rate = OPUS_BITRATE * described.nb_channels
+            context.bit_rate = channels * OPUS_BITRATE
+        context.open()
         return stream
-
-    def _is_named(self, layout: str) -> bool:
-        """Streams that only count their channels ("6 channels") get the usual order for that number."""
-        return "channels" not in layout
 
     def _encoder_rate(self, encoder: av.Codec) -> int:
         if encoder.name == "libopus":
@@ -98,9 +95,9 @@ class Soundtrack:
                 return
             if self._mixes:
                 piece = (mix_weights(len(piece), "") @ piece)[None]
-            frame = av.AudioFrame.from_ndarray(
-                np.ascontiguousarray(piece), format="fltp", layout=self._layout
-            )
+            # Interleaved: PyAV miscounts the planes of eight channels.
+            interleaved = np.ascontiguousarray(piece.T).reshape(1, -1)
+            frame = av.AudioFrame.from_ndarray(interleaved, format="flt", layout=self._layout)
             frame.sample_rate = self._rate
             frame.pts = self._sent
             self._sent += piece.shape[1]
@@ -110,3 +107,23 @@ class Soundtrack:
         """The rest of the sound, and what the encoder still holds."""
         yield from self.packets_until(float("inf"))
         yield from self._stream.encode(None)
+
+
+def fitting_layout(codec: str, layout: str, rate: int, sample_format: str) -> str:
+    """The speech's own layout where the codec takes it, else the usual one for that many channels.
+
+    The samples stay in their channels either way; streams that only count theirs ("6 channels") get the usual
+    order.
+    """
+    channels = av.AudioLayout(layout).nb_channels
+    if codec == "libopus":
+        return OPUS_LAYOUTS[channels]
+    if "channels" in layout:
+        return default_layout(channels)
+    trial = av.CodecContext.create(codec, "w")
+    trial.layout, trial.format, trial.sample_rate = layout, sample_format, rate
+    try:
+        trial.open()
+    except (av.error.FFmpegError, ValueError):
+        return default_layout(channels)
+    return layout

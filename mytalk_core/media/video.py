@@ -147,18 +147,15 @@ class Clip:
     def frames(self, start: int = 0, stop: int | None = None, batch_size: int = 16) -> Iterator[np.ndarray]:
         """Upright RGB in order: uint8 (B, H, W, 3), B <= batch_size; frames start..stop-1."""
         stop = len(self) if stop is None else min(stop, len(self))
-        batch = np.empty((0, self.height, self.width, 3), np.uint8)
-        filled = 0
-        for picture in self.pictures(range(start, stop)):
-            if filled == 0:
-                batch = np.empty(
-                    (min(batch_size, stop - picture.index), self.height, self.width, 3), np.uint8
-                )
-            batch[filled] = picture.rgb
-            filled += 1
-            if filled == len(batch):
-                yield batch
-                filled = 0
+        if self.images is None:
+            images = (picture.rgb for picture in self.pictures(range(start, stop)))
+        else:
+            images = (rgb_bytes(image) for image in self.images[start:stop])
+        for first in range(start, stop, batch_size):
+            batch = np.empty((min(batch_size, stop - first), self.height, self.width, 3), np.uint8)
+            for image in batch:
+                image[...] = next(images)
+            yield batch
 
     def pictures(self, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[Picture]:
         """Pictures by frame number, in the order asked for: repeats and backward runs are fine, memory stays

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 from fractions import Fraction
 
@@ -197,6 +198,36 @@ def test_speech_starts_with_the_first_frame(tmp_path, name, codec, rate, channel
         assert back.duration_s == pytest.approx(clip.duration_s, abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("channels", "layout"),
+    [(6, "5.1(side)"), (8, "7.1"), (8, "5.1.2"), (4, "quad"), (3, "3 channels"), (2, "downmix")],
+)
+@pytest.mark.parametrize(
+    ("name", "codec"), [("out.mp4", "h264"), ("out.mov", "prores"), ("out.webm", "vp9"), ("out.mkv", "ffv1")]
+)
+def test_every_layout_keeps_its_channels(tmp_path, name, codec, layout, channels):
+    clip = small_clip(20)
+    wave = np.stack([chirp(44100, 0.8, at_s=0.1 + 0.05 * channel)[0] for channel in range(channels)])
+    speech = Speech.from_waveform(wave, 44100, layout)
+    heard = copy(clip, tmp_path / name, codec=codec, speech=speech).speech()
+    assert heard.channels == channels
+    for channel in range(channels):
+        expected = chirp(heard.sample_rate, 0.8, at_s=0.1 + 0.05 * channel)[0]
+        assert abs(offset_s(heard.waveform[channel], expected, heard.sample_rate)) < 2e-3
+
+
+def test_sound_that_no_codec_holds_is_converted(tmp_path):
+    for rate, channels, expected in (
+        (12345, 1, (16000, 1)),
+        (192000, 2, (96000, 2)),
+        (44100, 12, (44100, 1)),
+    ):
+        speech = Speech.from_waveform(chirp(rate, 1.0, channels), rate)
+        heard = copy(small_clip(), tmp_path / "out.mp4", speech=speech).speech()
+        assert (heard.sample_rate, heard.channels) == expected
+        assert abs(offset_s(heard.waveform[0], chirp(expected[0], 1.2)[0], expected[0])) < 1e-3
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("seconds", [0.9, 2.6])
 def test_sound_offset_in_every_mode(tmp_path, mode, seconds):
@@ -249,6 +280,22 @@ def test_an_error_leaves_nothing_behind(tmp_path, error, written):
         raise error
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
     assert (tmp_path / "out.mp4").read_bytes() == b"an earlier result"
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path):
+    resource = pytest.importorskip("resource")
+    noise = np.random.default_rng(0).integers(0, 256, (20, 240, 320, 3), dtype=np.uint8)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+    try:
+        for name in ("out.mp4", "out.mkv"):
+            with pytest.raises(MediaError, match="could not be written.*free disk space"):
+                copy(Clip.from_frames(noise, 25), tmp_path / name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_missing_and_extra_pictures_are_errors(tmp_path):
