@@ -59,7 +59,7 @@ class Motion:
         return self.landmarks[left] * (1 - share) + self.landmarks[right] * share
 
     def onto(self, landmarks: np.ndarray, times_s: np.ndarray) -> np.ndarray:
-        """The source's canonical landmarks (T, N, 2) shown at times_s (T,), with the moved points in place."""
+        """The source's canonical landmarks (T, N, 2), shown at times_s (T,), with the moved points set in."""
         moved = np.array(landmarks, np.float32)
         moved[:, self.points] = self.at(times_s)
         return moved
