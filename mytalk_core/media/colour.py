@@ -5,6 +5,7 @@ Code points are those of ITU-T H.273, which FFmpeg and every container use; 2 me
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 import av
@@ -133,9 +134,15 @@ class RgbConverter:
         self.colour = colour
         self._reformatter = VideoReformatter()
         self._scratch: av.VideoFrame | None = None
+        # The pictures of one reading share the converter, and may be converted on other threads.
+        self._lock = threading.Lock()
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
         """An upright planar frame -> uint8 RGB (H, W, 3)."""
+        with self._lock:
+            return self._convert(frame)
+
+    def _convert(self, frame: av.VideoFrame) -> np.ndarray:
         name = frame.format.name
         if name.startswith(("gray", "gbr")):
             return self._without_matrix(frame)

@@ -116,6 +116,7 @@ class FrameCursor:
         """
         packets = self._container.demux(stream)
         while True:
+            packet = None
             try:
                 packet = next(packets, None)
                 if packet is None:

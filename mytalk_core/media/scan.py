@@ -7,6 +7,7 @@ damage) the file is decoded once and what comes out is counted. Either way the t
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -27,6 +28,8 @@ ONE_FRAME_A_PACKET = frozenset(
 SELF_MEASURING = ("matroska", "mov", "avi")
 MISSING_TAIL_S = 0.3
 DEFAULT_RATE = Fraction(25)
+# A last frame may stand longer than the others (screen recordings), but not for ever.
+LONGEST_LAST_S = 10
 # No codec moves a frame further than this between coding and display order.
 REORDER_FRAMES = 16
 
@@ -176,14 +179,21 @@ def table_by_decoding(path: Path, promised: list[int | None]) -> FrameTable:
         return build_table(pts, duration * scale, keyframes, stream, decoder_pts, time_base)
 
 
-def decode_tolerantly(container, stream, failures: list[str], has_started):
-    """Yield frames; a packet that fails after the first frame is noted in `failures`, before it skipped.
+def decode_tolerantly(
+    container: InputContainer,
+    stream: av.video.stream.VideoStream,
+    failures: list[str],
+    has_started: Callable[[], bool],
+) -> Iterator[av.VideoFrame]:
+    """Yield frames; a packet that fails after the first frame is noted in `failures`, one before it is
+    skipped.
 
     Streams cut out of a broadcast begin in the middle of a group of pictures: what fails before the first
     frame was never shown.
     """
     packets = container.demux(stream)
     while True:
+        packet = None
         try:
             packet = next(packets, None)
             if packet is None:
@@ -251,7 +261,7 @@ def build_table(
     time_base = time_base or stream.time_base
     rate = average_rate(pts, time_base, stream.average_rate or stream.guessed_rate)
     usual = float(np.median(np.diff(pts))) if len(pts) > 1 else float(1 / (rate * time_base))
-    if not 0 < last_duration <= 10 * usual:
+    if not 0 < last_duration * time_base <= max(10 * usual * time_base, LONGEST_LAST_S):
         last_duration = max(1, round(usual))
     return FrameTable(pts, time_base, last_duration, rate, decoder_pts, keyframes.astype(np.int64))
 

@@ -185,15 +185,13 @@ class VideoWriter:
     def _encodable(self, picture: Picture) -> av.VideoFrame:
         """The picture in the encoder's pixel format."""
         name = self._plan.format_name
-        if picture.format_name == name:
-            same_range = picture.colour.is_full_range(name) == self._plan.colour.is_full_range(name)
-            if same_range:
-                return picture.frame
-        if (
-            layout_of(picture.format_name).is_gray
-            and not layout_of(name).is_gray
-            and layout_of(name).depth == 8
-        ):
+        source, target = layout_of(picture.format_name), layout_of(name)
+        same_range = picture.colour.is_full_range(picture.format_name) == self._plan.colour.is_full_range(
+            name
+        )
+        if picture.format_name == name and same_range:
+            return picture.frame
+        if source.is_gray and not target.is_gray and source.depth == target.depth and same_range:
             return with_neutral_chroma(picture.frame, name)
         return convert(picture.frame, name, self._reformatter, picture.colour, to=self._plan.colour)
 
@@ -233,7 +231,7 @@ def with_neutral_chroma(frame: av.VideoFrame, format_name: str) -> av.VideoFrame
     luma, *chroma = planes_of(coloured)
     np.copyto(luma, planes_of(frame)[0])
     for plane in chroma:
-        plane[...] = 128
+        plane[...] = 2 ** (layout_of(format_name).depth - 1)
     return coloured
 
 
