@@ -31,6 +31,22 @@ def draw_landmarks(
         thin = out.copy()
         cv2.polylines(thin, triangles, True, (235, 235, 235), 1, cv2.LINE_AA, SHIFT)
         out = cv2.addWeighted(thin, 0.35, out, 0.65, 0)
-    for name, edges in layout.draw.items():
-        cv2.polylines(out, list(points[edges]), False, COLOURS[name], width, cv2.LINE_AA, SHIFT)
+    _draw_contours(out, points, layout, width)
     return out
+
+
+def landmark_image(landmarks: np.ndarray, layout: LandmarkLayout, size: int) -> np.ndarray:
+    """The landmark image x^m of section 3.4: anti-aliased coloured contours on black.
+
+    landmarks: (N,2+) canonical units, 256 wide; returns uint8 (size,size,3).
+    """
+    scale = size / 256
+    points = np.rint((landmarks[:, :2] * scale - 0.5) * (1 << SHIFT)).astype(np.int32)
+    image = np.zeros((size, size, 3), np.uint8)
+    _draw_contours(image, points, layout, max(1, round(1.5 * scale)))
+    return image
+
+
+def _draw_contours(image: np.ndarray, points: np.ndarray, layout: LandmarkLayout, width: int) -> None:
+    for name, edges in layout.draw.items():
+        cv2.polylines(image, list(points[edges]), False, COLOURS[name], width, cv2.LINE_AA, SHIFT)

@@ -1,0 +1,100 @@
+"""What the appearance model reads, made from crops and landmarks: masked pictures and the landmark image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..face.draw import landmark_image
+from ..face.layout import LandmarkLayout
+from .generator import AppearanceConfig
+from .mask import MouthMask, mouth_mask
+from .raster import Triangulation
+from .references import References
+from .warp import MeshWarp
+
+
+@dataclass(frozen=True)
+class GeneratorInputs:
+    """Pictures of one frame in [-1,1], blank being 0.
+
+    references (K,3,S,S); non_lip (3,S,S); landmark_image (3,S,S); mask (S,S) in 0..1, how new each pixel is.
+    """
+
+    references: Tensor
+    non_lip: Tensor
+    landmark_image: Tensor
+    mask: Tensor
+
+
+def to_tensor(rgb: np.ndarray) -> Tensor:
+    """uint8 (...,H,W,3) -> float32 (...,3,H,W) in [-1,1]."""
+    return torch.from_numpy(np.ascontiguousarray(rgb)).movedim(-1, -3).float() / 127.5 - 1.0
+
+
+def to_rgb(pictures: Tensor) -> np.ndarray:
+    """(...,3,H,W), about [-1,1], any dtype and device -> uint8 (...,H,W,3)."""
+    levels = ((pictures.detach().float() + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    return levels.movedim(-3, -1).cpu().numpy()
+
+
+def generator_inputs(
+    config: AppearanceConfig,
+    crop: np.ndarray,
+    source: np.ndarray,
+    target: np.ndarray,
+    references: References,
+    chosen: np.ndarray,
+    triangulation: Triangulation,
+) -> GeneratorInputs:
+    """One frame's inputs, at the model's size.
+
+    crop: uint8 (S',S',3), the frame's canonical square; source, target: (N,2) canonical units, its own
+    landmarks and the wanted ones, in the model's layout; chosen: int (K,), which of `references`;
+    triangulation: of the layout, for mesh-aligned references.
+
+    Raises ValueError if there are more or fewer references than the model reads.
+    """
+    if len(chosen) != config.reference_count:
+        raise ValueError(
+            f"{config.references} reads {config.reference_count} references a frame; got {len(chosen)}"
+        )
+    layout = LandmarkLayout.load(config.landmark_layout)
+    size = config.size
+    mask = _whole(mouth_mask(source, target, layout), size)
+    pictures = []
+    for index in chosen:
+        landmarks, own = references.landmarks[index], mask
+        picture = references.crops[index]
+        if config.reference_alignment == "mesh":
+            warp = MeshWarp(triangulation, target, references.size, (0, 0, *picture.shape[:2]))
+            picture = warp.warp(picture, landmarks)
+        else:
+            own = _whole(mouth_mask(landmarks, landmarks, layout), size)
+        whole = config.references == "full-single"
+        pictures.append(to_tensor(_resized(picture, size)) * (1.0 if whole else own > 0))
+    return GeneratorInputs(
+        references=torch.stack(pictures),
+        # Erased wherever anything is made anew, feather included: the old lips must not shine through.
+        non_lip=to_tensor(_resized(crop, size)) * (mask == 0),
+        landmark_image=to_tensor(landmark_image(target, layout, size)),
+        mask=mask,
+    )
+
+
+def _whole(mask: MouthMask, size: int) -> Tensor:
+    """The lips' part of a mask, on the pixels of the whole square: float32 (size,size)."""
+    square = np.zeros((size, size), np.float32)
+    mask.window.cut(square)[:] = mask.window.enlarge(mask.lips, size)
+    return torch.from_numpy(square)
+
+
+def _resized(picture: np.ndarray, size: int) -> np.ndarray:
+    if len(picture) == size:
+        return picture
+    kernel = cv2.INTER_AREA if len(picture) > size else cv2.INTER_CUBIC
+    return cv2.resize(picture, (size, size), interpolation=kernel)

@@ -1,0 +1,72 @@
+"""Losses of the appearance model (eq. 8 and 9) and of its discriminator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mytalk_core.appearance.discriminator import PatchDiscriminator
+from mytalk_core.appearance.generator import Generated
+from mytalk_core.appearance.perceptual import PerceptualDistance
+
+
+@dataclass(frozen=True)
+class AppearanceLossWeights:
+    """kl, discriminator: Table 9's; perceptual: counts only where a network for it is given."""
+
+    kl: float = 1e-6
+    discriminator: float = 0.5
+    perceptual: float = 1.0
+
+
+class LossNetwork(nn.Module):
+    """Table 9's "Discriminator": PatchGAN and LPIPS-VGG16, 17,481,793 parameters at their defaults."""
+
+    def __init__(self, discriminator: PatchDiscriminator, perceptual: PerceptualDistance | None = None):
+        super().__init__()
+        self.discriminator = discriminator
+        self.perceptual = perceptual
+
+
+def generator_loss(
+    generated: Generated,
+    truth: Tensor,
+    networks: LossNetwork,
+    weights: AppearanceLossWeights,
+    last_layer: Tensor,
+    adversarial: bool = True,
+) -> dict[str, Tensor]:
+    """The terms of eq. 9 for the generator, and their weighted sum, `total`.
+
+    truth (B,3,H,W) in [-1,1]; last_layer: the decoder's last weight, on which the adversarial gradient is
+    scaled to the reconstruction's (Esser et al. 2021, eq. 7); adversarial: off until the generator has warmed
+    up. The KL weight is for sums over pixels, of which all terms here are means.
+    """
+    frames = generated.frames
+    terms = {"l1": (frames - truth).abs().mean()}
+    reconstruction = terms["l1"]
+    if networks.perceptual is not None:
+        terms["perceptual"] = networks.perceptual(frames, truth).mean()
+        reconstruction = reconstruction + weights.perceptual * terms["perceptual"]
+    terms["kl"] = (generated.appearance.kl() + generated.motion.kl()).mean() / truth[0].numel()
+    total = reconstruction + weights.kl * terms["kl"]
+    if adversarial:
+        terms["adversarial"] = -networks.discriminator(frames).mean()
+        scale = _adaptive_weight(reconstruction, terms["adversarial"], last_layer)
+        total = total + weights.discriminator * scale * terms["adversarial"]
+    return terms | {"total": total}
+
+
+def _adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: Tensor) -> Tensor:
+    wanted = torch.autograd.grad(reconstruction, last_layer, retain_graph=True)[0].norm()
+    found = torch.autograd.grad(adversarial, last_layer, retain_graph=True)[0].norm()
+    return (wanted / (found + 1e-4)).clamp(0.0, 1e4).detach()
+
+
+def discriminator_loss(discriminator: PatchDiscriminator, real: Tensor, generated: Tensor) -> Tensor:
+    """Hinge loss of real and generated pictures (B,3,H,W): the stable form of eq. 8 (Lim & Ye 2017)."""
+    margin = F.relu(1.0 - discriminator(real)).mean() + F.relu(1.0 + discriminator(generated.detach())).mean()
+    return 0.5 * margin
