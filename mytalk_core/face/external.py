@@ -1,0 +1,73 @@
+"""Faces found by somebody else: landmarks of each frame, joined into faces that are followed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import cv2
+import numpy as np
+
+from .packed import PackedLandmarks
+from .track import Faces, Sighting
+from .tracker import is_cut
+
+# A face belongs to the one whose centre was this near, in face sizes.
+NEAR = 0.5
+
+
+def join_faces(
+    frames: Sequence[Sequence[np.ndarray]], times_s: np.ndarray, shots: np.ndarray, layout: str = "mesh478"
+) -> Faces:
+    """Follow faces through T frames.
+
+    frames: for each frame its faces' landmarks (N,3) frame px, in any order; times_s, shots: (T,).
+    Raises ValueError if there are not as many frames as times.
+    """
+    if len(frames) != len(times_s):
+        raise ValueError(
+            f"landmarks of every frame were required, but {len(frames)} of {len(times_s)} arrived: detect "
+            "them on the same frames"
+        )
+    people: list[tuple[int, list[int], list[np.ndarray]]] = []
+    for row, faces in enumerate(frames):
+        for face in faces:
+            person = next((p for p in people if _continues(p, face, row, int(shots[row]))), None)
+            if person is None:
+                person = (int(shots[row]), [], [])
+                people.append(person)
+            person[1].append(row)
+            person[2].append(np.asarray(face, np.float32))
+    sightings = [
+        Sighting(shot, np.array(rows), PackedLandmarks.pack(np.stack(landmarks)))
+        for shot, rows, landmarks in people
+    ]
+    return Faces(sightings, times_s, shots, layout)
+
+
+def _continues(
+    person: tuple[int, list[int], list[np.ndarray]], face: np.ndarray, row: int, shot: int
+) -> bool:
+    known_shot, rows, landmarks = person
+    if known_shot != shot or rows[-1] == row:
+        return False
+    size = np.ptp(face[:, :2], axis=0).max()
+    return bool(np.hypot(*(landmarks[-1][:, :2].mean(0) - face[:, :2].mean(0))) < NEAR * size)
+
+
+def find_shots(batches: Iterable[np.ndarray]) -> np.ndarray:
+    """Shot numbers int32 (T,) of batches (B,H,W,3) uint8, a new one after each cut."""
+    shots: list[int] = []
+    last = None
+    for frames in batches:
+        for frame in frames:
+            view = cv2.resize(frame, (64, 36), interpolation=cv2.INTER_AREA)
+            cut = last is not None and is_cut(last, view)
+            shots.append((shots[-1] if shots else 0) + int(cut))
+            last = view
+    return np.array(shots, np.int32)
+
+
+def with_depth(landmarks_px: np.ndarray, model: np.ndarray) -> np.ndarray:
+    """Image landmarks (N,2) px with the depth of the same points (N,3) in another unit: (N,3) px."""
+    scale = np.ptp(landmarks_px, axis=0).max() / max(float(np.ptp(model[:, :2], axis=0).max()), 1e-6)
+    return np.concatenate([landmarks_px, model[:, 2:] * scale], axis=1).astype(np.float32)

@@ -1,0 +1,195 @@
+"""ExtractLandmarks and IdentityEmbed."""
+
+from __future__ import annotations
+
+import comfy.model_management
+import numpy as np
+import torch
+from comfy_api.latest import Input, io
+
+from ..mytalk_core.errors import NoFaceError
+from ..mytalk_core.face.external import find_shots, join_faces, with_depth
+from ..mytalk_core.face.preview import draw_mesh
+from ..mytalk_core.face.track import Faces
+from ..mytalk_core.face.tracker import load_face_reader, track_faces
+from ..mytalk_core.media.video import Clip
+from ..mytalk_core.motion.generate import embed_identity
+from ..mytalk_core.motion.person import find_rest
+from .load import CATEGORY, LoadedModel
+from .progress import NodeProgress
+from .sockets import FaceLandmarksSocket, IdentitySocket, ModelSocket, TrackedFace, TrackSocket, to_clip
+from .video import ClipVideo
+
+# Frames whose faces are read between two looks at Cancel.
+BATCH_FRAMES = 8
+
+
+class ExtractLandmarks(io.ComfyNode):
+    """One face's landmarks through a video."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See the help page."""
+        return io.Schema(
+            node_id="MyTalkExtractLandmarks",
+            display_name="Extract Landmarks",
+            category=CATEGORY,
+            description="Finds and follows one face: 478 points in every frame. Frames without it are "
+            "counted "
+            "and later pass through untouched.",
+            inputs=[
+                io.MultiType.Input(
+                    "video",
+                    [io.Video, io.Image],
+                    tooltip="A VIDEO (read from its file, a few frames at a time) or an IMAGE batch such as "
+                    "AI-generated frames.",
+                ),
+                io.Float.Input(
+                    "frame_rate",
+                    default=25.0,
+                    min=1.0,
+                    max=240.0,
+                    step=0.001,
+                    tooltip="Frames a second, for an IMAGE batch only; a VIDEO brings its own. 29.97 and "
+                    "23.976 are "
+                    "taken as 30000/1001 and 24000/1001.",
+                ),
+                io.Combo.Input(
+                    "face",
+                    options=["largest", "left", "right", "number", "place", "mask"],
+                    default="largest",
+                    tooltip="Which face, in every shot: the largest, the one at the left or right of the "
+                    "picture, "
+                    "by number (0 is the largest), nearest to the place below, or nearest to the linked "
+                    "mask.",
+                ),
+                io.Int.Input(
+                    "face_number",
+                    default=0,
+                    min=0,
+                    max=63,
+                    tooltip="For face 'number': 0 is the largest face of a shot, 1 the next.",
+                ),
+                io.Int.Input(
+                    "place_x",
+                    default=0,
+                    min=0,
+                    max=32768,
+                    tooltip="For face 'place': pixels from the picture's left edge.",
+                ),
+                io.Int.Input(
+                    "place_y",
+                    default=0,
+                    min=0,
+                    max=32768,
+                    tooltip="For face 'place': pixels from the picture's top edge.",
+                ),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="For face 'mask': paint over the face, roughly, in one frame.",
+                ),
+                FaceLandmarksSocket.Input(
+                    "face_landmarks",
+                    optional=True,
+                    tooltip="Landmarks from ComfyUI's own MediaPipe Face Landmarker on the same frames; "
+                    "used in "
+                    "place of our detector.",
+                ),
+            ],
+            outputs=[
+                TrackSocket.Output(display_name="track", tooltip="The face in every frame."),
+                io.Video.Output(
+                    display_name="preview", tooltip="The video with the mesh drawn, made when saved."
+                ),
+                io.Int.Output(display_name="frames_without_face", tooltip="These frames stay as they are."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        video: Input.Video | torch.Tensor,
+        frame_rate: float,
+        face: str,
+        face_number: int,
+        place_x: int,
+        place_y: int,
+        mask: torch.Tensor | None = None,
+        face_landmarks: dict | None = None,
+    ) -> io.NodeOutput:
+        """Track, choose."""
+        clip = to_clip(video, frame_rate)
+        named = {"number": face_number, "place": (float(place_x), float(place_y))}
+        which = mask_centre(mask, clip) if face == "mask" else named.get(face, face)
+        faces = own_faces(clip) if face_landmarks is None else given_faces(clip, face_landmarks)
+        track = faces.choose(which)
+        missing = int((~track.present).sum())
+        return io.NodeOutput(TrackedFace(clip, track), ClipVideo(draw_mesh(clip, track)), missing)
+
+
+def own_faces(clip: Clip) -> Faces:
+    """Every face of a clip by the bundled networks."""
+    progress, done = NodeProgress(), 0
+
+    def advance(frames: int) -> None:
+        nonlocal done
+        done += frames
+        progress("landmarks", done, len(clip))
+
+    reader = load_face_reader(comfy.model_management.get_torch_device())
+    return track_faces(clip.frames(batch_size=BATCH_FRAMES), clip.times_s, reader, advance)
+
+
+def given_faces(clip: Clip, payload: dict) -> Faces:
+    """Every face of a FACE_LANDMARKS made on the same frames."""
+    frames = [
+        [with_depth(np.asarray(face["landmarks_xy"]), np.asarray(face["landmarks_3d"])) for face in faces]
+        for faces in payload["frames"]
+    ]
+    return join_faces(frames, clip.times_s, find_shots(clip.frames()))
+
+
+def mask_centre(mask: torch.Tensor | None, clip: Clip) -> tuple[float, float]:
+    """The middle (x, y) of a MASK's first painted frame, in the clip's px.
+
+    Raises NoFaceError for a mask that is not linked or empty.
+    """
+    painted = None if mask is None else next((frame for frame in mask if (frame > 0.5).any()), None)
+    if painted is None:
+        raise NoFaceError(
+            "face 'mask' needs a MASK with a painted area: link one, or choose the face otherwise"
+        )
+    rows, columns = torch.nonzero(painted > 0.5, as_tuple=True)
+    height, width = painted.shape
+    x, y = columns.float().mean() * clip.width / width, rows.float().mean() * clip.height / height
+    return float(x), float(y)
+
+
+class IdentityEmbed(io.ComfyNode):
+    """Who speaks, as the motion model sees it."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See the help page."""
+        return io.Schema(
+            node_id="MyTalkIdentityEmbed",
+            display_name="Identity Embed",
+            category=CATEGORY,
+            description="The speaker's identity from a track. The track of another person, or of the same "
+            "person in "
+            "another mood, makes an emotional reference.",
+            inputs=[
+                ModelSocket.Input("model", tooltip="From Load MyTalk Model."),
+                TrackSocket.Input("track", tooltip="The face whose way to speak is wanted."),
+            ],
+            outputs=[IdentitySocket.Output(display_name="identity", tooltip="For the motion sampler.")],
+        )
+
+    @classmethod
+    def execute(cls, model: LoadedModel, track: TrackedFace) -> io.NodeOutput:
+        """Embed the rest shape."""
+        return io.NodeOutput(embed_identity(model.ready(), find_rest(track.track)))
+
+
+NODES = [ExtractLandmarks, IdentityEmbed]

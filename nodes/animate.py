@@ -1,0 +1,175 @@
+"""MotionDiffusionSampler."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import folder_paths
+import numpy as np
+import torch
+from comfy_api.latest import Input, io, ui
+from PIL import Image
+
+from ..mytalk_core.face.draw import draw_landmarks
+from ..mytalk_core.face.layout import LandmarkLayout
+from ..mytalk_core.face.track import FaceTrack
+from ..mytalk_core.media.timeline import plan_timeline
+from ..mytalk_core.motion.edit import smooth
+from ..mytalk_core.motion.generate import MotionOptions, generate_motion
+from ..mytalk_core.motion.motion import Motion
+from ..mytalk_core.motion.person import RATE_HZ
+from .load import CATEGORY, LoadedModel
+from .progress import NodeProgress
+from .sockets import IdentitySocket, ModelSocket, MotionSocket, Performance, TrackedFace, TrackSocket
+from .sound import to_speech
+
+SYNC_MODES = ["silence", "cut_off", "loop", "bounce", "remap"]
+SYNC_MODE_HELP = (
+    "Where speech and video differ in length. silence: exactly the video, longer speech is cut; cut_off: "
+    "ends with the "
+    "shorter; loop, bounce: the video runs again, or back and forth; remap: it is slowed or sped up to the "
+    "speech."
+)
+# The preview in the node: seconds shown, pictures a second.
+PREVIEW_S, PREVIEW_HZ = 8.0, 12.5
+
+
+class MotionDiffusionSampler(io.ComfyNode):
+    """Speech to the movement of the lower face."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See the help page."""
+        return io.Schema(
+            node_id="MyTalkMotionDiffusionSampler",
+            display_name="Motion Diffusion Sampler",
+            category=CATEGORY,
+            description="Samples the movement of lips, chin and jaw that speaks the speech, at 25 poses a "
+            "second.",
+            inputs=[
+                ModelSocket.Input("model", tooltip="From Load MyTalk Model."),
+                io.Audio.Input("speech", tooltip="What the face shall say, any language, any rate."),
+                TrackSocket.Input("track", tooltip="The face that shall say it."),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=2**63 - 1,
+                    control_after_generate=True,
+                    tooltip="The same seed gives the same motion.",
+                ),
+                io.Int.Input(
+                    "steps",
+                    default=10,
+                    min=1,
+                    max=1000,
+                    tooltip="Sampling steps; 5 to 20 are enough for dpmpp_2m, ddpm wants more.",
+                ),
+                io.Float.Input(
+                    "guidance",
+                    default=1.0,
+                    min=0.0,
+                    max=10.0,
+                    step=0.05,
+                    tooltip="How hard the motion follows the speech: 1 is the model's own, 1.2 to 2 is "
+                    "crisper.",
+                ),
+                io.Combo.Input(
+                    "sampler",
+                    options=["dpmpp_2m", "ddim", "ddpm"],
+                    default="dpmpp_2m",
+                    tooltip="The method of sampling: dpmpp_2m needs the fewest steps.",
+                ),
+                io.Float.Input(
+                    "temperature",
+                    default=0.3,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    tooltip="Variety: 0 is the most likely motion, 1 the full range of what people do.",
+                ),
+                io.Float.Input(
+                    "expression",
+                    default=1.0,
+                    min=0.0,
+                    max=3.0,
+                    step=0.05,
+                    tooltip="Scale of the whole movement: below 1 calmer, above 1 livelier.",
+                ),
+                io.Float.Input(
+                    "smoothing_s",
+                    default=0.0,
+                    min=0.0,
+                    max=0.5,
+                    step=0.01,
+                    tooltip="Seconds over which the movement is averaged; 0 leaves it, 0.04 calms, more "
+                    "mumbles.",
+                ),
+                io.Combo.Input("sync_mode", options=SYNC_MODES, default="silence", tooltip=SYNC_MODE_HELP),
+                IdentitySocket.Input(
+                    "identity",
+                    optional=True,
+                    tooltip="From Identity Embed; without it the track's own. Another person's is an "
+                    "emotional "
+                    "reference.",
+                ),
+            ],
+            outputs=[
+                MotionSocket.Output(display_name="motion", tooltip="For Appearance Generate, or to edit.")
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: LoadedModel,
+        speech: Input.Audio,
+        track: TrackedFace,
+        seed: int,
+        steps: int,
+        guidance: float,
+        sampler: str,
+        temperature: float,
+        expression: float,
+        smoothing_s: float,
+        sync_mode: str,
+        identity: torch.Tensor | None = None,
+    ) -> io.NodeOutput:
+        """Lay out the time, sample, smooth."""
+        sound, progress = to_speech(speech), NodeProgress()
+        timeline = plan_timeline(track.clip, sound.duration_s, sync_mode)
+        shown = track.track.take(timeline.source_index, timeline.times_s)
+        frames = math.ceil(timeline.duration_s * RATE_HZ) + 1
+        options = MotionOptions(steps, guidance, seed, sampler, temperature, expression)
+        motion = generate_motion(
+            model.ready(), sound.mono_16k, shown, frames, options, identity,
+            progress=lambda done, total: progress("motion", done, total),
+        )  # fmt: skip
+        motion = smooth(motion, smoothing_s)
+        return io.NodeOutput(Performance(motion, timeline, sound), ui=preview(motion, shown))
+
+
+def preview(motion: Motion, shown: FaceTrack) -> ui.SavedImages:
+    """The first seconds of a motion as an animated picture in ComfyUI's temp folder."""
+    times_s = np.arange(0, min(PREVIEW_S, shown.times_s[-1] + 1e-6), 1 / PREVIEW_HZ)
+    rows = np.searchsorted(shown.times_s, times_s, side="right") - 1
+    landmarks = motion.onto(shown.canonical[rows], times_s)
+    layout = LandmarkLayout.load(motion.layout)
+    black = np.zeros((256, 256, 3), np.uint8)
+    frames = [Image.fromarray(draw_landmarks(black, points, layout)) for points in landmarks]
+    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
+        "MyTalk_motion", folder_paths.get_temp_directory()
+    )
+    file = f"{name}_{counter:05}_.webp"
+    frames[0].save(
+        Path(folder) / file,
+        save_all=True,
+        append_images=frames[1:],
+        duration=int(1000 / PREVIEW_HZ),
+        method=0,
+    )
+    return ui.SavedImages([ui.SavedResult(file, subfolder, io.FolderType.temp)], is_animated=True)
+
+
+NODES = [MotionDiffusionSampler]

@@ -1,0 +1,141 @@
+"""VideoCombine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import folder_paths
+import torch
+from comfy.cli_args import args
+from comfy_api.latest import Input, InputImpl, io, ui
+
+from ..mytalk_core.media.timeline import plan_timeline
+from ..mytalk_core.media.video import Clip
+from .animate import SYNC_MODE_HELP, SYNC_MODES
+from .load import CATEGORY
+from .sockets import to_clip
+from .sound import to_speech
+from .video import write_video
+
+# What the menu shows -> the core's codec and the file's extension.
+FORMATS = {
+    "h264 (.mp4)": ("h264", ".mp4"),
+    "h264 (.mov)": ("h264", ".mov"),
+    "prores (.mov)": ("prores", ".mov"),
+    "vp9 (.webm)": ("vp9", ".webm"),
+    "ffv1 lossless (.mkv)": ("ffv1", ".mkv"),
+}
+
+
+class VideoCombine(io.ComfyNode):
+    """Frames and sound to a file."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See the help page."""
+        return io.Schema(
+            node_id="MyTalkVideoCombine",
+            display_name="Video Combine",
+            category=CATEGORY,
+            description="Writes a VIDEO or IMAGE batch with sound to a file, frame by frame: the source's "
+            "times, size, "
+            "depth and colour stay, memory does not grow with length.",
+            inputs=[
+                io.MultiType.Input(
+                    "video",
+                    [io.Video, io.Image],
+                    tooltip="A VIDEO, rendered as it is written, or an IMAGE batch.",
+                ),
+                io.Float.Input(
+                    "frame_rate",
+                    default=25.0,
+                    min=1.0,
+                    max=240.0,
+                    step=0.001,
+                    tooltip="Frames a second, for an IMAGE batch only; a VIDEO brings its own times.",
+                ),
+                io.Combo.Input(
+                    "format",
+                    options=list(FORMATS),
+                    default="h264 (.mp4)",
+                    tooltip="h264 plays everywhere; prores is for editing; vp9 for the web; ffv1 keeps "
+                    "every value.",
+                ),
+                io.Int.Input(
+                    "crf",
+                    default=18,
+                    min=0,
+                    max=63,
+                    tooltip="Quality of h264 (0 to 51) and vp9 (0 to 63): lower is better and larger; 18 "
+                    "shows no loss.",
+                ),
+                io.Combo.Input("sync_mode", options=SYNC_MODES, default="silence", tooltip=SYNC_MODE_HELP),
+                io.String.Input(
+                    "filename_prefix",
+                    default="MyTalk/video",
+                    tooltip="Folder and beginning of the name in ComfyUI's output folder; "
+                    "%date:yyyy-MM-dd% works.",
+                ),
+                io.Boolean.Input(
+                    "save_output",
+                    default=True,
+                    tooltip="On: into the output folder. Off: into the temp folder, for a look.",
+                ),
+                io.Audio.Input(
+                    "audio",
+                    optional=True,
+                    tooltip="The sound; without it the VIDEO's own, which for a lip-synced one is its "
+                    "speech.",
+                ),
+            ],
+            outputs=[
+                io.Video.Output(display_name="video", tooltip="The file that was written."),
+                io.String.Output(display_name="path", tooltip="Where it is."),
+            ],
+            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        video: Input.Video | torch.Tensor,
+        frame_rate: float,
+        format: str,
+        crf: int,
+        sync_mode: str,
+        filename_prefix: str,
+        save_output: bool,
+        audio: Input.Audio | None = None,
+    ) -> io.NodeOutput:
+        """Lay out the time, write."""
+        codec, extension = FORMATS[format]
+        clip, speech = to_clip(video, frame_rate), to_speech(audio) if audio is not None else None
+        timeline = plan_timeline(clip, speech.duration_s, sync_mode) if speech is not None else None
+        path, saved = numbered_file(filename_prefix, extension, clip, save_output)
+        settings = {"codec": codec, "crf": crf, "timeline": timeline, "speech": speech}
+        write_video(clip, path, **settings, metadata=workflow_metadata(cls.hidden))
+        output = InputImpl.VideoFromFile(str(path))
+        return io.NodeOutput(output, str(path), ui=ui.PreviewVideo([saved]))
+
+
+def numbered_file(prefix: str, extension: str, clip: Clip, keep: bool) -> tuple[Path, ui.SavedResult]:
+    """The next free name in the output (or temp) folder, and how the page is told of it."""
+    root = folder_paths.get_output_directory() if keep else folder_paths.get_temp_directory()
+    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
+        prefix, root, clip.width, clip.height
+    )
+    file = f"{name}_{counter:05}_{extension}"
+    kind = io.FolderType.output if keep else io.FolderType.temp
+    return Path(folder) / file, ui.SavedResult(file, subfolder, kind)
+
+
+def workflow_metadata(hidden: io.HiddenHolder | None) -> dict:
+    """What makes the file open as its workflow on the page; nothing where the user has switched that off."""
+    if args.disable_metadata or hidden is None:
+        return {}
+    metadata = dict(hidden.extra_pnginfo or {})
+    return metadata | ({"prompt": hidden.prompt} if hidden.prompt is not None else {})
+
+
+NODES = [VideoCombine]

@@ -1,0 +1,201 @@
+"""Load MyTalk Model and LoadSpeech."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import comfy.model_management
+import comfy.model_patcher
+import folder_paths
+import torch
+from comfy_api.latest import Input, io
+
+from ..mytalk_core.media.audio import Speech
+from ..mytalk_core.media.cut import cut_speech
+from ..mytalk_core.motion.generate import MotionModel
+from .sockets import ModelSocket
+from .sound import to_audio, to_speech
+
+CATEGORY = "MyTalk"
+FOLDER = "mytalk"
+BUNDLED = "mini"
+FROM_HUB = "Hugging Face repository"
+# Activations of the largest published model on one window of 250 frames, float32.
+MOTION_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """MYTALK_MODEL: the parts of a model, and the patcher by which ComfyUI moves and frees them."""
+
+    parts: MotionModel
+    patcher: comfy.model_patcher.ModelPatcher
+
+    @classmethod
+    def load(cls, source: str | Path, revision: str | None) -> LoadedModel:
+        """Read the weights to where ComfyUI keeps models that do not run."""
+        device = comfy.model_management.get_torch_device()
+        offload = comfy.model_management.unet_offload_device()
+        half = comfy.model_management.should_use_bf16(device)
+        parts = MotionModel.from_pretrained(
+            source, revision, offload, torch.bfloat16 if half else torch.float32
+        )
+        networks = torch.nn.ModuleList([parts.denoiser, parts.identity, parts.speech_encoder])
+        make = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
+        return cls(parts, make(networks, load_device=device, offload_device=offload))
+
+    def ready(self) -> MotionModel:
+        """The parts on the device, room for their work made there."""
+        # Plain modules cannot run half on one device and half on another.
+        comfy.model_management.load_models_gpu(
+            [self.patcher], memory_required=MOTION_BYTES, force_full_load=True
+        )
+        return self.parts
+
+
+def register_model_folder() -> None:
+    """Tell ComfyUI of models/mytalk, beside the folders that extra_model_paths.yaml may name."""
+    folder_paths.add_model_folder_path(FOLDER, str(Path(folder_paths.models_dir) / FOLDER))
+
+
+def installed_models() -> dict[str, Path]:
+    """Name -> folder of every model below models/mytalk: a folder with motion/config.json in it."""
+    found: dict[str, Path] = {}
+    for folder in map(Path, folder_paths.get_folder_paths(FOLDER)):
+        # Path.glob does not enter linked folders, and models are often kept elsewhere and linked.
+        for place, _, _ in os.walk(folder, followlinks=True):
+            if (Path(place) / "motion" / "config.json").is_file():
+                found.setdefault(Path(place).relative_to(folder).as_posix(), Path(place))
+    return dict(sorted(found.items()))
+
+
+class LoadModel(io.ComfyNode):
+    """The model that turns speech into motion."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See the help page."""
+        return io.Schema(
+            node_id="MyTalkLoadModel",
+            display_name="Load MyTalk Model",
+            category=CATEGORY,
+            description="Loads the model that turns speech into mouth movement. 'mini' comes with the pack.",
+            inputs=[
+                io.Combo.Input(
+                    "model",
+                    options=[BUNDLED, *(name for name in installed_models() if name != BUNDLED), FROM_HUB],
+                    default=BUNDLED,
+                    tooltip="mini is part of the pack; others are folders in models/mytalk; the last entry "
+                    "downloads the repository named below.",
+                ),
+                io.String.Input(
+                    "repository",
+                    default="",
+                    tooltip="OWNER/NAME on Hugging Face, for the entry 'Hugging Face repository' only. It is "
+                    "downloaded once; HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE are honoured.",
+                ),
+                io.String.Input(
+                    "revision",
+                    default="",
+                    tooltip="Branch, tag or commit of the repository; empty is its main branch.",
+                ),
+            ],
+            outputs=[
+                ModelSocket.Output(display_name="model", tooltip="For the motion sampler and identity.")
+            ],
+        )
+
+    @classmethod
+    def execute(cls, model: str, repository: str, revision: str) -> io.NodeOutput:
+        """Load once; ComfyUI caches the result."""
+        if model == FROM_HUB:
+            return io.NodeOutput(LoadedModel.load(f"hub:{repository.strip()}", revision.strip() or None))
+        return io.NodeOutput(LoadedModel.load(installed_models().get(model, model), None))
+
+
+class LoadSpeech(io.ComfyNode):
+    """Speech from any audio or video file, or from an AUDIO."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See the help page."""
+        return io.Schema(
+            node_id="MyTalkLoadSpeech",
+            display_name="Load Speech",
+            category=CATEGORY,
+            description="Speech from any sound or video file, or from an AUDIO input, trimmed and levelled.",
+            inputs=[
+                io.Combo.Input(
+                    "audio",
+                    options=sound_files(),
+                    tooltip="A sound file, or a video whose sound is taken, in ComfyUI's input folder. Not "
+                    "used when the AUDIO input is linked.",
+                ),
+                io.Float.Input(
+                    "start_s",
+                    default=0.0,
+                    min=0.0,
+                    max=36000.0,
+                    step=0.01,
+                    tooltip="Seconds: where the speech begins in the file.",
+                ),
+                io.Float.Input(
+                    "duration_s",
+                    default=0.0,
+                    min=0.0,
+                    max=36000.0,
+                    step=0.01,
+                    tooltip="Seconds of speech to take; 0 takes all to the end.",
+                ),
+                io.Float.Input(
+                    "gain_db",
+                    default=0.0,
+                    min=-60.0,
+                    max=60.0,
+                    step=0.5,
+                    tooltip="Decibels: makes the speech louder (+) or quieter (-). The mouth follows louder "
+                    "speech no wider.",
+                ),
+                io.Audio.Input(
+                    "sound",
+                    optional=True,
+                    tooltip="AUDIO from another node, for example text to speech; replaces the file.",
+                ),
+            ],
+            outputs=[io.Audio.Output(display_name="speech", tooltip="At the file's own rate and channels.")],
+        )
+
+    @classmethod
+    def execute(
+        cls, audio: str, start_s: float, duration_s: float, gain_db: float, sound: Input.Audio | None = None
+    ) -> io.NodeOutput:
+        """Open, cut, level."""
+        path = folder_paths.get_annotated_filepath(audio)
+        speech = to_speech(sound) if sound is not None else Speech.open(path)
+        return io.NodeOutput(to_audio(cut_speech(speech, start_s, duration_s or None, gain_db)))
+
+    @classmethod
+    def fingerprint_inputs(cls, audio: str, **rest: float) -> str:
+        """The file's contents: another file under the same name is read again."""
+        path = Path(folder_paths.get_annotated_filepath(audio))
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+    @classmethod
+    def validate_inputs(cls, audio: str) -> bool | str:
+        """A file outside the list, as from a workflow, is fine if it exists."""
+        if folder_paths.exists_annotated_filepath(audio):
+            return True
+        return f"No file {audio!r} in ComfyUI's input folder: choose one, or upload it with the button"
+
+
+def sound_files() -> list[str]:
+    """Sound and video files in ComfyUI's input folder."""
+    folder = Path(folder_paths.get_input_directory())
+    files = [path.name for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+    return sorted(folder_paths.filter_files_content_types(files, ["audio", "video"]))
+
+
+NODES = [LoadModel, LoadSpeech]

@@ -1,0 +1,158 @@
+"""AppearanceGenerate."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from comfy_api.latest import Input, io
+
+from ..mytalk_core.appearance.crop import UNITS
+from ..mytalk_core.appearance.renderer import WarpSettings
+from ..mytalk_core.face import alignment
+from ..mytalk_core.face.track import FaceTrack
+from ..mytalk_core.media.timeline import Timeline, plan_timeline
+from ..mytalk_core.media.video import Clip
+from ..mytalk_core.pipeline import build_renderer, target_landmarks
+from ..mytalk_core.rendered import RenderedClip
+from .lazy import clip_images, clip_masks
+from .load import CATEGORY
+from .sockets import BoundingBoxSocket, MotionSocket, Performance, TrackedFace, TrackSocket, to_clip
+from .video import ClipVideo
+
+RENDERERS = ["warp"]
+
+
+class AppearanceGenerate(io.ComfyNode):
+    """New lips in the source's own frames."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See the help page."""
+        return io.Schema(
+            node_id="MyTalkAppearanceGenerate",
+            display_name="Appearance Generate",
+            category=CATEGORY,
+            description="Draws the mouth of the motion into the video at its own resolution; every pixel "
+            "outside the "
+            "soft mask stays the source's. The video is rendered while it is saved.",
+            inputs=[
+                io.MultiType.Input(
+                    "video",
+                    [io.Video, io.Image],
+                    tooltip="The frames that the track was made from, or what another Appearance Generate "
+                    "made of them.",
+                ),
+                TrackSocket.Input("track", tooltip="The face in that video."),
+                MotionSocket.Input("motion", tooltip="How its mouth shall move."),
+                io.Combo.Input(
+                    "renderer",
+                    options=RENDERERS,
+                    default="warp",
+                    tooltip="warp: the person's own lips and teeth from other frames, bent to the new "
+                    "shape; no network.",
+                ),
+                io.Boolean.Input(
+                    "colour_match",
+                    default=True,
+                    tooltip="Bring borrowed lips to the light of the frame around them.",
+                ),
+                io.Float.Input(
+                    "detail",
+                    default=8.0,
+                    min=0.0,
+                    max=32.0,
+                    step=0.5,
+                    tooltip="How much the sharpest reference leads in fine detail: 0 averages all, which "
+                    "is softer "
+                    "and steadier.",
+                ),
+                TrackSocket.Input(
+                    "lip_references",
+                    optional=True,
+                    tooltip="The track of another video or picture whose lips and teeth are borrowed: "
+                    "changes their "
+                    "look, or carries an emotion.",
+                ),
+            ],
+            outputs=[
+                io.Video.Output(
+                    display_name="video", tooltip="Rendered while it is saved; has the speech as sound."
+                ),
+                io.Image.Output(
+                    display_name="images", tooltip="All frames as IMAGE; made only where it is linked."
+                ),
+                io.Mask.Output(
+                    display_name="mask", tooltip="How much of each pixel is new; made only where linked."
+                ),
+                BoundingBoxSocket.Output(
+                    display_name="crop_boxes",
+                    tooltip="For each frame a list with the face's box, px; empty without.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        video: Input.Video | torch.Tensor,
+        track: TrackedFace,
+        motion: Performance,
+        renderer: str,
+        colour_match: bool,
+        detail: float,
+        lip_references: TrackedFace | None = None,
+    ) -> io.NodeOutput:
+        """Read the lip references; rendering waits for whoever saves."""
+        clip = check_frames(to_clip(video, track.clip.fps), track)
+        timeline = motion.timeline or plan_timeline(clip, len(motion.motion) / motion.motion.rate_hz)
+        check_timeline(timeline, clip)
+        shown = track.track.take(timeline.source_index, timeline.times_s)
+        targets = target_landmarks(shown, motion.motion)
+        lips = lip_references or track
+        settings = WarpSettings(colour_match=colour_match, detail=detail)
+        drawing = build_renderer(renderer, lips.clip, lips.track, shown, targets, settings)
+        parts = {"shown": shown, "targets": targets, "renderer": drawing}
+        rendered = RenderedClip.of(clip, timeline, motion.speech, **parts)
+        return io.NodeOutput(
+            ClipVideo(rendered), clip_images(rendered), clip_masks(rendered), crop_boxes(shown)
+        )
+
+
+def check_frames(clip: Clip, track: TrackedFace) -> Clip:
+    """The clip; raises ValueError where it has not the track's frames."""
+    size, tracked = (clip.height, clip.width), (track.clip.height, track.clip.width)
+    if len(clip) != len(track.track) or size != tracked:
+        raise ValueError(
+            f"the video of the track was required, {len(track.track)} frames of {tracked[1]} x "
+            f"{tracked[0]}, but "
+            f"{len(clip)} frames of {size[1]} x {size[0]} arrived: link the same video to Extract "
+            f"Landmarks and here "
+            "(for two speakers set both sync modes to silence)"
+        )
+    return clip
+
+
+def check_timeline(timeline: Timeline, clip: Clip) -> None:
+    """Raises ValueError for a motion that was made on a longer video."""
+    if int(timeline.source_index.max()) >= len(clip):
+        raise ValueError(
+            f"a motion made for this video was required, but it shows frame "
+            f"{int(timeline.source_index.max())} and the "
+            f"video has {len(clip)}: link this video's track to the motion sampler"
+        )
+
+
+def crop_boxes(shown: FaceTrack) -> list[list[dict]]:
+    """For each frame the upright box, px, around the square that the lips are rendered in."""
+    corners = np.array([[0, 0], [UNITS, 0], [0, UNITS], [UNITS, UNITS]], np.float32)
+    placed = alignment.apply(alignment.invert(shown.similarity), corners)
+    low, high = placed.min(1), placed.max(1)
+    return [
+        [dict(zip(("x", "y", "width", "height"), map(float, (*start, *(end - start))), strict=True))]
+        if seen
+        else []
+        for start, end, seen in zip(low, high, shown.present, strict=True)
+    ]
+
+
+NODES = [AppearanceGenerate]

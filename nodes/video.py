@@ -1,0 +1,135 @@
+"""VIDEO that is a core clip: rendered while it is saved, never one tensor."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import folder_paths
+from comfy_api.latest import Input, Types
+
+from ..mytalk_core.media.arranged import part_of
+from ..mytalk_core.media.audio import Speech
+from ..mytalk_core.media.cut import cut_speech
+from ..mytalk_core.media.timeline import Timeline, plan_timeline
+from ..mytalk_core.media.video import Clip
+from ..mytalk_core.media.writer import VideoWriter
+from ..mytalk_core.rendered import clip_tags
+from .lazy import clip_images
+from .progress import NodeProgress
+from .sound import to_audio
+
+CODECS = {"auto": None, "h264": "h264"}
+
+
+class ClipVideo(Input.Video):
+    """A VIDEO whose frames are read from a clip when somebody needs them, a few at a time."""
+
+    def __init__(self, clip: Clip) -> None:
+        self.clip = clip
+
+    def get_components(self) -> Types.VideoComponents:
+        """All frames as one float tensor, for nodes that ask for that; made when they look at it."""
+        audio = to_audio(self.clip.speech()) if self.clip.has_audio else None
+        return Types.VideoComponents(images=clip_images(self.clip), audio=audio, frame_rate=self.clip.fps)
+
+    def save_to(
+        self,
+        path: str | Path | BytesIO,
+        format: Types.VideoContainer | str = "auto",
+        codec: Types.VideoCodec | str = "auto",
+        metadata: dict[str, Any] | None = None,
+        bit_depth: int | None = None,
+        crf: float | None = None,
+        color_space: str | None = None,
+    ) -> None:
+        """Render into a file, or into a buffer as MP4. Depth and colour stay the source's own.
+
+        Raises ValueError for a codec other than auto and h264.
+        """
+        codec = getattr(codec, "value", codec)
+        if codec not in CODECS:
+            raise ValueError(
+                f"codec auto or h264 was required, but {codec} arrived: use MyTalk's Video Combine for others"
+            )
+        settings = {"codec": CODECS[codec], "crf": 18 if crf is None else round(crf), "metadata": metadata}
+        if isinstance(path, str | Path):
+            write_video(self.clip, Path(path), **settings)
+            return
+        # The writer replaces whole files, so a buffer is filled from one.
+        with TemporaryDirectory(dir=existing(folder_paths.get_temp_directory())) as folder:
+            file = Path(folder) / "video.mp4"
+            write_video(self.clip, file, **settings)
+            path.write(file.read_bytes())
+
+    def get_dimensions(self) -> tuple[int, int]:
+        """(width, height) px."""
+        return self.clip.width, self.clip.height
+
+    def get_duration(self) -> float:
+        """Seconds."""
+        return self.clip.duration_s
+
+    def get_frame_count(self) -> int:
+        """Frames."""
+        return len(self.clip)
+
+    def get_frame_rate(self) -> Fraction:
+        """Frames a second, on average."""
+        return self.clip.fps
+
+    def get_container_format(self) -> str:
+        """What `save_to` makes by default."""
+        return "mp4"
+
+    def as_trimmed(
+        self, start_time: float | None = None, duration: float | None = None, strict_duration: bool = False
+    ) -> ClipVideo | None:
+        """A part of it, seconds; a start below 0 counts from the end. None where no such part exists."""
+        start_s, length_s = start_time or 0.0, duration or None
+        start_s = max(0.0, self.clip.duration_s + start_s) if start_s < 0 else start_s
+        left_s = self.clip.duration_s - start_s
+        if left_s <= 0 or (strict_duration and length_s is not None and length_s > left_s):
+            return None
+        speech = cut_speech(self.clip.speech(), start_s, length_s) if self.clip.has_audio else None
+        return ClipVideo(part_of(self.clip, start_s, length_s, speech))
+
+
+def write_video(
+    clip: Clip,
+    path: Path,
+    *,
+    codec: str | None = None,
+    crf: int = 18,
+    timeline: Timeline | None = None,
+    speech: Speech | None = None,
+    metadata: dict[str, Any] | None = None,
+) -> None:
+    """Render a clip, on a timeline if given, into a file, with progress and preview on the running node.
+
+    speech: its sound, by default the clip's own; metadata: tags, made JSON where they are not text.
+    """
+    timeline = timeline or plan_timeline(clip, clip.duration_s)
+    if speech is None and clip.has_audio:
+        speech = clip.speech()
+    tags = {
+        key: value if isinstance(value, str) else json.dumps(value) for key, value in (metadata or {}).items()
+    }
+    progress = NodeProgress()
+    with VideoWriter(
+        path, clip, codec=codec, crf=crf, speech=speech, timeline=timeline, metadata=tags | clip_tags(clip)
+    ) as writer:
+        for done, picture in enumerate(clip.pictures(timeline.source_index), 1):
+            writer.write(picture)
+            progress("render", done, len(timeline), picture)
+
+
+def existing(folder: str) -> Path:
+    """A folder, made if it is not there."""
+    path = Path(folder)
+    path.mkdir(parents=True, exist_ok=True)
+    return path
