@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -82,11 +83,13 @@ def model_hashes(
 class PretrainedModel(nn.Module):
     """Base of every model whose weights travel; `__init__` takes one frozen dataclass, `config_class`.
 
-    A change that old files cannot meet raises `format_version`.
+    A change that old files cannot meet raises `format_version`; where they can be brought up to it,
+    `migrations` holds, by the version it starts from, the function from that version's config to the next's.
     """
 
     config_class: ClassVar[type]
     format_version: ClassVar[int] = 1
+    migrations: ClassVar[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
     config: Any
 
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = None) -> Path:
@@ -148,7 +151,10 @@ class PretrainedModel(nn.Module):
 
 
 def read_description(folder: Path, cls: type[PretrainedModel]) -> dict[str, Any]:
-    """Read and check config.json of a model of class `cls`: its class, format_version, sha256 and config."""
+    """Read and check config.json of a model of class `cls`: its class, format_version, sha256 and config.
+
+    The config of an older version that can be migrated comes back migrated.
+    """
     path = folder / CONFIG_NAME
     for name in (CONFIG_NAME, WEIGHTS_NAME):
         if not (folder / name).is_file():
@@ -167,6 +173,9 @@ def read_description(folder: Path, cls: type[PretrainedModel]) -> dict[str, Any]
             "choose another folder or subfolder"
         )
     version = description["format_version"]
+    while version in cls.migrations and isinstance(description["config"], dict):
+        description["config"] = cls.migrations[version](description["config"])
+        version += 1
     if version != cls.format_version:
         newer = isinstance(version, int) and version > cls.format_version
         remedy = "update mytalk" if newer else "download the model again, or export it with this version"

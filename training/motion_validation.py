@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mytalk_core.motion.denoiser import MotionDenoiser
-from mytalk_core.motion.diffusion import GaussianDiffusion, sample_dpmpp_2m
+from mytalk_core.motion.diffusion import PROCESSES, sample_dpmpp_2m
 from mytalk_core.motion.identity import IdentityExtractor
 from mytalk_core.motion.person import identity_channels, mouth_opening
 from mytalk_core.motion.space import LandmarkSpace
@@ -28,16 +28,17 @@ def validate(
     clips: raw clips and their features (2F,L,Ds); sampled in one window by 8 steps of DPM-Solver++.
     """
     denoiser.eval()
+    device = next(denoiser.parameters()).device
     figures: dict[str, list[float]] = {}
     for clip, features in clips:
         frames = min(500, len(clip.displacement))
         real = mouth_opening(clip.rest + clip.displacement[:frames] * _width(clip))
-        speech = denoiser.encode_speech(features[None, : 2 * frames])
+        speech = denoiser.encode_speech(features[None, : 2 * frames].to(device))
         upper = space.encode_upper(clip.displacement[:frames])[None]
-        token = identity(identity_channels(torch.from_numpy(clip.rest[None, :, :2])))[:, None]
+        token = identity(identity_channels(torch.from_numpy(clip.rest[None, :, :2]).to(device)))[:, None]
         noise = torch.randn(1, frames, space.config.lower, generator=torch.Generator().manual_seed(0))
         for temperature in temperatures:
-            x0 = _sample(denoiser, noise * temperature, speech, upper, token)[0]
+            x0 = _sample(denoiser, noise.to(device) * temperature, speech, upper, token)[0]
             moved = mouth_opening(clip.rest + space.decode_lower(x0) * _width(clip))
             figures.setdefault(f"r@{temperature}", []).append(np.corrcoef(real, moved)[0, 1])
             figures.setdefault(f"spread@{temperature}", []).append(moved.std() / real.std())
@@ -49,7 +50,7 @@ def _width(clip: RawClip) -> float:
 
 
 def _sample(denoiser: MotionDenoiser, noise: Tensor, speech: Tensor, upper: Tensor, token: Tensor) -> Tensor:
-    diffusion = GaussianDiffusion()
+    diffusion = PROCESSES[denoiser.config.process]()
 
     def denoise(x: Tensor, t: float) -> Tensor:
         return denoiser(x, torch.full((len(x),), t), speech, upper, token)

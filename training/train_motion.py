@@ -11,16 +11,16 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from torch import Tensor
+from torch import Tensor, nn
 
 from mytalk_core.motion.denoiser import MotionConfig, MotionDenoiser, drop_conditions
-from mytalk_core.motion.diffusion import GaussianDiffusion
+from mytalk_core.motion.diffusion import PROCESSES, GaussianDiffusion
 from mytalk_core.motion.identity import IdentityExtractor, identity_similarity
 from mytalk_core.motion.person import identity_channels
 from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
@@ -33,8 +33,12 @@ from .motion_validation import validate
 
 @dataclass
 class State:
-    """Everything that training changes, and what it needs beside."""
+    """Everything that training changes, and what it needs beside.
 
+    model: the denoiser as `SpokenDenoiser`, wrapped by Accelerate once that has prepared it.
+    """
+
+    model: nn.Module
     denoiser: MotionDenoiser
     average: MovingAverage
     optimizer: torch.optim.Optimizer
@@ -42,8 +46,39 @@ class State:
     space: LandmarkSpace
     identity: IdentityExtractor
     weights: LossWeights
-    diffusion: GaussianDiffusion = field(default_factory=GaussianDiffusion)
+    diffusion: GaussianDiffusion
     step: int = 0
+
+
+class SpokenDenoiser(nn.Module):
+    """Encoding of speech and denoising in one forward pass.
+
+    DistributedDataParallel synchronises gradients of its own forward pass only.
+    """
+
+    def __init__(self, denoiser: MotionDenoiser) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+
+    def forward(
+        self,
+        batch: MotionBatch,
+        x_t: Tensor,
+        t: Tensor,
+        identity: Tensor,
+        weights: LossWeights,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Noisy x_t (B,F,D) at t (B,), identity (B,K,Di) -> x0 (B,F,D), conditions dropped at random."""
+        speech = self.denoiser.encode_speech(batch.features, batch.valid)
+        return self.denoiser(
+            x_t,
+            t,
+            drop_conditions(speech, weights.drop_speech, generator),
+            drop_conditions(batch.upper, weights.drop_identity, generator),
+            drop_conditions(identity, weights.drop_identity, generator),
+            batch.valid,
+        )
 
 
 @dataclass(frozen=True)
@@ -78,6 +113,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--identity-weight", type=float, default=1.0, help="0, 1 and 2 are the paper's Tab. 6"
     )
+    parser.add_argument("--process", default="diffusion", choices=[*PROCESSES], help="flow is rectified flow")
     parser.add_argument("--save-every", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
@@ -94,13 +130,24 @@ def build(args: argparse.Namespace, accelerator: Accelerator) -> tuple[State, Mo
     encoder = SpeechEncoder.from_pretrained(args.speech_encoder)
     data = MotionData(train, space, encoder, args.seed)
     identity = IdentityExtractor.from_pretrained(args.identity).requires_grad_(False)
-    denoiser = MotionDenoiser(motion_config(args, space, encoder, identity))
+    denoiser = MotionDenoiser(motion_config(args, space, encoder, identity)).to(accelerator.device)
     denoiser.set_feature_statistics(*feature_statistics(data))
     optimizer = torch.optim.AdamW(denoiser.parameters(), lr=args.lr, betas=(0.9, 0.98), weight_decay=0.01)
     generator = torch.Generator().manual_seed(args.seed + 1000 * accelerator.process_index)
     weights = LossWeights(velocity=args.velocity_weight, identity=args.identity_weight)
     average = MovingAverage(denoiser, 0.999)
-    state = State(denoiser, average, optimizer, generator, space, identity, weights)
+    diffusion = PROCESSES[args.process]()
+    state = State(
+        SpokenDenoiser(denoiser),
+        denoiser,
+        average,
+        optimizer,
+        generator,
+        space.to(accelerator.device),
+        identity.to(accelerator.device),
+        weights,
+        diffusion,
+    )
     load_checkpoint(state, args.out / "checkpoint.pt")
     return state, data, [(clip, encoder.encode(clip.speech, 2 * len(clip.displacement))) for clip in held]
 
@@ -131,6 +178,7 @@ def motion_config(
         condition_mlp=0,
         predict_upper=False,
         dropout=args.dropout,
+        process=args.process,
     )
 
 
@@ -143,19 +191,11 @@ def feature_statistics(data: MotionData) -> tuple[Tensor, Tensor]:
 def losses(state: State, batch: MotionBatch) -> dict[str, Tensor]:
     """The terms of eq. 4 and our velocity term, means over valid frames, and their weighted sum, `total`."""
     draw = state.generator
-    t = state.diffusion.sample_t(len(batch.x0), draw)
-    noise = torch.randn(batch.x0.shape, generator=draw)
+    t = state.diffusion.sample_t(len(batch.x0), draw).to(batch.x0.device)
+    noise = torch.randn(batch.x0.shape, generator=draw).to(batch.x0)
     x_t = state.diffusion.q_sample(batch.x0, t, noise)
     target_id = state.identity(identity_channels(batch.rest))
-    speech = state.denoiser.encode_speech(batch.features)
-    x0 = state.denoiser(
-        x_t,
-        t,
-        drop_conditions(speech, state.weights.drop_speech, draw),
-        drop_conditions(batch.upper, state.weights.drop_identity, draw),
-        drop_conditions(target_id[:, None], state.weights.drop_identity, draw),
-        batch.valid,
-    ).float()
+    x0 = state.model(batch, x_t, t, target_id[:, None], state.weights, draw).float()
     importance = channel_importance(state.space)
     valid = batch.valid[..., None].float()
     count = valid.sum() * x0.shape[-1]
@@ -184,8 +224,9 @@ def identity_loss(state: State, x0: Tensor, batch: MotionBatch, target_id: Tenso
         return x0.new_zeros(())
     frame = batch.valid.float().argmax(1)
     displacement = state.space.lower_displacement(x0[torch.arange(len(x0)), frame])[..., :2]
+    points = torch.from_numpy(state.space.lower_points).to(x0.device)
     width = (batch.rest[:, 61] - batch.rest[:, 291]).norm(dim=-1)[:, None, None]
-    shape = batch.rest.index_add(1, torch.from_numpy(state.space.lower_points), displacement * width)
+    shape = batch.rest.index_add(1, points, displacement * width)
     cosine = identity_similarity(state.identity(identity_channels(shape)), target_id)
     share = state.diffusion.alpha_sigma(t)[0].square().to(x0.dtype)
     return ((1 - cosine) * share).mean()
@@ -195,7 +236,7 @@ def step(state: State, batch: MotionBatch, accelerator: Accelerator, lr: float) 
     """One optimizer step; the losses as numbers. Raises FloatingPointError on a loss that is not finite."""
     for group in state.optimizer.param_groups:
         group["lr"] = lr
-    state.denoiser.train()
+    state.model.train()
     with accelerator.autocast():
         terms = losses(state, batch)
     if not torch.isfinite(terms["total"]):
@@ -205,7 +246,7 @@ def step(state: State, batch: MotionBatch, accelerator: Accelerator, lr: float) 
     accelerator.clip_grad_norm_(state.denoiser.parameters(), 1.0)
     state.optimizer.step()
     state.step += 1
-    state.average.update(accelerator.unwrap_model(state.denoiser))
+    state.average.update(state.denoiser)
     return {key: value.item() for key, value in terms.items()}
 
 
@@ -214,13 +255,12 @@ def learning_rate(step_number: int, peak: float, warmup: int) -> float:
     return peak * min((step_number + 1) / warmup, math.sqrt(warmup / (step_number + 1)))
 
 
-def save(state: State, args: argparse.Namespace, accelerator: Accelerator) -> None:
+def save(state: State, args: argparse.Namespace) -> None:
     """Checkpoint, written aside and renamed, and the averaged model as it is loaded later."""
     args.out.mkdir(parents=True, exist_ok=True)
-    denoiser = accelerator.unwrap_model(state.denoiser)
     checkpoint = {
         "step": state.step,
-        "denoiser": denoiser.state_dict(),
+        "denoiser": state.denoiser.state_dict(),
         "average": state.average.tensors,
         "optimizer": state.optimizer.state_dict(),
         "generator": state.generator.get_state(),
@@ -229,8 +269,8 @@ def save(state: State, args: argparse.Namespace, accelerator: Accelerator) -> No
     temporary = args.out / "checkpoint.tmp"
     torch.save(checkpoint, temporary)
     temporary.replace(args.out / "checkpoint.pt")
-    with state.average.applied(denoiser):
-        denoiser.save_pretrained(args.out / "model" / "motion", torch.float16)
+    with state.average.applied(state.denoiser):
+        state.denoiser.save_pretrained(args.out / "model" / "motion", torch.float16)
     state.space.save_pretrained(args.out / "model" / "space")
 
 
@@ -241,7 +281,8 @@ def load_checkpoint(state: State, path: Path) -> None:
     checkpoint = torch.load(path, weights_only=True)
     state.step = checkpoint["step"]
     state.denoiser.load_state_dict(checkpoint["denoiser"])
-    state.average.tensors = checkpoint["average"]
+    for key, value in checkpoint["average"].items():
+        state.average.tensors[key].copy_(value)
     state.optimizer.load_state_dict(checkpoint["optimizer"])
     state.generator.set_state(checkpoint["generator"])
     torch.set_rng_state(checkpoint["dropout"])
@@ -251,21 +292,21 @@ def main() -> None:
     args = parse()
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="bf16")
     state, data, held = build(args, accelerator)
-    state.denoiser, state.optimizer = accelerator.prepare(state.denoiser, state.optimizer)
+    state.model, state.optimizer = accelerator.prepare(state.model, state.optimizer)
     log = args.out / "log.jsonl"
     args.out.mkdir(parents=True, exist_ok=True)
     means: dict[str, float] = {}
     while state.step < args.steps:
         batch = data.draw(args.batch // accelerator.num_processes, args.frames, state.generator)
+        batch = MotionBatch(**{key: value.to(accelerator.device) for key, value in vars(batch).items()})
         terms = step(state, batch, accelerator, learning_rate(state.step, args.lr, args.warmup))
         means = {k: 0.98 * means.get(k, v) + 0.02 * v for k, v in terms.items()}
         if state.step % 50 == 0 and accelerator.is_main_process:
             print(state.step, {k: round(v, 4) for k, v in means.items()}, flush=True)
         if (state.step % args.save_every == 0 or state.step == args.steps) and accelerator.is_main_process:
-            save(state, args, accelerator)
-            denoiser = accelerator.unwrap_model(state.denoiser)
-            with state.average.applied(denoiser):
-                figures = validate(denoiser, state.space, state.identity, held)
+            save(state, args)
+            with state.average.applied(state.denoiser):
+                figures = validate(state.denoiser, state.space, state.identity, held)
             record = {"step": state.step, **means, **figures}
             with log.open("a") as file:
                 file.write(json.dumps(record) + "\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,7 @@ from torchaudio.models import Conformer
 
 from ..pretrained import PretrainedModel
 from .conformer import ConformerLayer, FrameNorm, sinusoid
+from .diffusion import PROCESSES
 
 CONDITIONING = (
     "id-cross-attention",
@@ -28,11 +30,12 @@ class MotionConfig:
     `lower` + `upper` channels are the compact landmarks' coordinates (822 in the paper). `identity_width` is
     the identity embedding's width, or, with a key-landmark conditioning (Tab. 5), the channels of the key
     landmarks. `condition_mlp` is the hidden width of the bias-free MLPs that prepare speech and identity
-    (0: none). `predict_upper` gives the output the upper-face channels too: Table 9's 822 are both.
+    (0: none). `process`: the noise the model was trained to undo, "diffusion" or "flow" (rectified flow).
+    `predict_upper` gives the output the upper-face channels too: Table 9's 822 are both.
     """
 
-    lower: int = 600
-    upper: int = 222
+    lower: int = 540
+    upper: int = 282
     landmark_layout: str = "dense669"
     speech_encoder: str = "facebook/wav2vec2-base-960h"
     speech_width: int = 768
@@ -55,9 +58,11 @@ class MotionConfig:
     predict_upper: bool = True
     dropout: float = 0.1
     attention_dropout: float = 0.1
+    process: str = "diffusion"
 
     def __post_init__(self):
-        for field, choices in (("conditioning", CONDITIONING), ("prefix", PREFIX)):
+        choices_of = {"conditioning": CONDITIONING, "prefix": PREFIX, "process": tuple(PROCESSES)}
+        for field, choices in choices_of.items():
             if getattr(self, field) not in choices:
                 raise ValueError(f"{field} must be one of {', '.join(choices)}; got {getattr(self, field)!r}")
 
@@ -209,6 +214,11 @@ class Backbone(nn.Module):
         return self.output(x[:, -frames:])
 
 
+def _name_process(config: dict[str, Any]) -> dict[str, Any]:
+    """Format 1 knew only the diffusion."""
+    return {**config, "process": "diffusion"}
+
+
 class MotionDenoiser(PretrainedModel):
     """Speech-conditioned x0-predicting denoiser of lower-face landmarks (paper section 3.3, Table 9).
 
@@ -216,6 +226,8 @@ class MotionDenoiser(PretrainedModel):
     """
 
     config_class = MotionConfig
+    format_version = 2
+    migrations = {1: _name_process}
 
     def __init__(self, config: MotionConfig):
         super().__init__()
@@ -273,5 +285,5 @@ def drop_conditions(
     condition: Tensor, probability: float, generator: torch.Generator | None = None
 ) -> Tensor:
     """Zero whole samples of (B, ...) with `probability`, as classifier-free guidance needs in training."""
-    keep = torch.rand(condition.shape[0], generator=generator, device=condition.device) >= probability
-    return condition * keep.to(condition.dtype).view(-1, *(1,) * (condition.ndim - 1))
+    draw = torch.rand(condition.shape[0], generator=generator, device=generator.device if generator else None)
+    return condition * (draw >= probability).to(condition).view(-1, *(1,) * (condition.ndim - 1))

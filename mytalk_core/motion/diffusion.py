@@ -72,6 +72,9 @@ class RectifiedFlow(GaussianDiffusion):
         return [float(t) for t in torch.linspace(self.steps, 0, count + 1, dtype=torch.float64)[:-1]]
 
 
+PROCESSES = {"diffusion": GaussianDiffusion, "flow": RectifiedFlow}
+
+
 def _check_count(count: int, steps: int) -> None:
     if not 1 <= count <= steps:
         raise ValueError(f"sampling steps must be 1 ... {steps}; got {count}")

@@ -14,7 +14,7 @@ from ..face.track import FaceTrack
 from ..speech.activity import speech_presence
 from ..speech.features import SpeechEncoder, SpeechFeatures
 from .denoiser import MotionDenoiser
-from .diffusion import GaussianDiffusion
+from .diffusion import PROCESSES
 from .identity import IdentityExtractor
 from .motion import Motion
 from .person import Person, find_rest, identity_channels, remove_pose
@@ -108,7 +108,7 @@ def generate_motion(
     features = SpeechFeatures(model.speech_encoder, mono_16k, 2 * frames)
     channels = sample_motion(
         model.denoiser,
-        GaussianDiffusion(),
+        PROCESSES[model.denoiser.config.process](),
         EncodedSpeech(model.denoiser, features),
         upper,
         identity.to(next(model.denoiser.parameters()).device),
