@@ -1,8 +1,8 @@
 """How well generated motion follows speech it has never heard, and whether the mouth rests in silence.
 
 For every clip of a split: its own speech drives the motion model, with several seeds, and the generated
-mouth opening (inner lips over the inter-ocular distance) is held against the video's by Pearson's r, at 25 Hz.
-Clips whose sound and picture are apart are taken as they are ("as filmed") and with the manifest's lag taken out.
+mouth opening (inner lips over the inter-ocular distance) is held against the video's by Pearson's r at 25 Hz.
+Clips whose sound and picture are apart are taken as they are ("as filmed") and with the manifest's lag out.
 Silence: digital silence as speech; the share of frames later than 200 ms whose opening is within 15 % of the
 person's rest. Writes a Markdown table.
 

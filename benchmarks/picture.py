@@ -114,8 +114,9 @@ def main() -> None:
         f"{datetime.date.today()}, {os.cpu_count()}-core CPU, split {args.split}, each clip with the next "
         "one's speech, H.264 at crf 18. `python benchmarks/picture.py`",
         "",
-        "| clip | lips of the result to the intended, % of the inter-ocular distance | lips of the source to the "
-        "intended, % | frames and time stamps |",
+        "Distance of the lips to the intended ones, % of the inter-ocular distance:",
+        "",
+        "| clip | result | source | frames and time stamps |",
         "|---|---|---|---|",
         *(
             f"| {name} | {f.obeyed:.2f} | {f.asked:.2f} | {'the same' if f.same_times else 'DIFFER'} |"
