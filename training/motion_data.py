@@ -58,6 +58,10 @@ class MotionBatch:
     rest: Tensor
     valid: Tensor
 
+    def to(self, device: torch.device | str) -> MotionBatch:
+        """The batch on a device."""
+        return MotionBatch(*(part.to(device) for part in vars(self).values()))
+
 
 def read_clip(path: Path) -> RawClip:
     """Read one file that prepare.py wrote."""
@@ -104,13 +108,20 @@ def add_pauses(speech: Tensor, displacement: np.ndarray) -> tuple[Tensor, np.nda
 class MotionData:
     """All clips and their changed copies, in memory; windows are drawn by a generator."""
 
-    def __init__(self, clips: list[RawClip], space: LandmarkSpace, encoder: SpeechEncoder, seed: int) -> None:
+    def __init__(
+        self,
+        clips: list[RawClip],
+        space: LandmarkSpace,
+        encoder: SpeechEncoder,
+        seed: int,
+        tempi: tuple[float, ...] = TEMPI,
+    ) -> None:
         self.space = space
         generator = torch.Generator().manual_seed(seed)
         people = sorted({clip.identity for clip in clips})
         self.clips: list[MotionClip] = []
         for clip in tqdm(clips, desc="speech features"):
-            for copy, tempo in enumerate(TEMPI):
+            for copy, tempo in enumerate(tempi):
                 speech, displacement, seen = clip.speech, clip.displacement, clip.present
                 if tempo != 1.0:
                     speech, displacement = change_tempo(speech, displacement, tempo)

@@ -19,6 +19,7 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import Tensor, nn
 
+from mytalk_core.evaluation.syncnet import SyncExpert
 from mytalk_core.motion.denoiser import MotionConfig, MotionDenoiser, drop_conditions
 from mytalk_core.motion.diffusion import PROCESSES, GaussianDiffusion
 from mytalk_core.motion.identity import IdentityExtractor, identity_similarity
@@ -47,6 +48,7 @@ class State:
     identity: IdentityExtractor
     weights: LossWeights
     diffusion: GaussianDiffusion
+    sync: SyncExpert | None = None
     step: int = 0
 
 
@@ -83,10 +85,12 @@ class SpokenDenoiser(nn.Module):
 
 @dataclass(frozen=True)
 class LossWeights:
-    """x0: eq. 4's first term is 1. velocity: on differences of frames; identity: eq. 4's second term."""
+    """x0: eq. 4's first term is 1. velocity: on differences of frames; identity: eq. 4's second term; sync:
+    the lip-sync expert's, where there is one."""
 
     velocity: float = 1.0
     identity: float = 1.0
+    sync: float = 0.1
     drop_speech: float = 0.1
     drop_identity: float = 0.3
 
@@ -113,6 +117,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--identity-weight", type=float, default=1.0, help="0, 1 and 2 are the paper's Tab. 6"
     )
+    parser.add_argument("--sync", type=Path, help="folder of a SyncExpert: adds its loss")
     parser.add_argument("--process", default="diffusion", choices=[*PROCESSES], help="flow is rectified flow")
     parser.add_argument("--save-every", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
@@ -136,7 +141,6 @@ def build(args: argparse.Namespace, accelerator: Accelerator) -> tuple[State, Mo
     generator = torch.Generator().manual_seed(args.seed + 1000 * accelerator.process_index)
     weights = LossWeights(velocity=args.velocity_weight, identity=args.identity_weight)
     average = MovingAverage(denoiser, 0.999)
-    diffusion = PROCESSES[args.process]()
     state = State(
         SpokenDenoiser(denoiser),
         denoiser,
@@ -146,10 +150,28 @@ def build(args: argparse.Namespace, accelerator: Accelerator) -> tuple[State, Mo
         space.to(accelerator.device),
         identity.to(accelerator.device),
         weights,
-        diffusion,
+        PROCESSES[args.process](),
+        open_expert(args.sync, space, encoder, accelerator),
     )
     load_checkpoint(state, args.out / "checkpoint.pt")
     return state, data, [(clip, encoder.encode(clip.speech, 2 * len(clip.displacement))) for clip in held]
+
+
+def open_expert(
+    folder: Path | None, space: LandmarkSpace, encoder: SpeechEncoder, accelerator: Accelerator
+) -> SyncExpert | None:
+    """The frozen lip-sync expert, if one is asked for; ValueError if it reads other channels or features."""
+    if folder is None:
+        return None
+    expert = SyncExpert.from_pretrained(folder, device=accelerator.device).requires_grad_(False)
+    wanted = (space.config.lower, encoder.dim, encoder.layers)
+    found = (expert.config.motion, expert.config.speech_width, expert.config.speech_layers)
+    if wanted != found:
+        raise ValueError(
+            f"{folder}: the expert must read the run's motion channels, speech width and layers {wanted}; "
+            f"it reads {found}: train it on the run's space and speech encoder"
+        )
+    return expert
 
 
 def motion_config(
@@ -207,6 +229,9 @@ def losses(state: State, batch: MotionBatch) -> dict[str, Tensor]:
     total = (
         terms["x0"] + state.weights.velocity * terms["velocity"] + state.weights.identity * terms["identity"]
     )
+    if state.sync is not None:
+        terms["sync"] = state.sync.loss(x0, batch.features, batch.valid)
+        total = total + state.weights.sync * terms["sync"]
     return terms | {"total": total}
 
 
@@ -298,7 +323,7 @@ def main() -> None:
     means: dict[str, float] = {}
     while state.step < args.steps:
         batch = data.draw(args.batch // accelerator.num_processes, args.frames, state.generator)
-        batch = MotionBatch(**{key: value.to(accelerator.device) for key, value in vars(batch).items()})
+        batch = batch.to(accelerator.device)
         terms = step(state, batch, accelerator, learning_rate(state.step, args.lr, args.warmup))
         means = {k: 0.98 * means.get(k, v) + 0.02 * v for k, v in terms.items()}
         if state.step % 50 == 0 and accelerator.is_main_process:

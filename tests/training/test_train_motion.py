@@ -9,6 +9,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
+from mytalk_core.evaluation.syncnet import SyncConfig, SyncExpert
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.motion.denoiser import MotionConfig, MotionDenoiser
 from mytalk_core.motion.diffusion import PROCESSES
@@ -92,6 +93,17 @@ def test_steps_learn(process):
     totals = [step(state, batch, accelerator, lr=1e-2)["x0"] for _ in range(60)]
     assert sum(totals[-10:]) < 0.8 * sum(totals[:10])
     assert state.step == 60
+
+
+def test_lip_sync_expert_joins_the_loss():
+    state, batch = make_state(), make_batch()
+    plain = losses(state, batch)
+    config = SyncConfig(motion=6, speech_width=5, speech_layers=(12,), width=8, embedding=4)
+    state.sync = SyncExpert(config).eval().requires_grad_(False)
+    state.generator.manual_seed(1)
+    terms = losses(state, batch)
+    assert terms["sync"] > 0
+    torch.testing.assert_close(terms["total"], plain["total"] + state.weights.sync * terms["sync"])
 
 
 def test_padding_teaches_nothing():

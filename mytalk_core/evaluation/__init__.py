@@ -1,0 +1,1 @@
+"""Measuring what was made: pictures, lip sync, identity."""
