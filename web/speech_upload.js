@@ -1,0 +1,47 @@
+// The upload button of Load Speech: the frontend's own takes sound files only, and only on its own nodes.
+import { app } from "/scripts/app.js";
+import { api } from "/scripts/api.js";
+
+async function upload(file) {
+  const body = new FormData();
+  body.append("image", file);
+  const response = await api.fetchApi("/upload/image", { method: "POST", body });
+  if (response.status !== 200) {
+    throw new Error(`${file.name} could not be uploaded: ${response.status} ${response.statusText}`);
+  }
+  const { name, subfolder } = await response.json();
+  return subfolder ? `${subfolder}/${name}` : name;
+}
+
+function choose(widget) {
+  const input = document.createElement("input");
+  input.type = "file";
+  input.accept = "audio/*,video/*";
+  input.onchange = async () => {
+    try {
+      const name = await upload(input.files[0]);
+      if (!widget.options.values.includes(name)) {
+        widget.options.values.push(name);
+      }
+      widget.value = name;
+      widget.callback?.(name);
+    } catch (error) {
+      app.extensionManager.toast.add({ severity: "error", summary: "MyTalk", detail: error.message });
+    }
+  };
+  input.click();
+}
+
+app.registerExtension({
+  name: "MyTalk.SpeechUpload",
+  nodeCreated(node) {
+    if (node.comfyClass !== "MyTalkLoadSpeech") {
+      return;
+    }
+    const files = node.widgets.find((widget) => widget.name === "audio");
+    const button = node.addWidget("button", "choose file to upload", null, () => choose(files), {
+      serialize: false,
+    });
+    button.serialize = false;
+  },
+});
