@@ -48,7 +48,7 @@ class VideoWriter:
         *,
         codec: str | None = None,
         crf: int = 18,
-        preset: str = "medium",
+        preset: str = "veryfast",
         speech: Speech | None = None,
         timeline: Timeline | None = None,
         metadata: Mapping[str, str] | None = None,
