@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from . import __version__
+from .commands import info, weights
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -39,6 +40,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_sync(commands)
     _add_landmarks(commands)
+    for command in (info, weights):
+        command.add(commands)
     return parser
 
 

@@ -6,13 +6,14 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 from . import hub
@@ -145,18 +146,45 @@ class PretrainedModel(nn.Module):
         description = read_description(folder, cls)
         path = folder / WEIGHTS_NAME
         _check_hash(path, description["sha256"])
-        model = cls(_build_config(cls.config_class, description["config"], folder / CONFIG_NAME))
+        model = cls(build_config(cls.config_class, description["config"], folder / CONFIG_NAME))
         _load_strictly(model, path)
         return model.to(device=device, dtype=dtype).eval()
 
+    @classmethod
+    def read_config(
+        cls, source: str | Path, subfolder: str | None = None, revision: str | None = None
+    ) -> Any:
+        """The config of a saved model, without its weights; arguments and errors as in `from_pretrained`."""
+        folder = resolve_folder(source, subfolder, revision, files=(CONFIG_NAME,))
+        description = read_description(folder, cls, files=(CONFIG_NAME,))
+        return build_config(cls.config_class, description["config"], folder / CONFIG_NAME)
 
-def read_description(folder: Path, cls: type[PretrainedModel]) -> dict[str, Any]:
+    @classmethod
+    def verify(cls, folder: Path) -> dict[str, Any]:
+        """Check the files in `folder` as `from_pretrained` would, allocating nothing: config.json's content.
+
+        Raises FileNotFoundError and WeightsError as `from_pretrained` does.
+        """
+        description = read_description(folder, cls)
+        path = folder / WEIGHTS_NAME
+        _check_hash(path, description["sha256"])
+        with torch.device("meta"):
+            model = cls(build_config(cls.config_class, description["config"], folder / CONFIG_NAME))
+        with _opened(path) as file:
+            shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+        _check_shapes(path, model, shapes)
+        return description
+
+
+def read_description(
+    folder: Path, cls: type[PretrainedModel], files: tuple[str, ...] = (CONFIG_NAME, WEIGHTS_NAME)
+) -> dict[str, Any]:
     """Read and check config.json of a model of class `cls`: its class, format_version, sha256 and config.
 
-    The config of an older version that can be migrated comes back migrated.
+    The config of an older version that can be migrated comes back migrated. files: what must be there.
     """
     path = folder / CONFIG_NAME
-    for name in (CONFIG_NAME, WEIGHTS_NAME):
+    for name in files:
         if not (folder / name).is_file():
             _raise_missing(folder, name)
     try:
@@ -230,8 +258,11 @@ def _shorten(names: list[str], count: int = 8) -> str:
     return ", ".join(names[:count]) + rest
 
 
-def _build_config(config_class: type, values: dict[str, Any], path: Path) -> Any:
-    """JSON object -> config dataclass: every field named, lists as tuples."""
+def build_config(config_class: type, values: dict[str, Any], path: Path) -> Any:
+    """JSON object of the file `path` -> config dataclass: every field named, lists as tuples.
+
+    Raises WeightsError for missing or unknown fields and for values of another type.
+    """
     names = {field.name for field in dataclasses.fields(config_class)}
     _check_names(path, "config fields", names, set(values) if isinstance(values, dict) else set())
     values = {key: _as_tuples(value) for key, value in values.items()}
@@ -250,19 +281,27 @@ def _as_tuples(value: Any) -> Any:
     return tuple(_as_tuples(item) for item in value) if isinstance(value, list) else value
 
 
-def _load_strictly(model: nn.Module, path: Path) -> None:
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
-        tensors = load_file(path)
+        with safe_open(path, "pt") as file:
+            yield file
     except SafetensorError as error:
         raise WeightsError(
             f"{path} is not a readable safetensors file ({error}); download it again"
         ) from error
-    expected = model.state_dict()
-    _check_names(path, "tensors", set(expected), set(tensors))
-    for key, value in tensors.items():
-        if value.shape != expected[key].shape:
-            raise WeightsError(
-                f"{path}: tensor {key} has shape {tuple(value.shape)}, "
-                f"the config asks for {tuple(expected[key].shape)}"
-            )
+
+
+def _check_shapes(path: Path, model: nn.Module, found: dict[str, tuple[int, ...]]) -> None:
+    expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    _check_names(path, "tensors", set(expected), set(found))
+    for key, shape in found.items():
+        if shape != expected[key]:
+            raise WeightsError(f"{path}: tensor {key} has shape {shape}, the config asks for {expected[key]}")
+
+
+def _load_strictly(model: nn.Module, path: Path) -> None:
+    with _opened(path) as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    _check_shapes(path, model, {key: tuple(value.shape) for key, value in tensors.items()})
     model.load_state_dict(tensors, strict=True)

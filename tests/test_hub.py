@@ -2,123 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import http.server
 import json
-import re
-import threading
-import time
 
 import huggingface_hub.constants
 import pytest
 import torch
+from hub_server import COMMITS, stop
 
 from mytalk_core import hub
 from mytalk_core.errors import WeightsError
 from mytalk_core.motion.identity import IdentityConfig, IdentityExtractor
 
-COMMITS = {"main": "a" * 40, "v2": "b" * 40}
 SMALL = IdentityConfig(channels=10, landmark_layout="mesh478", width=64, hidden_layers=1, embedding=8)
-
-
-class Hub(http.server.ThreadingHTTPServer):
-    """Serves `files` {(repository, revision, path): bytes} by the Hub's /resolve/ URLs."""
-
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.files: dict[tuple[str, str, str], bytes] = {}
-        self.gated: set[str] = set()
-        self.break_after: int | None = None
-        self.failing = False
-        self.log: list[tuple[str, str, str | None]] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-    def publish(self, repository: str, folder, revision: str = "main", subfolder: str = "") -> None:
-        for path in folder.iterdir():
-            self.files[(repository, revision, f"{subfolder}{path.name}")] = path.read_bytes()
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *args):
-        pass
-
-    def _refuse(self, status: int, code: str) -> None:
-        self.send_response(status)
-        self.send_header("X-Error-Code", code)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def _find(self) -> tuple[str, bytes] | None:
-        """(commit, content) of the file asked for, None once an error has been sent."""
-        match = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.path)
-        repository, revision, path = match.groups()
-        if self.server.failing:
-            return self._refuse(500, "Internal")
-        if repository in self.server.gated:
-            return self._refuse(401, "GatedRepo")
-        if not any(key[0] == repository for key in self.server.files):
-            return self._refuse(404, "RepoNotFound")
-        names = {commit: name for name, commit in COMMITS.items()}
-        revision = names.get(revision, revision)
-        if not any(key[:2] == (repository, revision) for key in self.server.files):
-            return self._refuse(404, "RevisionNotFound")
-        content = self.server.files.get((repository, revision, path))
-        return (COMMITS[revision], content) if content is not None else self._refuse(404, "EntryNotFound")
-
-    def _answer(self, with_body: bool) -> None:
-        self.server.log.append((self.command, self.path, self.headers.get("Range")))
-        found = self._find()
-        if found is None:
-            return
-        commit, content = found
-        start = int(re.match(r"bytes=(\d+)-", self.headers.get("Range") or "bytes=0-").group(1))
-        self.send_response(206 if start else 200)
-        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
-        self.send_header("X-Repo-Commit", commit)
-        self.send_header("Accept-Ranges", "bytes")
-        self.send_header("Content-Length", str(len(content) - start))
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        self.end_headers()
-        if not with_body:
-            return
-        body = content[start:]
-        if self.server.break_after is not None and len(body) > self.server.break_after:
-            body, self.server.break_after = body[: self.server.break_after], None
-            self.close_connection = True
-        self.wfile.write(body)
-
-    def do_HEAD(self):  # noqa: N802
-        self._answer(with_body=False)
-
-    def do_GET(self):  # noqa: N802
-        self._answer(with_body=True)
-
-
-@pytest.fixture
-def server(tmp_path, monkeypatch):
-    server = Hub()
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    monkeypatch.setenv("HF_ENDPOINT", server.url)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    # The library waits between its retries; the tests need not.
-    monkeypatch.setattr(time, "sleep", lambda seconds: None)
-    yield server
-    stop(server)
-
-
-def stop(server: Hub) -> None:
-    server.shutdown()
-    server.server_close()
 
 
 @pytest.fixture

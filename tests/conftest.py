@@ -1,0 +1,24 @@
+"""Fixtures that tests of several rooms share."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import huggingface_hub.constants
+import pytest
+from hub_server import Hub, stop
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    server = Hub()
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    # The library waits between its retries; the tests need not.
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    yield server
+    stop(server)
