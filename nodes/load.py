@@ -156,8 +156,7 @@ class LoadSpeech(io.ComfyNode):
                     min=-60.0,
                     max=60.0,
                     step=0.5,
-                    tooltip="Decibels: makes the speech louder (+) or quieter (-). The mouth follows louder "
-                    "speech no wider.",
+                    tooltip="Decibels: makes the speech louder (+) or quieter (-).",
                 ),
                 io.Audio.Input(
                     "sound",
@@ -173,8 +172,12 @@ class LoadSpeech(io.ComfyNode):
         cls, audio: str, start_s: float, duration_s: float, gain_db: float, sound: Input.Audio | None = None
     ) -> io.NodeOutput:
         """Open, cut, level."""
-        path = folder_paths.get_annotated_filepath(audio)
-        speech = to_speech(sound) if sound is not None else Speech.open(path)
+        if sound is not None:
+            speech = to_speech(sound)
+        elif audio:
+            speech = Speech.open(folder_paths.get_annotated_filepath(audio))
+        else:
+            raise FileNotFoundError("a sound is needed: choose or upload a file, or link an AUDIO to `sound`")
         return io.NodeOutput(to_audio(cut_speech(speech, start_s, duration_s or None, gain_db)))
 
     @classmethod
@@ -185,8 +188,8 @@ class LoadSpeech(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, audio: str) -> bool | str:
-        """A file outside the list, as from a workflow, is fine if it exists."""
-        if folder_paths.exists_annotated_filepath(audio):
+        """A file outside the list, as from a workflow, is fine if it exists; none may be needed at all."""
+        if not audio or folder_paths.exists_annotated_filepath(audio):
             return True
         return f"No file {audio!r} in ComfyUI's input folder: choose one, or upload it with the button"
 
