@@ -121,7 +121,8 @@ def main() -> None:
     lines = [
         "# Face mesh beside MediaPipe",
         "",
-        f"{datetime.date.today()}, {os.cpu_count()}-core CPU, one thread. `python benchmarks/face_mesh.py`",
+        f"{datetime.date.today()}, {os.cpu_count()}-core CPU, one thread, OpenCV {cv2.__version__}. "
+        "`python benchmarks/face_mesh.py`",
         "",
         "Mean distance of the 478 points to MediaPipe's, in percent of the inter-ocular distance:",
         "",
@@ -135,7 +136,7 @@ def main() -> None:
         ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
         lines += [
             "",
-            f"Processor milliseconds a frame, following one face through {FRAMES} frames, {ROUNDS} rounds in turn:",
+            f"Processor milliseconds a frame, one face through {FRAMES} frames, {ROUNDS} rounds in turn:",
             "",
             "| | minimum | median | maximum |",
             "|---|---|---|---|",

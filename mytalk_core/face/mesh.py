@@ -6,9 +6,7 @@ converted (Apache-2.0).
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -107,35 +105,3 @@ def region_matrix(region: np.ndarray) -> np.ndarray:
     matrix = np.array([[cos, sin, 0.0], [-sin, cos, 0.0]])
     matrix[:, 2] = INPUT_PX / 2 - matrix[:, :2] @ [x, y]
     return matrix
-
-
-class FaceMeshReader:
-    """Runs the mesh on regions of frames, in batches."""
-
-    def __init__(self, network: FaceMesh, device: torch.device | str = "cpu") -> None:
-        self.network = network.to(device).eval().to(memory_format=torch.channels_last)
-        self.device = torch.device(device)
-
-    def read(self, frames: list[np.ndarray], regions: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Landmarks of one region in each frame.
-
-        frames: B arrays (H,W,3) uint8 RGB; regions: B rows (centre x, centre y, side, angle).
-        Returns landmarks (B,478,3) float32 in frame pixels, z in the same unit, and presence (B,) 0..1.
-        """
-        matrices = [region_matrix(region) for region in regions]
-        crops = np.stack([cut_crop(f, m) for f, m in zip(frames, matrices, strict=True)])
-        images = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float().div_(255.0)
-        with torch.inference_mode():
-            points, logits = self.network(images.contiguous(memory_format=torch.channels_last))
-        points, presence = points.float().cpu().numpy(), torch.sigmoid(logits.float()).cpu().numpy()
-        landmarks = np.empty_like(points)
-        for i, (matrix, region) in enumerate(zip(matrices, regions, strict=True)):
-            inverse = cv2.invertAffineTransform(matrix)
-            landmarks[i, :, :2] = points[i, :, :2] @ inverse[:, :2].T + inverse[:, 2]
-            landmarks[i, :, 2] = points[i, :, 2] * (region[2] / INPUT_PX)
-        return landmarks, presence
-
-
-def cut_crop(frame: np.ndarray, matrix: np.ndarray, size: int = INPUT_PX) -> np.ndarray:
-    """A frame (H,W,3) seen through a frame-to-crop affine (2,3): uint8 (size,size,3), black outside."""
-    return cv2.warpAffine(frame, matrix, (size, size), flags=cv2.INTER_LINEAR)

@@ -1,0 +1,100 @@
+"""The mesh on OpenCV's engine against the plain module, and the crops both read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from mytalk_core.face import mesh_opencv
+from mytalk_core.face.mesh import FaceMesh, region_from_box, region_matrix
+from mytalk_core.face.mesh_reader import FaceMeshReader, cut_crop
+from mytalk_core.face.tracker import load_face_reader
+from mytalk_core.media.video import Clip
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture(scope="module")
+def reader():
+    return load_face_reader()
+
+
+@pytest.fixture(scope="module")
+def frames():
+    return next(Clip.open(EXAMPLES / "ai_woman.mp4").frames(0, 3, batch_size=3))
+
+
+@pytest.fixture(scope="module")
+def region(reader, frames):
+    face = reader.detector.detect(frames[0])[0]
+    return region_from_box(face.box, *face.key_points[:2])
+
+
+@torch.inference_mode()
+def run_module(network, crops):
+    return network(torch.from_numpy(crops).permute(0, 3, 1, 2) / 255.0)
+
+
+def test_the_engine_gives_the_modules_points(reader, frames, region):
+    faces = np.stack([cut_crop(frame, region_matrix(region)) for frame in frames])
+    noise = np.random.default_rng(1).integers(0, 256, (1, 256, 256, 3), np.uint8)
+    crops = np.concatenate([faces, noise])
+    assert reader.mesh.opencv is not None
+    points, logits = reader.mesh.opencv(crops)
+    expected, expected_logits = run_module(reader.mesh.network, crops)
+    assert points.shape == (4, 478, 3) and logits.shape == (4,)
+    torch.testing.assert_close(points, expected, rtol=0, atol=5e-3)
+    torch.testing.assert_close(logits, expected_logits, rtol=0, atol=5e-3)
+    assert logits[:3].min() > 0 > logits[3], "three faces, then noise"
+
+
+def test_the_engine_follows_any_weights():
+    torch.manual_seed(0)
+    network = FaceMesh().eval()
+    for name, parameter in network.named_parameters():
+        if "act" in name:
+            torch.nn.init.uniform_(parameter, -1, 2)
+    crops = np.random.default_rng(2).integers(0, 256, (2, 256, 256, 3), np.uint8)
+    points, logits = mesh_opencv.OpenCVFaceMesh(network)(crops)
+    expected, expected_logits = run_module(network, crops)
+    torch.testing.assert_close(points, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(logits, expected_logits, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("failure", ["other points", "error"])
+def test_an_engine_that_errs_is_not_used(reader, frames, region, monkeypatch, failure):
+    other = mesh_opencv.body_graph(FaceMesh())
+    monkeypatch.setattr(mesh_opencv, "body_graph", lambda network: other if failure != "error" else b"\x00")
+    with pytest.warns(UserWarning, match="cannot run the face mesh"):
+        plain = FaceMeshReader(reader.mesh.network)
+    assert plain.opencv is None
+    landmarks, presence = plain.read([frames[0]], [region])
+    expected, expected_presence = reader.mesh.read([frames[0]], [region])
+    np.testing.assert_allclose(landmarks, expected, atol=0.01)
+    np.testing.assert_allclose(presence, expected_presence, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "region",
+    [
+        (256, 256, 300, 0.0),
+        (256, 250, 700, 0.4),
+        (20, 490, 200, -1.0),
+        (-60, 256, 130, 0.2),
+        (300, 200, 40, 3),
+    ],
+)
+def test_crops_are_what_warping_the_whole_frame_gives(frames, region):
+    matrix = region_matrix(np.array(region))
+    expected = cv2.warpAffine(frames[0], matrix, (256, 256), flags=cv2.INTER_LINEAR)
+    difference = np.abs(cut_crop(frames[0], matrix).astype(int) - expected)
+    # OpenCV may place samples in steps of 1/32 px on one of the ways.
+    assert difference.mean() < 0.1 and difference.max() <= 8
+
+
+def test_a_crop_beside_the_frame_is_black(frames):
+    assert not cut_crop(frames[0], region_matrix(np.array([-900.0, 100.0, 200.0, 0.3]))).any()
