@@ -59,7 +59,10 @@ def scale_opening(motion: Motion, scale: float) -> Motion:
     lower, upper = layout.lips_inner[1:half], layout.lips_inner[half + 1 :]
     opening = motion.landmarks[:, position[lower]].mean(1) - motion.landmarks[:, position[upper]].mean(1)
     opening[:, 1] = opening[:, 1].clip(0)
-    moved = (scale - 1) * opening[:, None] * opening_share(layout)[motion.points, None]
+    share = opening_share(layout)
+    # The mean over the lips is less than the opening in the middle, by as much as the shares are.
+    opening /= share[lower].mean() - share[upper].mean()
+    moved = (scale - 1) * opening[:, None] * share[motion.points, None]
     return replace(motion, landmarks=(motion.landmarks + moved).astype(np.float32))
 
 

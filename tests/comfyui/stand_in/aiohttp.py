@@ -1,0 +1,3 @@
+from types import SimpleNamespace
+
+web = SimpleNamespace(Request=object, FileResponse=lambda path: path)

@@ -1,0 +1,198 @@
+"""What ComfyUI is told of the nodes, and that the shared workflows fit it."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pack_loader import ROOT, STAND_IN
+
+WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
+IDS = {
+    "MyTalkLoadModel",
+    "MyTalkLoadSpeech",
+    "MyTalkExtractLandmarks",
+    "MyTalkIdentityEmbed",
+    "MyTalkMotionDiffusionSampler",
+    "MyTalkAppearanceGenerate",
+    "MyTalkVideoCombine",
+    "MyTalkEditMotion",
+    "MyTalkSaveMotion",
+    "MyTalkLoadMotion",
+}
+# ComfyUI's own nodes in the workflows: inputs and outputs on 0.8.0 and 0.33.0 alike.
+CORE = {
+    "LoadVideo": ({"file"}, ["VIDEO"]),
+    "GetVideoComponents": ({"video"}, ["IMAGE", "AUDIO", "FLOAT"]),
+    "ImageFromBatch": ({"image", "batch_index", "length"}, ["IMAGE"]),
+    "ImageBlend": ({"image1", "image2", "blend_factor", "blend_mode"}, ["IMAGE"]),
+    "ImageStitch": (
+        {"image1", "image2", "direction", "match_image_size", "spacing_width", "spacing_color"},
+        ["IMAGE"],
+    ),
+    "EmptyAudio": ({"duration", "sample_rate", "channels"}, ["AUDIO"]),
+    "AudioConcat": ({"audio1", "audio2", "direction"}, ["AUDIO"]),
+    "AudioMerge": ({"audio1", "audio2", "merge_method"}, ["AUDIO"]),
+}
+WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
+
+
+def read(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def api_twin(path: Path) -> dict:
+    return read(path.parent / "api" / path.name)
+
+
+def test_released_ids_stay(schemas):
+    assert set(schemas) == IDS
+
+
+def test_every_socket_and_widget_is_explained(schemas):
+    for schema in schemas.values():
+        assert schema.category == "MyTalk" and schema.description
+        for entry in [*schema.inputs, *schema.outputs]:
+            assert entry.tooltip and len(entry.tooltip) >= 12, (schema.node_id, entry)
+
+
+def test_help_and_both_languages_name_every_node_and_input(schemas):
+    for node_id, schema in schemas.items():
+        page = (ROOT / "web" / "docs" / f"{node_id}.md").read_text(encoding="utf-8")
+        inputs = {entry.id for entry in schema.inputs}
+        assert all(f"`{name}`" in page for name in inputs), node_id
+        for language in ("en", "zh"):
+            names = read(ROOT / "locales" / language / "nodeDefs.json")[node_id]
+            assert set(names["inputs"]) == inputs, (language, node_id)
+            assert len(names["outputs"]) == len(schema.outputs), (language, node_id)
+
+
+def test_english_names_are_the_schemas_own(schemas):
+    names = read(ROOT / "locales" / "en" / "nodeDefs.json")
+    for node_id, schema in schemas.items():
+        for entry in schema.inputs:
+            assert names[node_id]["inputs"][entry.id]["tooltip"] == entry.tooltip, (node_id, entry.id)
+
+
+def test_menus_offer_what_the_core_has(part):
+    core = "mytalk_core"
+    assert tuple(part("nodes.render").RENDERERS) == part(f"{core}.pipeline").RENDERERS
+    assert set(part("nodes.animate").SYNC_MODES) == set(part(f"{core}.media.timeline").MODES)
+    samplers = next(
+        entry.options
+        for entry in part("nodes.animate").NODES[0].define_schema().inputs
+        if entry.id == "sampler"
+    )
+    assert set(samplers) == set(part(f"{core}.motion.diffusion").SAMPLERS)
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_api_workflow_fits_the_nodes(path, schemas):
+    workflow = api_twin(path)
+    for node_id, node in workflow.items():
+        kind = node["class_type"]
+        if kind in CORE:
+            assert set(node["inputs"]) <= CORE[kind][0], kind
+            continue
+        known = {entry.id: entry for entry in schemas[kind].inputs}
+        assert set(node["inputs"]) <= set(known), kind
+        assert {name for name, entry in known.items() if not entry.optional} <= set(node["inputs"]), kind
+        for name, value in node["inputs"].items():
+            if isinstance(value, list):
+                assert linked_type(workflow, value, schemas) in known[name].io_type.split(","), (
+                    node_id,
+                    name,
+                )
+            elif known[name].io_type == "COMBO" and kind != "MyTalkLoadSpeech":
+                assert value in known[name].options, (kind, name)
+
+
+def linked_type(workflow: dict, link: list, schemas: dict) -> str:
+    kind = workflow[link[0]]["class_type"]
+    return CORE[kind][1][link[1]] if kind in CORE else schemas[kind].outputs[link[1]].io_type
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_page_workflow_is_its_api_twin(path, schemas):
+    page, twin = read(path), api_twin(path)
+    nodes = {str(node["id"]): node for node in page["nodes"] if node["type"] != "MarkdownNote"}
+    assert {key: node["type"] for key, node in nodes.items()} == {
+        key: node["class_type"] for key, node in twin.items()
+    }
+    links = {link[0]: [str(link[1]), link[2]] for link in page["links"]}
+    for key, node in nodes.items():
+        linked = {
+            entry["name"]: links[entry["link"]] for entry in node["inputs"] if entry["link"] is not None
+        }
+        twin_links = {name: value for name, value in twin[key]["inputs"].items() if isinstance(value, list)}
+        assert linked == twin_links, node["type"]
+        if node["type"] in schemas:
+            # Values go by position: a widget that is inserted and not appended breaks shared workflows here.
+            assert {**widget_values(node, schemas[node["type"]]), **linked} == twin[key]["inputs"]
+
+
+def widget_values(node: dict, schema: object) -> dict:
+    values = iter(node["widgets_values"])
+    named = {}
+    for entry in sorted(schema.inputs, key=lambda entry: entry.optional):
+        if entry.io_type in WIDGETS:
+            named[entry.id] = next(values)
+            if getattr(entry, "control_after_generate", None):
+                next(values)
+    return named
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_workflow_has_a_thumbnail_a_note_and_sample_inputs(path):
+    assert path.with_suffix(".jpg").read_bytes()[:3] == b"\xff\xd8\xff"
+    assert any(node["type"] == "MarkdownNote" for node in read(path)["nodes"])
+    for node in api_twin(path).values():
+        for name in ("file", "audio"):
+            if isinstance(node["inputs"].get(name), str):
+                assert (ROOT / "examples" / node["inputs"][name]).is_file()
+
+
+def test_a_node_is_schema_convert_one_call_convert():
+    for path in sorted((ROOT / "nodes").glob("*.py")):
+        for item in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(item, ast.FunctionDef) and item.name == "execute":
+                assert item.end_lineno - item.body[0].lineno + 1 <= 25, path
+
+
+def run_fresh(code: str) -> dict:
+    """Run code in a fresh process where `load()` loads the pack; what it prints, from JSON, and the log."""
+    begin = "import asyncio, json, sys, functools, pack_loader\n"
+    begin += "load = functools.partial(pack_loader.load, pack_loader.ROOT)\n"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (STAND_IN.parent, STAND_IN)))}
+    output = subprocess.run(
+        [sys.executable, "-c", begin + code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+        env=environment,
+    )
+    return json.loads(output.stdout) | {"log": output.stderr}
+
+
+def test_importing_the_pack_loads_nothing():
+    found = run_fresh(
+        "before = set(sys.modules)\nload()\nprint(json.dumps({'new': sorted(set(sys.modules) - before)}))"
+    )
+    assert not {"torch", "cv2", "av", "transformers", "numpy"} & set(found["new"])
+    assert not [name for name in found["new"] if "mytalk_core" in name]
+
+
+def test_a_missing_package_is_named_and_the_server_lives():
+    found = run_fresh(
+        "sys.modules['cv2'] = None\n"
+        "extension = asyncio.run(load().comfy_entrypoint())\n"
+        "print(json.dumps({'nodes': len(asyncio.run(extension.get_node_list()))}))"
+    )
+    assert found["nodes"] == 0
+    assert "cv2" in found["log"] and "requirements.txt" in found["log"]

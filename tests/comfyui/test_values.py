@@ -1,0 +1,217 @@
+"""What travels on the sockets: lazy frames, videos that render while they are saved, odd inputs."""
+
+from __future__ import annotations
+
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+
+HEIGHT, WIDTH = 50, 70
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    """IMAGE of 16 frames that differ."""
+    rows = torch.linspace(0.2, 0.8, 16)[:, None, None, None]
+    return (rows * torch.ones(16, HEIGHT, WIDTH, 3)).clone()
+
+
+@pytest.fixture
+def clip_video(part, images):
+    """A VIDEO of our own made from those frames at 16 a second."""
+    return part("nodes.video").ClipVideo(part("nodes.sockets").to_clip(images, 16.0))
+
+
+def probe(path: Path) -> tuple[int, float, tuple[int, int]]:
+    """Frames, frames a second, (width, height)."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        frames = list(container.decode(stream))
+        return len(frames), float(stream.average_rate), (stream.width, stream.height)
+
+
+class TestLazyTensor:
+    @pytest.fixture
+    def counted(self, part):
+        calls = []
+
+        def make() -> torch.Tensor:
+            calls.append(1)
+            return torch.arange(24.0).reshape(2, 3, 4)
+
+        return part("nodes.lazy").LazyTensor((2, 3, 4), make), calls
+
+    def test_describing_it_makes_nothing(self, counted):
+        lazy, calls = counted
+        assert lazy.shape == (2, 3, 4) and len(lazy) == 2 and lazy.ndim == 3 and lazy.numel() == 24
+        assert lazy.dtype == torch.float32 and lazy.device.type == "cpu" and isinstance(lazy, torch.Tensor)
+        assert calls == []
+
+    @pytest.mark.parametrize(
+        "use",
+        [
+            lambda lazy: lazy[1].numpy(),
+            lambda lazy: lazy.cpu().numpy()[1],
+            lambda lazy: np.asarray(lazy)[1],
+            lambda lazy: torch.cat([lazy, lazy])[1].numpy(),
+            lambda lazy: (255.0 * lazy)[1].numpy() / 255.0,
+            lambda lazy: [frame.cpu().numpy() for frame in lazy][1],
+            lambda lazy: torch.nn.functional.pad(lazy, (0, 0))[1].numpy(),
+            lambda lazy: lazy.movedim(-1, 1).contiguous().movedim(1, -1)[1].numpy(),
+        ],
+    )
+    def test_every_use_sees_the_values_made_once(self, counted, use):
+        lazy, calls = counted
+        expected = np.arange(12.0, 24.0).reshape(3, 4)
+        np.testing.assert_allclose(use(lazy), expected)
+        np.testing.assert_allclose(use(lazy), expected)
+        assert calls == [1]
+
+    def test_too_many_frames_are_refused_with_the_remedy(self, part):
+        with pytest.raises(MemoryError, match="VIDEO output"):
+            part("nodes.lazy").check_memory((10**9, 1080, 1920, 3))
+
+
+class TestToClip:
+    def test_an_image_batch_takes_the_given_rate(self, part, images):
+        clip = part("nodes.sockets").to_clip(images, 16.0)
+        assert (len(clip), clip.fps, clip.duration_s) == (16, Fraction(16), 1.0)
+
+    @pytest.mark.parametrize("rate, exact", [(29.97, Fraction(30000, 1001)), (23.976, Fraction(24000, 1001))])
+    def test_broadcast_rates_are_exact(self, part, images, rate, exact):
+        assert part("nodes.sockets").to_clip(images, rate).fps == exact
+
+    @pytest.mark.parametrize("channels", [1, 4])
+    def test_one_and_four_channels_are_taken(self, part, images, channels):
+        layers = images[..., :1] if channels == 1 else torch.cat([images, images[..., :1] * 0], -1)
+        picture = next(part("nodes.sockets").to_clip(layers, 16.0).pictures())
+        np.testing.assert_allclose(picture.rgb, 51, atol=1)
+
+    def test_a_video_in_memory_is_not_encoded_to_read_it(self, part, images):
+        latest = sys.modules["comfy_api.latest"]
+
+        class Held(latest.Input.Video):
+            def get_components(self):
+                audio = {"waveform": torch.zeros(1, 2, 8000), "sample_rate": 8000}
+                return latest.Types.VideoComponents(images=images, frame_rate=Fraction(16), audio=audio)
+
+            def save_to(self, path):
+                raise AssertionError("frames were encoded, with loss")
+
+        clip = part("nodes.sockets").to_clip(Held(), 25.0)
+        assert len(clip) == 16 and clip.has_audio and clip.speech().duration_s == 1.0
+
+    def test_a_trimmed_file_starts_where_it_was_trimmed(self, part, examples_folder):
+        latest = sys.modules["comfy_api.latest"]
+
+        class Trimmed(latest.Input.Video):
+            def get_stream_source(self):
+                return str(examples_folder / "ai_woman.mp4")
+
+            def get_active_trim_window(self):
+                return 0.4, 0.2
+
+        clip = part("nodes.sockets").to_clip(Trimmed(), 25.0)
+        assert len(clip) == 5 and clip.times_s[0] == 0 and not clip.has_audio
+        whole = part("mytalk_core.media.video").Clip.open(examples_folder / "ai_woman.mp4")
+        np.testing.assert_array_equal(next(clip.pictures()).rgb, next(whole.pictures([10])).rgb)
+
+
+class TestClipVideo:
+    def test_saving_renders_every_frame_even_of_an_odd_size(self, part, images, tmp_path, folders):
+        video = part("nodes.video").ClipVideo(part("nodes.sockets").to_clip(images[:, :49, :69], 16.0))
+        video.save_to(str(tmp_path / "a.mp4"), metadata={"prompt": {"1": "x"}})
+        assert probe(tmp_path / "a.mp4") == (16, 16.0, (69, 49))
+        with av.open(str(tmp_path / "a.mp4")) as container:
+            assert container.metadata["prompt"] == '{"1": "x"}'
+
+    def test_a_buffer_is_filled_and_no_file_stays(self, clip_video, folders):
+        stream = clip_video.get_stream_source()
+        stream.seek(0)
+        with av.open(stream) as container:
+            assert len(list(container.decode(video=0))) == 16
+        assert list((folders / "temp").rglob("*")) == []
+
+    def test_cancel_stops_at_the_next_picture_and_leaves_nothing(self, clip_video, tmp_path, monkeypatch):
+        management = sys.modules["comfy.model_management"]
+        monkeypatch.setattr(management, "cancel_after", 5)
+        with pytest.raises(management.InterruptProcessingException):
+            clip_video.save_to(str(tmp_path / "a.mp4"))
+        assert list(tmp_path.glob("*.mp4")) == [] and list(tmp_path.glob(".*")) == []
+
+    def test_its_description_needs_no_frame(self, clip_video, monkeypatch):
+        monkeypatch.setattr(type(clip_video.clip), "pictures", None)
+        assert clip_video.get_dimensions() == (WIDTH, HEIGHT)
+        assert (clip_video.get_frame_count(), clip_video.get_duration()) == (16, 1.0)
+        assert clip_video.get_components().images.shape == (16, HEIGHT, WIDTH, 3)
+
+    def test_components_are_the_frames(self, clip_video, images):
+        torch.testing.assert_close(clip_video.get_components().images + 0, images, atol=1 / 255, rtol=0)
+
+    def test_a_part_of_it(self, clip_video):
+        assert clip_video.as_trimmed(-0.5).get_frame_count() == 8
+        assert clip_video.as_trimmed(0.5, 2.0, strict_duration=True) is None
+        assert clip_video.as_trimmed(2.0) is None
+
+    def test_other_codecs_are_refused_with_the_remedy(self, clip_video, tmp_path):
+        with pytest.raises(ValueError, match="Video Combine"):
+            clip_video.save_to(str(tmp_path / "a.mp4"), codec="av1")
+
+
+class TestNodes:
+    def test_video_combine_writes_numbered_files_with_the_workflow(self, part, images, folders, monkeypatch):
+        from types import SimpleNamespace
+
+        combine = part("nodes.combine").VideoCombine
+        hidden = SimpleNamespace(prompt={"1": {}}, extra_pnginfo={"workflow": {"nodes": []}})
+        monkeypatch.setattr(combine, "hidden", hidden)
+        audio = {"waveform": torch.zeros(1, 1, 4000), "sample_rate": 8000}
+        for number in (1, 2):
+            path = combine.execute(images, 16.0, "h264 (.mp4)", 18, "cut_off", "a/b", True, audio).args[1]
+            assert Path(path) == folders / "output" / "a" / f"b_{number:05}_.mp4"
+        # The speech lasts half a second, so half of the frames are shown.
+        assert probe(Path(path))[0] == 8
+        with av.open(path) as container:
+            assert '"nodes"' in container.metadata["workflow"] and len(container.streams.audio) == 1
+
+    def test_load_speech_cuts_and_levels(self, part, folders):
+        sound = {"waveform": torch.full((1, 2, 8000), 0.1), "sample_rate": 8000}
+        speech = part("nodes.load").LoadSpeech.execute("", 0.25, 0.5, 20.0, sound).args[0]
+        assert speech["waveform"].shape == (1, 2, 4000) and speech["sample_rate"] == 8000
+        torch.testing.assert_close(speech["waveform"], torch.ones(1, 2, 4000))
+        with pytest.raises(FileNotFoundError, match="link an AUDIO"):
+            part("nodes.load").LoadSpeech.execute("", 0.0, 0.0, 0.0)
+
+    def test_a_motion_survives_its_file(self, part, folders):
+        sockets, edit = part("nodes.sockets"), part("nodes.edit")
+        motion = part("mytalk_core.motion.motion").Motion(
+            np.random.default_rng(0).random((5, 3, 2), np.float32), "mesh478", np.arange(3)
+        )
+        path = Path(edit.SaveMotion.execute(sockets.Performance(motion), "MyTalk/m").args[0])
+        assert edit.motion_files() == ["MyTalk/m_00001_.safetensors [output]"]
+        path.rename(folders / "input" / "m.safetensors")
+        np.testing.assert_array_equal(
+            edit.LoadMotion.execute("m.safetensors").args[0].motion.landmarks, motion.landmarks
+        )
+
+    def test_a_video_other_than_the_tracks_is_refused_with_the_remedy(self, part, images):
+        sockets, render = part("nodes.sockets"), part("nodes.render")
+        clip = sockets.to_clip(images, 16.0)
+        tracked = sockets.TrackedFace(clip, range(16))
+        assert render.check_frames(clip, tracked) is clip
+        with pytest.raises(ValueError, match="same video"):
+            render.check_frames(sockets.to_clip(images[:9], 16.0), tracked)
+
+    def test_installed_models_are_found_through_links(self, part, tmp_path, monkeypatch):
+        model = tmp_path / "elsewhere"
+        (model / "motion").mkdir(parents=True)
+        (model / "motion" / "config.json").write_text("{}")
+        (tmp_path / "models").mkdir()
+        (tmp_path / "models" / "mine").symlink_to(model, target_is_directory=True)
+        monkeypatch.setitem(sys.modules["folder_paths"].models, "mytalk", [str(tmp_path / "models")])
+        assert list(part("nodes.load").installed_models()) == ["mine"]
