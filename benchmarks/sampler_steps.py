@@ -125,9 +125,9 @@ def main() -> None:
     header = (
         "# Sampling steps\n\n"
         f"{datetime.date.today()}, {os.cpu_count()}-core CPU, model {Path(args.model).name} "
-        f"(motion {digest}), {len(found)} clips of split {args.split}, {args.seconds:g} s each. Landmarks against "
-        f"{REFERENCE_STEPS} steps from the same noise: mean distance over points and frames in % of the "
-        "inter-ocular distance; in brackets the worst clip."
+        f"(motion {digest}), {len(found)} clips of split {args.split}, {args.seconds:g} s each. Landmarks "
+        f"against {REFERENCE_STEPS} steps from the same noise: mean distance over points and frames in % of "
+        "the inter-ocular distance; in brackets the worst clip."
     )
     text = table(found, header)
     print(text)

@@ -63,17 +63,20 @@ class MotionBatch:
         return MotionBatch(*(part.to(device) for part in vars(self).values()))
 
 
-def read_clip(path: Path) -> RawClip:
-    """Read one file that prepare.py wrote."""
+def read_clip(path: Path, layout: str | None = None) -> RawClip:
+    """Read one file that prepare.py wrote; in `layout`, made from the file's own, where one is given."""
     with safe_open(path, "np") as file:
         metadata = file.metadata()
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     speech = torch.from_numpy(tensors["speech"].astype(np.float32) / 32767)
     displacement = tensors["displacement"].astype(np.float32)
-    seen = tensors["present"].astype(bool)
-    return RawClip(
-        path.stem, metadata["identity"], metadata["layout"], displacement, seen, tensors["rest"], speech
-    )
+    seen, rest, name = tensors["present"].astype(bool), tensors["rest"], metadata["layout"]
+    if layout not in (None, name):
+        made = LandmarkLayout.load(layout)
+        if made.source != name:
+            raise ValueError(f"{path} is in layout {name}, from which {layout} cannot be made")
+        displacement, rest, name = made.from_source(displacement), made.from_source(rest), layout
+    return RawClip(path.stem, metadata["identity"], name, displacement, seen, rest, speech)
 
 
 def hold_out(clips: list[RawClip], every: int = 16) -> tuple[list[RawClip], list[RawClip]]:
@@ -84,10 +87,14 @@ def hold_out(clips: list[RawClip], every: int = 16) -> tuple[list[RawClip], list
 
 
 def fit_space(clips: list[RawClip], config: SpaceConfig) -> LandmarkSpace:
-    """The landmark space of all clips and their mirror images."""
+    """The landmark space of all clips and their mirror images: the paper's coordinates where the config has
+    two channels a point, principal components where it has fewer."""
     rows = [clip.displacement[clip.present] for clip in clips]
     rows = np.concatenate(rows + [mirrored(row, config.layout) for row in rows])
-    return LandmarkSpace.fit(config, rows[:: max(1, len(rows) // 40000)])
+    rows = rows[:: max(1, len(rows) // 40000)]
+    if config.lower == 2 * len(LandmarkLayout.load(config.layout).lower):
+        return LandmarkSpace.fit_coordinates(config.layout, rows)
+    return LandmarkSpace.fit(config, rows)
 
 
 def mirrored(shape: np.ndarray, layout: str) -> np.ndarray:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mytalk_core.motion.identity import ArcFaceHead, IdentityConfig, IdentityExtractor
 from mytalk_core.motion.person import identity_channels
+from mytalk_core.preset import Preset
 
 from .motion_data import RawClip, hold_out, read_clip
 
@@ -30,6 +31,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--lr", type=float, default=1e-3, help="the paper's 1e-6 is for 100 epochs of 148 hours"
     )
+    parser.add_argument("--preset", help="paper: sizes and landmark layout are the preset's")
     parser.add_argument("--hidden", type=int, default=256)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--embedding", type=int, default=128)
@@ -78,13 +80,16 @@ def separation(model: IdentityExtractor, clips: list[RawClip]) -> tuple[float, f
 def main() -> None:
     args = parse()
     set_seed(args.seed)
-    clips = [read_clip(path) for path in sorted(args.dataset.glob("*.safetensors"))]
+    sizes = Preset.load(args.preset).identity if args.preset else None
+    layout = sizes.landmark_layout if sizes else None
+    clips = [read_clip(path, layout) for path in sorted(args.dataset.glob("*.safetensors"))]
     train, held = hold_out(clips)
     people = sorted({clip.identity for clip in train})
     landmarks, numbers = frames_of(train, people)
-    config = IdentityConfig(2 * landmarks.shape[1], train[0].layout, args.hidden, args.layers, args.embedding)
+    channels = 2 * landmarks.shape[1]
+    config = sizes or IdentityConfig(channels, train[0].layout, args.hidden, args.layers, args.embedding)
     model = IdentityExtractor(config)
-    head = ArcFaceHead(args.embedding, len(people), margin=0.3, scale=30.0)
+    head = ArcFaceHead(config.embedding, len(people), margin=0.3, scale=30.0)
     optimizer = torch.optim.Adam([*model.parameters(), *head.parameters()], lr=args.lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, args.steps)
     for number in range(args.steps):

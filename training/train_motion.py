@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -25,6 +25,7 @@ from mytalk_core.motion.diffusion import PROCESSES, GaussianDiffusion
 from mytalk_core.motion.identity import IdentityExtractor, identity_similarity
 from mytalk_core.motion.person import identity_channels
 from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
+from mytalk_core.preset import Preset
 from mytalk_core.speech.features import SpeechEncoder
 
 from .ema import MovingAverage
@@ -102,7 +103,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--identity", type=Path, required=True, help="folder of the trained IdentityExtractor"
     )
-    parser.add_argument("--speech-encoder", default="mini", help="bundled name, folder or hub:OWNER/NAME")
+    parser.add_argument(
+        "--preset", help="paper: all sizes are the preset's, --width and --layers are not read"
+    )
+    parser.add_argument(
+        "--speech-encoder", help="bundled name, folder or hub:OWNER/NAME; by default the preset's, or mini"
+    )
     parser.add_argument("--steps", type=int, default=20000)
     parser.add_argument("--batch", type=int, default=32, help="windows a step, over all processes")
     parser.add_argument(
@@ -127,15 +133,22 @@ def parse() -> argparse.Namespace:
 def build(args: argparse.Namespace, accelerator: Accelerator) -> tuple[State, MotionData, list]:
     """Data, models, optimizer; resumed from RUN/checkpoint.pt if there is one."""
     set_seed(args.seed)
-    clips = [read_clip(path) for path in sorted(args.dataset.glob("*.safetensors"))]
+    preset = Preset.load(args.preset) if args.preset else None
+    layout = preset.space.layout if preset else None
+    clips = [read_clip(path, layout) for path in sorted(args.dataset.glob("*.safetensors"))]
     if not clips:
         raise FileNotFoundError(f"{args.dataset} has no prepared clips: run python -m training.prepare first")
     train, held = hold_out(clips)
-    space = fit_space(train, SpaceConfig())
-    encoder = SpeechEncoder.from_pretrained(args.speech_encoder)
+    space = fit_space(train, preset.space if preset else SpaceConfig())
+    own = preset is None or preset.motion.speech_encoder == "speech"
+    source = args.speech_encoder or ("mini" if own else preset.motion.speech_encoder)
+    encoder = SpeechEncoder.from_pretrained(source, layers=preset.motion.speech_layers if preset else None)
     data = MotionData(train, space, encoder, args.seed)
     identity = IdentityExtractor.from_pretrained(args.identity).requires_grad_(False)
-    denoiser = MotionDenoiser(motion_config(args, space, encoder, identity)).to(accelerator.device)
+    config = motion_config(args, space, encoder, identity)
+    if preset is not None:
+        config = preset_config(preset, config, "speech" if own else source)
+    denoiser = MotionDenoiser(config).to(accelerator.device)
     denoiser.set_feature_statistics(*feature_statistics(data))
     optimizer = torch.optim.AdamW(denoiser.parameters(), lr=args.lr, betas=(0.9, 0.98), weight_decay=0.01)
     generator = torch.Generator().manual_seed(args.seed + 1000 * accelerator.process_index)
@@ -202,6 +215,16 @@ def motion_config(
         dropout=args.dropout,
         process=args.process,
     )
+
+
+def preset_config(preset: Preset, found: MotionConfig, speech_encoder: str) -> MotionConfig:
+    """The preset's sizes with what the data decides; ValueError where the two cannot meet."""
+    decided = ("lower", "upper", "landmark_layout", "speech_width", "speech_layers", "identity_width")
+    wanted = {name: getattr(preset.motion, name) for name in decided}
+    given = {name: getattr(found, name) for name in decided}
+    if wanted != given:
+        raise ValueError(f"preset {preset.name} needs {wanted}; data, encoder and identity give {given}")
+    return replace(preset.motion, speech_encoder=speech_encoder, process=found.process)
 
 
 def feature_statistics(data: MotionData) -> tuple[Tensor, Tensor]:

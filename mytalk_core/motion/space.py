@@ -1,7 +1,8 @@
 """Landmarks <-> the channels that diffusion works on.
 
-The paper standardises coordinates; with little data a linear basis of the displacements (principal
-components, Cootes et al. 1995) leaves the denoiser only movements that faces make, and standardised ones.
+The paper standardises coordinates (`fit_coordinates`); with little data a linear basis of the displacements
+(`fit`: principal components, Cootes et al. 1995) leaves the denoiser only movements that faces make, and
+standardised ones.
 """
 
 from __future__ import annotations
@@ -61,6 +62,18 @@ class LandmarkSpace(PretrainedModel):
         return rows.to(self.upper_inverse) @ self.upper_inverse
 
     @staticmethod
+    def fit_coordinates(layout: str, displacements: np.ndarray) -> LandmarkSpace:
+        """The paper's channels: x and y of every compact point of displacements (F,N,3), unit variance."""
+        compact = LandmarkLayout.load(layout)
+        space = LandmarkSpace(SpaceConfig(layout, 2 * len(compact.lower), 2 * len(compact.upper)))
+        basis, inverse = _coordinates(displacements[:, space.lower_points])
+        space.lower_basis.copy_(torch.from_numpy(basis))
+        space.lower_inverse.copy_(torch.from_numpy(inverse))
+        _, inverse = _coordinates(displacements[:, space.upper_points])
+        space.upper_inverse.copy_(torch.from_numpy(inverse))
+        return space
+
+    @staticmethod
     def fit(config: SpaceConfig, displacements: np.ndarray, lip_weight: float = 3.0) -> LandmarkSpace:
         """The space of displacements (F,N,3), lips counted `lip_weight` times.
 
@@ -76,6 +89,15 @@ class LandmarkSpace(PretrainedModel):
         _, inverse = _components(displacements[:, space.upper_points], config.upper, ones)
         space.upper_inverse.copy_(torch.from_numpy(inverse))
         return space
+
+
+def _coordinates(displacements: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Basis (2P, P*3) and its inverse (P*3, 2P): x and y of each point, depth left out."""
+    points = displacements.shape[1]
+    deviation = np.sqrt(np.square(displacements[..., :2], dtype=np.float64).mean(0)).clip(1e-4)
+    flat = np.eye(3 * points).reshape(points, 3, 3 * points)[:, :2].reshape(2 * points, -1)
+    scale = deviation.reshape(-1, 1)
+    return flat * scale, (flat / scale).T
 
 
 def _components(displacements: np.ndarray, count: int, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
