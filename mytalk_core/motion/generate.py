@@ -79,7 +79,10 @@ class MotionOptions:
 def embed_identity(model: MotionModel, person: Person) -> torch.Tensor:
     """The identity embedding (1,Di) of a person's rest shape, on the model's device."""
     device = next(model.identity.parameters()).device
-    shape = torch.from_numpy(np.ascontiguousarray(person.rest[None, :, :2])).to(device)
+    rest, wanted = person.rest, model.identity.config.landmark_layout
+    if person.layout != wanted:
+        rest = LandmarkLayout.load(wanted).from_source(rest)
+    shape = torch.from_numpy(np.ascontiguousarray(rest[None, :, :2])).to(device)
     return model.identity(identity_channels(shape))
 
 
@@ -96,11 +99,14 @@ def generate_motion(
 
     track: the face on the output's time line; identity: (1,Di) of `embed_identity`, by default the track's
     own; another person's is an emotional reference (section 4.3). Behind the end of the speech, and in
-    silence, the mouth rests.
+    silence, the mouth rests. Where the model works in a layout made from the track's, the motion is still
+    the track's: points that were added are left out.
 
     Raises NoFaceError if the track shows no face.
     """
     options = options or MotionOptions()
+    shown = LandmarkLayout.load(track.layout)
+    track = track.in_layout(model.space.config.layout)
     person = find_rest(track)
     identity = embed_identity(model, person) if identity is None else identity
     blocks = [(start, min(start + BLOCK_FRAMES, frames)) for start in range(0, frames, BLOCK_FRAMES)]
@@ -123,7 +129,8 @@ def generate_motion(
     channels *= torch.from_numpy(speech_presence(mono_16k, frames))[:, None]
     layout = LandmarkLayout.load(track.layout)
     parts = [_place(model.space, channels[a:b], track, person, layout, a, b) for a, b in blocks]
-    return Motion(np.concatenate(parts), layout.name, layout.lower)
+    own = layout.lower < shown.points
+    return Motion(np.concatenate(parts)[:, own], shown.name, layout.lower[own])
 
 
 def _place(
