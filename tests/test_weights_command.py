@@ -49,7 +49,7 @@ def model(tmp_path_factory):
         lower=4,
         upper=3,
         landmark_layout="mesh478",
-        speech_encoder=str(BUNDLED / "mini" / "speech"),
+        speech_encoder="mini",
         speech_width=384,
         speech_layers=(2,),
         identity_width=6,
@@ -240,6 +240,15 @@ def test_nothing_damaged_or_without_sources_is_pushed(server, copy, monkeypatch,
     assert "must be NAME=LICENCE; got 'HDTF'" in capsys.readouterr().err
     (copy / "motion" / "model.safetensors").write_bytes(b"")
     assert push(copy, "--data-source", "HDTF=CC BY 4.0") == 1
+    assert server.created == {}
+
+
+def test_a_speech_encoder_that_nobody_else_has_is_not_pushed(server, copy, monkeypatch, capsys):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    path = copy / "motion" / "config.json"
+    path.write_text(path.read_text().replace('"mini"', '"/home/me/encoder"'))
+    assert push(copy, "--data-source", "HDTF=CC BY 4.0") == 1
+    assert "only this machine has" in capsys.readouterr().err
     assert server.created == {}
 
 

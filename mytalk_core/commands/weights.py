@@ -139,12 +139,29 @@ def _push(args: argparse.Namespace) -> None:
     if args.manifest is not None:
         sources += read_sources(args.manifest, tuple(args.splits))
     notes = args.notes.read_text(encoding="utf-8") if args.notes is not None else ""
-    card = model_card(args.repository, _check(args.folder), args.licence, sources, notes)
+    parts = _check(args.folder)
+    _check_speech_encoder(args.folder)
+    card = model_card(args.repository, parts, args.licence, sources, notes)
     if args.dry_run:
         print(card)
         return
     write_card(args.folder, card)
     print(hub.upload(args.folder, args.repository, args.message, args.private, args.revision))
+
+
+def _check_speech_encoder(folder: Path) -> None:
+    """ValueError if the model reads speech by an encoder that others do not have."""
+    from .. import hub
+    from ..pretrained import BUNDLED
+
+    name = _foreign_speech_encoder(folder)
+    if name is None or (BUNDLED / name).parent == BUNDLED and (BUNDLED / name).is_dir():
+        return
+    if Path(name).is_absolute() or not hub.is_repository(name.removeprefix("hub:")):
+        raise ValueError(
+            f"the model's speech encoder is {name!r}, which only this machine has: put it into the subfolder "
+            "speech and name it so in motion/config.json, or name a Hub repository"
+        )
 
 
 def _pair(text: str) -> tuple[str, str]:
