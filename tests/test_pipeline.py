@@ -1,0 +1,241 @@
+"""The whole chain on real frames: what is edited, what stays, when it is shown, and what it sounds like."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from mytalk_core import pipeline
+from mytalk_core.cli import main
+from mytalk_core.media.audio import Speech
+from mytalk_core.media.video import Clip
+from mytalk_core.motion.motion import Motion
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+FRAMES = 14
+
+
+@pytest.fixture(scope="module")
+def frames():
+    return next(Clip.open(EXAMPLES / "ai_woman.mp4").frames(0, FRAMES, batch_size=FRAMES))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def models():
+    """Load networks once for all tests of this file; what they compute is the same."""
+    patch = pytest.MonkeyPatch()
+    reader, model = pipeline.load_face_reader(), pipeline.MotionModel.from_pretrained("mini")
+    patch.setattr(pipeline, "load_face_reader", lambda device: reader)
+    patch.setattr(pipeline.MotionModel, "from_pretrained", staticmethod(lambda *args: model))
+    yield
+    patch.undo()
+
+
+def write_video(path: Path, frames: np.ndarray, rate: Fraction, pts: list[int] | None = None) -> Path:
+    """An H.264 file of the frames; pts in 1/90000 s make its rate variable."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=rate, options={"crf": "12", "bf": "0"})
+        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
+        stream.time_base = stream.codec_context.time_base = Fraction(1, 90000) if pts else 1 / rate
+        for number, image in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts = pts[number] if pts else number
+            frame.time_base = stream.codec_context.time_base
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def write_speech(path: Path, seconds: float) -> Path:
+    """The sample speech, cut to `seconds`, at 44.1 kHz like a recorder's."""
+    with av.open(str(EXAMPLES / "speech_en.wav")) as source, av.open(str(path), "w") as target:
+        stream = target.add_stream("pcm_s16le", rate=44100, layout="mono")
+        resampler = av.AudioResampler("s16", "mono", 44100)
+        left = round(seconds * 44100)
+        for frame in source.decode(audio=0):
+            for part in resampler.resample(frame):
+                samples = part.to_ndarray()[:, :left]
+                left -= samples.shape[1]
+                if samples.size:
+                    out = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), "s16", "mono")
+                    out.sample_rate = 44100
+                    target.mux(stream.encode(out))
+        target.mux(stream.encode(None))
+    return path
+
+
+def offset_s(output: Path, speech: Path) -> float:
+    """By how much the output's sound is later than the speech: the peak of their correlation."""
+    heard, said = Speech.open(output).mono_16k, Speech.open(speech).mono_16k
+    size = 1 << (len(heard) + len(said)).bit_length()
+    spectrum = np.fft.rfft(heard, size) * np.conj(np.fft.rfft(said, size))
+    lag = int(np.fft.irfft(spectrum, size).argmax())
+    return (lag - size if lag > size // 2 else lag) / 16000
+
+
+RATES = [Fraction(24000, 1001), Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(30), Fraction(60)]
+
+
+@pytest.mark.parametrize("rate", RATES, ids=[f"{float(r):.2f}" for r in RATES])
+def test_frames_and_times_are_the_sources_at_any_rate(frames, tmp_path, rate):
+    video = write_video(tmp_path / "in.mp4", frames, rate)
+    speech = write_speech(tmp_path / "in.wav", FRAMES / float(rate))
+    report = pipeline.lip_sync(video, speech, tmp_path / "out.mp4")
+    source, result = Clip.open(video), Clip.open(tmp_path / "out.mp4")
+    assert report.frames == report.frames_edited == len(source) == len(result) == FRAMES
+    np.testing.assert_allclose(result.times_s, source.times_s, atol=1e-4)
+    assert abs(result.duration_s - source.duration_s) < 1e-3
+    assert abs(offset_s(tmp_path / "out.mp4", speech)) < 1 / float(rate)
+
+
+def test_variable_rate_keeps_every_time_stamp(frames, tmp_path):
+    pts = np.cumsum([0] + [3000, 4500, 3000, 9000, 3600] * 3)[:FRAMES].tolist()
+    video = write_video(tmp_path / "in.mp4", frames, Fraction(30), pts)
+    speech = write_speech(tmp_path / "in.wav", 0.6)
+    pipeline.lip_sync(video, speech, tmp_path / "out.mp4")
+    np.testing.assert_allclose(Clip.open(tmp_path / "out.mp4").times_s, np.array(pts) / 90000, atol=1e-4)
+
+
+def test_what_the_mask_leaves_out_is_the_source(frames, tmp_path):
+    video = write_video(tmp_path / "in.mp4", frames, Fraction(25))
+    speech = write_speech(tmp_path / "in.wav", 0.5)
+    out, mask = tmp_path / "out.mkv", tmp_path / "mask.mkv"
+    pipeline.lip_sync(video, speech, out, codec="ffv1", save_mask=mask)
+    source, result, masks = (np.concatenate(list(Clip.open(p).frames())) for p in (video, out, mask))
+    edited = masks[..., 0] > 0
+    assert 0.01 < edited.mean() < 0.3
+    assert (source[~edited] == result[~edited]).all()
+    assert np.abs(source[edited].astype(int) - result[edited]).mean() > 1, "the mouth is another one"
+
+
+@pytest.mark.parametrize(
+    ("mode", "seconds", "expected"),
+    [
+        ("silence", 0.3, 14),
+        ("silence", 1.1, 14),
+        ("cut_off", 0.3, 8),
+        ("cut_off", 1.1, 14),
+        ("loop", 1.1, 28),
+        ("bounce", 1.1, 28),
+        ("remap", 1.1, 28),
+    ],
+)
+def test_each_sync_mode_has_its_length_and_its_sound_in_place(frames, tmp_path, mode, seconds, expected):
+    video = write_video(tmp_path / "in.mp4", frames, Fraction(25))
+    speech = write_speech(tmp_path / "in.wav", seconds)
+    report = pipeline.lip_sync(video, speech, tmp_path / "out.mp4", sync_mode=mode)
+    assert len(Clip.open(tmp_path / "out.mp4")) == report.frames == expected
+    assert abs(offset_s(tmp_path / "out.mp4", speech)) < 1 / 25
+    assert bool(report.warnings) == (mode in ("silence", "cut_off") and seconds > 1), "a cut is told"
+
+
+def test_frames_without_a_face_pass_through(frames, tmp_path):
+    mixed = frames.copy()
+    mixed[5:8] = np.random.default_rng(0).integers(0, 60, mixed[5:8].shape)
+    video = write_video(tmp_path / "in.mp4", mixed, Fraction(25))
+    speech = write_speech(tmp_path / "in.wav", 0.5)
+    report = pipeline.lip_sync(video, speech, tmp_path / "out.mkv", codec="ffv1")
+    assert (report.frames, report.frames_with_face, report.frames_edited) == (14, 11, 11)
+    assert "3 of 14 frames" in report.warnings[0]
+    source, result = (np.concatenate(list(Clip.open(p).frames())) for p in (video, tmp_path / "out.mkv"))
+    assert (source[5:8] == result[5:8]).all()
+
+
+def test_the_same_seed_repeats_and_the_mouth_rests_in_silence(frames, tmp_path):
+    video = write_video(tmp_path / "in.mp4", frames, Fraction(25))
+    speech = write_speech(tmp_path / "in.wav", 0.25)
+    motions = []
+    for number, seed in enumerate((3, 3, 4)):
+        path = tmp_path / f"{number}.safetensors"
+        options = pipeline.MotionOptions(seed=seed, temperature=1.0)
+        pipeline.lip_sync(video, speech, tmp_path / "out.mp4", options=options, save_motion=path)
+        motions.append(Motion.load(path).landmarks)
+    assert np.array_equal(motions[0], motions[1]) and not np.array_equal(motions[0], motions[2])
+    # Speech ends at 0.25 s; 0.2 s later nothing of either seed's movement is left.
+    np.testing.assert_allclose(motions[0][12:], motions[2][12:], atol=1e-4)
+
+
+def test_the_command_writes_video_report_and_marks_it_as_edited(frames, tmp_path, capsys):
+    video = write_video(tmp_path / "in.mp4", frames, Fraction(25))
+    speech = write_speech(tmp_path / "in.wav", 0.5)
+    out, report = tmp_path / "out.mp4", tmp_path / "report.json"
+    assert main(["sync", str(video), str(speech), "-o", str(out), "--report", str(report)]) == 0
+    figures = json.loads(report.read_text())
+    assert figures["frames_edited"] == FRAMES and set(figures["model_hashes"]) >= {"motion", "speech"}
+    assert set(figures["seconds"]) >= {"landmarks", "motion", "render"}
+    with av.open(str(out)) as container:
+        tags = " ".join(f"{k}={v}" for k, v in container.metadata.items())
+    assert "AI-edited" in tags and "compositeWithTrainedAlgorithmicMedia" in tags
+
+
+def test_landmarks_command_draws_the_mesh(frames, tmp_path):
+    video = write_video(tmp_path / "in.mp4", frames[:5], Fraction(25))
+    track, preview = tmp_path / "track.safetensors", tmp_path / "preview.mp4"
+    assert main(["landmarks", str(video), "-o", str(track), "--preview", str(preview)]) == 0
+    drawn = np.concatenate(list(Clip.open(preview).frames())).astype(int)
+    assert np.abs(drawn - frames[:5]).max() > 100 and pipeline.FaceTrack.load(track).present.all()
+
+
+def nothing_half_written(folder: Path, known: set[str]) -> bool:
+    return {path.name for path in folder.iterdir()} <= known
+
+
+def bad_inputs(folder: Path, frames: np.ndarray) -> dict[str, tuple[list[str], str]]:
+    """Name -> arguments of `mytalk sync` and what the one line must say."""
+    video = str(write_video(folder / "in.mp4", frames[:4], Fraction(25)))
+    speech = str(write_speech(folder / "in.wav", 0.3))
+    whole = Path(video).read_bytes()
+    (folder / "truncated.mp4").write_bytes(whole[: len(whole) // 2])
+    (folder / "text.mp4").write_text("not a video")
+    (folder / "newer").mkdir()
+    noise = np.random.default_rng(0).integers(0, 90, (4, 96, 96, 3), dtype=np.uint8)
+    faceless = str(write_video(folder / "faceless.mp4", noise, Fraction(25)))
+    with av.open(str(folder / "empty.wav"), "w") as container:
+        container.add_stream("pcm_s16le", rate=16000, layout="mono")
+    out = ["-o", str(folder / "out.mp4")]
+    return {
+        "missing video": ([str(folder / "none.mp4"), speech, *out], "none.mp4"),
+        "missing speech": ([video, str(folder / "none.wav"), *out], "none.wav"),
+        "no video stream": ([speech, speech, *out], "video"),
+        "no audio stream": ([video, video, *out], "audio|sound"),
+        "truncated": ([str(folder / "truncated.mp4"), speech, *out], "truncated.mp4"),
+        "text": ([str(folder / "text.mp4"), speech, *out], "text.mp4"),
+        "zero length": ([video, str(folder / "empty.wav"), *out], "empty.wav"),
+        "no face": ([faceless, speech, *out], "visible face is needed"),
+        "face out of range": ([video, speech, *out, "--face", "5"], "choose 0 to 0"),
+        "no such folder": ([video, speech, "-o", str(folder / "nowhere" / "out.mp4")], "nowhere"),
+        "over the source": ([video, speech, "-o", video], "in.mp4"),
+        "codec and container": ([video, speech, *out, "--codec", "prores"], "prores"),
+    }
+
+
+def test_bad_input_is_one_line_and_nothing_is_left(frames, tmp_path, capsys):
+    cases = bad_inputs(tmp_path, frames)
+    known = {path.name for path in tmp_path.iterdir()}
+    source = (tmp_path / "in.mp4").read_bytes()
+    for name, (arguments, expected) in cases.items():
+        assert main(["sync", *arguments]) == 1, name
+        lines = capsys.readouterr().err.strip().splitlines()
+        assert len(lines) == 1 and any(word in lines[0] for word in expected.split("|")), (name, lines)
+        assert nothing_half_written(tmp_path, known), name
+    assert (tmp_path / "in.mp4").read_bytes() == source
+
+
+def test_ctrl_c_leaves_nothing(frames, tmp_path, capsys, monkeypatch):
+    video = write_video(tmp_path / "in.mp4", frames[:6], Fraction(25))
+    speech = write_speech(tmp_path / "in.wav", 0.3)
+    known = {path.name for path in tmp_path.iterdir()}
+
+    def interrupt(self, mask):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline.VideoWriter, "write_mask", interrupt)
+    arguments = ["sync", str(video), str(speech), "-o", str(tmp_path / "out.mp4")]
+    assert main([*arguments, "--save-mask", str(tmp_path / "mask.mkv")]) == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert nothing_half_written(tmp_path, known)
