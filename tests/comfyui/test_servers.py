@@ -1,0 +1,181 @@
+"""The pack on a real ComfyUI: set COMFYUI_DIR to its folder, and COMFYUI_PYTHON to its Python if it has
+its own."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from comfy_server import ComfyServer, probe, write_clip
+from pack_loader import ROOT
+
+WORKFLOWS = sorted((ROOT / "workflows" / "api").glob("*.json"))
+# Frames, frames a second and seconds of sound that each workflow's result has.
+EXPECTED = {
+    "basic_lip_sync": (122, 25, 4.87),
+    "ai_frames_lip_sync": (78, 16, 4.87),
+    "landmarks_only": (200, 25, 0),
+    "two_speakers": (125, 25, 5.0),
+    "emotion_reference": (122, 25, 4.87),
+    "lip_appearance_edit": (122, 25, 4.87),
+    "long_video": (200, 25, 8.0),
+}
+
+pytestmark = pytest.mark.skipif(not os.environ.get("COMFYUI_DIR"), reason="COMFYUI_DIR names no ComfyUI")
+
+
+@pytest.fixture(scope="module")
+def comfy(tmp_path_factory):
+    server = ComfyServer.start(Path(os.environ["COMFYUI_DIR"]), tmp_path_factory.mktemp("comfy") / "base")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def basic() -> dict:
+    """The basic workflow on one second of speech; 2: the video, 3: the speech, 6: the motion, 8: the file."""
+    workflow = json.loads((ROOT / "workflows" / "api" / "basic_lip_sync.json").read_text())
+    workflow["3"]["inputs"]["duration_s"] = 1.0
+    return workflow
+
+
+def on_images(workflow: dict, frame_rate: float, **frames: int) -> dict:
+    """The workflow with an IMAGE batch in place of its VIDEO."""
+    workflow = copy.deepcopy(workflow)
+    workflow["20"] = {"class_type": "TestFrames", "inputs": {"video": ["2", 0], **frames}}
+    workflow["4"]["inputs"] |= {"video": ["20", 0], "frame_rate": frame_rate}
+    workflow["7"]["inputs"]["video"] = ["20", 0]
+    return workflow
+
+
+def test_all_nodes_are_there_and_help_and_templates_are_served(comfy):
+    nodes = [name for name in comfy.call("/object_info") if name.startswith("MyTalk")]
+    assert len(nodes) == 10
+    for path in WORKFLOWS:
+        assert comfy.call(f"/api/workflow_templates/ComfyUI-MyTalk/{path.name}")["nodes"]
+    assert comfy.call("/i18n")["zh"]["nodeDefs"]["MyTalkLoadSpeech"]["display_name"] == "加载语音"
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_workflow_makes_its_video(comfy, path):
+    files = comfy.run(json.loads(path.read_text()))["files"]
+    found = probe(next(file for file in files if file.suffix == ".mp4"))
+    frames, rate, sound_s = EXPECTED[path.stem]
+    assert found.frames == frames
+    np.testing.assert_allclose(np.diff(found.times_s), 1 / rate, atol=1e-3)
+    assert found.sound_s == pytest.approx(sound_s, abs=0.06)
+
+
+def test_second_run_is_cached(comfy, basic):
+    comfy.run(basic)
+    assert set(comfy.run(basic)["messages"]["execution_cached"]["nodes"]) == set(basic)
+
+
+def test_core_saves_the_lazy_video_too(comfy, basic):
+    settings = {"filename_prefix": "core", "format": "auto", "codec": "auto"}
+    basic["9"] = {"class_type": "SaveVideo", "inputs": {"video": ["7", 0], **settings}}
+    basic["10"] = {"class_type": "GetVideoComponents", "inputs": {"video": ["7", 0]}}
+    basic["11"] = {"class_type": "SaveImage", "inputs": {"images": ["10", 0], "filename_prefix": "frame"}}
+    files = comfy.run(basic)["files"]
+    saved = probe(next(file for file in files if file.name.startswith("core")))
+    assert (saved.frames, saved.size) == (25, (512, 512)) and saved.sound_s > 0.9
+    assert len([file for file in files if file.name.startswith("frame")]) == 25
+
+
+def test_images_and_masks_are_made_where_linked(comfy, basic):
+    basic["9"] = {"class_type": "MaskToImage", "inputs": {"mask": ["7", 2]}}
+    basic["10"] = {"class_type": "SaveImage", "inputs": {"images": ["9", 0], "filename_prefix": "mask"}}
+    basic["11"] = {"class_type": "SaveImage", "inputs": {"images": ["7", 1], "filename_prefix": "lips"}}
+    files = comfy.run(basic)["files"]
+    assert len([file for file in files if file.name.startswith("mask")]) == 25
+    assert len([file for file in files if file.name.startswith("lips")]) == 25
+
+
+def test_interrupt_ends_the_run_and_leaves_no_file(comfy, basic):
+    basic["3"]["inputs"]["duration_s"] = 0.0
+    basic["6"]["inputs"] |= {"seed": 11, "sync_mode": "silence"}
+    basic["8"]["inputs"]["filename_prefix"] = "interrupted/video"
+    prompt_id = comfy.submit(basic)
+    while not comfy.leftovers():
+        assert comfy.call("/queue")["queue_running"], "the run ended before it could be interrupted"
+        time.sleep(0.05)
+    comfy.call("/interrupt", {})
+    result = comfy.result(prompt_id, 60)
+    assert "execution_interrupted" in result["messages"]
+    assert comfy.leftovers() == [] and not list((comfy.base / "output" / "interrupted").glob("*.mp4"))
+
+
+def test_a_video_without_a_face_says_so_on_its_node(comfy, basic):
+    write_clip(comfy.base / "input" / "tiny.mp4", size=(16, 16))
+    basic["2"]["inputs"]["file"] = "tiny.mp4"
+    result = comfy.result(comfy.submit(basic))
+    error = result["messages"]["execution_error"]
+    assert (
+        error["node_type"] == "MyTalkExtractLandmarks"
+        and "visible face is needed" in error["exception_message"]
+    )
+    assert comfy.leftovers() == []
+
+
+def test_a_missing_file_is_refused_before_the_run(comfy, basic):
+    basic["3"]["inputs"]["audio"] = "nothing.wav"
+    errors = comfy.call("/prompt", {"prompt": basic})["node_errors"]["3"]["errors"]
+    assert "upload it" in json.dumps(errors)
+
+
+def test_two_queued_runs_both_finish(comfy, basic):
+    other = copy.deepcopy(basic)
+    basic["6"]["inputs"]["seed"], other["6"]["inputs"]["seed"] = 21, 22
+    results = [comfy.result(prompt_id) for prompt_id in [comfy.submit(basic), comfy.submit(other)]]
+    assert [result["status"] for result in results] == ["success"] * 2
+
+
+def test_sixteen_frames_at_sixteen_a_second(comfy, basic):
+    found = probe(comfy.run(on_images(basic, 16.0, count=16, height=256, width=256, channels=3))["files"][-1])
+    assert (found.frames, found.size) == (16, (256, 256))
+    np.testing.assert_allclose(np.diff(found.times_s), 1 / 16, atol=1e-3)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_gray_and_transparent_images_of_an_odd_size(comfy, basic, channels):
+    workflow = on_images(basic, 25.0, count=10, height=257, width=255, channels=channels)
+    found = [probe(file) for file in comfy.run(workflow)["files"] if file.suffix == ".mp4"][0]
+    assert (found.frames, found.size) == (10, (255, 257))
+
+
+def test_phone_video_keeps_its_times_and_stands_upright(comfy, basic):
+    pts = np.cumsum(np.resize([3, 5, 4, 8], 30)).tolist()
+    write_clip(comfy.base / "input" / "phone.mp4", size=(256, 320), pts=pts, turned=True)
+    basic["2"]["inputs"]["file"] = "phone.mp4"
+    basic["6"]["inputs"]["sync_mode"] = "silence"
+    found = [probe(file) for file in comfy.run(basic)["files"] if file.suffix == ".mp4"][0]
+    assert (found.frames, found.size) == (30, (256, 320))
+    np.testing.assert_allclose(found.times_s - found.times_s[0], (np.array(pts) - pts[0]) / 100, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    "speech_s, sync_mode, frames",
+    [
+        (0.5, "silence", 30),
+        (0.5, "cut_off", 13),
+        (2.0, "silence", 30),
+        (2.0, "cut_off", 30),
+        (2.0, "loop", 50),
+        (2.0, "bounce", 50),
+        (2.0, "remap", 50),
+        (0.6, "remap", 15),
+    ],
+)
+def test_speech_of_another_length(comfy, basic, speech_s, sync_mode, frames):
+    write_clip(comfy.base / "input" / "short.mp4")
+    basic["2"]["inputs"]["file"] = "short.mp4"
+    basic["3"]["inputs"]["duration_s"] = speech_s
+    basic["6"]["inputs"]["sync_mode"] = sync_mode
+    found = [probe(file) for file in comfy.run(basic)["files"] if file.suffix == ".mp4"][0]
+    assert found.frames == frames
+    assert found.sound_s == pytest.approx(frames / 25, abs=0.06)
