@@ -25,6 +25,7 @@ class Hub(http.server.ThreadingHTTPServer):
         self.break_after: int | None = None
         self.failing = False
         self.log: list[tuple[str, str, str | None]] = []
+        self.blobs: dict[str, bytes] = {}
         self.created: dict[str, str] = {}
         self.messages: list[str] = []
 
@@ -130,6 +131,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             name = f"{wanted['organization']}/{wanted['name']}"
             self.server.created[name] = wanted["visibility"]
             return self._say({"url": f"{self.server.url}/{name}", "id": "1", "name": name})
+        if self.path.endswith(".git/info/lfs/objects/batch"):
+            return self._say(self._lfs_batch(json.loads(body)))
         match = re.fullmatch(r"/api/models/([^/]+/[^/]+)/(preupload|commit|branch)/(.+)", self.path)
         if match is None:
             return self._say({})
@@ -138,19 +141,39 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return self._say({})
         if action == "preupload":
             files = [entry["path"] for entry in json.loads(body)["files"]]
-            kept = {"uploadMode": "regular", "shouldIgnore": False, "oid": None}
-            return self._say({"files": [{"path": path, **kept} for path in files]})
+            # Weights go by the large-file protocol, as on the Hub; text goes with the commit.
+            modes = {path: "lfs" if path.endswith(".safetensors") else "regular" for path in files}
+            kept = {"shouldIgnore": False, "oid": None}
+            return self._say({"files": [{"path": p, "uploadMode": m, **kept} for p, m in modes.items()]})
         for line in body.decode().splitlines():
             entry = json.loads(line)
-            if entry["key"] == "file":
-                content = base64.b64decode(entry["value"]["content"])
-                self.server.files[(repository, revision, entry["value"]["path"])] = content
-            else:
+            if entry["key"] == "header":
                 self.server.messages.append(entry["value"]["summary"])
+                continue
+            large = entry["key"] == "lfsFile"
+            content = self.server.blobs[entry["value"]["oid"]] if large else entry["value"]["content"]
+            content = content if large else base64.b64decode(content)
+            self.server.files[(repository, revision, entry["value"]["path"])] = content
         commit = COMMITS[revision]
         return self._say(
             {"commitUrl": f"{self.server.url}/{repository}/commit/{commit}", "commitOid": commit}
         )
+
+    def _lfs_batch(self, asked: dict) -> dict:
+        """Where to put each large file: by its SHA-256."""
+        objects = [
+            {**entry, "actions": {"upload": {"href": f"{self.server.url}/put/{entry['oid']}"}}}
+            for entry in asked["objects"]
+        ]
+        return {"transfer": "basic", "objects": objects}
+
+    def do_PUT(self):  # noqa: N802
+        content, oid = self._body(), self.path.rsplit("/", 1)[1]
+        self.server.log.append((self.command, self.path, None))
+        if hashlib.sha256(content).hexdigest() != oid:
+            return self._refuse(422, "WrongHash")
+        self.server.blobs[oid] = content
+        return self._say({})
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") != "chunked":
