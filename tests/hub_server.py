@@ -108,7 +108,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         names = {commit: name for name, commit in COMMITS.items()}
         name = names.get(revision, revision)
         files = {key[2]: value for key, value in self.server.files.items() if key[:2] == (repository, name)}
-        if not files:
+        if not files and repository not in self.server.created:
             known = any(key[0] == repository for key in self.server.files)
             return self._refuse(404, "RevisionNotFound" if known else "RepoNotFound")
         if kind == "revision":
@@ -129,7 +129,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if self.path == "/api/repos/create":
             wanted = json.loads(body)
             name = f"{wanted['organization']}/{wanted['name']}"
-            self.server.created[name] = wanted["visibility"]
+            older = "private" if wanted.get("private") else "public"
+            self.server.created[name] = wanted.get("visibility") or older
             return self._say({"url": f"{self.server.url}/{name}", "id": "1", "name": name})
         if self.path.endswith(".git/info/lfs/objects/batch"):
             return self._say(self._lfs_batch(json.loads(body)))
