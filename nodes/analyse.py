@@ -104,6 +104,7 @@ class ExtractLandmarks(io.ComfyNode):
                 ),
                 io.Int.Output(display_name="frames_without_face", tooltip="These frames stay as they are."),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -125,7 +126,8 @@ class ExtractLandmarks(io.ComfyNode):
         faces = own_faces(clip) if face_landmarks is None else given_faces(clip, face_landmarks)
         track = faces.choose(which)
         missing = int((~track.present).sum())
-        return io.NodeOutput(TrackedFace(clip, track), ClipVideo(draw_mesh(clip, track)), missing)
+        preview = ClipVideo(draw_mesh(clip, track), cls.hidden.unique_id)
+        return io.NodeOutput(TrackedFace(clip, track), preview, missing)
 
 
 def own_faces(clip: Clip) -> Faces:

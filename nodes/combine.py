@@ -114,6 +114,7 @@ class VideoCombine(io.ComfyNode):
         timeline = plan_timeline(clip, speech.duration_s, sync_mode) if speech is not None else None
         path, saved = numbered_file(filename_prefix, extension, clip, save_output)
         settings = {"codec": codec, "crf": crf, "timeline": timeline, "speech": speech}
+        settings["preview_node"] = getattr(video, "made_by", None)
         write_video(clip, path, **settings, metadata=workflow_metadata(cls.hidden))
         output = InputImpl.VideoFromFile(str(path))
         return io.NodeOutput(output, str(path), ui=ui.PreviewVideo([saved]))

@@ -89,6 +89,7 @@ class AppearanceGenerate(io.ComfyNode):
                     tooltip="For each frame a list with the face's box, px; empty without.",
                 ),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -114,7 +115,10 @@ class AppearanceGenerate(io.ComfyNode):
         parts = {"shown": shown, "targets": targets, "renderer": drawing}
         rendered = RenderedClip.of(clip, timeline, motion.speech, **parts)
         return io.NodeOutput(
-            ClipVideo(rendered), clip_images(rendered), clip_masks(rendered), crop_boxes(shown)
+            ClipVideo(rendered, cls.hidden.unique_id),
+            clip_images(rendered),
+            clip_masks(rendered),
+            crop_boxes(shown),
         )
 
 

@@ -27,10 +27,14 @@ CODECS = {"auto": None, "h264": "h264"}
 
 
 class ClipVideo(Input.Video):
-    """A VIDEO whose frames are read from a clip when somebody needs them, a few at a time."""
+    """A VIDEO whose frames are read from a clip when somebody needs them, a few at a time.
 
-    def __init__(self, clip: Clip) -> None:
+    made_by: id of the node that made it, which shows the frames as they are rendered.
+    """
+
+    def __init__(self, clip: Clip, made_by: str | None = None) -> None:
         self.clip = clip
+        self.made_by = made_by
 
     def get_components(self) -> Types.VideoComponents:
         """All frames as one float tensor, for nodes that ask for that; made when they look at it."""
@@ -57,6 +61,7 @@ class ClipVideo(Input.Video):
                 f"codec auto or h264 was required, but {codec} arrived: use MyTalk's Video Combine for others"
             )
         settings = {"codec": CODECS[codec], "crf": 18 if crf is None else round(crf), "metadata": metadata}
+        settings["preview_node"] = self.made_by
         if isinstance(path, str | Path):
             write_video(self.clip, Path(path), **settings)
             return
@@ -96,7 +101,7 @@ class ClipVideo(Input.Video):
         if left_s <= 0 or (strict_duration and length_s is not None and length_s > left_s):
             return None
         speech = cut_speech(self.clip.speech(), start_s, length_s) if self.clip.has_audio else None
-        return ClipVideo(part_of(self.clip, start_s, length_s, speech))
+        return ClipVideo(part_of(self.clip, start_s, length_s, speech), self.made_by)
 
 
 def write_video(
@@ -108,10 +113,12 @@ def write_video(
     timeline: Timeline | None = None,
     speech: Speech | None = None,
     metadata: dict[str, Any] | None = None,
+    preview_node: str | None = None,
 ) -> None:
-    """Render a clip, on a timeline if given, into a file, with progress and preview on the running node.
+    """Render a clip, on a timeline if given, into a file, with progress on the running node.
 
-    speech: its sound, by default the clip's own; metadata: tags, made JSON where they are not text.
+    speech: its sound, by default the clip's own; metadata: tags, made JSON where they are not text;
+    preview_node: see `NodeProgress`.
     """
     timeline = timeline or plan_timeline(clip, clip.duration_s)
     if speech is None and clip.has_audio:
@@ -119,7 +126,7 @@ def write_video(
     tags = {
         key: value if isinstance(value, str) else json.dumps(value) for key, value in (metadata or {}).items()
     }
-    progress = NodeProgress()
+    progress = NodeProgress(preview_node)
     with VideoWriter(
         path, clip, codec=codec, crf=crf, speech=speech, timeline=timeline, metadata=tags | clip_tags(clip)
     ) as writer:

@@ -144,6 +144,14 @@ class TestClipVideo:
             clip_video.save_to(str(tmp_path / "a.mp4"))
         assert list(tmp_path.glob("*.mp4")) == [] and list(tmp_path.glob(".*")) == []
 
+    def test_the_live_picture_shows_on_the_node_that_made_it(self, part, clip_video, tmp_path, monkeypatch):
+        utils, state = sys.modules["comfy.utils"], sys.modules["comfy_execution.progress"]
+        monkeypatch.setattr(utils, "shown", [])
+        part("nodes.video").ClipVideo(clip_video.clip, "7").save_to(str(tmp_path / "a.mp4"))
+        assert [value for node, value, preview in utils.shown if node is None] == list(range(1, 17))
+        pictures = [preview for node, value, preview in utils.shown if node == "7"]
+        assert pictures[-1][1].size == (WIDTH, HEIGHT) and state.finished[-1] == "7"
+
     def test_its_description_needs_no_frame(self, clip_video, monkeypatch):
         monkeypatch.setattr(type(clip_video.clip), "pictures", None)
         assert clip_video.get_dimensions() == (WIDTH, HEIGHT)
