@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -23,6 +24,7 @@ from training.train_motion import (
     State,
     load_checkpoint,
     losses,
+    open_expert,
     save,
     step,
 )
@@ -159,3 +161,20 @@ def test_resumed_run_equals_an_uninterrupted_one(tmp_path):
         assert torch.equal(one, other), name
     for name, value in state.average.tensors.items():
         assert torch.equal(value, resumed.average.tensors[name]), name
+
+
+def test_an_expert_of_another_space_is_refused(tmp_path):
+    space, accelerator = make_state().space, Accelerator(cpu=True)
+    encoder = SimpleNamespace(dim=5, layers=(12,))
+    config = SyncConfig(motion=6, speech_width=5, speech_layers=(12,), width=8, embedding=4)
+    SyncExpert(config).save_pretrained(tmp_path)
+    space.save_pretrained(tmp_path / "space")
+    expert = open_expert(tmp_path, space, encoder, accelerator)
+    assert not any(parameter.requires_grad for parameter in expert.parameters())
+    space.lower_basis.mul_(2)
+    with pytest.raises(ValueError, match="another landmark space"):
+        open_expert(tmp_path, space, encoder, accelerator)
+    encoder.dim = 6
+    with pytest.raises(ValueError, match=r"must read .*\(6, 6, \(12,\)\); it reads \(6, 5, \(12,\)\)"):
+        open_expert(tmp_path, space, encoder, accelerator)
+    assert open_expert(None, space, encoder, accelerator) is None
