@@ -123,7 +123,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--identity-weight", type=float, default=1.0, help="0, 1 and 2 are the paper's Tab. 6"
     )
-    parser.add_argument("--sync", type=Path, help="folder of a SyncExpert: adds its loss")
+    parser.add_argument("--sync", type=Path, help="folder that train_sync wrote: adds its loss")
     parser.add_argument("--process", default="diffusion", choices=[*PROCESSES], help="flow is rectified flow")
     parser.add_argument("--save-every", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
@@ -173,7 +173,10 @@ def build(args: argparse.Namespace, accelerator: Accelerator) -> tuple[State, Mo
 def open_expert(
     folder: Path | None, space: LandmarkSpace, encoder: SpeechEncoder, accelerator: Accelerator
 ) -> SyncExpert | None:
-    """The frozen lip-sync expert, if one is asked for; ValueError if it reads other channels or features."""
+    """The frozen lip-sync expert, if one is asked for.
+
+    Raises ValueError if it reads other channels or speech features than the run has.
+    """
     if folder is None:
         return None
     expert = SyncExpert.from_pretrained(folder, device=accelerator.device).requires_grad_(False)
@@ -183,6 +186,11 @@ def open_expert(
         raise ValueError(
             f"{folder}: the expert must read the run's motion channels, speech width and layers {wanted}; "
             f"it reads {found}: train it on the run's space and speech encoder"
+        )
+    theirs = LandmarkSpace.from_pretrained(folder / "space").lower_basis.to(space.lower_basis)
+    if not torch.allclose(theirs, space.lower_basis, rtol=1e-2, atol=1e-5):
+        raise ValueError(
+            f"{folder}: the expert knows another landmark space than this data's; train it again on it"
         )
     return expert
 

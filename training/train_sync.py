@@ -1,9 +1,9 @@
 """Train the lip-sync expert on a folder that prepare.py wrote.
 
-    accelerate launch -m training.train_sync DATASET -o FOLDER --space RUN/model/space
+    python -m training.train_sync DATASET -o FOLDER [--space RUN/model/space]
 
-Writes FOLDER/config.json, FOLDER/model.safetensors and prints, on people kept from training, how often the
-offset of two seconds is found to the frame.
+FOLDER gets the expert and, in FOLDER/space, the landmark space whose channels it reads. Prints, on people
+kept from training, how often the offset is found.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from accelerate.utils import set_seed
 from torch import Tensor
 
 from mytalk_core.evaluation.syncnet import SyncConfig, SyncExpert
-from mytalk_core.motion.space import LandmarkSpace
+from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
 from mytalk_core.speech.features import SpeechEncoder
 
-from .motion_data import TEMPI, MotionBatch, MotionData, RawClip, hold_out, read_clip
+from .motion_data import TEMPI, MotionBatch, MotionData, RawClip, fit_space, hold_out, read_clip
 from .train_motion import feature_statistics
 
 WINDOW_FRAMES = 80
@@ -31,9 +31,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("dataset", type=Path)
     parser.add_argument("-o", "--out", type=Path, required=True)
-    parser.add_argument(
-        "--space", type=Path, required=True, help="folder of the motion model's LandmarkSpace"
-    )
+    parser.add_argument("--space", type=Path, help="folder of a motion model's LandmarkSpace; else fitted")
     parser.add_argument("--speech-encoder", default="mini", help="bundled name, folder or hub:OWNER/NAME")
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--batch", type=int, default=32)
@@ -82,7 +80,7 @@ def main() -> None:
     if not clips:
         raise FileNotFoundError(f"{args.dataset} has no prepared clips: run python -m training.prepare first")
     train, held = hold_out(clips)
-    space = LandmarkSpace.from_pretrained(args.space)
+    space = LandmarkSpace.from_pretrained(args.space) if args.space else fit_space(train, SpaceConfig())
     encoder = SpeechEncoder.from_pretrained(args.speech_encoder)
     data = MotionData(train, space, encoder, args.seed, (1.0,) if args.plain else TEMPI)
     config = SyncConfig(
@@ -107,6 +105,7 @@ def main() -> None:
         if number % 100 == 0:
             print(number, round(mean, 4), flush=True)
     expert.save_pretrained(args.out)
+    space.save_pretrained(args.out / "space")
     held = [(clip, encoder.encode(clip.speech, 2 * len(clip.displacement))) for clip in held]
     print(validate(expert, space, held))
 

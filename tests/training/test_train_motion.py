@@ -172,7 +172,7 @@ def test_an_expert_of_another_space_is_refused(tmp_path):
     expert = open_expert(tmp_path, space, encoder, accelerator)
     assert not any(parameter.requires_grad for parameter in expert.parameters())
     space.lower_basis.mul_(2)
-    with pytest.raises(ValueError, match="another landmark space"):
+    with pytest.raises(ValueError, match="knows another landmark space"):
         open_expert(tmp_path, space, encoder, accelerator)
     encoder.dim = 6
     with pytest.raises(ValueError, match=r"must read .*\(6, 6, \(12,\)\); it reads \(6, 5, \(12,\)\)"):
