@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .appearance.discriminator import DiscriminatorConfig
-from .appearance.generator import AppearanceConfig
+from .appearance.generator import AppearanceConfig, AppearanceGenerator
 from .motion.denoiser import MotionConfig, MotionDenoiser
 from .motion.identity import IdentityConfig, IdentityExtractor
 from .motion.space import LandmarkSpace, SpaceConfig
@@ -77,6 +78,9 @@ class Preset:
         """
         parts = {"motion": MotionDenoiser, "space": LandmarkSpace, "identity": IdentityExtractor}
         configs = {name: cls.read_config(source, name, revision) for name, cls in parts.items()}
+        # Without one, a renderer that needs no network draws this model's lips.
+        with suppress(FileNotFoundError):
+            configs["appearance"] = AppearanceGenerator.read_config(source, "appearance", revision)
         return Preset(str(source), f"weights of {source}", **configs)
 
 

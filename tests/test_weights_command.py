@@ -10,8 +10,9 @@ import torch
 from hub_server import COMMITS, TOKEN
 
 from mytalk_core import preset, sizes
-from mytalk_core.appearance.generator import AppearanceConfig
+from mytalk_core.appearance.generator import AppearanceConfig, AppearanceGenerator
 from mytalk_core.cli import main
+from mytalk_core.evaluation.syncnet import SyncConfig, SyncExpert
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.motion.denoiser import MotionConfig, MotionDenoiser
 from mytalk_core.motion.identity import IdentityConfig, IdentityExtractor
@@ -137,6 +138,19 @@ def test_info_of_a_folder(model, capsys):
 def test_sizes_are_printed_as_the_tables_do():
     printed = {42: "42", 786_944: "786K", 4_310_272: "4.3M", 237_999_878: "237M", 1_234_476_807: "1.23B"}
     assert {number: sizes.summarise(number) for number in printed} == printed
+
+
+def test_optional_parts_are_seen(copy, capsys):
+    small = {"size": 32, "width": 4, "multipliers": (1, 2), "blocks": 1, "groups": 2, "fusion_width": 4}
+    AppearanceGenerator(AppearanceConfig(**small)).save_pretrained(copy / "appearance")
+    SyncExpert(SyncConfig(motion=4, width=8, embedding=4)).save_pretrained(copy / "sync")
+    assert main(["weights", "verify", str(copy)]) == 0
+    assert capsys.readouterr().out.count("ok") == 5
+    assert main(["info", "--model", str(copy), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert "decoder" in {part["name"] for part in told["components"]}
+    assert told["flops"]["frame: references cached"] > 0
+    assert AppearanceGenerator.from_pretrained(copy, "appearance").config.size == 32
 
 
 def test_verify_tells_what_is_wrong(model, copy, capsys):
