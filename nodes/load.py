@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from comfy_api.latest import Input, io
 from ..mytalk_core.media.audio import Speech
 from ..mytalk_core.media.cut import cut_speech
 from ..mytalk_core.motion.generate import MotionModel
+from ..mytalk_core.pretrained import file_sha256
 from .sockets import ModelSocket
 from .sound import to_audio, to_speech
 
@@ -44,6 +44,7 @@ class LoadedModel:
             source, revision, offload, torch.bfloat16 if half else torch.float32
         )
         networks = torch.nn.ModuleList([parts.denoiser, parts.identity, parts.speech_encoder])
+        # Newer cores choose the patcher by the device.
         make = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
         return cls(parts, make(networks, load_device=device, offload_device=offload))
 
@@ -184,7 +185,7 @@ class LoadSpeech(io.ComfyNode):
     def fingerprint_inputs(cls, audio: str, **rest: float) -> str:
         """The file's contents: another file under the same name is read again."""
         path = Path(folder_paths.get_annotated_filepath(audio))
-        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        return file_sha256(path) if path.is_file() else ""
 
     @classmethod
     def validate_inputs(cls, audio: str) -> bool | str:

@@ -215,6 +215,27 @@ class TestNodes:
         with pytest.raises(ValueError, match="same video"):
             render.check_frames(sockets.to_clip(images[:9], 16.0), tracked)
 
+    def test_a_mask_of_any_size_points_at_its_middle(self, part, images):
+        analyse, clip = part("nodes.analyse"), part("nodes.sockets").to_clip(images, 16.0)
+        mask = torch.zeros(3, 100, 140)
+        mask[1, 60:81, 100:121] = 1
+        assert analyse.mask_centre(mask, clip) == pytest.approx((55, 35), abs=0.5)
+        for empty in (None, torch.zeros(1, 10, 10)):
+            with pytest.raises(ValueError, match="painted"):
+                analyse.mask_centre(empty, clip)
+
+    def test_landmarks_of_the_cores_own_detector_make_the_same_track(self, part, examples_folder):
+        analyse = part("nodes.analyse")
+        arranged, video = part("mytalk_core.media.arranged"), part("mytalk_core.media.video")
+        clip = arranged.part_of(video.Clip.open(examples_folder / "ai_woman.mp4"), 0.0, 0.24)
+        own = analyse.own_faces(clip).choose("largest")
+        frames = [
+            [{"landmarks_xy": points[:, :2], "landmarks_3d": points * 0.4}] for points in own.landmarks[:]
+        ]
+        given = analyse.given_faces(clip, {"frames": frames}).choose("largest")
+        np.testing.assert_allclose(given.landmarks[:], own.landmarks[:], atol=0.1)
+        np.testing.assert_allclose(given.similarity, own.similarity, atol=1e-2)
+
     def test_installed_models_are_found_through_links(self, part, tmp_path, monkeypatch):
         model = tmp_path / "elsewhere"
         (model / "motion").mkdir(parents=True)
