@@ -57,7 +57,7 @@ def download_all(repository: str, revision: str | None = None, folder: Path | No
     from huggingface_hub import snapshot_download
 
     _check_name(repository)
-    with _explained(repository, "its files", revision):
+    with _explained(repository, "all files", revision):
         return Path(
             snapshot_download(
                 repository,
@@ -80,7 +80,7 @@ def upload(
 
     _check_name(repository)
     api = HfApi(endpoint=endpoint())
-    with _explained(repository, "the upload", revision):
+    with _explained(repository, "upload", revision):
         api.create_repo(repository, private=private, exist_ok=True)
         if revision is not None:
             api.create_branch(repository, branch=revision, exist_ok=True)
@@ -156,4 +156,4 @@ def _explained(repository: str, file: str, revision: str | None) -> Iterator[Non
         ) from error
     # The bases are those of the HTTP library that this huggingface_hub is built on.
     except (OSError, *errors.HfHubHTTPError.__bases__) as error:
-        raise WeightsError(f"{file} of {where} failed ({error}); run it again") from error
+        raise WeightsError(f"{file}: the transfer with {where} broke off ({error}); run it again") from error
