@@ -74,10 +74,18 @@ def choose_codec(path: Path, codec: str | None) -> str:
 
 
 def plan_encoding(
-    path: Path, like: Clip, timeline: Timeline, codec: str, crf: int, preset: str
+    path: Path,
+    like: Clip,
+    timeline: Timeline,
+    codec: str,
+    crf: int,
+    preset: str,
+    pixel_format: str | None = None,
 ) -> EncodingPlan:
-    """Raises: MediaError when this FFmpeg lacks the encoder; ValueError for a crf outside the codec's
-    scale.
+    """pixel_format: FFmpeg's name; None takes the one nearest to the clip's.
+
+    Raises: MediaError when this FFmpeg lacks the encoder, or the encoder the pixel format; ValueError for a
+    crf outside the codec's scale.
     """
     try:
         encoder = av.Codec(ENCODERS[codec], "w")
@@ -89,7 +97,8 @@ def plan_encoding(
     if codec in WORST_CRF and not 0 <= crf <= WORST_CRF[codec]:
         raise ValueError(f"a crf of 0..{WORST_CRF[codec]} was required for {codec}, but {crf} arrived")
     offered = [pixel_format.name for pixel_format in encoder.video_formats]
-    format_name = choose_format(like, codec, offered)
+    format_name = pixel_format or choose_format(like, codec, offered)
+    check_format(format_name, like, codec, offered)
     suffix = path.suffix.lower()
     return EncodingPlan(
         encoder=ENCODERS[codec],
@@ -135,6 +144,24 @@ def choose_format(like: Clip, codec: str, offered: list[str]) -> str:
     if (source.is_rgb or source.is_gray) and codec != "prores" and playable in usable:
         return playable
     return nearest_format(like.format_name, usable)
+
+
+def check_format(format_name: str, like: Clip, codec: str, offered: list[str]) -> None:
+    """Raises: MediaError for a pixel format that the encoder lacks, or that the clip's odd size does not
+    fit."""
+    if format_name not in offered:
+        raise MediaError(
+            f"a pixel format that {codec} has was required ({', '.join(offered)}), but {format_name} "
+            f"arrived: "
+            "choose one of them, or leave the choice to the clip"
+        )
+    layout = layout_of(format_name)
+    if codec in EVEN_CHROMA_ONLY and (like.width % layout.step_x or like.height % layout.step_y):
+        raise MediaError(
+            f"{format_name} needs an even size, but the clip has {like.width} x {like.height}: choose a "
+            f"4:4:4 "
+            "format, or leave the choice to the clip"
+        )
 
 
 def output_colour(like: Clip, codec: str, format_name: str) -> Colour:

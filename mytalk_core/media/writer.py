@@ -35,8 +35,9 @@ class VideoWriter:
 
     path: its extension names the container; like: the source clip, whose size, format, tags and times hold;
     codec: "h264", "prores", "vp9", "ffv1" (lossless), or None for the extension's own; crf: quality of h264
-    and vp9, lower is better; speech: muxed unresampled, cut or padded with silence to the video; timeline:
-    what is shown when, default the clip's own times; metadata: container tags.
+    and vp9, lower is better; pixel_format: FFmpeg's name, None keeps the clip's as nearly as the codec can;
+    speech: muxed unresampled, cut or padded with silence to the video; timeline: what is shown when, default
+    the clip's own times; metadata: container tags.
     Raises: MediaError before any work when the output cannot be written, is the source, or does not fit the
     codec.
     """
@@ -48,6 +49,7 @@ class VideoWriter:
         *,
         codec: str | None = None,
         crf: int = 18,
+        pixel_format: str | None = None,
         preset: str = "veryfast",
         speech: Speech | None = None,
         timeline: Timeline | None = None,
@@ -63,7 +65,7 @@ class VideoWriter:
         self._durations = np.diff(
             np.append(self._timeline.pts, self._timeline.pts[-1] + self._timeline.last_duration)
         )
-        self._plan = plan_encoding(self.path, like, self._timeline, codec, crf, preset)
+        self._plan = plan_encoding(self.path, like, self._timeline, codec, crf, preset, pixel_format)
         self._reformatter = VideoReformatter()
         self._container: av.container.OutputContainer | None = None
         self._soundtrack: Soundtrack | None = None
