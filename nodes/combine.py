@@ -25,6 +25,7 @@ FORMATS = {
     "vp9 (.webm)": ("vp9", ".webm"),
     "ffv1 lossless (.mkv)": ("ffv1", ".mkv"),
 }
+PIXEL_FORMATS = ["auto", "yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le", "yuv444p10le"]
 
 
 class VideoCombine(io.ComfyNode):
@@ -81,6 +82,14 @@ class VideoCombine(io.ComfyNode):
                     default=True,
                     tooltip="On: into the output folder. Off: into the temp folder, for a look.",
                 ),
+                io.Combo.Input(
+                    "pix_fmt",
+                    options=PIXEL_FORMATS,
+                    default="auto",
+                    tooltip="How pixels are stored. auto keeps the source's depth and colour resolution as "
+                    "nearly as the "
+                    "format can, and makes 8-bit 4:2:0 of an IMAGE.",
+                ),
                 io.Audio.Input(
                     "audio",
                     optional=True,
@@ -106,6 +115,7 @@ class VideoCombine(io.ComfyNode):
         sync_mode: str,
         filename_prefix: str,
         save_output: bool,
+        pix_fmt: str,
         audio: Input.Audio | None = None,
     ) -> io.NodeOutput:
         """Lay out the time, write."""
@@ -114,6 +124,7 @@ class VideoCombine(io.ComfyNode):
         timeline = plan_timeline(clip, speech.duration_s, sync_mode) if speech is not None else None
         path, saved = numbered_file(filename_prefix, extension, clip, save_output)
         settings = {"codec": codec, "crf": crf, "timeline": timeline, "speech": speech}
+        settings["pixel_format"] = None if pix_fmt == "auto" else pix_fmt
         settings["preview_node"] = getattr(video, "made_by", None)
         write_video(clip, path, **settings, metadata=workflow_metadata(cls.hidden))
         output = InputImpl.VideoFromFile(str(path))

@@ -110,6 +110,7 @@ def write_video(
     *,
     codec: str | None = None,
     crf: int = 18,
+    pixel_format: str | None = None,
     timeline: Timeline | None = None,
     speech: Speech | None = None,
     metadata: dict[str, Any] | None = None,
@@ -117,7 +118,8 @@ def write_video(
 ) -> None:
     """Render a clip, on a timeline if given, into a file, with progress on the running node.
 
-    speech: its sound, by default the clip's own; metadata: tags, made JSON where they are not text;
+    pixel_format: see `VideoWriter`; speech: its sound, by default the clip's own; metadata: tags, made "
+    "JSON where they are not text;
     preview_node: see `NodeProgress`.
     """
     timeline = timeline or plan_timeline(clip, clip.duration_s)
@@ -128,7 +130,14 @@ def write_video(
     }
     progress = NodeProgress(preview_node)
     with VideoWriter(
-        path, clip, codec=codec, crf=crf, speech=speech, timeline=timeline, metadata=tags | clip_tags(clip)
+        path,
+        clip,
+        codec=codec,
+        crf=crf,
+        pixel_format=pixel_format,
+        speech=speech,
+        timeline=timeline,
+        metadata=tags | clip_tags(clip),
     ) as writer:
         for done, picture in enumerate(clip.pictures(timeline.source_index), 1):
             writer.write(picture)

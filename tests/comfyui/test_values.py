@@ -180,12 +180,25 @@ class TestNodes:
         monkeypatch.setattr(combine, "hidden", hidden)
         audio = {"waveform": torch.zeros(1, 1, 4000), "sample_rate": 8000}
         for number in (1, 2):
-            path = combine.execute(images, 16.0, "h264 (.mp4)", 18, "cut_off", "a/b", True, audio).args[1]
+            path = combine.execute(
+                images, 16.0, "h264 (.mp4)", 18, "cut_off", "a/b", True, "auto", audio
+            ).args[1]
             assert Path(path) == folders / "output" / "a" / f"b_{number:05}_.mp4"
         # The speech lasts half a second, so half of the frames are shown.
         assert probe(Path(path))[0] == 8
         with av.open(path) as container:
             assert '"nodes"' in container.metadata["workflow"] and len(container.streams.audio) == 1
+
+    def test_video_combine_stores_pixels_as_asked(self, part, images, folders):
+        combine = part("nodes.combine").VideoCombine
+        path = combine.execute(images, 16.0, "h264 (.mp4)", 18, "silence", "b", True, "yuv444p10le").args[1]
+        with av.open(path) as container:
+            assert container.streams.video[0].format.name == "yuv444p10le"
+        with pytest.raises(ValueError, match="choose one of them"):
+            combine.execute(images, 16.0, "prores (.mov)", 18, "silence", "b", True, "yuv420p")
+        odd = images[:, :49]
+        with pytest.raises(ValueError, match="even size"):
+            combine.execute(odd, 16.0, "h264 (.mp4)", 18, "silence", "b", True, "yuv420p")
 
     def test_load_speech_cuts_and_levels(self, part, folders):
         sound = {"waveform": torch.full((1, 2, 8000), 0.1), "sample_rate": 8000}
