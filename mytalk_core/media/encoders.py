@@ -147,20 +147,17 @@ def choose_format(like: Clip, codec: str, offered: list[str]) -> str:
 
 
 def check_format(format_name: str, like: Clip, codec: str, offered: list[str]) -> None:
-    """Raises: MediaError for a pixel format that the encoder lacks, or that the clip's odd size does not
-    fit."""
+    """Raises: MediaError for a pixel format that the encoder lacks, or that does not fit an odd size."""
     if format_name not in offered:
         raise MediaError(
             f"a pixel format that {codec} has was required ({', '.join(offered)}), but {format_name} "
-            f"arrived: "
-            "choose one of them, or leave the choice to the clip"
+            "arrived: choose one of them, or leave the choice to the clip"
         )
     layout = layout_of(format_name)
     if codec in EVEN_CHROMA_ONLY and (like.width % layout.step_x or like.height % layout.step_y):
         raise MediaError(
             f"{format_name} needs an even size, but the clip has {like.width} x {like.height}: choose a "
-            f"4:4:4 "
-            "format, or leave the choice to the clip"
+            "4:4:4 format, or leave the choice to the clip"
         )
 
 
