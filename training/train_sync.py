@@ -69,6 +69,8 @@ def validate(
             own.append(score.confidence)
             if len(other[spoken]) >= 2 * WINDOW_FRAMES:
                 foreign.append(expert.score(frames, other[spoken][: 2 * WINDOW_FRAMES]).confidence)
+    if not foreign:
+        return {"windows": len(offsets)}
     figures = {"in_sync": np.mean(offsets), "confidence": np.mean(own), "foreign": np.mean(foreign)}
     return {key: round(float(value), 4) for key, value in figures.items()} | {"windows": len(offsets)}
 
