@@ -106,7 +106,6 @@ def check_memory(shape: tuple[int, ...]) -> None:
     if needed > 0.9 * free:
         raise MemoryError(
             f"{shape[0]} frames of {shape[2]} x {shape[1]} as IMAGE or MASK need {needed / 2**30:.1f} GB, "
-            f"but "
-            f"{free / 2**30:.1f} GB are free: link the VIDEO output instead, which needs none of it, or take "
-            "a shorter part"
+            f"but {free / 2**30:.1f} GB are free: link the VIDEO output instead, which needs none of it, or "
+            "take a shorter part"
         )

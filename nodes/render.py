@@ -127,11 +127,9 @@ def check_frames(clip: Clip, track: TrackedFace) -> Clip:
     size, tracked = (clip.height, clip.width), (track.clip.height, track.clip.width)
     if len(clip) != len(track.track) or size != tracked:
         raise ValueError(
-            f"the video of the track was required, {len(track.track)} frames of {tracked[1]} x "
-            f"{tracked[0]}, but "
-            f"{len(clip)} frames of {size[1]} x {size[0]} arrived: link the same video to Extract "
-            f"Landmarks and here "
-            "(for two speakers set both sync modes to silence)"
+            f"the video of the track was required, {len(track.track)} frames of {tracked[1]} x {tracked[0]}, "
+            f"but {len(clip)} frames of {size[1]} x {size[0]} arrived: link the same video to Extract "
+            "Landmarks and here (for two speakers set both sync modes to silence)"
         )
     return clip
 
@@ -140,9 +138,8 @@ def check_timeline(timeline: Timeline, clip: Clip) -> None:
     """Raises ValueError for a motion that was made on a longer video."""
     if int(timeline.source_index.max()) >= len(clip):
         raise ValueError(
-            f"a motion made for this video was required, but it shows frame "
-            f"{int(timeline.source_index.max())} and the "
-            f"video has {len(clip)}: link this video's track to the motion sampler"
+            "a motion made for this video was required, but it shows frame "
+            f"{int(timeline.source_index.max())} and the video has {len(clip)}: link this video's track to the motion sampler"
         )
 
 
