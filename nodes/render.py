@@ -139,7 +139,8 @@ def check_timeline(timeline: Timeline, clip: Clip) -> None:
     if int(timeline.source_index.max()) >= len(clip):
         raise ValueError(
             "a motion made for this video was required, but it shows frame "
-            f"{int(timeline.source_index.max())} and the video has {len(clip)}: link this video's track to the motion sampler"
+            f"{int(timeline.source_index.max())} and the video has {len(clip)}: "
+            "link this video's track to the motion sampler"
         )
 
 

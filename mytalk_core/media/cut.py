@@ -23,7 +23,6 @@ def cut_speech(
     if waveform.shape[1] == 0:
         raise MediaError(
             f"a part with sound in it was required, but the sound lasts {speech.duration_s:.2f} s and the "
-            "part "
-            f"begins at {start_s:.2f} s: begin earlier"
+            f"part begins at {start_s:.2f} s: begin earlier"
         )
     return Speech.from_waveform(waveform, speech.sample_rate, speech.layout)
