@@ -14,6 +14,7 @@ import torch
 from . import __version__
 from .appearance.composite import make_patch
 from .appearance.crop import crop_size, cut_crop
+from .appearance.occlusion import uncovered
 from .appearance.references import choose_pool, pool_count, read_references
 from .appearance.renderer import Renderer, WarpRenderer, WarpSettings
 from .face.layout import LandmarkLayout
@@ -118,6 +119,7 @@ def build_renderer(
     size = crop_size(shown.similarity, shown.present)
     pool = choose_pool(track, layout, pool_count(size))
     references = read_references(clip, track, pool, size, layout)
+    references = references.take(uncovered(references, layout))
     return WarpRenderer(references, targets, layout, shown.shots, settings=settings)
 
 
