@@ -153,10 +153,12 @@ def _render_batch(
     if faces:
         rows = np.array([index for index, _ in faces])
         crops = np.stack([cut_crop(picture.rgb, shown.similarity[index], size) for index, picture in faces])
-        rendering = renderer.render(crops, shown.canonical[rows], targets[rows], rows)
+        source = shown.canonical[rows]
+        rendering = renderer.render(crops, source, targets[rows], rows)
+        alpha = rendering.alpha * renderer.sight(crops, source)[:, None, None]
         for k, (index, picture) in enumerate(faces):
             similarity = shown.similarity[index]
-            patches[index] = make_patch(picture.rgb, rendering.crops[k], similarity, rendering.alpha[k])
+            patches[index] = make_patch(picture.rgb, rendering.crops[k], similarity, alpha[k])
     for index, picture in batch:
         yield picture, patches.get(index)
 
@@ -244,7 +246,7 @@ def lip_sync(
     report.frames, report.frames_with_face = len(timeline), int(shown.present.sum())
     report.duration_s, report.shots = round(timeline.duration_s, 3), len(np.unique(shown.shots))
     report.peak_memory_mb = peak_memory_mb()
-    report.warnings = [*timeline.warnings, *_face_warnings(shown)]
+    report.warnings = [*timeline.warnings, *_face_warnings(shown, report.frames_edited)]
     return report
 
 
@@ -260,9 +262,16 @@ def read_face(clip: Clip, reader: FaceReader, face: str | int, progress: Progres
     return track_faces(clip.frames(), clip.times_s, reader, advance).choose(face)
 
 
-def _face_warnings(shown: FaceTrack) -> list[str]:
-    missing = int((~shown.present).sum())
-    if not missing:
-        return []
-    first = np.flatnonzero(~shown.present)[:5].tolist()
-    return [f"{missing} of {len(shown)} frames show no such face and are the source's (first: {first})"]
+def _face_warnings(shown: FaceTrack, edited: int) -> list[str]:
+    warnings = []
+    missing, covered = int((~shown.present).sum()), int(shown.present.sum()) - edited
+    if missing:
+        first = np.flatnonzero(~shown.present)[:5].tolist()
+        warnings.append(
+            f"{missing} of {len(shown)} frames show no such face and stay as they are (first: {first})"
+        )
+    if covered:
+        warnings.append(
+            f"{covered} of {len(shown)} frames have something before the mouth and stay as they are"
+        )
+    return warnings

@@ -110,7 +110,8 @@ class AppearanceGenerate(io.ComfyNode):
         shown = track.track.take(timeline.source_index, timeline.times_s)
         targets = target_landmarks(shown, motion.motion)
         lips = lip_references or track
-        settings = WarpSettings(colour_match=colour_match, detail=detail)
+        own = lip_references is None
+        settings = WarpSettings(colour_match=colour_match, detail=detail, yield_to_cover=own)
         drawing = build_renderer(renderer, lips.clip, lips.track, shown, targets, settings)
         parts = {"shown": shown, "targets": targets, "renderer": drawing}
         rendered = RenderedClip.of(clip, timeline, motion.speech, **parts)

@@ -146,6 +146,23 @@ def test_frames_without_a_face_pass_through(frames, tmp_path):
     assert (source[5:8] == result[5:8]).all()
 
 
+def test_a_covered_mouth_stays_and_is_counted(frames, tmp_path):
+    clip = Clip.open(EXAMPLES / "ai_woman.mp4")
+    track = pipeline.read_face(clip, pipeline.load_face_reader("cpu"), "largest", lambda *done: None)
+    hidden = frames.copy()
+    for number in (6, 7):
+        chin = track.landmarks[number][[61, 291, 152, 13], :2]
+        low, high = chin.min(0).astype(int) - 25, chin.max(0).astype(int) + 15
+        hidden[number, low[1] : high[1], low[0] : high[0]] = (60, 90, 160)
+    video = write_video(tmp_path / "in.mp4", hidden, Fraction(25))
+    speech = write_speech(tmp_path / "in.wav", 0.5)
+    report = pipeline.lip_sync(video, speech, tmp_path / "out.mkv", codec="ffv1")
+    source, result = (np.concatenate(list(Clip.open(p).frames())) for p in (video, tmp_path / "out.mkv"))
+    same = [bool((a == b).all()) for a, b in zip(source, result, strict=True)]
+    assert report.frames_with_face - report.frames_edited == 2 and same[6] and same[7] and sum(same) == 2
+    assert "something before the mouth" in report.warnings[0]
+
+
 def test_the_same_seed_repeats_and_the_mouth_rests_in_silence(frames, tmp_path):
     video = write_video(tmp_path / "in.mp4", frames, Fraction(25))
     speech = write_speech(tmp_path / "in.wav", 0.25)

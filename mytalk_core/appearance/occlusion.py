@@ -8,7 +8,7 @@ import numpy as np
 from ..face.layout import LandmarkLayout
 from .crop import UNITS
 from .raster import triangulate
-from .references import References
+from .references import References, pose_points
 from .warp import MeshWarp
 
 # References are compared on a small grid: what covers a mouth is large.
@@ -17,31 +17,63 @@ GRID = 64
 LEVELS = 32.0
 # A mouth is covered where this share of the skin about it differs, or this many times the usual share.
 SHARE, TIMES_USUAL = 0.10, 3.0
+# Root mean square distance of the still points, canonical units: hands left it under 5, profiles over 10.
+TURNED_UNITS = 7.0
+# In a frame to be edited: covered from this share of the skin on, and wholly at FADE times that.
+COVERED, FADE = 0.14, 1.6
 # The median speaks for the person only while most references are free: this share of the pool always stays.
 LEAST = 0.5
 
 
-def covered_share(references: References, layout: LandmarkLayout) -> np.ndarray:
-    """How much of the skin around the mouth looks unlike the same skin in the other references: (K,) 0..1.
+class SkinGauge:
+    """Knows the skin around a person's mouth from references and tells how much of it a picture shows.
 
-    All are warped to their median shape; lips and mouth, which change with speech, are left out.
+    Pictures are warped to the references' median shape; lips and mouth, which change with speech, are left
+    out. A head turned far from that shape's pose cannot be compared and counts as uncovered.
+
+    shares: (K,), the part of each reference's skin that looks unlike the others', 0..1.
     """
-    shape = np.median(references.landmarks, axis=0).astype(np.float32)
-    warp = MeshWarp(triangulate(layout), shape, GRID, (0, 0, GRID, GRID))
-    skin = _skin(shape, layout)
-    colours = np.empty((len(references), int(skin.sum()), 3), np.float32)
-    for k, (crop, landmarks) in enumerate(zip(references.crops, references.landmarks, strict=True)):
+
+    def __init__(self, references: References, layout: LandmarkLayout) -> None:
+        shape = np.median(references.landmarks, axis=0).astype(np.float32)
+        self._warp = MeshWarp(triangulate(layout), shape, GRID, (0, 0, GRID, GRID))
+        self._skin = _skin(shape, layout)
+        self._still = pose_points(layout)
+        self._pose = shape[self._still]
+        pairs = list(zip(references.crops, references.landmarks, strict=True))
+        colours = np.stack([self._colours(crop, landmarks) for crop, landmarks in pairs])
+        self._usual = np.median(colours, axis=0)
+        turned = np.array([self._is_turned(landmarks) for _, landmarks in pairs])
+        self.shares = np.where(turned, 0.0, self._unlike(colours))
+
+    def share(self, crop: np.ndarray, landmarks: np.ndarray) -> float:
+        """How much of the skin in a crop uint8 (S,S,3) with landmarks (N,2) is covered, 0..1."""
+        if self._is_turned(landmarks):
+            return 0.0
+        return float(self._unlike(self._colours(crop, landmarks)[None])[0])
+
+    def sight(self, crop: np.ndarray, landmarks: np.ndarray) -> float:
+        """1 where the mouth is in sight, 0 where something covers it, between while it moves in."""
+        limit = max(COVERED, TIMES_USUAL * float(np.median(self.shares)))
+        return float(np.clip((FADE * limit - self.share(crop, landmarks)) / ((FADE - 1) * limit), 0, 1))
+
+    def _is_turned(self, landmarks: np.ndarray) -> bool:
+        away = landmarks[self._still] - self._pose
+        return bool(np.sqrt(np.square(away).sum(-1).mean()) > TURNED_UNITS)
+
+    def _colours(self, crop: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         small = cv2.resize(crop, (GRID, GRID), interpolation=cv2.INTER_AREA)
-        colours[k] = warp.warp(small, landmarks)[skin]
-    # The median pixel is the light's, not a hand's.
-    colours -= np.median(colours, axis=1, keepdims=True)
-    unlike = np.abs(colours - np.median(colours, axis=0)).max(-1) > LEVELS
-    return unlike.mean(1)
+        colours = self._warp.warp(small, landmarks)[self._skin].astype(np.float32)
+        # The median pixel is the light's, not a hand's.
+        return colours - np.median(colours, axis=0)
+
+    def _unlike(self, colours: np.ndarray) -> np.ndarray:
+        return (np.abs(colours - self._usual).max(-1) > LEVELS).mean(1)
 
 
 def uncovered(references: References, layout: LandmarkLayout) -> np.ndarray:
     """Which references (K,) show the mouth free; at least half of them, the freest."""
-    share = covered_share(references, layout)
+    share = SkinGauge(references, layout).shares
     limit = max(SHARE, TIMES_USUAL * float(np.median(share)), float(np.quantile(share, LEAST)))
     return share <= limit
 

@@ -15,6 +15,7 @@ from .colour import ring_correction
 from .crop import UNITS
 from .mask import MouthMask, mouth_mask
 from .mouth import dark_interior, missing_interior
+from .occlusion import SkinGauge
 from .raster import triangulate
 from .references import References, mouth_opening
 from .warp import MeshWarp, pixel_grid, sample, sample_units
@@ -51,6 +52,10 @@ class Renderer(Protocol):
         """
         ...
 
+    def sight(self, crops: np.ndarray, source_landmarks: np.ndarray) -> np.ndarray:
+        """How far each mouth is in sight, float32 (B,): 0 where something covers it and the frame stays."""
+        ...
+
 
 @dataclass(frozen=True)
 class WarpSettings:
@@ -60,6 +65,7 @@ class WarpSettings:
     split: float = SPLIT  # units
     misfit: float = 3.0  # levels of misfit on the ring at which a reference loses its weight to a better one
     colour_match: bool = True
+    yield_to_cover: bool = True  # leave a mouth alone that a hand covers; needs the person's own references
 
 
 class WarpRenderer:
@@ -86,6 +92,14 @@ class WarpRenderer:
         self.plan: ReferencePlan = plan_references(references, targets, layout, choice, shots)
         self.triangulation = triangulate(layout)
         self.openings = mouth_opening(references.landmarks, layout)
+        self.gauge = SkinGauge(references, layout) if self.settings.yield_to_cover else None
+
+    def sight(self, crops: np.ndarray, source_landmarks: np.ndarray) -> np.ndarray:
+        """See `Renderer.sight`."""
+        if self.gauge is None:
+            return np.ones(len(crops), np.float32)
+        pairs = zip(crops, source_landmarks, strict=True)
+        return np.array([self.gauge.sight(crop, landmarks) for crop, landmarks in pairs], np.float32)
 
     def render(
         self,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mytalk_core.appearance.occlusion import uncovered
+from mytalk_core.appearance.occlusion import SkinGauge, uncovered
 from mytalk_core.appearance.references import References, read_references
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.tracker import load_face_reader, track_faces
@@ -48,3 +48,13 @@ def test_half_of_a_pool_always_stays(references):
     crops = references.crops.copy()
     crops[:] = np.random.default_rng(0).integers(0, 255, crops.shape)
     assert uncovered(replace(references, crops=crops), LAYOUT).sum() >= 6
+
+
+def test_a_covered_mouth_is_out_of_sight_and_a_turned_head_is_not_called_covered(references):
+    gauge = SkinGauge(references, LAYOUT)
+    crop, landmarks = references.crops[3].copy(), references.landmarks[3]
+    assert gauge.sight(crop, landmarks) == 1.0
+    crop[150:256, 80:180] = (40, 80, 160)
+    assert gauge.sight(crop, landmarks) == 0.0
+    turned = (landmarks - 128) * np.float32([0.6, 1.0]) + 128
+    assert gauge.sight(crop, turned) == 1.0
