@@ -7,7 +7,8 @@ import torch
 import torchaudio.functional as AF  # noqa: N812
 from torch import Tensor
 
-SAMPLE_RATE_HZ = 16000
+from mytalk_core.media.audio import MODEL_RATE_HZ
+from mytalk_core.speech.features import SAMPLES_PER_FRAME
 
 
 def vary_voice(speech: Tensor, generator: torch.Generator) -> Tensor:
@@ -17,18 +18,18 @@ def vary_voice(speech: Tensor, generator: torch.Generator) -> Tensor:
         return low + (high - low) * torch.rand((), generator=generator).item()
 
     out = speech * 10 ** (uniform(-12, 3) / 20)
-    out = AF.equalizer_biquad(out, SAMPLE_RATE_HZ, uniform(200, 1000), uniform(-8, 8), 0.7)
-    out = AF.equalizer_biquad(out, SAMPLE_RATE_HZ, uniform(1500, 6000), uniform(-10, 8), 0.7)
+    out = AF.equalizer_biquad(out, MODEL_RATE_HZ, uniform(200, 1000), uniform(-8, 8), 0.7)
+    out = AF.equalizer_biquad(out, MODEL_RATE_HZ, uniform(1500, 6000), uniform(-10, 8), 0.7)
     noise = torch.randn(speech.shape, generator=generator) * 10 ** (uniform(-70, -35) / 20)
     return (out + noise).clamp(-1, 1)
 
 
 def change_tempo(speech: Tensor, displacement: np.ndarray, rate: float) -> tuple[Tensor, np.ndarray]:
     """Play sound (S,) and movement (F,N,3) `rate` times as fast; the voice's pitch follows."""
-    faster = AF.resample(speech, round(SAMPLE_RATE_HZ * rate), SAMPLE_RATE_HZ)
-    frames = min(int(len(displacement) / rate), len(faster) // 640)
+    faster = AF.resample(speech, round(MODEL_RATE_HZ * rate), MODEL_RATE_HZ)
+    frames = min(int(len(displacement) / rate), len(faster) // SAMPLES_PER_FRAME)
     place = np.arange(frames) * rate
     left = np.minimum(place.astype(int), len(displacement) - 1)
     right, share = np.minimum(left + 1, len(displacement) - 1), (place % 1)[:, None, None]
     moved = displacement[left] * (1 - share) + displacement[right] * share
-    return faster[: frames * 640], moved.astype(np.float32)
+    return faster[: frames * SAMPLES_PER_FRAME], moved.astype(np.float32)

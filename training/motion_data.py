@@ -12,12 +12,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mytalk_core.face.layout import LandmarkLayout
+from mytalk_core.motion.person import RATE_HZ
 from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
-from mytalk_core.speech.features import SpeechEncoder
+from mytalk_core.speech.features import SAMPLES_PER_FRAME, SpeechEncoder
 
 from .augment import change_tempo, vary_voice
 
-RATE_HZ = 25
 # Pauses put around some copies: in them the mouth comes to rest within about 0.2 s.
 PAUSE_FRAMES, REST_TIME_CONSTANT_S = 40, 0.06
 TEMPI = (1.0, 1.0, 0.9, 1.1)
@@ -107,9 +107,9 @@ def add_pauses(speech: Tensor, displacement: np.ndarray) -> tuple[Tensor, np.nda
     ease = np.exp(-np.arange(1, PAUSE_FRAMES + 1) / RATE_HZ / REST_TIME_CONSTANT_S)[:, None, None]
     before = displacement[:1] * ease[::-1]
     after = displacement[-1:] * ease
-    quiet = torch.zeros(PAUSE_FRAMES * 640)
+    quiet = torch.zeros(PAUSE_FRAMES * SAMPLES_PER_FRAME)
     moved = np.concatenate([before, displacement, after]).astype(np.float32)
-    return torch.cat([quiet, speech[: len(displacement) * 640], quiet]), moved
+    return torch.cat([quiet, speech[: len(displacement) * SAMPLES_PER_FRAME], quiet]), moved
 
 
 class MotionData:

@@ -22,7 +22,8 @@ from mytalk_core.errors import MediaError, NoFaceError
 from mytalk_core.face.tracker import FaceReader, load_face_reader, track_faces
 from mytalk_core.media.audio import MODEL_RATE_HZ, Speech
 from mytalk_core.media.video import Clip
-from mytalk_core.motion.person import find_rest, remove_pose
+from mytalk_core.motion.person import RATE_HZ, find_rest, remove_pose
+from mytalk_core.speech.features import SAMPLES_PER_FRAME
 
 
 def main() -> None:
@@ -56,13 +57,13 @@ def prepare_clip(video: Path, row: dict, path: Path, reader: FaceReader) -> None
     track = track_faces(clip.frames(), clip.times_s, reader).choose("largest")
     person = find_rest(track)
     speech = shift(Speech.open(video).mono_16k, (row["sync_lag_ms"] or 0) / 1000)
-    frames = min(int(clip.duration_s * 25), len(speech) // 640)
+    frames = min(int(clip.duration_s * RATE_HZ), len(speech) // SAMPLES_PER_FRAME)
     motion = remove_pose(track, person, 0, frames)
     tensors = {
         "displacement": motion.displacement.astype(np.float16),
         "present": motion.present.astype(np.uint8),
         "rest": person.rest,
-        "speech": np.round(speech[: frames * 640].clip(-1, 1) * 32767).astype(np.int16),
+        "speech": np.round(speech[: frames * SAMPLES_PER_FRAME].clip(-1, 1) * 32767).astype(np.int16),
     }
     temporary = path.with_suffix(".tmp")
     save_file(tensors, temporary, {"identity": row["identity"], "layout": track.layout})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-SAMPLES_PER_FRAME = 640
+from .features import SAMPLES_PER_FRAME
+
 # Below this level, in dB of full scale, a frame is silence: far under any room's noise.
 SILENCE_DB = -58.0
 # Lips move this many frames before a sound begins and after it ends (about 80 ms), then ease in and out.

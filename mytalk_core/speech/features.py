@@ -22,9 +22,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..errors import WeightsError
+from ..media.audio import MODEL_RATE_HZ
 from ..pretrained import CONFIG_NAME, WEIGHTS_NAME, resolve_folder
 
-SAMPLE_RATE_HZ = 16000
 SAMPLES_PER_FEATURE = 320
 SAMPLES_PER_FRAME = 640
 
@@ -56,7 +56,7 @@ class LogMel(nn.Module):
         from transformers.audio_utils import mel_filter_bank
 
         filters = mel_filter_bank(
-            201, mel_bins, 0.0, 8000.0, SAMPLE_RATE_HZ, norm="slaney", mel_scale="slaney"
+            201, mel_bins, 0.0, 8000.0, MODEL_RATE_HZ, norm="slaney", mel_scale="slaney"
         )
         self.register_buffer("filters", torch.from_numpy(filters.T.astype(np.float32)), persistent=False)
         self.register_buffer("window", torch.hann_window(400), persistent=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from tiny_models import TINY_MOTION
 
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.packed import PackedLandmarks
@@ -34,17 +35,7 @@ def model(track) -> MotionModel:
     config = MotionConfig(
         speech_width=384,
         speech_layers=(2,),
-        audio_width=8,
-        audio_layers=1,
-        audio_heads=2,
-        audio_ffn_width=8,
-        audio_kernel=3,
-        width=8,
-        layers=1,
-        heads=2,
-        ffn_width=8,
-        kernel=3,
-        time_width=8,
+        **TINY_MOTION,
         identity_width=6,
         condition_mlp=0,
     )

@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 import torch
+from tiny_models import TINY_MOTION
 
 from mytalk_core.motion.denoiser import CONDITIONING, PREFIX, MotionConfig, MotionDenoiser
 from mytalk_core.motion.diffusion import PROCESSES, SAMPLERS
@@ -18,17 +19,7 @@ def tiny(**choices) -> MotionDenoiser:
         lower=4,
         upper=3,
         speech_width=5,
-        audio_width=8,
-        audio_layers=1,
-        audio_heads=2,
-        audio_ffn_width=8,
-        audio_kernel=3,
-        width=8,
-        layers=1,
-        heads=2,
-        ffn_width=8,
-        kernel=3,
-        time_width=8,
+        **TINY_MOTION,
         identity_width=6,
         condition_mlp=4,
         dropout=0.0,

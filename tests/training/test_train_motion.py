@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from accelerate import Accelerator
+from tiny_models import TINY_MOTION
 
 from mytalk_core.evaluation.syncnet import SyncConfig, SyncExpert
 from mytalk_core.face.layout import LandmarkLayout
@@ -40,17 +41,7 @@ def make_state(process: str = "diffusion") -> State:
             upper=4,
             landmark_layout="mesh478",
             speech_width=5,
-            audio_width=8,
-            audio_layers=1,
-            audio_heads=2,
-            audio_ffn_width=8,
-            audio_kernel=3,
-            width=8,
-            layers=1,
-            heads=2,
-            ffn_width=8,
-            kernel=3,
-            time_width=8,
+            **TINY_MOTION,
             identity_width=7,
             condition_mlp=0,
             predict_upper=False,
