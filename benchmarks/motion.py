@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from mytalk_training.prepare import shift
 
 from mytalk_core.face import alignment
 from mytalk_core.face.track import FaceTrack
@@ -65,7 +66,7 @@ def measure(model: MotionModel, row: dict, track: FaceTrack, speech: np.ndarray,
     correlations: dict[float, list[float]] = {}
     spreads = []
     for shift_s in {0.0, lag_s}:
-        moved = shifted(speech, shift_s)
+        moved = shift(speech, shift_s)
         for seed in SEEDS:
             motion = generate_motion(model, moved, track, len(times_s), MotionOptions(seed=seed, **options))
             generated = opening(track, motion, times_s)
@@ -92,12 +93,6 @@ def rest_share(model: MotionModel, track: FaceTrack, times_s: np.ndarray, option
     ]
     late = times_s > SILENCE_FROM_S
     return float((np.abs(lips[0] / lips[1] - 1) <= SILENCE_WITHIN)[late & (scale > 0)].mean())
-
-
-def shifted(speech: np.ndarray, lag_s: float) -> np.ndarray:
-    """Speech (S,) delayed by lag_s seconds, cut in front where negative; same length or a little less."""
-    samples = round(lag_s * MODEL_RATE_HZ)
-    return np.concatenate([np.zeros(samples, speech.dtype), speech]) if samples > 0 else speech[-samples:]
 
 
 def read_track(video: Path, cache: Path | None) -> FaceTrack:

@@ -22,6 +22,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from motion import read_track
 from skimage.metrics import structural_similarity
 
 from mytalk_core.appearance.choosing import Choice
@@ -30,8 +31,6 @@ from mytalk_core.appearance.mask import mouth_mask
 from mytalk_core.appearance.references import choose_pool, pool_count, read_references
 from mytalk_core.appearance.renderer import WarpRenderer, WarpSettings
 from mytalk_core.face.layout import LandmarkLayout
-from mytalk_core.face.track import FaceTrack
-from mytalk_core.face.tracker import load_face_reader, track_faces
 from mytalk_core.media.video import Clip
 
 APART_S = 0.6
@@ -130,16 +129,6 @@ def open_lpips() -> AlexNetLPIPS | None:
         return None
 
 
-def read_track(clip: Clip, cached: Path | None) -> FaceTrack:
-    """The largest face of a clip; read from and kept in `cached` where given."""
-    if cached is not None and cached.is_file():
-        return FaceTrack.load(cached)
-    track = track_faces(clip.frames(), clip.times_s, load_face_reader()).choose("largest")
-    if cached is not None:
-        track.save(cached)
-    return track
-
-
 def table(results: dict[str, dict[str, Score]], frames: int) -> str:
     """Markdown: a row a clip and their mean, PSNR of each variant, then SSIM and LPIPS."""
     names = list(VARIANTS)
@@ -180,8 +169,8 @@ def main() -> None:
     for row in rows:
         if row["split"] != arguments.split:
             continue
-        clip = Clip.open(arguments.manifest.parent / row["file"])
-        track = read_track(clip, arguments.tracks and arguments.tracks / f"{row['id']}.safetensors")
+        video = arguments.manifest.parent / row["file"]
+        clip, track = Clip.open(video), read_track(video, arguments.tracks)
         results[row["id"]] = measure_clip(clip, track, layout, lpips=lpips, targets=arguments.targets)
         print(row["id"], *(f"{name} {s.psnr:.2f}" for name, s in results[row["id"]].items()), flush=True)
     text = table(results, arguments.targets)
