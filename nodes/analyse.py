@@ -35,8 +35,7 @@ class ExtractLandmarks(io.ComfyNode):
             display_name="Extract Landmarks",
             category=CATEGORY,
             description="Finds and follows one face: 478 points in every frame. Frames without it are "
-            "counted "
-            "and later pass through untouched.",
+            "counted and later pass through untouched.",
             inputs=[
                 io.MultiType.Input(
                     "video",
@@ -51,17 +50,15 @@ class ExtractLandmarks(io.ComfyNode):
                     max=240.0,
                     step=0.001,
                     tooltip="Frames a second, for an IMAGE batch only; a VIDEO brings its own. 29.97 and "
-                    "23.976 are "
-                    "taken as 30000/1001 and 24000/1001.",
+                    "23.976 are taken as 30000/1001 and 24000/1001.",
                 ),
                 io.Combo.Input(
                     "face",
                     options=["largest", "left", "right", "number", "place", "mask"],
                     default="largest",
                     tooltip="Which face, in every shot: the largest, the one at the left or right of the "
-                    "picture, "
-                    "by number (0 is the largest), nearest to the place below, or nearest to the linked "
-                    "mask.",
+                    "picture, by number (0 is the largest), nearest to the place below, or nearest "
+                    "to the linked mask.",
                 ),
                 io.Int.Input(
                     "face_number",
@@ -93,8 +90,7 @@ class ExtractLandmarks(io.ComfyNode):
                     "face_landmarks",
                     optional=True,
                     tooltip="Landmarks from ComfyUI's own MediaPipe Face Landmarker on the same frames; "
-                    "used in "
-                    "place of our detector.",
+                    "used in place of our detector.",
                 ),
             ],
             outputs=[
@@ -179,8 +175,7 @@ class IdentityEmbed(io.ComfyNode):
             display_name="Identity Embed",
             category=CATEGORY,
             description="The speaker's identity from a track. The track of another person, or of the same "
-            "person in "
-            "another mood, makes an emotional reference.",
+            "person in another mood, makes an emotional reference.",
             inputs=[
                 ModelSocket.Input("model", tooltip="From Load MyTalk Model."),
                 TrackSocket.Input("track", tooltip="The face whose way to speak is wanted."),

@@ -27,9 +27,8 @@ from .sound import to_speech
 SYNC_MODES = ["silence", "cut_off", "loop", "bounce", "remap"]
 SYNC_MODE_HELP = (
     "Where speech and video differ in length. silence: exactly the video, longer speech is cut; cut_off: "
-    "ends with the "
-    "shorter; loop, bounce: the video runs again, or back and forth; remap: it is slowed or sped up to the "
-    "speech."
+    "ends with the shorter; loop, bounce: the video runs again, or back and forth; remap: it is slowed or "
+    "sped up to the speech."
 )
 # The preview in the node: seconds shown, pictures a second.
 PREVIEW_S, PREVIEW_HZ = 8.0, 12.5
@@ -111,8 +110,7 @@ class MotionDiffusionSampler(io.ComfyNode):
                     "identity",
                     optional=True,
                     tooltip="From Identity Embed; without it the track's own. Another person's is an "
-                    "emotional "
-                    "reference.",
+                    "emotional reference.",
                 ),
             ],
             outputs=[

@@ -39,8 +39,7 @@ class VideoCombine(io.ComfyNode):
             display_name="Video Combine",
             category=CATEGORY,
             description="Writes a VIDEO or IMAGE batch with sound to a file, frame by frame: the source's "
-            "times, size, "
-            "depth and colour stay, memory does not grow with length.",
+            "times, size, depth and colour stay, memory does not grow with length.",
             inputs=[
                 io.MultiType.Input(
                     "video",
@@ -87,8 +86,7 @@ class VideoCombine(io.ComfyNode):
                     options=PIXEL_FORMATS,
                     default="auto",
                     tooltip="How pixels are stored. auto keeps the source's depth and colour resolution as "
-                    "nearly as the "
-                    "format can, and makes 8-bit 4:2:0 of an IMAGE.",
+                    "nearly as the format can, and makes 8-bit 4:2:0 of an IMAGE.",
                 ),
                 io.Audio.Input(
                     "audio",

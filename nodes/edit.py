@@ -27,8 +27,7 @@ class EditMotion(io.ComfyNode):
             display_name="Edit Motion",
             category=CATEGORY,
             description="Changes a motion before it is rendered: opening, timing, smoothness, a part held "
-            "still, a "
-            "second motion mixed in.",
+            "still, a second motion mixed in.",
             inputs=[
                 MotionSocket.Input("motion", tooltip="From the sampler or a file."),
                 io.Float.Input(
@@ -163,8 +162,7 @@ class LoadMotion(io.ComfyNode):
             display_name="Load Motion",
             category=CATEGORY,
             description="Reads a motion that Save Motion or `mytalk sync --save-motion` wrote. It plays "
-            "from the "
-            "video's first frame; link the speech to Video Combine.",
+            "from the video's first frame; link the speech to Video Combine.",
             inputs=[
                 io.Combo.Input(
                     "file",

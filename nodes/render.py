@@ -33,8 +33,7 @@ class AppearanceGenerate(io.ComfyNode):
             display_name="Appearance Generate",
             category=CATEGORY,
             description="Draws the mouth of the motion into the video at its own resolution; every pixel "
-            "outside the "
-            "soft mask stays the source's. The video is rendered while it is saved.",
+            "outside the soft mask stays the source's. The video is rendered while it is saved.",
             inputs=[
                 io.MultiType.Input(
                     "video",
@@ -63,15 +62,13 @@ class AppearanceGenerate(io.ComfyNode):
                     max=32.0,
                     step=0.5,
                     tooltip="How much the sharpest reference leads in fine detail: 0 averages all, which "
-                    "is softer "
-                    "and steadier.",
+                    "is softer and steadier.",
                 ),
                 TrackSocket.Input(
                     "lip_references",
                     optional=True,
                     tooltip="The track of another video or picture whose lips and teeth are borrowed: "
-                    "changes their "
-                    "look, or carries an emotion.",
+                    "changes their look, or carries an emotion.",
                 ),
             ],
             outputs=[
