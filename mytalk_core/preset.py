@@ -10,6 +10,7 @@ from typing import Any
 
 from .appearance.discriminator import DiscriminatorConfig
 from .appearance.generator import AppearanceConfig, AppearanceGenerator
+from .evaluation.syncnet import SyncConfig, SyncExpert
 from .motion.denoiser import MotionConfig, MotionDenoiser
 from .motion.identity import IdentityConfig, IdentityExtractor
 from .motion.space import LandmarkSpace, SpaceConfig
@@ -33,8 +34,8 @@ class Preset:
     """A whole model's configs.
 
     appearance, discriminator: None where a renderer without a network draws the lips. people: classes of the
-    identity extractor's training head, 0 where none is counted. published: component -> the size that a
-    publication prints for it.
+    identity extractor's training head, 0 where none is counted. sync: the expert that measures, None where
+    the model brings none. published: component -> the size that a publication prints for it.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Preset:
     people: int = 0
     appearance: AppearanceConfig | None = None
     discriminator: DiscriminatorConfig | None = None
+    sync: SyncConfig | None = None
     published: dict[str, str] = field(default_factory=dict)
 
     @staticmethod
@@ -67,6 +69,7 @@ class Preset:
             "sampling": SamplingConfig,
             "appearance": AppearanceConfig,
             "discriminator": DiscriminatorConfig,
+            "sync": SyncConfig,
         }
         return Preset(**{key: _read(configs.get(key), value, path) for key, value in data.items()})
 
@@ -81,6 +84,8 @@ class Preset:
         # Without one, a renderer that needs no network draws this model's lips.
         with suppress(FileNotFoundError):
             configs["appearance"] = AppearanceGenerator.read_config(source, "appearance", revision)
+        with suppress(FileNotFoundError):
+            configs["sync"] = SyncExpert.read_config(source, "sync", revision)
         return Preset(str(source), f"weights of {source}", **configs)
 
 

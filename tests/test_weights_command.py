@@ -119,7 +119,7 @@ def test_presets_load_and_a_wrong_name_names_them():
 @pytest.mark.skipif(not (BUNDLED / "mini" / "motion").is_dir(), reason="no bundled motion weights yet")
 def test_mini_preset_is_the_bundled_model():
     bundled, loaded = Preset.of_model("mini"), Preset.load("mini")
-    for part in ("motion", "space", "identity"):
+    for part in ("motion", "space", "identity", "sync"):
         assert getattr(bundled, part) == getattr(loaded, part)
 
 
