@@ -12,14 +12,12 @@ from ..mytalk_core.face import alignment
 from ..mytalk_core.face.track import FaceTrack
 from ..mytalk_core.media.timeline import Timeline, plan_timeline
 from ..mytalk_core.media.video import Clip
-from ..mytalk_core.pipeline import build_renderer, target_landmarks
+from ..mytalk_core.pipeline import RENDERERS, build_renderer, target_landmarks
 from ..mytalk_core.rendered import RenderedClip
 from .lazy import clip_images, clip_masks
 from .load import CATEGORY
 from .sockets import BoundingBoxSocket, MotionSocket, Performance, TrackedFace, TrackSocket, to_clip
 from .video import ClipVideo
-
-RENDERERS = ["warp"]
 
 
 class AppearanceGenerate(io.ComfyNode):
@@ -45,7 +43,7 @@ class AppearanceGenerate(io.ComfyNode):
                 MotionSocket.Input("motion", tooltip="How its mouth shall move."),
                 io.Combo.Input(
                     "renderer",
-                    options=RENDERERS,
+                    options=list(RENDERERS),
                     default="warp",
                     tooltip="warp: the person's own lips and teeth from other frames, bent to the new "
                     "shape; no network.",
@@ -63,6 +61,15 @@ class AppearanceGenerate(io.ComfyNode):
                     step=0.5,
                     tooltip="How much the sharpest reference leads in fine detail: 0 averages all, which "
                     "is softer and steadier.",
+                ),
+                io.Float.Input(
+                    "feather",
+                    default=5.0,
+                    min=1.0,
+                    max=15.0,
+                    step=0.5,
+                    tooltip="Percent of the face's square: over what width the new lips fade into the frame. "
+                    "Less keeps more of the source's skin, more hides a difference of light.",
                 ),
                 TrackSocket.Input(
                     "lip_references",
@@ -98,6 +105,7 @@ class AppearanceGenerate(io.ComfyNode):
         renderer: str,
         colour_match: bool,
         detail: float,
+        feather: float,
         lip_references: TrackedFace | None = None,
     ) -> io.NodeOutput:
         """Read the lip references; rendering waits for whoever saves."""
@@ -108,7 +116,9 @@ class AppearanceGenerate(io.ComfyNode):
         targets = target_landmarks(shown, motion.motion)
         lips = lip_references or track
         own = lip_references is None
-        settings = WarpSettings(colour_match=colour_match, detail=detail, yield_to_cover=own)
+        settings = WarpSettings(
+            colour_match=colour_match, detail=detail, feather=feather / 100 * UNITS, yield_to_cover=own
+        )
         drawing = build_renderer(renderer, lips.clip, lips.track, shown, targets, settings)
         parts = {"shown": shown, "targets": targets, "renderer": drawing}
         rendered = RenderedClip.of(clip, timeline, motion.speech, **parts)

@@ -4,8 +4,8 @@ Everything is drawn on a grid of one sample a canonical unit, whatever the crop'
 masks are smooth there and are enlarged to the crop's pixels afterwards. They have four parts:
 
 - `lips`: what the references (or a network) fill. The hull of mouth and chin of both shapes, so that the old
-  mouth can never show through, feathered by 5 % of the crop and clipped to the inside of the target's jaw
-  line.
+  mouth can never show through, feathered (by default by 5 % of the crop) and clipped to the inside of the
+  target's jaw line.
 - `reach`: how far the surroundings follow when the jaw moves: 1 around the hull, 0 a chin's height away.
 - `ring`: where frame and rendering may be compared for colour: skin just outside `lips`, away from the jaw.
 - `mouth`: the target's lips and what is between them, where the mesh is followed exactly.
@@ -81,21 +81,24 @@ class MouthMask:
     mouth: np.ndarray
 
 
-def mouth_mask(source: np.ndarray, target: np.ndarray, layout: LandmarkLayout) -> MouthMask:
+def mouth_mask(
+    source: np.ndarray, target: np.ndarray, layout: LandmarkLayout, feather: float = FEATHER
+) -> MouthMask:
     """The masks of one frame.
 
     Args:
         source: float (N, 2), the frame's own landmarks in canonical units.
         target: float (N, 2), the landmarks it is given.
+        feather: over how many units `lips` falls from 1 to 0, more than 0.
     """
     hulls = [_mouth_and_chin(points, layout) for points in (source, target)]
-    window = _window(np.concatenate(hulls))
+    window = _window(np.concatenate(hulls), feather)
     hull = _fill(window, cv2.convexHull(np.concatenate(hulls).astype(np.float32)))
     away = _distance(hull)
     face = _distance(_fill(window, _face(target, layout)))
     inside = cv2.GaussianBlur(_falling(face, JAW_EDGE), (0, 0), 0.8)
-    lips = _falling(away - SOLID, FEATHER) * np.where(inside < 0.02, 0, inside)
-    ring = (lips == 0) * (away < SOLID + FEATHER + RING)
+    lips = _falling(away - SOLID, feather) * np.where(inside < 0.02, 0, inside)
+    ring = (lips == 0) * (away < SOLID + feather + RING)
     both = _fill(window, _face(source, layout)) & _fill(window, _face(target, layout))
     # Near the jaw line and beyond it frame and rendering differ for good reasons: pose, neck, background.
     skin = np.clip(cv2.distanceTransform(both, cv2.DIST_L2, 3) / 6.0, 0, 1)
@@ -123,8 +126,8 @@ def _face(points: np.ndarray, layout: LandmarkLayout) -> np.ndarray:
     return np.concatenate([jaw, [[jaw[-1, 0], -UNITS], [jaw[0, 0], -UNITS]]])
 
 
-def _window(points: np.ndarray) -> Window:
-    room = max(REACH + BLOCK, SOLID + FEATHER + RING)
+def _window(points: np.ndarray, feather: float) -> Window:
+    room = max(REACH + BLOCK, SOLID + feather + RING)
     low = np.clip(np.floor((points.min(0) - room) / BLOCK) * BLOCK, 0, UNITS - BLOCK)
     high = np.clip(np.ceil((points.max(0) + room) / BLOCK) * BLOCK, low + BLOCK, UNITS)
     return Window(int(low[1]), int(low[0]), int(high[1]), int(high[0]))

@@ -11,14 +11,14 @@ import numpy as np
 from ..face.layout import LandmarkLayout
 from .blend import SPLIT, blend
 from .choosing import Choice, ReferencePlan, plan_references
-from .colour import ring_correction
 from .crop import UNITS
-from .mask import MouthMask, mouth_mask
+from .lending import Loan, lend
+from .mask import FEATHER, MouthMask, mouth_mask
 from .mouth import dark_interior, missing_interior
 from .occlusion import SkinGauge
 from .raster import triangulate
 from .references import References, mouth_opening
-from .warp import MeshWarp, pixel_grid, sample, sample_units
+from .warp import MeshWarp, pixel_grid, sample
 
 BLEND_UNITS = 9
 FOLD_UNITS = 2.5
@@ -65,7 +65,12 @@ class WarpSettings:
     split: float = SPLIT  # units
     misfit: float = 3.0  # levels of misfit on the ring at which a reference loses its weight to a better one
     colour_match: bool = True
+    feather: float = FEATHER  # units over which the new lips fade into the frame
     yield_to_cover: bool = True  # leave a mouth alone that a hand covers; needs the person's own references
+
+    def __post_init__(self) -> None:
+        if self.feather <= 0:
+            raise ValueError(f"a feather of more than 0 units is needed, got {self.feather}")
 
 
 class WarpRenderer:
@@ -118,7 +123,7 @@ class WarpRenderer:
         alpha = np.zeros(crops.shape[:3], np.float32)
         for batch, index in enumerate(frame_index):
             source, target = source_landmarks[batch], target_landmarks[batch]
-            mask = mouth_mask(source, target, self.layout)
+            mask = mouth_mask(source, target, self.layout, self.settings.feather)
             coarse = self._coarse(target, mask)
             moved = self._move_surroundings(rendered[batch], source, target, mask, coarse)
             lips = self.lips(rendered[batch], target, int(index), mask, coarse)
@@ -146,31 +151,39 @@ class WarpRenderer:
         Of the frame's crop uint8 (S, S, 3) only the ring outside the mask is read, and that at one sample a
         unit: colour needs no more. `coarse`, the warp on the unit grid, is made where None.
         """
-        size, settings, core = self.references.size, self.settings, mask.core
-        chosen = self.plan.indices[index]
-        weights = self.plan.weights[index][chosen >= 0].astype(np.float64)
-        chosen = chosen[chosen >= 0]
+        size, core = self.references.size, mask.core
+        loan = self._loan(crop, target, index, mask, coarse or self._coarse(target, mask))
         exact = core.enlarge(mask.window.part(mask.mouth, core), size)
         fine = MeshWarp(self.triangulation, target, size, core.pixels(size), exact)
-        coarse = coarse or self._coarse(target, mask)
-        around = cv2.resize(mask.window.cut(crop), mask.window.shape[::-1], interpolation=cv2.INTER_AREA)
-        pictures, misfits = [], np.zeros(len(chosen))
-        for rank, reference in enumerate(chosen):
+        pictures = []
+        for reference, correction in zip(loan.chosen, loan.corrections, strict=True):
             picture, landmarks = self.references.crops[reference], self.references.landmarks[reference]
             warped = fine.warp(picture, landmarks).astype(np.float32)
-            if settings.colour_match:
-                seen = sample_units(picture, coarse.coordinates(landmarks))
-                correction, misfits[rank] = ring_correction(around, seen, mask.ring)
+            if correction is not None:
                 warped += core.enlarge(mask.window.part(correction, core), size)
             pictures.append(warped)
-        weights *= np.exp(-(misfits - misfits.min()) / settings.misfit)
-        weights /= weights.sum()
-        picture = blend(pictures, weights, settings.detail, settings.split * size / UNITS)
+        picture = self._mix(pictures, loan, crop, target, mask)
         opening = float(mouth_opening(target, self.layout))
-        missing = missing_interior(opening, self.openings[chosen], weights)
+        missing = missing_interior(opening, self.openings[loan.chosen], loan.weights)
         if missing > 0:
             picture = dark_interior(picture, target, self.layout, core, size, missing)
         return np.clip(picture, 0, 255)
+
+    def _loan(
+        self, crop: np.ndarray, target: np.ndarray, index: int, mask: MouthMask, coarse: MeshWarp
+    ) -> Loan:
+        chosen, weights = self.plan.indices[index], self.plan.weights[index]
+        chosen, weights = chosen[chosen >= 0], weights[chosen >= 0]
+        if not self.settings.colour_match:
+            return Loan(chosen, weights / weights.sum(), [None] * len(chosen))
+        return lend(self.references, chosen, weights, crop, mask, coarse, self.settings.misfit)
+
+    def _mix(
+        self, pictures: list[np.ndarray], loan: Loan, crop: np.ndarray, target: np.ndarray, mask: MouthMask
+    ) -> np.ndarray:
+        """One picture (h, w, 3) of mask.core from the references' float32 ones."""
+        split = self.settings.split * self.references.size / UNITS
+        return blend(pictures, loan.weights, self.settings.detail, split)
 
     def _move_surroundings(
         self,

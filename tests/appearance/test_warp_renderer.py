@@ -13,7 +13,7 @@ from mytalk_core.appearance.choosing import Choice, plan_references, steady_path
 from mytalk_core.appearance.colour import ring_correction
 from mytalk_core.appearance.composite import make_patch
 from mytalk_core.appearance.crop import crop_size, cut_crop
-from mytalk_core.appearance.mask import mouth_mask
+from mytalk_core.appearance.mask import FEATHER, mouth_mask
 from mytalk_core.appearance.mouth import missing_interior
 from mytalk_core.appearance.raster import draw_triangles, signed_area, triangulate, uncrossed
 from mytalk_core.appearance.references import (
@@ -24,7 +24,7 @@ from mytalk_core.appearance.references import (
     read_references,
     sharpness,
 )
-from mytalk_core.appearance.renderer import WarpRenderer
+from mytalk_core.appearance.renderer import WarpRenderer, WarpSettings
 from mytalk_core.appearance.warp import MeshWarp, warp_references
 from mytalk_core.errors import NoFaceError
 from mytalk_core.face.layout import LandmarkLayout
@@ -162,6 +162,35 @@ def test_mask_covers_both_mouths_and_ends_at_the_target_jaw(layout):
     assert mask.lips[[0, -1]].max() == mask.lips[:, [0, -1]].max() == 0
     assert np.abs(np.diff(mask.lips, axis=0)).max() < 0.6
     assert ((mask.ring > 0) & (mask.lips > 0)).sum() == 0 and mask.ring.max() == 1
+
+
+def test_feather_is_the_width_of_the_fade_and_not_of_the_mouth(layout):
+    points = shape(layout, 10)
+    half, usual, double = (mouth_mask(points, points, layout, share * FEATHER) for share in (0.5, 1, 2))
+    for mask in (half, double):
+        solid = [m.window.part(m.lips, m.core) == 1 for m in (usual, mask)]
+        assert solid[0].sum() == solid[1].sum()
+    above = [np.flatnonzero(m.lips[:, m.lips.shape[1] // 2])[0] + m.window.top for m in (half, usual, double)]
+    # Upwards from the lips the fade meets no jaw line: half and twice the width end there, to a unit.
+    assert above[0] - above[1] == pytest.approx(FEATHER / 2, abs=1.5)
+    assert above[1] - above[2] == pytest.approx(FEATHER, abs=1.5)
+    for mask in (half, double):
+        assert mask.lips[[0, -1]].max() == mask.lips[:, [0, -1]].max() == 0
+        assert ((mask.ring > 0) & (mask.lips > 0)).sum() == 0 and mask.ring.max() == 1
+
+
+def test_renderer_feathers_as_it_is_told(layout):
+    points = shape(layout, 8).astype(np.float32)
+    crop, references = picture(layout, points), pool(layout, [0, 8, 16])
+
+    def edited(**settings: float) -> int:
+        renderer = WarpRenderer(references, points[None], layout, settings=WarpSettings(**settings))
+        return (renderer.render(crop[None], points[None], points[None], np.array([0])).alpha > 0).sum()
+
+    assert edited(feather=FEATHER) == edited()
+    assert edited(feather=FEATHER / 2) < 0.9 * edited() < 0.8 * edited(feather=2 * FEATHER)
+    with pytest.raises(ValueError, match="more than 0"):
+        WarpSettings(feather=0)
 
 
 def test_ring_correction_removes_a_light_change_and_ignores_a_hand():

@@ -79,16 +79,19 @@ def test_english_names_are_the_schemas_own(schemas):
             assert names[node_id]["inputs"][entry.id]["tooltip"] == entry.tooltip, (node_id, entry.id)
 
 
-def test_menus_offer_what_the_core_has(part):
+def test_menus_offer_what_the_core_has(part, schemas):
     core = "mytalk_core"
-    assert tuple(part("nodes.render").RENDERERS) == part(f"{core}.pipeline").RENDERERS
-    assert set(part("nodes.animate").SYNC_MODES) == set(part(f"{core}.media.timeline").MODES)
-    samplers = next(
-        entry.options
-        for entry in part("nodes.animate").NODES[0].define_schema().inputs
-        if entry.id == "sampler"
+
+    def menu(node_id: str, name: str) -> set[str]:
+        return set(next(entry.options for entry in schemas[node_id].inputs if entry.id == name))
+
+    assert menu("MyTalkAppearanceGenerate", "renderer") == set(part(f"{core}.pipeline").RENDERERS)
+    modes = set(part(f"{core}.media.timeline").MODES)
+    assert (
+        menu("MyTalkMotionDiffusionSampler", "sync_mode") == menu("MyTalkVideoCombine", "sync_mode") == modes
     )
-    assert set(samplers) == set(part(f"{core}.motion.diffusion").SAMPLERS)
+    samplers = set(part(f"{core}.motion.diffusion").SAMPLERS)
+    assert menu("MyTalkMotionDiffusionSampler", "sampler") == samplers
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -173,8 +174,6 @@ class TestClipVideo:
 
 class TestNodes:
     def test_video_combine_writes_numbered_files_with_the_workflow(self, part, images, folders, monkeypatch):
-        from types import SimpleNamespace
-
         combine = part("nodes.combine").VideoCombine
         hidden = SimpleNamespace(prompt={"1": {}}, extra_pnginfo={"workflow": {"nodes": []}})
         monkeypatch.setattr(combine, "hidden", hidden)
@@ -227,6 +226,25 @@ class TestNodes:
         assert render.check_frames(clip, tracked) is clip
         with pytest.raises(ValueError, match="same video"):
             render.check_frames(sockets.to_clip(images[:9], 16.0), tracked)
+
+    def test_feather_widens_the_mask_of_appearance_generate(self, part, examples_folder, monkeypatch):
+        sockets, render = part("nodes.sockets"), part("nodes.render")
+        arranged, video = part("mytalk_core.media.arranged"), part("mytalk_core.media.video")
+        clip = arranged.part_of(video.Clip.open(examples_folder / "ai_woman.mp4"), 0.0, 0.16)
+        track = part("nodes.analyse").own_faces(clip).choose("largest")
+        lower = part("mytalk_core.face.layout").LandmarkLayout.load("mesh478").lower
+        motion = part("mytalk_core.motion.motion").Motion(track.canonical[:][:, lower], "mesh478", lower)
+        monkeypatch.setattr(render.AppearanceGenerate, "hidden", SimpleNamespace(unique_id="7"))
+        found = sockets.TrackedFace(clip, track), sockets.Performance(motion)
+
+        def touched(percent: float) -> int:
+            made = render.AppearanceGenerate.execute(
+                part("nodes.video").ClipVideo(clip), *found, "warp", True, 8.0, percent
+            )
+            return int((made.args[2] > 0).sum())
+
+        usual = touched(5.0)
+        assert touched(2.0) < 0.9 * usual < 0.8 * touched(10.0)
 
     def test_a_mask_of_any_size_points_at_its_middle(self, part, images):
         analyse, clip = part("nodes.analyse"), part("nodes.sockets").to_clip(images, 16.0)
