@@ -8,8 +8,8 @@ from torch import Tensor
 
 from mytalk_core.motion.denoiser import MotionDenoiser
 from mytalk_core.motion.diffusion import PROCESSES, sample_dpmpp_2m
-from mytalk_core.motion.identity import IdentityExtractor
-from mytalk_core.motion.person import identity_channels, mouth_opening
+from mytalk_core.motion.identity import IdentityExtractor, describe_person
+from mytalk_core.motion.person import mouth_opening
 from mytalk_core.motion.space import LandmarkSpace
 
 from .motion_data import RawClip
@@ -35,7 +35,8 @@ def validate(
         real = mouth_opening(clip.rest + clip.displacement[:frames] * _width(clip))
         speech = denoiser.encode_speech(features[None, : 2 * frames].to(device))
         upper = space.encode_upper(clip.displacement[:frames])[None]
-        token = identity(identity_channels(torch.from_numpy(clip.rest[None, :, :2]).to(device)))[:, None]
+        rest = torch.from_numpy(clip.rest[None, :, :2]).to(device)
+        token = describe_person(denoiser.config.conditioning, identity, rest)[:, None]
         noise = torch.randn(1, frames, space.config.lower, generator=torch.Generator().manual_seed(0))
         for temperature in temperatures:
             x0 = _sample(denoiser, noise.to(device) * temperature, speech, upper, token)[0]
@@ -55,4 +56,4 @@ def _sample(denoiser: MotionDenoiser, noise: Tensor, speech: Tensor, upper: Tens
     def denoise(x: Tensor, t: float) -> Tensor:
         return denoiser(x, torch.full((len(x),), t), speech, upper, token)
 
-    return sample_dpmpp_2m(denoise, noise, diffusion, diffusion.timesteps(8))
+    return sample_dpmpp_2m(denoise, diffusion.start(noise), diffusion, diffusion.timesteps(8))

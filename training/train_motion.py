@@ -20,9 +20,9 @@ from accelerate.utils import set_seed
 from torch import Tensor, nn
 
 from mytalk_core.evaluation.syncnet import SyncExpert
-from mytalk_core.motion.denoiser import MotionConfig, MotionDenoiser, drop_conditions
+from mytalk_core.motion.denoiser import CONDITIONING, MotionConfig, MotionDenoiser, drop_conditions
 from mytalk_core.motion.diffusion import PROCESSES, GaussianDiffusion
-from mytalk_core.motion.identity import IdentityExtractor, identity_similarity
+from mytalk_core.motion.identity import IdentityExtractor, describe_person, identity_similarity
 from mytalk_core.motion.person import identity_channels
 from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
 from mytalk_core.preset import Preset
@@ -124,7 +124,18 @@ def parse() -> argparse.Namespace:
         "--identity-weight", type=float, default=1.0, help="0, 1 and 2 are the paper's Tab. 6"
     )
     parser.add_argument("--sync", type=Path, help="folder that train_sync wrote: adds its loss")
-    parser.add_argument("--process", default="diffusion", choices=[*PROCESSES], help="flow is rectified flow")
+    parser.add_argument(
+        "--process",
+        default="diffusion",
+        choices=[*PROCESSES],
+        help="flow: rectified flow; regression: no noise, one pass, L1: the baseline",
+    )
+    parser.add_argument(
+        "--conditioning",
+        default="id-cross-attention",
+        choices=CONDITIONING,
+        help="how the denoiser is told of the person: the paper's Tab. 5",
+    )
     parser.add_argument("--save-every", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
@@ -199,6 +210,7 @@ def motion_config(
     args: argparse.Namespace, space: LandmarkSpace, encoder: SpeechEncoder, identity: IdentityExtractor
 ) -> MotionConfig:
     """The bundled model's sizes: the paper's classes with smaller numbers."""
+    embedded = args.conditioning == "id-cross-attention"
     return MotionConfig(
         lower=space.config.lower,
         upper=space.config.upper,
@@ -217,8 +229,9 @@ def motion_config(
         ffn_width=4 * args.width,
         kernel=9,
         time_width=2 * args.width,
-        identity_width=identity.config.embedding,
+        identity_width=identity.config.embedding if embedded else identity.config.channels,
         condition_mlp=0,
+        conditioning=args.conditioning,
         predict_upper=False,
         dropout=args.dropout,
         process=args.process,
@@ -227,12 +240,15 @@ def motion_config(
 
 def preset_config(preset: Preset, found: MotionConfig, speech_encoder: str) -> MotionConfig:
     """The preset's sizes with what the data decides; ValueError where the two cannot meet."""
-    decided = ("lower", "upper", "landmark_layout", "speech_width", "speech_layers", "identity_width")
+    decided = ["lower", "upper", "landmark_layout", "speech_width", "speech_layers"]
+    if found.conditioning == preset.motion.conditioning:
+        decided.append("identity_width")
     wanted = {name: getattr(preset.motion, name) for name in decided}
     given = {name: getattr(found, name) for name in decided}
     if wanted != given:
         raise ValueError(f"preset {preset.name} needs {wanted}; data, encoder and identity give {given}")
-    return replace(preset.motion, speech_encoder=speech_encoder, process=found.process)
+    chosen = {name: getattr(found, name) for name in ("process", "conditioning", "identity_width")}
+    return replace(preset.motion, speech_encoder=speech_encoder, **chosen)
 
 
 def feature_statistics(data: MotionData) -> tuple[Tensor, Tensor]:
@@ -248,14 +264,16 @@ def losses(state: State, batch: MotionBatch) -> dict[str, Tensor]:
     noise = torch.randn(batch.x0.shape, generator=draw).to(batch.x0)
     x_t = state.diffusion.q_sample(batch.x0, t, noise)
     target_id = state.identity(identity_channels(batch.rest))
-    x0 = state.model(batch, x_t, t, target_id[:, None], state.weights, draw).float()
+    person = describe_person(state.denoiser.config.conditioning, state.identity, batch.rest)
+    x0 = state.model(batch, x_t, t, person[:, None], state.weights, draw).float()
     importance = channel_importance(state.space)
     valid = batch.valid[..., None].float()
     count = valid.sum() * x0.shape[-1]
-    terms = {"x0": ((x0 - batch.x0).square() * importance * valid).sum() / count}
+    penalty = state.diffusion.penalty
+    terms = {"x0": (penalty(x0 - batch.x0) * importance * valid).sum() / count}
     pair = valid[:, 1:] * valid[:, :-1]
     speed = (x0 - batch.x0).diff(dim=1)
-    terms["velocity"] = (speed.square() * importance * pair).sum() / count
+    terms["velocity"] = (penalty(speed) * importance * pair).sum() / count
     terms["identity"] = identity_loss(state, x0, batch, target_id, t)
     total = (
         terms["x0"] + state.weights.velocity * terms["velocity"] + state.weights.identity * terms["identity"]

@@ -30,7 +30,8 @@ class MotionConfig:
     `lower` + `upper` channels are the compact landmarks' coordinates (822 in the paper). `identity_width` is
     the identity embedding's width, or, with a key-landmark conditioning (Tab. 5), the channels of the key
     landmarks. `condition_mlp` is the hidden width of the bias-free MLPs that prepare speech and identity
-    (0: none). `process`: the noise the model was trained to undo, "diffusion" or "flow" (rectified flow).
+    (0: none). `process`: the noise the model was trained to undo, "diffusion" or "flow" (rectified flow), or
+    "regression": none, the baseline.
     `predict_upper` gives the output the upper-face channels too: Table 9's 822 are both.
     """
 

@@ -1,4 +1,4 @@
-"""Noise processes x_t = alpha_t x_0 + sigma_t noise, and the samplers that walk them back."""
+"""Noise processes x_t = alpha_t x_0 + sigma_t noise, the regression without, and the samplers that walk back."""
 
 from __future__ import annotations
 
@@ -39,6 +39,14 @@ class GaussianDiffusion:
         alpha, sigma = (part.to(x0.dtype).view(-1, *(1,) * (x0.ndim - 1)) for part in self.alpha_sigma(t))
         return alpha * x0 + sigma * noise
 
+    def start(self, noise: Tensor) -> Tensor:
+        """What sampling starts from, given normal noise of x0's shape."""
+        return noise
+
+    def penalty(self, difference: Tensor) -> Tensor:
+        """What training makes small, of differences of any shape: their squares (eq. 4)."""
+        return difference.square()
+
     def snr(self, t: Tensor) -> Tensor:
         """Signal-to-noise ratio alpha^2 / sigma^2 at t (B,) -> float32 (B,)."""
         alpha, sigma = self.alpha_sigma(t)
@@ -72,7 +80,36 @@ class RectifiedFlow(GaussianDiffusion):
         return [float(t) for t in torch.linspace(self.steps, 0, count + 1, dtype=torch.float64)[:-1]]
 
 
-PROCESSES = {"diffusion": GaussianDiffusion, "flow": RectifiedFlow}
+class Regression(GaussianDiffusion):
+    """No noise, the baseline that diffusion is held against: x_0 in one pass from x_t = 0 at t = 0, L1."""
+
+    def alpha_sigma(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Factors 1 and 0 (B,), whatever t (B,): loss terms weighted by the signal count in full."""
+        return torch.ones_like(t, dtype=torch.float64), torch.zeros_like(t, dtype=torch.float64)
+
+    def sample_t(self, batch: int, generator: torch.Generator | None = None, device=None) -> Tensor:
+        """Zeros (batch,) int64."""
+        return torch.zeros(batch, dtype=torch.int64, device=device)
+
+    def q_sample(self, x0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+        """Zeros of x0's shape: nothing of x0 is given away."""
+        return torch.zeros_like(x0)
+
+    def start(self, noise: Tensor) -> Tensor:
+        """Zeros of the noise's shape."""
+        return torch.zeros_like(noise)
+
+    def penalty(self, difference: Tensor) -> Tensor:
+        """Absolute differences: the likeliest movement is their median, not their mean."""
+        return difference.abs()
+
+    def timesteps(self, count: int) -> list[float]:
+        """One step at t = 0, whatever `count`."""
+        _check_count(count, self.steps)
+        return [0.0]
+
+
+PROCESSES = {"diffusion": GaussianDiffusion, "flow": RectifiedFlow, "regression": Regression}
 
 
 def _check_count(count: int, steps: int) -> None:
@@ -101,13 +138,14 @@ def sample_ddpm(
     for i, t in enumerate(timesteps):
         (alpha, sigma), (alpha_next, sigma_next) = levels[i], levels[i + 1]
         x0 = denoise(x, t)
+        if sigma_next == 0:
+            return x0
         ratio = alpha / alpha_next
         # Variance of the noise from the next time step to this one: 1 - ratio^2 where alpha^2 + sigma^2 = 1.
         step_variance = sigma**2 - (ratio * sigma_next) ** 2
         x = (alpha_next * step_variance * x0 + ratio * sigma_next**2 * x) / sigma**2
-        if sigma_next > 0:
-            noise = torch.randn(x.shape, generator=generator, dtype=torch.float32).to(x)
-            x = x + math.sqrt(step_variance) * sigma_next / sigma * noise
+        noise = torch.randn(x.shape, generator=generator, dtype=torch.float32).to(x)
+        x = x + math.sqrt(step_variance) * sigma_next / sigma * noise
     return x
 
 
@@ -123,6 +161,8 @@ def sample_ddim(
     for i, t in enumerate(timesteps):
         (alpha, sigma), (alpha_next, sigma_next) = levels[i], levels[i + 1]
         x0 = denoise(x, t)
+        if sigma_next == 0:
+            return x0
         x = alpha_next * x0 + sigma_next / sigma * (x - alpha * x0)
     return x
 

@@ -15,9 +15,9 @@ from ..speech.activity import speech_presence
 from ..speech.features import SpeechEncoder, SpeechFeatures
 from .denoiser import MotionDenoiser
 from .diffusion import PROCESSES
-from .identity import IdentityExtractor
+from .identity import IdentityExtractor, describe_person
 from .motion import Motion
-from .person import Person, find_rest, identity_channels, remove_pose
+from .person import Person, find_rest, remove_pose
 from .sampler import EncodedSpeech, sample_motion
 from .space import LandmarkSpace
 
@@ -80,13 +80,13 @@ class MotionOptions:
 
 
 def embed_identity(model: MotionModel, person: Person) -> torch.Tensor:
-    """The identity embedding (1,Di) of a person's rest shape, on the model's device."""
+    """The identity condition (1,Di) of a person's rest shape, on the model's device."""
     device = next(model.identity.parameters()).device
     rest, wanted = person.rest, model.identity.config.landmark_layout
     if person.layout != wanted:
         rest = LandmarkLayout.load(wanted).from_source(rest)
     shape = torch.from_numpy(np.ascontiguousarray(rest[None, :, :2])).to(device)
-    return model.identity(identity_channels(shape))
+    return describe_person(model.denoiser.config.conditioning, model.identity, shape)
 
 
 def generate_motion(

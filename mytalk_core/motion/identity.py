@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..pretrained import PretrainedModel
+from .person import identity_channels
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,15 @@ class ArcFaceHead(nn.Module):
     def forward(self, embedding: Tensor, person: Tensor) -> Tensor:
         """ArcFace loss, a scalar: embedding (B, E) of unit norm, person (B,) int64."""
         return F.cross_entropy(self.logits(embedding, person), person)
+
+
+def describe_person(conditioning: str, extractor: IdentityExtractor, rest: Tensor) -> Tensor:
+    """What the denoiser is told of a person: frontal rest landmarks (B,N,2) canonical px -> (B,Di).
+
+    The embedding of M, or with a key-landmark conditioning (Tab. 5) the landmarks themselves.
+    """
+    channels = identity_channels(rest)
+    return extractor(channels) if conditioning == "id-cross-attention" else channels
 
 
 def identity_similarity(embedding: Tensor, reference: Tensor) -> Tensor:

@@ -137,7 +137,8 @@ def sample_motion(
 
     generator = torch.Generator().manual_seed(seed)
     noise = temperature * torch.randn(frames, denoiser.config.lower, generator=generator)
-    return SAMPLERS[sampler](denoise, noise.to(parameter.device), diffusion, timesteps, generator)
+    start = diffusion.start(noise.to(parameter.device))
+    return SAMPLERS[sampler](denoise, start, diffusion, timesteps, generator)
 
 
 def _guided(

@@ -9,7 +9,15 @@ import torch
 
 from mytalk_core.errors import WeightsError
 from mytalk_core.motion.denoiser import MotionConfig, MotionDenoiser
-from mytalk_core.motion.diffusion import PROCESSES, RectifiedFlow, sample_ddim
+from mytalk_core.motion.diffusion import (
+    PROCESSES,
+    SAMPLERS,
+    GaussianDiffusion,
+    RectifiedFlow,
+    Regression,
+    sample_ddim,
+)
+from mytalk_core.motion.sampler import sample_motion
 
 SMALL = {
     "lower": 4,
@@ -61,7 +69,7 @@ def test_process_is_saved(tmp_path):
     model = MotionDenoiser(MotionConfig(**SMALL, process="flow"))
     loaded = MotionDenoiser.from_pretrained(model.save_pretrained(tmp_path))
     assert PROCESSES[loaded.config.process] is RectifiedFlow
-    with pytest.raises(ValueError, match="process must be one of diffusion, flow; got 'noise'"):
+    with pytest.raises(ValueError, match="process must be one of diffusion, flow, regression; got 'noise'"):
         MotionConfig(**SMALL, process="noise")
 
 
@@ -82,3 +90,30 @@ def test_both_processes_end_at_what_the_model_predicts(process):
         )
         drawn = (noise - start_alpha * target) / start_sigma
         torch.testing.assert_close(x, alpha * target + sigma * drawn)
+
+
+def test_regression_is_one_pass_without_chance():
+    walk, truth = Regression(), torch.randn(2, 4, 3)
+    generator = torch.Generator().manual_seed(0)
+    t, noise = walk.sample_t(2, generator), torch.randn(truth.shape, generator=generator)
+    assert t.tolist() == walk.timesteps(10) * 2 == [0, 0]
+    for x in (walk.q_sample(truth, t, noise), walk.start(noise)):
+        assert torch.equal(x, torch.zeros_like(truth))
+    assert walk.penalty(torch.tensor(-3.0)) == 3
+    assert GaussianDiffusion().penalty(torch.tensor(-3.0)) == 9
+    for sampler in SAMPLERS.values():
+        seen = []
+        x = sampler(lambda x, t: seen.append(t) or truth, walk.start(noise), walk, walk.timesteps(10))  # noqa: B023
+        assert torch.equal(x, truth)
+        assert seen == [0.0]
+
+
+def test_regression_says_the_same_for_every_seed():
+    torch.manual_seed(0)
+    model = MotionDenoiser(MotionConfig(**SMALL, process="regression")).eval()
+    conditions = [torch.randn(9, 8), torch.randn(9, 3), torch.randn(1, 6)]
+    one, other = (
+        sample_motion(model, Regression(), *conditions, seed=seed, temperature=heat, window=6, overlap=2)
+        for seed, heat in ((0, 1.0), (1, 0.3))
+    )
+    assert torch.equal(one, other)

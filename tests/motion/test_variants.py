@@ -52,7 +52,9 @@ def test_every_variant_trains_samples_and_travels(conditioning, prefix, process,
     unchanged = [
         n for n, old, new in zip(names, before, model.parameters(), strict=True) if torch.equal(old, new)
     ]
-    assert unchanged == []
+    # Regression's x_t is zero: where nothing else shares its layer, that layer's weights have no part.
+    idle = process == "regression" and prefix == "token" and conditioning != "concat-key-landmark"
+    assert unchanged == (["backbone.input.weight"] if idle else [])
 
     def sample(denoiser: MotionDenoiser, sampler: str) -> torch.Tensor:
         with torch.no_grad():
