@@ -1,4 +1,4 @@
-"""Noise processes x_t = alpha_t x_0 + sigma_t noise, the regression without, and the samplers that walk back."""
+"""Noise processes x_t = alpha_t x_0 + sigma_t noise, regression without, and the samplers that walk back."""
 
 from __future__ import annotations
 
