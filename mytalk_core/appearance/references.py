@@ -7,7 +7,7 @@ from.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import cv2
@@ -50,6 +50,14 @@ class References:
     def size(self) -> int:
         """Side S of the crops in pixels."""
         return self.crops.shape[1]
+
+    def resized(self, size: int) -> References:
+        """The same with crops of side `size`, averaged where they were larger."""
+        if size == self.size:
+            return self
+        kernel = cv2.INTER_AREA if size < self.size else cv2.INTER_CUBIC
+        crops = [cv2.resize(crop, (size, size), interpolation=kernel) for crop in self.crops]
+        return replace(self, crops=np.stack(crops))
 
     def take(self, keep: np.ndarray) -> References:
         """The references of those positions, or where a mask (K,) is true."""

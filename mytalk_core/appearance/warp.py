@@ -53,6 +53,13 @@ class MeshWarp:
         mapped[..., 1] = taken[..., 2] * at[..., 0] + taken[..., 3] * at[..., 1] + taken[..., 5]
         return mapped if self.exact is None else self._smoothed(mapped, at)
 
+    def stretch(self, source: np.ndarray) -> np.ndarray:
+        """log2 of how many of the source's pixels make one of the target's: float32 (h, w) in -3..3."""
+        vertices = self.triangulation.vertices(source)
+        affines = triangle_affines(self.target, self.inverses, vertices, self.triangles)[:, :, :2]
+        areas = np.abs(np.linalg.det(affines)).clip(1 / 8, 8)
+        return np.take(np.log2(areas).astype(np.float32), self.covered)
+
     def _smoothed(self, mapped: np.ndarray, at: np.ndarray) -> np.ndarray:
         shift = mapped - at
         width = 2 * round(SMOOTH_UNITS * self.size / UNITS / 2) + 1

@@ -1,0 +1,53 @@
+"""What the chosen references bring to one frame: their shares, and the colour each needs to fit in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from .colour import ring_correction
+from .mask import MouthMask
+from .references import References
+from .warp import MeshWarp, sample_units
+
+
+@dataclass(frozen=True)
+class Loan:
+    """R references of one frame.
+
+    chosen: int (R,) positions in the pool; weights: float64 (R,), sum 1; corrections: what to add to each
+    once warped, float32 (h / 4, w / 4, 3) levels on the mask's window, or None where colours are left alone.
+    """
+
+    chosen: np.ndarray
+    weights: np.ndarray
+    corrections: list[np.ndarray | None]
+
+
+def lend(
+    references: References,
+    chosen: np.ndarray,
+    weights: np.ndarray,
+    crop: np.ndarray,
+    mask: MouthMask,
+    coarse: MeshWarp,
+    misfit: float,
+) -> Loan:
+    """Match chosen references to a frame on the ring around the mouth.
+
+    Args:
+        weights: float (R,), sum above 0.
+        crop: uint8 (S, S, 3), the frame; read outside the mask only, and at one sample a unit.
+        coarse: the warp to the target on the unit grid of the mask's window.
+        misfit: levels of misfit on the ring at which a reference loses its weight to a better one.
+    """
+    around = cv2.resize(mask.window.cut(crop), mask.window.shape[::-1], interpolation=cv2.INTER_AREA)
+    corrections, misfits = [], np.zeros(len(chosen))
+    for rank, reference in enumerate(chosen):
+        seen = sample_units(references.crops[reference], coarse.coordinates(references.landmarks[reference]))
+        correction, misfits[rank] = ring_correction(around, seen, mask.ring)
+        corrections.append(correction)
+    weights = weights.astype(np.float64) * np.exp(-(misfits - misfits.min()) / misfit)
+    return Loan(chosen, weights / weights.sum(), corrections)

@@ -1,0 +1,135 @@
+"""The trained renderer: warped references, mixed and mended by the refiner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+
+from ..face.draw import landmark_image
+from ..face.layout import LandmarkLayout
+from .choosing import Choice
+from .crop import UNITS
+from .inputs import to_tensor
+from .lending import Loan
+from .mask import MouthMask, Window
+from .raster import Triangulation
+from .refiner import MouthRefiner, Refinement, RefinerInputs, enlarged, mix
+from .references import References
+from .renderer import WarpRenderer, WarpSettings
+from .warp import MeshWarp
+
+CONTEXT_UNITS = 16  # skin around the mask that the refiner sees: it tells light and pose
+CHOICE = Choice(references=4)
+
+
+@dataclass(frozen=True)
+class UnitView:
+    """What the refiner reads of one frame, on the unit grid of `window`, as whole pictures.
+
+    frame uint8 (h,w,3), its own lips still in it; mask float32 (h,w) in 0..1; contours uint8 (h,w,3);
+    references uint8 (R,h,w,3), warped and matched in colour; stretch float32 (R,h,w), see `MeshWarp.stretch`;
+    weights float32 (R,).
+    """
+
+    window: Window
+    frame: np.ndarray
+    mask: np.ndarray
+    contours: np.ndarray
+    references: np.ndarray
+    stretch: np.ndarray
+    weights: np.ndarray
+
+
+def unit_view(
+    crop: np.ndarray,
+    target: np.ndarray,
+    mask: MouthMask,
+    references: References,
+    loan: Loan,
+    triangulation: Triangulation,
+) -> UnitView:
+    """See `UnitView`; crop uint8 (256,256,3) and references of that size, target (N,2) canonical units."""
+    window, core = mask.window, mask.core
+    seen = Window(
+        max(window.top, core.top - CONTEXT_UNITS),
+        max(window.left, core.left - CONTEXT_UNITS),
+        min(window.bottom, core.bottom + CONTEXT_UNITS),
+        min(window.right, core.right + CONTEXT_UNITS),
+    )
+    warp = MeshWarp(triangulation, target, UNITS, seen.pixels(UNITS), window.part(mask.mouth, seen))
+    pictures, stretch = [], []
+    for reference, correction in zip(loan.chosen, loan.corrections, strict=True):
+        landmarks = references.landmarks[reference]
+        picture = warp.warp(references.crops[reference], landmarks).astype(np.float32)
+        if correction is not None:
+            picture += seen.enlarge(window.part(correction, seen), UNITS)
+        pictures.append(np.clip(np.rint(picture), 0, 255).astype(np.uint8))
+        stretch.append(warp.stretch(landmarks))
+    return UnitView(
+        seen,
+        frame=seen.cut(crop),
+        mask=window.part(mask.lips, seen),
+        contours=seen.cut(landmark_image(target, triangulation.layout, UNITS)),
+        references=np.stack(pictures),
+        stretch=np.stack(stretch),
+        weights=loan.weights.astype(np.float32),
+    )
+
+
+def refiner_inputs(view: UnitView) -> RefinerInputs:
+    """A batch of one; the frame's lips are blanked wherever anything is made anew."""
+    mask = torch.from_numpy(np.ascontiguousarray(view.mask))[None, None]
+    return RefinerInputs(
+        frame=to_tensor(view.frame)[None] * (mask == 0),
+        mask=mask,
+        contours=to_tensor(view.contours)[None],
+        references=to_tensor(view.references)[None],
+        stretch=torch.from_numpy(view.stretch)[None, :, None],
+        weights=torch.from_numpy(view.weights)[None],
+    )
+
+
+class NetworkRenderer(WarpRenderer):
+    """`WarpRenderer` whose references are mixed by a `MouthRefiner` instead of by fixed shares.
+
+    refiner: on its device, in eval mode. The other arguments are `WarpRenderer`'s.
+    """
+
+    def __init__(
+        self,
+        refiner: MouthRefiner,
+        references: References,
+        targets: np.ndarray,
+        layout: LandmarkLayout,
+        shots: np.ndarray | None = None,
+        choice: Choice | None = None,
+        settings: WarpSettings | None = None,
+    ):
+        super().__init__(references, targets, layout, shots, choice or CHOICE, settings)
+        self.refiner = refiner
+        # One sample a unit is what the refiner reads; larger references are averaged down once.
+        self.small = references.resized(UNITS)
+
+    @torch.inference_mode()
+    def _mix(
+        self, pictures: list[np.ndarray], loan: Loan, crop: np.ndarray, target: np.ndarray, mask: MouthMask
+    ) -> np.ndarray:
+        size, core = self.references.size, mask.core
+        small = crop if size == UNITS else cv2.resize(crop, (UNITS, UNITS), interpolation=cv2.INTER_AREA)
+        view = unit_view(small, target, mask, self.small, loan, self.triangulation)
+        place = next(self.refiner.parameters()).device
+        inputs = refiner_inputs(view)
+        with torch.autocast(place.type, torch.bfloat16):
+            refinement = self.refiner(RefinerInputs(**{k: v.to(place) for k, v in vars(inputs).items()}))
+        top, left = core.top - view.window.top, core.left - view.window.left
+        height, width = core.shape
+        part = Refinement(
+            **{k: v[..., top : top + height, left : left + width] for k, v in vars(refinement).items()}
+        )
+        lent = torch.from_numpy(np.stack(pictures)).to(place).permute(0, 3, 1, 2)[None] / 127.5 - 1
+        scale = size / UNITS
+        mixed = mix(lent, enlarged(part, lent.shape[-2:]), self.settings.split * scale, scale)
+        return ((mixed[0].permute(1, 2, 0) + 1) * 127.5).cpu().numpy()

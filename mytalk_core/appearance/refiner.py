@@ -1,0 +1,204 @@
+"""The refiner: a small network that mixes, bends and mends warped references into one mouth.
+
+It goes beyond the paper's generator (section 3.4), which has to invent the lips: references that are already
+warped to the target's landmarks need only be chosen pixel by pixel, nudged into place and corrected in light.
+It reads one sample a canonical unit; its maps are enlarged to the source's own resolution and applied to the
+references' own pixels there, so teeth and skin keep the sharpness of the source.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..pretrained import PretrainedModel
+
+
+@dataclass(frozen=True)
+class RefinerConfig:
+    """Sizes: `width` of a reference's features, `widths` of the U-Net at 1/2, 1/4, ... of the grid.
+
+    landmark_layout: whose contours it reads; flow: the farthest a reference's pixel is nudged, units.
+    """
+
+    landmark_layout: str = "mesh478"
+    width: int = 32
+    widths: tuple[int, ...] = (64, 96, 128, 160)
+    flow: float = 4.0
+
+    @property
+    def step(self) -> int:
+        """Grids are padded to multiples of this."""
+        return 2 ** len(self.widths)
+
+
+@dataclass(frozen=True)
+class RefinerInputs:
+    """B frames on the unit grid, R references each; pictures in [-1,1].
+
+    frame (B,3,H,W) without its lips, 0 there; mask (B,1,H,W) in 0..1, how new each pixel is; contours
+    (B,3,H,W), the landmark image; references (B,R,3,H,W), warped and matched in colour; stretch (B,R,1,H,W),
+    log2 of how many of the reference's pixels make one of the target's; weights (B,R), sum 1.
+    """
+
+    frame: Tensor
+    mask: Tensor
+    contours: Tensor
+    references: Tensor
+    stretch: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """Maps on the unit grid.
+
+    coarse, fine (B,R,H,W): shares of the references in coarse and fine structure, each sums to 1 over R; flow
+    (B,R,2,H,W): where each reference is read beside its place, units (x, y); residual (B,3,H,W): added after.
+    """
+
+    coarse: Tensor
+    fine: Tensor
+    flow: Tensor
+    residual: Tensor
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(act(conv(act(x)))); starts as the identity."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.inner = nn.Conv2d(width, width, 3, padding=1)
+        self.outer = nn.Conv2d(width, width, 3, padding=1)
+        nn.init.zeros_(self.outer.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B,C,H,W) -> the same shape."""
+        return x + self.outer(F.silu(self.inner(F.silu(x))))
+
+
+class UNet(nn.Module):
+    """Residual blocks on the way down and up, joined by sums: (B,widths[0],H,W) -> the same shape."""
+
+    def __init__(self, widths: tuple[int, ...]):
+        super().__init__()
+        pairs = list(zip(widths[:-1], widths[1:], strict=True))
+        self.before = nn.ModuleList(ResidualBlock(width) for width in widths)
+        self.after = nn.ModuleList(ResidualBlock(width) for width in widths[:-1])
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairs)
+        self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Heights and widths are multiples of 2 to the number of levels but one."""
+        kept = []
+        for block, down in zip(self.before[:-1], self.down, strict=True):
+            x = block(x)
+            kept.append(x)
+            x = down(F.silu(x))
+        x = self.before[-1](x)
+        for block, up, skip in zip(reversed(self.after), reversed(self.up), reversed(kept), strict=True):
+            x = block(skip + F.interpolate(up(x), scale_factor=2.0, mode="nearest"))
+        return x
+
+
+class MouthRefiner(PretrainedModel):
+    """Any number of references in any order: each is encoded alike and seen beside the mean and maximum."""
+
+    config_class = RefinerConfig
+
+    def __init__(self, config: RefinerConfig):
+        super().__init__()
+        self.config = config
+        width, trunk = config.width, config.widths[0]
+        # Two by two pixels become channels: the network works at half the grid's resolution.
+        self.frame_stem = nn.Conv2d(4 * 7, width, 3, padding=1)
+        self.reference_stem = nn.Conv2d(4 * 4, width, 3, padding=1)
+        self.reference_body = nn.Conv2d(width, width, 3, padding=1)
+        self.join = nn.Conv2d(3 * width, trunk, 1)
+        self.unet = UNet(config.widths)
+        self.trunk_head = nn.Conv2d(trunk, width, 3, padding=1)
+        self.reference_head = nn.Conv2d(width, width, 3, padding=1)
+        self.maps = nn.Conv2d(width, 4 * 4, 3, padding=1)
+        self.residual = nn.Conv2d(trunk, 4 * 3, 3, padding=1)
+        for layer in (self.maps, self.residual):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, inputs: RefinerInputs) -> Refinement:
+        """The maps for a batch."""
+        batch, count, _, height, width = inputs.references.shape
+        margin = (0, -width % self.config.step, 0, -height % self.config.step)
+        still = F.pad(torch.cat([inputs.frame, inputs.mask, inputs.contours], dim=1), margin)
+        still = self.frame_stem(F.pixel_unshuffle(still, 2))
+        lent = F.pad(torch.cat([inputs.references, inputs.stretch], dim=2).flatten(0, 1), margin)
+        lent = self.reference_stem(F.pixel_unshuffle(lent, 2)).unflatten(0, (batch, count))
+        lent = F.silu(lent + still[:, None]).flatten(0, 1)
+        lent = F.silu(self.reference_body(lent)).unflatten(0, (batch, count))
+        weights = inputs.weights[:, :, None, None, None].to(lent.dtype)
+        x = torch.cat([(weights * lent).sum(1), lent.amax(1), F.silu(still)], dim=1)
+        x = F.silu(self.unet(self.join(x)))
+        hidden = self.reference_head(lent.flatten(0, 1)).unflatten(0, (batch, count))
+        hidden = F.silu(hidden + self.trunk_head(x)[:, None]).flatten(0, 1)
+        maps = F.pixel_shuffle(self.maps(hidden), 2).unflatten(0, (batch, count))
+        maps = maps[..., :height, :width].float()
+        # The weights of the choice are the prior: a reference that fades out over time fades out here.
+        prior = inputs.weights.clamp_min(1e-6).log()[:, :, None, None]
+        return Refinement(
+            coarse=(maps[:, :, 0] + prior).softmax(1),
+            fine=(maps[:, :, 1] + prior).softmax(1),
+            flow=self.config.flow * maps[:, :, 2:].tanh(),
+            residual=F.pixel_shuffle(self.residual(x), 2)[..., :height, :width].float(),
+        )
+
+
+def mix(references: Tensor, refinement: Refinement, split_px: float, scale: float = 1.0) -> Tensor:
+    """References (B,R,3,H,W) in [-1,1] and their maps -> pictures (B,3,H,W).
+
+    The maps are on the references' own grid (see `enlarged`); split_px: where coarse structure ends and fine
+    begins, pixels; scale: pixels a unit.
+    """
+    batch, count, _, height, width = references.shape
+    moved = _nudged(references.flatten(0, 1), refinement.flow.flatten(0, 1) * scale)
+    moved = moved.unflatten(0, (batch, count))
+    fine = (refinement.fine[:, :, None] * moved).sum(1)
+    # Blurring is linear and the shares are smooth: blur the difference of the two mixtures, once.
+    coarse = (refinement.coarse[:, :, None] * moved).sum(1)
+    return fine + _soft(coarse - fine, split_px) + refinement.residual
+
+
+def enlarged(refinement: Refinement, size: tuple[int, int]) -> Refinement:
+    """The maps bilinearly on a grid of size (H,W) that covers the same place."""
+
+    def enlarge(maps: Tensor) -> Tensor:
+        flat = maps.flatten(0, -3)[:, None]
+        return F.interpolate(flat, size=size, mode="bilinear").reshape(*maps.shape[:-2], *size)
+
+    return Refinement(
+        enlarge(refinement.coarse),
+        enlarge(refinement.fine),
+        enlarge(refinement.flow),
+        enlarge(refinement.residual),
+    )
+
+
+def _nudged(pictures: Tensor, flow: Tensor) -> Tensor:
+    """Pictures (B,3,H,W) read beside their place by flow (B,2,H,W) pixels (x, y)."""
+    height, width = pictures.shape[-2:]
+    y = torch.arange(height, device=flow.device, dtype=flow.dtype)[:, None] + flow[:, 1]
+    x = torch.arange(width, device=flow.device, dtype=flow.dtype)[None] + flow[:, 0]
+    grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1)
+    return F.grid_sample(pictures, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def _soft(pictures: Tensor, sigma_px: float) -> Tensor:
+    """Gaussian blur of pictures (B,C,H,W)."""
+    reach = max(1, round(3 * sigma_px))
+    taps = torch.arange(-reach, reach + 1, device=pictures.device, dtype=pictures.dtype)
+    kernel = torch.exp(-0.5 * (taps / sigma_px) ** 2)
+    kernel = (kernel / kernel.sum()).expand(pictures.shape[1], 1, -1)
+    padded = F.pad(pictures, (reach, reach, reach, reach), mode="replicate")
+    across = F.conv2d(padded, kernel[:, :, None, :], groups=pictures.shape[1])
+    return F.conv2d(across, kernel[:, :, :, None], groups=pictures.shape[1])
