@@ -13,7 +13,7 @@ async function upload(file) {
   return subfolder ? `${subfolder}/${name}` : name;
 }
 
-function choose(widget) {
+function choose(node, widget) {
   const input = document.createElement("input");
   input.type = "file";
   input.accept = "audio/*,video/*";
@@ -25,6 +25,8 @@ function choose(widget) {
       }
       widget.value = name;
       widget.callback?.(name);
+      // The canvas is drawn again only when it is told to.
+      node.setDirtyCanvas(true, true);
     } catch (error) {
       app.extensionManager.toast.add({ severity: "error", summary: "MyTalk", detail: error.message });
     }
@@ -39,7 +41,7 @@ app.registerExtension({
       return;
     }
     const files = node.widgets.find((widget) => widget.name === "audio");
-    const button = node.addWidget("button", "choose file to upload", null, () => choose(files), {
+    const button = node.addWidget("button", "choose file to upload", null, () => choose(node, files), {
       serialize: false,
     });
     button.serialize = false;
