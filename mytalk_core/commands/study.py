@@ -14,7 +14,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "study",
         help="write a blind rating page for videos of several systems, or collect its results",
         description="mytalk study FOLDER -o SITE writes the page; mytalk study --collect CSV ... --key KEY "
-        "reads the results. FOLDER has one subfolder a system (real may be one), the same file names in each.",
+        "reads the results. FOLDER has one subfolder a system (maybe real), the same file names in each.",
     )
     study.set_defaults(run=run)
     study.add_argument("folder", type=Path, nargs="?", help="one subfolder a system")

@@ -35,8 +35,8 @@ class Rating:
 # The four of Table 3.
 RATINGS = (
     Rating("visual_quality", "Visual quality", "Is the picture sharp, natural, free of blur and seams?"),
-    Rating("lip_sync", "Lip-sync quality", "Do the lips move as this speech needs, at the right time?"),
-    Rating("details", "Visual details", "Are teeth, lips, skin, beard and wrinkles kept as in a real video?"),
+    Rating("lip_sync", "Lip-sync quality", "Do the lips fit the speech, at the right time?"),
+    Rating("details", "Visual details", "Are teeth, skin and beard kept as if filmed?"),
     Rating("identity", "Identity consistency", "Is it one and the same person all the time?"),
 )
 COLUMNS = ("study", "participant", "position", "video", *(rating.key for rating in RATINGS), "seconds")
