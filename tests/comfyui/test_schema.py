@@ -191,6 +191,27 @@ def test_importing_the_pack_loads_nothing():
     assert not [name for name in found["new"] if "mytalk_core" in name]
 
 
+def test_listing_the_nodes_touches_no_device_network_or_folder():
+    found = run_fresh(
+        "import comfy.model_management\n"
+        "seen = []\n"
+        "comfy.model_management.get_torch_device = lambda: seen.append('device')\n"
+        "def note(event, details):\n"
+        "    written = event == 'open' and isinstance(details[1], str) and set(details[1]) & set('wax+')\n"
+        "    others = 'os.mkdir os.remove os.rename os.system socket.connect socket.getaddrinfo'\n"
+        "    if written or event in [*others.split(), 'subprocess.Popen']:\n"
+        "        seen.append(event + ' ' + str(details))\n"
+        "import torch, av, cv2, transformers, huggingface_hub\n"
+        "sys.dont_write_bytecode = True\n"
+        "sys.addaudithook(note)\n"
+        "nodes = asyncio.run(asyncio.run(load().comfy_entrypoint()).get_node_list())\n"
+        "cuda = torch.cuda.is_initialized()\n"
+        "print(json.dumps({'nodes': len(nodes), 'seen': seen, 'cuda': cuda}))"
+    )
+    assert found["nodes"] == len(IDS) and not found["cuda"]
+    assert found["seen"] == []
+
+
 def test_a_missing_package_is_named_and_the_server_lives():
     found = run_fresh(
         "sys.modules['cv2'] = None\n"
