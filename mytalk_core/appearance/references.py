@@ -180,13 +180,17 @@ def read_references(
 
 
 def sharpness(crops: np.ndarray, landmarks: np.ndarray, layout: LandmarkLayout) -> np.ndarray:
-    """Variance of the Laplacian in the mouth's box, float32 (K,), 1 is the median of all."""
-    scale = crops.shape[1] / UNITS
-    values = np.empty(len(crops), np.float32)
-    for index, (crop, points) in enumerate(zip(crops, landmarks, strict=True)):
-        lips = points[layout.lips_outer] * scale
-        low = np.clip(lips.min(0) - 4 * scale, 0, crops.shape[1] - 8).astype(int)
-        high = np.clip(lips.max(0) + 4 * scale, low + 8, crops.shape[1]).astype(int)
-        gray = cv2.cvtColor(crop[low[1] : high[1], low[0] : high[0]], cv2.COLOR_RGB2GRAY)
-        values[index] = cv2.Laplacian(gray, cv2.CV_32F).var()
+    """Detail about the mouth, float32 (K,), 1 is the median of all."""
+    pairs = zip(crops, landmarks, strict=True)
+    values = np.array([mouth_detail(crop, points, layout) for crop, points in pairs], np.float32)
     return values / max(float(np.median(values)), 1e-6)
+
+
+def mouth_detail(crop: np.ndarray, landmarks: np.ndarray, layout: LandmarkLayout) -> float:
+    """Variance of the Laplacian in the mouth's box; crop uint8 (S,S,3), landmarks (N,2) canonical units."""
+    scale = crop.shape[0] / UNITS
+    lips = landmarks[layout.lips_outer] * scale
+    low = np.clip(lips.min(0) - 4 * scale, 0, crop.shape[0] - 8).astype(int)
+    high = np.clip(lips.max(0) + 4 * scale, low + 8, crop.shape[0]).astype(int)
+    gray = cv2.cvtColor(crop[low[1] : high[1], low[0] : high[0]], cv2.COLOR_RGB2GRAY)
+    return float(cv2.Laplacian(gray, cv2.CV_32F).var())

@@ -226,6 +226,14 @@ class Faces:
             )
         return build_track(landmarks, present, self.times_s, self.shots, self.layout)
 
+    def dominance(self, shot: int) -> float:
+        """How much of a shot's faces the largest one makes up, 0 to 1; each counts by area times frames."""
+        people = _people([s for s in self.sightings if s.shot == shot])
+        if not people:
+            return 0.0
+        weight = [sum(s.size_px**2 * len(s.rows) for s in person) for person in people]
+        return weight[people.index(_pick(people, "largest"))] / sum(weight)
+
 
 def _people(sightings: list[Sighting]) -> list[list[Sighting]]:
     """Sightings of one shot joined into people: those that never overlap in time and lie close together."""

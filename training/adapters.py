@@ -1,0 +1,271 @@
+"""Where the clips of a folder are and what their names say: published datasets, our manifest, a plain folder.
+
+A layout is a function from the folder to its sources, or None where the folder does not look like it.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".flv", ".mpg", ".mpeg", ".ts"}
+SOUND_SUFFIXES = (".wav", ".m4a", ".flac", ".mp3", ".aac", ".ogg")
+MAX_KEY = 80
+YOUTUBE_ID = r"[\w-]{11}"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A video file to prepare, and what is known of it before it is opened.
+
+    path: relative to the folder; key: unique, safe in archive names; identity: the person, None where nothing
+    names one; split: train, val, ... or None; sync: "yes", "unknown" (None too) or anything else, which means
+    no; lag_ms: how much later than the sound the lips move; speech: a sound file that belongs to it, relative
+    to the folder.
+    """
+
+    path: Path
+    key: str = ""
+    identity: str | None = None
+    split: str | None = None
+    language: str | None = None
+    sync: str | None = None
+    lag_ms: float | None = None
+    speech: Path | None = None
+
+
+def find_sources(folder: Path, layout: str = "auto") -> tuple[str, list[Source]]:
+    """The layout's name and all sources of a folder, sorted by key.
+
+    Raises FileNotFoundError if there is no such folder or no video in it, ValueError for a layout that does
+    not fit the folder or a damaged manifest.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder of clips")
+    if layout != "auto" and layout not in LAYOUTS:
+        raise ValueError(f"a layout is one of auto, {', '.join(LAYOUTS)}; got {layout!r}")
+    for name in LAYOUTS if layout == "auto" else (layout,):
+        sources = LAYOUTS[name](folder)
+        if sources is not None:
+            break
+    else:
+        raise ValueError(f"{folder} does not look like {layout}: leave --layout out to have it recognised")
+    if not sources:
+        raise FileNotFoundError(f"{folder} has no video in the {name} layout")
+    return name, _with_keys(folder, sources)
+
+
+def _with_keys(folder: Path, sources: Iterable[Source]) -> list[Source]:
+    """Sources with unique keys and the sound files that lie beside them, sorted."""
+    made: dict[str, Source] = {}
+    for source in sorted(sources, key=lambda s: s.path.as_posix()):
+        wanted = source.key or source.path.with_suffix("").as_posix()
+        # WebDataset splits a name at its first dot; a shot's number must not look like part of a name.
+        key = re.sub(r"[^\w-]+", "_", wanted, flags=re.ASCII).strip("_")
+        if key != wanted.replace("/", "_") or len(key) > MAX_KEY or key in made or SHOT.search(key):
+            mark = hashlib.sha256(f"{wanted} {source.path.as_posix()}".encode()).hexdigest()[:8]
+            key = f"{key[: MAX_KEY - 9]}_{mark}"
+        speech = source.speech or _sound_beside(folder, source.path)
+        made[key] = replace(source, key=key, speech=speech)
+    return [made[key] for key in sorted(made)]
+
+
+SHOT = re.compile(r"_shot\d+$")
+
+
+def shot_key(key: str, shot: int, shots: int) -> str:
+    """A sample's key: the source's where it is all one shot, else with the shot's number."""
+    return key if shots == 1 else f"{key}_shot{shot:03d}"
+
+
+def _sound_beside(folder: Path, path: Path) -> Path | None:
+    """A sound file of the same name: in the same folder, or in `aac` or `wav` where the video is in `mp4`."""
+    stems = [path]
+    if "mp4" in path.parts:
+        place = path.parts.index("mp4")
+        stems += [Path(*path.parts[:place], sound, *path.parts[place + 1 :]) for sound in ("aac", "wav")]
+    for stem in stems:
+        for suffix in SOUND_SUFFIXES:
+            if (folder / stem.with_suffix(suffix)).is_file():
+                return stem.with_suffix(suffix)
+    return None
+
+
+def _videos(folder: Path, without: str = "") -> Iterator[Path]:
+    """All videos below a folder, relative to it; hidden ones and those in folders named `without` left out."""
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder)
+        hidden = any(part.startswith(".") or part == without for part in relative.parts)
+        if path.suffix.lower() in VIDEO_SUFFIXES and not hidden and path.is_file():
+            yield relative
+
+
+def manifest(folder: Path) -> list[Source] | None:
+    """manifest.jsonl: a row a clip with `file`, and where known id, identity, split, language, sync and
+    sync_lag_ms."""
+    path = folder / "manifest.jsonl"
+    if not path.is_file():
+        return None
+    sources = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            file = Path(row["file"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{path}, line {number}: a JSON object with `file` was required ({error!r})"
+            ) from error
+        text = {name: _text(row.get(name)) for name in ("identity", "split", "language", "sync")}
+        sources.append(Source(file, _text(row.get("id")) or "", lag_ms=row.get("sync_lag_ms"), **text))
+    return sources
+
+
+def _text(value: object) -> str | None:
+    return None if value in (None, "") else str(value)
+
+
+def casual_conversations(folder: Path) -> list[Source] | None:
+    """Casual Conversations by its annotations: CasualConversations*.csv with columns for the file and the
+    subject, or the published JSON (version 1: subject -> files; version 2: a list with video_name and
+    subject_id)."""
+    tables = sorted([*folder.glob("CasualConversations*.csv"), *folder.glob("CasualConversations*.json")])
+    if not tables:
+        return None
+    files = {path.as_posix().lower(): path for path in _videos(folder)}
+    ends = {path.name.lower(): path for path in files.values()}
+    sources = []
+    for name, subject in _casual_rows(tables[0]):
+        path = files.get(name.lower()) or ends.get(Path(name).name.lower())
+        if path is None and not Path(name).suffix:
+            path = next((ends[e] for s in VIDEO_SUFFIXES if (e := Path(name).name.lower() + s) in ends), None)
+        # Annotations cover the whole dataset; a part of it may be here.
+        if path is not None:
+            sources.append(Source(path, identity=subject))
+    return sources
+
+
+def _casual_rows(table: Path) -> Iterator[tuple[str, str]]:
+    """(file, subject) of each annotated video."""
+    if table.suffix == ".csv":
+        with table.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            columns = reader.fieldnames or []
+            file_column, subject_column = (
+                next((c for c in columns if c.strip().lower() in names), None)
+                for names in (
+                    {"file", "files", "path", "file_path", "filename", "file_name", "video", "video_name"},
+                    {"subject_id", "subject", "participant_id", "participant", "identity"},
+                )
+            )
+            if file_column is None or subject_column is None:
+                raise ValueError(
+                    f"{table}: columns file (or video_name) and subject_id were required; it has "
+                    f"{', '.join(columns) or 'none'}"
+                )
+            for row in reader:
+                yield row[file_column], row[subject_column]
+        return
+    data = json.loads(table.read_text(encoding="utf-8"))
+    if isinstance(data, dict):
+        yield from ((file, subject) for subject, row in data.items() for file in row["files"])
+    else:
+        yield from ((row["video_name"], str(row["subject_id"])) for row in data)
+
+
+def voxceleb2(folder: Path) -> list[Source] | None:
+    """VoxCeleb2: [dev|test/]mp4/id00012/21Uxsk56VDQ/00001.mp4; dev is train. Sound may lie in aac or wav."""
+    pattern = re.compile(rf"(?:.*/)?(id\d{{5}})/({YOUTUBE_ID})/(\d+)\.mp4")
+    sources = []
+    for path in _videos(folder):
+        match = pattern.fullmatch(path.as_posix())
+        if match:
+            split = "train" if "dev" in path.parts else "test" if "test" in path.parts else None
+            sources.append(Source(path, "_".join(match.groups()), match[1], split))
+    return sources or None
+
+
+def talking_head_1kh(folder: Path) -> list[Source] | None:
+    """TalkingHead-1KH: [train|val]/cropped_clips/VIDEO_0000_S0_E100_L1_T2_R3_B4.mp4; a YouTube video is a
+    person: no other label was published."""
+    pattern = re.compile(rf"({YOUTUBE_ID})_(\d+)_S\d+_E\d+_L\d+_T\d+_R\d+_B\d+")
+    sources = []
+    for path in _videos(folder):
+        match = pattern.fullmatch(path.stem)
+        if match:
+            split = next((s for s in ("train", "val") if s in path.parts), None)
+            sources.append(Source(path, path.stem, match[1], split))
+    return sources or None
+
+
+def hdtf(folder: Path) -> list[Source] | None:
+    """HDTF: WDA_BarackObama_000.mp4 as its downloader names clips, or BarackObama_0.mp4 as its annotations
+    do, with these (*_annotion_time.txt) in the folder or in HDTF_dataset."""
+    annotated: dict[str, str] = {}
+    for path in [*folder.glob("*_annotion_time.txt"), *folder.glob("HDTF_dataset/*_annotion_time.txt")]:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if line.strip():
+                annotated[Path(line.split()[0]).stem] = path.name.split("_")[0]
+    pattern = re.compile(r"(?:(RD|WDA|WRA)_)?(.+)_(\d{1,3})")
+    sources = []
+    for path in _videos(folder, without="_videos_raw"):
+        match = pattern.fullmatch(path.stem)
+        subset = match and (match[1] or annotated.get(match[2]))
+        if not subset:
+            continue
+        # A politician's videos are numbered after the name; of Radio1 to Radio59 each is somebody else.
+        person = match[2] if subset == "RD" else re.sub(r"\d+$", "", match[2])
+        sources.append(Source(path, f"{subset}_{match[2]}_{int(match[3]):03d}", person, language="en"))
+    return sources or None
+
+
+def celebv(name: str) -> Callable[[Path], list[Source] | None]:
+    """CelebV-HQ or CelebV-Text: NAME_info.json with `clips`, the clips in downloaded_NAME/processed or
+    anywhere below. A YouTube video is a person: no other label was published."""
+
+    def layout(folder: Path) -> list[Source] | None:
+        table = folder / f"{name}_info.json"
+        if table.is_file():
+            clips = json.loads(table.read_text(encoding="utf-8"))["clips"]
+        elif (folder / f"downloaded_{name}").is_dir():
+            clips = None
+        else:
+            return None
+        sources = []
+        for path in _videos(folder, without="raw"):
+            if clips is not None and path.stem not in clips:
+                continue
+            video = clips[path.stem]["ytb_id"] if clips is not None else path.stem[:11]
+            sources.append(Source(path, path.stem, video))
+        return sources
+
+    return layout
+
+
+def plain_folder(folder: Path) -> list[Source]:
+    """Videos below a folder: the first folder on the way names the person, train or val before it the split;
+    clips that lie directly in the folder have no label."""
+    sources = []
+    for path in _videos(folder):
+        parts = list(path.parts[:-1])
+        split = parts.pop(0) if parts and parts[0] in ("train", "val", "test") else None
+        sources.append(Source(path, identity=parts[0] if parts else None, split=split))
+    return sources
+
+
+LAYOUTS: dict[str, Callable[[Path], list[Source] | None]] = {
+    "manifest": manifest,
+    "casual-conversations": casual_conversations,
+    "celebv-hq": celebv("celebvhq"),
+    "celebv-text": celebv("celebvtext"),
+    "voxceleb2": voxceleb2,
+    "talkinghead-1kh": talking_head_1kh,
+    "hdtf": hdtf,
+    "folder": plain_folder,
+}
