@@ -1,0 +1,33 @@
+"""Speech features that are computed once and kept on disk: for variants of a run, and for resumed ones."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from mytalk_core.speech.features import SpeechEncoder
+
+
+class KeptFeatures:
+    """A speech encoder that keeps what it has encoded in a folder; float16, as training holds it."""
+
+    def __init__(self, encoder: SpeechEncoder, folder: Path) -> None:
+        self._encoder = encoder
+        self._folder = folder
+        self.dim, self.layers = encoder.dim, encoder.layers
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def encode(self, speech: Tensor, count: int) -> Tensor:
+        """Speech (S,) at 16 kHz -> features (count,L,Ds)."""
+        digest = hashlib.sha256(speech.numpy().tobytes()).hexdigest()[:24]
+        path = self._folder / f"{digest}-{count}.safetensors"
+        if not path.exists():
+            features = self._encoder.encode(speech, count).half().contiguous()
+            temporary = path.with_suffix(".tmp")
+            save_file({"features": features}, temporary)
+            temporary.replace(path)
+        return load_file(path)["features"].to(torch.float32)
