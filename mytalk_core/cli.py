@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,10 +15,15 @@ from .commands import info, study, weights
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command; the exit code. A user's mistake is one line on stderr and code 1; Ctrl-C is code 130."""
+    """Run a command; the exit code, as `in_one_line` makes it."""
     args = _parser().parse_args(argv)
+    return in_one_line(lambda: args.run(args))
+
+
+def in_one_line(command: Callable[[], None]) -> int:
+    """Run a program; the exit code. A user's mistake is one line on stderr and code 1; Ctrl-C is code 130."""
     try:
-        args.run(args)
+        command()
     except KeyboardInterrupt:
         print("mytalk: interrupted; nothing was written", file=sys.stderr)
         return 130
@@ -66,7 +72,11 @@ def _add_sync(commands: argparse._SubParsersAction) -> None:
     sync.add_argument("--face", default="largest", help="largest, left, right, or a number: 0 is the largest")
     sync.add_argument("--model", default="mini", help="mini, a folder, or hub:OWNER/NAME")
     sync.add_argument("--revision", help="branch, tag or commit of a Hub repository")
-    sync.add_argument("--renderer", default="warp", choices=["warp"], help="what draws the new lips")
+    sync.add_argument(
+        "--renderer",
+        default="auto",
+        help="what draws the new lips: network, warp, or auto, the model's network if any",
+    )
     sync.add_argument("--steps", type=int, default=10, help="sampling steps of the motion, 1 to 1000")
     sync.add_argument("--guidance", type=float, default=1.0, help="how hard the motion follows the speech")
     sync.add_argument("--sampler", default="dpmpp_2m", choices=["dpmpp_2m", "ddim", "ddpm"])

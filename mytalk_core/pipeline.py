@@ -14,8 +14,10 @@ import torch
 from . import __version__
 from .appearance.composite import make_patch
 from .appearance.crop import crop_size, cut_crop
+from .appearance.network_renderer import NetworkRenderer
 from .appearance.occlusion import uncovered
 from .appearance.references import choose_pool, pool_count, read_references
+from .appearance.refiner import MouthRefiner
 from .appearance.renderer import Renderer, WarpRenderer, WarpSettings
 from .face.layout import LandmarkLayout
 from .face.packed import Mapped
@@ -33,7 +35,7 @@ from .motion.motion import Motion
 from .motion.person import RATE_HZ
 from .pretrained import model_hashes
 
-RENDERERS = ("warp",)
+RENDERERS = ("auto", "network", "warp")
 BATCH_FRAMES = 8
 # The IPTC's term for pictures partly made by a trained model; C2PA and the platforms read it.
 AI_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
@@ -99,27 +101,46 @@ def target_landmarks(track: FaceTrack, motion: Motion) -> Mapped:
     return Mapped(len(track), lambda rows: motion.onto(track.canonical[rows], track.times_s[rows]))
 
 
+def load_refiner(
+    name: str, model: str | Path, revision: str | None = None, device: torch.device | str = "cpu"
+) -> MouthRefiner | None:
+    """The network of the renderer of that name, None where it needs none.
+
+    "auto" takes the model's refiner if it brings one; "network" raises FileNotFoundError if it does not.
+    """
+    if name not in RENDERERS:
+        raise ValueError(f"a renderer is one of {', '.join(RENDERERS)}; got {name!r}")
+    if name == "warp":
+        return None
+    try:
+        return MouthRefiner.from_pretrained(model, "refiner", revision, device).eval()
+    except FileNotFoundError:
+        if name == "auto":
+            return None
+        raise
+
+
 def build_renderer(
-    name: str,
     clip: Clip,
     track: FaceTrack,
     shown: FaceTrack,
     targets: Mapped,
+    refiner: MouthRefiner | None = None,
     settings: WarpSettings | None = None,
 ) -> Renderer:
-    """A renderer with lip references from `clip`.
+    """A renderer with lip references from `clip`: a network's where there is a refiner, else `warp`.
 
     clip, track: whose lips are borrowed, the source's own or another video's; shown, targets: on the
     output's time line.
     """
-    if name not in RENDERERS:
-        raise ValueError(f"a renderer is one of {', '.join(RENDERERS)}; got {name!r}")
     layout = LandmarkLayout.load(track.layout)
     # The output's size, which `render_pictures` cuts at: the track's own differs where a zoom is cut away.
     size = crop_size(shown.similarity, shown.present)
     pool = choose_pool(track, layout, pool_count(size))
     references = read_references(clip, track, pool, size, layout)
     references = references.take(uncovered(references, layout))
+    if refiner is not None:
+        return NetworkRenderer(refiner, references, targets, layout, shown.shots, settings=settings)
     return WarpRenderer(references, targets, layout, shown.shots, settings=settings)
 
 
@@ -176,7 +197,7 @@ def lip_sync(
     *,
     model: str | Path = "mini",
     revision: str | None = None,
-    renderer: str = "warp",
+    renderer: str = "auto",
     face: str | int = "largest",
     sync_mode: str = "silence",
     options: MotionOptions | None = None,
@@ -190,16 +211,16 @@ def lip_sync(
 ) -> Report:
     """Write `output`: the talking `video` with lips that follow `speech`; all else stays the source's.
 
-    video: any video file with a visible face; speech: any file with sound; sync_mode: see `plan_timeline`;
-    face: see `Faces.choose`; codec, crf: see `VideoWriter`; options: of the motion. A frame without the face
-    passes through untouched.
+    video: any video file with a visible face; speech: any file with sound; renderer: see `load_refiner`;
+    face: see `Faces.choose`; sync_mode: see `plan_timeline`; codec, crf: see `VideoWriter`; options: of the
+    motion. A frame without the face passes through untouched.
 
     Raises FileNotFoundError, MediaError, NoFaceError, WeightsError, or ValueError for an argument.
     """
     progress = progress or (lambda stage, done, total: None)
     options = options or MotionOptions()
     place = choose_device(device)
-    report = Report(str(output), model=str(model), renderer=renderer, seed=options.seed, device=str(place))
+    report = Report(str(output), model=str(model), seed=options.seed, device=str(place))
     with timed(report, "load"):
         clip, sound = Clip.open(video), Speech.open(speech)
         timeline = plan_timeline(clip, sound.duration_s, sync_mode)
@@ -208,7 +229,10 @@ def lip_sync(
                 check_output(Path(path), [clip.path, sound.path])
         reader = load_face_reader(place)
         motion_model = MotionModel.from_pretrained(model, revision, place, choose_dtype(dtype, place))
-        report.model_hashes = model_hashes(model, ("motion", "space", "identity", "speech"), revision)
+        refiner = load_refiner(renderer, model, revision, place)
+        report.renderer = "warp" if refiner is None else "network"
+        parts = ("motion", "space", "identity", "speech", *(["refiner"] if refiner is not None else []))
+        report.model_hashes = model_hashes(model, parts, revision)
     with timed(report, "landmarks"):
         track = read_face(clip, reader, face, progress)
         shown = track.take(timeline.source_index, timeline.times_s)
@@ -226,7 +250,7 @@ def lip_sync(
         motion.save(save_motion)
     with timed(report, "references"):
         targets = target_landmarks(shown, motion)
-        drawing = build_renderer(renderer, clip, track, shown, targets)
+        drawing = build_renderer(clip, track, shown, targets, refiner)
     with timed(report, "render"), ExitStack() as stack:
         tags = disclosure_tags()
         writer = VideoWriter(

@@ -29,8 +29,10 @@ MOTION_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """MYTALK_MODEL: the parts of a model, and the patcher by which ComfyUI moves and frees them."""
+    """MYTALK_MODEL: where a model came from, its parts, the patcher by which ComfyUI moves and frees them."""
 
+    source: str | Path
+    revision: str | None
     parts: MotionModel
     patcher: comfy.model_patcher.ModelPatcher
 
@@ -46,7 +48,7 @@ class LoadedModel:
         networks = torch.nn.ModuleList([parts.denoiser, parts.identity, parts.speech_encoder])
         # Newer cores choose the patcher by the device.
         make = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
-        return cls(parts, make(networks, load_device=device, offload_device=offload))
+        return cls(source, revision, parts, make(networks, load_device=device, offload_device=offload))
 
     def ready(self) -> MotionModel:
         """The parts on the device, room for their work made there."""

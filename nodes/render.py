@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from comfy.model_management import get_torch_device
 from comfy_api.latest import Input, io
 
 from ..mytalk_core.appearance.crop import UNITS
@@ -12,11 +13,19 @@ from ..mytalk_core.face import alignment
 from ..mytalk_core.face.track import FaceTrack
 from ..mytalk_core.media.timeline import Timeline, plan_timeline
 from ..mytalk_core.media.video import Clip
-from ..mytalk_core.pipeline import RENDERERS, build_renderer, target_landmarks
+from ..mytalk_core.pipeline import RENDERERS, build_renderer, load_refiner, target_landmarks
 from ..mytalk_core.rendered import RenderedClip
 from .lazy import clip_images, clip_masks
-from .load import CATEGORY
-from .sockets import BoundingBoxSocket, MotionSocket, Performance, TrackedFace, TrackSocket, to_clip
+from .load import BUNDLED, CATEGORY, LoadedModel
+from .sockets import (
+    BoundingBoxSocket,
+    ModelSocket,
+    MotionSocket,
+    Performance,
+    TrackedFace,
+    TrackSocket,
+    to_clip,
+)
 from .video import ClipVideo
 
 
@@ -44,9 +53,10 @@ class AppearanceGenerate(io.ComfyNode):
                 io.Combo.Input(
                     "renderer",
                     options=list(RENDERERS),
-                    default="warp",
-                    tooltip="warp: the person's own lips and teeth from other frames, bent to the new "
-                    "shape; no network.",
+                    default="auto",
+                    tooltip="network: the person's own lips and teeth from other frames, bent to the new "
+                    "shape and mended by a small trained network; warp: the same without a network, faster; "
+                    "auto: network where the model has one.",
                 ),
                 io.Boolean.Input(
                     "colour_match",
@@ -76,6 +86,11 @@ class AppearanceGenerate(io.ComfyNode):
                     optional=True,
                     tooltip="The track of another video or picture whose lips and teeth are borrowed: "
                     "changes their look, or carries an emotion.",
+                ),
+                ModelSocket.Input(
+                    "model",
+                    optional=True,
+                    tooltip="Whose network the renderer is; the pack's own where nothing is linked.",
                 ),
             ],
             outputs=[
@@ -107,6 +122,7 @@ class AppearanceGenerate(io.ComfyNode):
         detail: float,
         feather: float,
         lip_references: TrackedFace | None = None,
+        model: LoadedModel | None = None,
     ) -> io.NodeOutput:
         """Read the lip references; rendering waits for whoever saves."""
         clip = check_frames(to_clip(video, track.clip.fps), track)
@@ -119,7 +135,9 @@ class AppearanceGenerate(io.ComfyNode):
         settings = WarpSettings(
             colour_match=colour_match, detail=detail, feather=feather / 100 * UNITS, yield_to_cover=own
         )
-        drawing = build_renderer(renderer, lips.clip, lips.track, shown, targets, settings)
+        source, revision = (model.source, model.revision) if model else (BUNDLED, None)
+        refiner = load_refiner(renderer, source, revision, get_torch_device())
+        drawing = build_renderer(lips.clip, lips.track, shown, targets, refiner, settings)
         parts = {"shown": shown, "targets": targets, "renderer": drawing}
         rendered = RenderedClip.of(clip, timeline, motion.speech, **parts)
         return io.NodeOutput(

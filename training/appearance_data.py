@@ -1,8 +1,8 @@
 """What the refiner is trained on: frames of a clip and references lent by the rest of it, as in use.
 
 For every chosen frame a few references are picked as the renderer would, from a pool without the frame's own
-neighbourhood in time and, every other time, thinned out, so that fitting ones are missing as they are when new
-speech asks for a mouth that the source never made.
+neighbourhood in time and, every other time, thinned out, so that fitting ones are missing, as they are when
+new speech asks for a mouth that the source never made.
 """
 
 from __future__ import annotations

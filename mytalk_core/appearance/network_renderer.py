@@ -16,8 +16,8 @@ from .inputs import to_tensor
 from .lending import Loan
 from .mask import MouthMask, Window
 from .raster import Triangulation
-from .refiner import MouthRefiner, Refinement, RefinerInputs, enlarged, mix
 from .references import References
+from .refiner import MouthRefiner, Refinement, RefinerInputs, enlarged, mix
 from .renderer import WarpRenderer, WarpSettings
 from .warp import MeshWarp
 
