@@ -335,7 +335,7 @@ def save(state: State, args: argparse.Namespace) -> None:
     checkpoint = {
         "step": state.step,
         "denoiser": state.denoiser.state_dict(),
-        "average": state.average.tensors,
+        "average": state.average.state_dict(),
         "optimizer": state.optimizer.state_dict(),
         "generator": state.generator.get_state(),
         "dropout": torch.get_rng_state(),
@@ -355,8 +355,7 @@ def load_checkpoint(state: State, path: Path) -> None:
     checkpoint = torch.load(path, weights_only=True)
     state.step = checkpoint["step"]
     state.denoiser.load_state_dict(checkpoint["denoiser"])
-    for key, value in checkpoint["average"].items():
-        state.average.tensors[key].copy_(value)
+    state.average.load_state_dict(checkpoint["average"])
     state.optimizer.load_state_dict(checkpoint["optimizer"])
     state.generator.set_state(checkpoint["generator"])
     torch.set_rng_state(checkpoint["dropout"])
