@@ -84,11 +84,11 @@ def tree_mb(pid: int) -> float:
     return status_mb(pid, "VmRSS") + sum(tree_mb(int(child)) for child in " ".join(listed).split())
 
 
-def run(comfyui: Path, clip: Path, speech: Path, seconds: int, model: str) -> Run:
+def run(comfyui: Path, clip: Path, speech: Path, seconds: int, model: str, renderer: str) -> Run:
     """A fresh server that makes one video of that length."""
     workflow = json.loads((ROOT / "workflows" / "api" / "long_video.json").read_text())
     by_type = {node["class_type"]: node["inputs"] for node in workflow.values()}
-    by_type["MyTalkLoadModel"]["model"] = model
+    by_type["MyTalkLoadModel"]["model"], by_type["MyTalkAppearanceGenerate"]["renderer"] = model, renderer
     by_type["LoadVideo"]["file"], by_type["MyTalkLoadSpeech"]["audio"] = "long.mp4", "long.wav"
     with tempfile.TemporaryDirectory() as folder:
         server = ComfyServer.start(comfyui, Path(folder) / "base")
@@ -107,7 +107,7 @@ def run(comfyui: Path, clip: Path, speech: Path, seconds: int, model: str) -> Ru
             server.stop()
 
 
-def table(runs: list[Run], clip: Clip, comfyui: Path) -> list[str]:
+def table(runs: list[Run], clip: Clip, comfyui: Path, renderer: str) -> list[str]:
     """Markdown lines."""
     version = (comfyui / "comfyui_version.py").read_text().split('"')[-2]
     lines = [
@@ -115,7 +115,8 @@ def table(runs: list[Run], clip: Clip, comfyui: Path) -> list[str]:
         "",
         f"{datetime.date.today()}, ComfyUI {version} `--cpu`, {os.cpu_count()}-core CPU, "
         f"{clip.width}x{clip.height} at {float(clip.fps):g} frames/s, face in every frame, the graph of "
-        "`workflows/long_video.json`, a fresh server each. `python benchmarks/comfyui_memory.py`",
+        f"`workflows/long_video.json` with renderer `{renderer}`, a fresh server each. "
+        "`python benchmarks/comfyui_memory.py`",
         "",
         "| input | frames out | sound, s | server idle, MB | peak, MB | wall, s |",
         "|---|---|---|---|---|---|",
@@ -142,14 +143,15 @@ def main() -> None:
     parser.add_argument("--python", help="ComfyUI's Python; by default this one")
     parser.add_argument("--seconds", type=int, nargs="+", default=SECONDS)
     parser.add_argument("--model", default="mini")
+    parser.add_argument("--renderer", default="warp")
     parser.add_argument("-o", "--out", type=Path, required=True)
     args = parser.parse_args()
     if args.python:
         os.environ["COMFYUI_PYTHON"] = args.python
     runs = []
     for seconds in args.seconds:
-        runs.append(run(args.comfyui, args.clip, args.speech, seconds, args.model))
-        args.out.write_text("\n".join(table(runs, Clip.open(args.clip), args.comfyui)) + "\n")
+        runs.append(run(args.comfyui, args.clip, args.speech, seconds, args.model, args.renderer))
+        args.out.write_text("\n".join(table(runs, Clip.open(args.clip), args.comfyui, args.renderer)) + "\n")
     print(args.out.read_text())
 
 
