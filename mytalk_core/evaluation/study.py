@@ -12,14 +12,10 @@ from pathlib import Path
 from string import Template
 
 from ..errors import MediaError
-from ..media.container import open_media, video_stream
+from ..media.browser import CODECS, EXTENSIONS, PIXEL_FORMATS, encoding
 from ..media.remux import copy_untagged
 
 PAGES = Path(__file__).parent / "pages"
-EXTENSIONS = (".mp4", ".m4v", ".webm")
-# What every current browser decodes.
-CODECS = ("h264", "vp8", "vp9", "av1")
-PIXEL_FORMATS = ("yuv420p", "yuvj420p")
 KEY_FORMAT = "mytalk-study-key-1"
 
 
@@ -129,10 +125,7 @@ def find_videos(source: Path) -> dict[str, dict[str, Path]]:
 
 def check_playable(path: Path) -> str | None:
     """A line where only some browsers play the file; MediaError where none does."""
-    with open_media(path, "a video") as container:
-        stream = video_stream(container, path)
-        codec, pixels = stream.codec_context.name, stream.codec_context.pix_fmt
-    codec = {"libdav1d": "av1", "libvpx": "vp8", "libvpx-vp9": "vp9"}.get(codec, codec)
+    codec, pixels = encoding(path)
     if codec not in CODECS:
         raise MediaError(f"{path} is {codec}, which browsers do not play: export it as H.264 in .mp4")
     if pixels not in PIXEL_FORMATS:
