@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from . import __version__
-from .commands import info, study, weights
+from .commands import info, prepare, study, weights
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_sync(commands)
     _add_landmarks(commands)
-    for command in (info, study, weights):
+    for command in (info, prepare, study, weights):
         command.add(commands)
     return parser
 

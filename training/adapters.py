@@ -97,7 +97,7 @@ def _sound_beside(folder: Path, path: Path) -> Path | None:
 
 
 def _videos(folder: Path, without: str = "") -> Iterator[Path]:
-    """All videos below a folder, relative to it; hidden ones and those in folders named `without` left out."""
+    """Videos below a folder, relative to it; hidden ones and those in folders named `without` left out."""
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
         hidden = any(part.startswith(".") or part == without for part in relative.parts)

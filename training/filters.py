@@ -59,7 +59,9 @@ def measure_face(track: FaceTrack, seconds: float, dominance: float | None) -> F
     rows = np.flatnonzero(track.present)
     if not len(rows):
         return Figures(seconds, present, dominance)
-    landmarks = track.landmarks[rows[np.linspace(0, len(rows) - 1, min(len(rows), SAMPLED_FRAMES)).astype(int)]]
+    landmarks = track.landmarks[
+        rows[np.linspace(0, len(rows) - 1, min(len(rows), SAMPLED_FRAMES)).astype(int)]
+    ]
     layout = LandmarkLayout.load(track.layout)
     rotation = fit_pose(landmarks, layout.template, layout.anchors).rotation
     yaw = np.degrees(np.arctan2(rotation[:, 0, 2], rotation[:, 2, 2]))
@@ -83,6 +85,8 @@ def missed_limit(figures: Figures, limits: Limits) -> str | None:
         ("sound too far off", figures.lag_ms and abs(figures.lag_ms), None, limits.max_lag_ms),
     )
     for why, value, least, most in checks:
-        if value is not None and ((least is not None and value < least) or (most is not None and value > most)):
+        if value is not None and (
+            (least is not None and value < least) or (most is not None and value > most)
+        ):
             return why
     return None

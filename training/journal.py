@@ -11,7 +11,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +26,14 @@ FOLDER = "journal"
 
 @dataclass(frozen=True)
 class Entry:
-    """A finished source: its key, where its samples lie, their index rows, and each shot's figures.
+    """A finished source: its key and path, where its samples lie, their index rows, each shot's figures.
 
     start, stop: bytes in shard number `shard`, with their CRC-32; shots: a row a shot (or one for the whole
     source) with `why` it was left out, None where it became a sample.
     """
 
     key: str
+    source: str
     shard: int = 0
     start: int = 0
     stop: int = 0
@@ -87,6 +87,14 @@ def read_entries(path: Path) -> Iterator[Entry]:
             return
 
 
+def all_entries(folder: Path) -> list[Entry]:
+    """What all processes have finished, a source once, sorted by key."""
+    entries = {
+        e.key: e for process in journalled(folder) for e in read_entries(journal_path(folder, process))
+    }
+    return [entries[key] for key in sorted(entries)]
+
+
 def repair(folder: Path, process: int) -> list[Entry]:
     """Bring a process's journal and shards back to what is whole in both; the entries that remain.
 
@@ -96,17 +104,27 @@ def repair(folder: Path, process: int) -> list[Entry]:
     path = journal_path(folder, process)
     entries = list(read_entries(path))
     last = max((e.shard for e in entries), default=0)
-    shards = {folder / shard_name(process, e.shard) for e in entries}
     whole: list[Entry] = []
-    for shard in sorted(shards | set(folder.glob(shard_name(process, 0).replace("00000.tar", "*.tar")))):
-        mine = [e for e in entries if folder / shard_name(process, e.shard) == shard]
-        good = list(takewhile(lambda e: _is_whole(shard, e, check=e.shard == last), mine))
+    for shard in _shards(folder, process, entries):
+        good: list[Entry] = []
+        for entry in entries:
+            if folder / shard_name(process, entry.shard) != shard:
+                continue
+            if not _is_whole(shard, entry, check=entry.shard == last):
+                break
+            good.append(entry)
         whole += good
         _end_at(shard, max((e.stop for e in good), default=0))
     text = "".join(json.dumps(asdict(e)) + "\n" for e in entries if e in whole)
     if path.exists() and path.read_bytes() != text.encode():
         write_whole(path, text)
     return [e for e in entries if e in whole]
+
+
+def _shards(folder: Path, process: int, entries: list[Entry]) -> list[Path]:
+    """A process's shards, those that entries name and those that are there."""
+    there = folder.glob(shard_name(process, 0).replace("00000.tar", "*.tar"))
+    return sorted({folder / shard_name(process, e.shard) for e in entries} | set(there))
 
 
 def _is_whole(shard: Path, entry: Entry, check: bool) -> bool:

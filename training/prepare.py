@@ -1,80 +1,87 @@
-"""Turn a folder of talking clips into a motion dataset.
+"""Turn a folder of talking videos into a dataset to train on: tar shards with an index, and a report.
 
-    python -m training.prepare CLIPS -o DATASET
+    mytalk prepare FOLDER -o DATASET
+    accelerate launch --num_processes 4 -m training.prepare FOLDER -o DATASET
 
-CLIPS/manifest.jsonl has one row a clip: id, file, split, identity, sync ("yes" where sound and lips were
-confirmed to agree) and sync_lag_ms (how much later than the sound the lips move). For each clip of the
-chosen splits DATASET gets ID.safetensors: its pose-free movement, its speech at 16 kHz shifted by the lag,
-and its identity. Clips that are there already are left alone, so an interrupted run goes on where it stopped.
+Each source is cut into shots; each shot with one dominating face, large, sharp and frontal enough, whose lips
+and sound belong together, becomes a sample (`filters.py`): KEY.json, KEY.motion.safetensors,
+KEY.track.safetensors and crops KEY.000123.jpg (`samples.py`). DATASET/index.jsonl says where each lies
+(`shards.py`), report.md what was left out and why. A run that is killed goes on where it stopped when it is
+started again. Processes take every n-th source each; the one that finishes last writes index and report.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
+import os
+import sys
+import time
 from pathlib import Path
 
-import numpy as np
-from safetensors.numpy import save_file
 from tqdm import tqdm
 
-from mytalk_core.errors import MediaError, NoFaceError
-from mytalk_core.face.tracker import FaceReader, load_face_reader, track_faces
-from mytalk_core.media.audio import MODEL_RATE_HZ, Speech
-from mytalk_core.media.video import Clip
-from mytalk_core.motion.person import RATE_HZ, find_rest, remove_pose
-from mytalk_core.speech.features import SAMPLES_PER_FRAME
+from mytalk_core.cli import in_one_line
+from mytalk_core.pipeline import choose_device
+
+from .adapters import Source, find_sources
+from .finish import finish
+from .journal import Journal, all_entries, journal_path, journalled, locked, repair
+from .preparation import Preparer
+from .prepare_options import agree, parse, settings_of
+from .shards import ShardWriter
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("clips", type=Path, help="folder with manifest.jsonl")
-    parser.add_argument("-o", "--out", type=Path, required=True, help="the dataset's folder")
-    parser.add_argument("--splits", nargs="+", default=["train"], help="splits of the manifest to take")
-    parser.add_argument("--device", default="cpu")
-    args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
-    rows = [json.loads(line) for line in (args.clips / "manifest.jsonl").read_text().splitlines()]
-    wanted = [row for row in rows if row["split"] in args.splits and row["sync"] == "yes"]
-    reader = load_face_reader(args.device)
-    dropped = {}
-    for row in tqdm(wanted, desc="clips"):
-        path = args.out / f"{row['id']}.safetensors"
-        if path.exists():
-            continue
-        try:
-            prepare_clip(args.clips / row["file"], row, path, reader)
-        except (MediaError, NoFaceError) as error:
-            dropped[row["id"]] = str(error)
-    report = {"taken": len(wanted) - len(dropped), "of": len(rows), "dropped": dropped}
-    (args.out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
-    print(json.dumps(report))
+def main(arguments: list[str] | None = None, program: str | None = None) -> None:
+    """Run a preparation. Raises ValueError and OSError for a user's mistakes."""
+    args = parse(arguments, program)
+    layout, sources = find_sources(args.folder, args.layout)
+    wanted = [s for s in sources if s.split is None or s.split in args.splits][: args.limit]
+    if not wanted:
+        splits = ", ".join(sorted({str(s.split) for s in sources}))
+        raise ValueError(f"{args.folder} has no source of --splits {' '.join(args.splits)}: it has {splits}")
+    settings = settings_of(args, layout)
+    agree(args.output, settings)
+    # What torchrun and accelerate launch set; nothing is exchanged, so no process group is needed.
+    process, processes = (int(os.environ.get(name, n)) for name, n in (("RANK", 0), ("WORLD_SIZE", 1)))
+    preparer = Preparer(args.folder, settings, choose_device(args.device), args.tracks)
+    try:
+        with locked(journal_path(args.output, process).with_suffix(".lock")):
+            _mend(args.output, process, processes)
+            _prepare(args.output, wanted, preparer, process, processes)
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on from here", file=sys.stderr)
+        raise SystemExit(130) from None
+    print(finish(args.output, wanted, settings))
 
 
-def prepare_clip(video: Path, row: dict, path: Path, reader: FaceReader) -> None:
-    """Write one clip's file: displacement (F,N,3) at 25 Hz, present (F,), rest (N,3), speech (S,) int16."""
-    clip = Clip.open(video)
-    track = track_faces(clip.frames(), clip.times_s, reader).choose("largest")
-    person = find_rest(track)
-    speech = shift(Speech.open(video).mono_16k, (row["sync_lag_ms"] or 0) / 1000)
-    frames = min(int(clip.duration_s * RATE_HZ), len(speech) // SAMPLES_PER_FRAME)
-    motion = remove_pose(track, person, 0, frames)
-    tensors = {
-        "displacement": motion.displacement.astype(np.float16),
-        "present": motion.present.astype(np.uint8),
-        "rest": person.rest,
-        "speech": np.round(speech[: frames * SAMPLES_PER_FRAME].clip(-1, 1) * 32767).astype(np.int16),
-    }
-    temporary = path.with_suffix(".tmp")
-    save_file(tensors, temporary, {"identity": row["identity"], "layout": track.layout})
-    temporary.replace(path)
+def _mend(output: Path, process: int, processes: int) -> None:
+    """Repair what an earlier run left, of as many processes as it may have had."""
+    for other in journalled(output):
+        if other != process and other % processes == process:
+            with locked(journal_path(output, other).with_suffix(".lock")):
+                repair(output, other)
 
 
-def shift(speech: np.ndarray, lag_s: float) -> np.ndarray:
-    """Speech (S,) delayed by lag_s seconds (cut in front where negative), so that the lips agree with it."""
-    samples = round(lag_s * MODEL_RATE_HZ)
-    return np.concatenate([np.zeros(samples, speech.dtype), speech]) if samples > 0 else speech[-samples:]
+def _prepare(output: Path, wanted: list[Source], preparer: Preparer, process: int, processes: int) -> None:
+    """This process's share of the sources that no run has finished."""
+    journal = Journal(output, process)
+    done = {entry.key for entry in all_entries(output)}
+    share = [s for s in wanted[process::processes] if s.key not in done]
+    if not share:
+        return
+    preparer.load_for(share)
+    writer = ShardWriter(output, process, journal.place, preparer.settings.shard_mb << 20)
+    started, seconds = time.perf_counter(), 0.0
+    for source in tqdm(share, desc="sources", file=sys.stderr, disable=process > 0):
+        entry = preparer.prepare(source, writer)
+        journal.append(entry)
+        seconds += sum(row["seconds"] for row in entry.samples)
+    writer.close()
+    spent = time.perf_counter() - started
+    print(
+        f"process {process}: {len(share)} sources, {seconds:.0f} s of samples in {spent:.0f} s "
+        f"({seconds / spent:.2f} s a second)"
+    )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(in_one_line(main))
