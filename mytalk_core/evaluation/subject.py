@@ -1,0 +1,52 @@
+"""A video with its face followed: what is read once and used by every comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import NoFaceError
+from ..face.track import FaceTrack
+from ..face.tracker import FaceReader, track_faces
+from ..media.video import Clip
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """clip; track: its face; embeddings: by metric and frame number, kept for the next comparison."""
+
+    clip: Clip
+    track: FaceTrack
+    embeddings: dict[str, dict[int, np.ndarray]] = field(default_factory=dict, repr=False)
+
+
+def read_subject(
+    clip: Clip,
+    reader: FaceReader,
+    face: str | int | tuple[float, float] = "largest",
+    progress: Callable[[int], None] | None = None,
+) -> Subject:
+    """Follow a face through a clip in one pass; `face` as in `Faces.choose`.
+
+    Raises NoFaceError, which names the file, if there is none.
+    """
+    try:
+        return Subject(clip, track_faces(clip.frames(), clip.times_s, reader, progress).choose(face))
+    except NoFaceError as error:
+        raise NoFaceError(f"{name_of(clip)}: {error}") from error
+
+
+def same_face(reference: Subject, clip: Clip) -> tuple[float, float]:
+    """Where in `clip`'s pixels to look for the reference's face: the median place of its landmarks."""
+    rows = np.flatnonzero(reference.track.present)
+    rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), 50)).astype(int)]
+    x, y = np.median(reference.track.landmarks[rows][..., :2].mean(1), axis=0)
+    return float(x * clip.width / reference.clip.width), float(y * clip.height / reference.clip.height)
+
+
+def name_of(clip: Clip) -> str:
+    """The file's name, or what frames in memory are called."""
+    return Path(clip.path).name if clip.path is not None else "frames"
