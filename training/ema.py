@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 
@@ -29,22 +27,6 @@ class MovingAverage:
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         for key, value in model.named_parameters():
             self.tensors[key].lerp_(value, 1 - decay)
-
-    @contextmanager
-    def applied(self, model: nn.Module) -> Iterator[None]:
-        """The model with averaged parameters, its own afterwards."""
-        own = {key: value.detach().clone() for key, value in model.named_parameters()}
-        self._copy(model, self.tensors)
-        try:
-            yield
-        finally:
-            self._copy(model, own)
-
-    @staticmethod
-    @torch.no_grad()
-    def _copy(model: nn.Module, tensors: dict[str, Tensor]) -> None:
-        for key, value in model.named_parameters():
-            value.copy_(tensors[key])
 
     def state_dict(self) -> dict[str, Any]:
         """The whole averages by parameter name; every process of a sharded model must call."""

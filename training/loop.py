@@ -70,7 +70,7 @@ from .order import NOISE, Draws, MicroBatch, Order, load
 SCHEDULES = ("inverse-sqrt", "cosine", "constant")
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 # Flags that a resumed run may have otherwise without a word.
-FREE = {"out", "dataset", "steps", "workers", "save_every", "log_every", "keep", "accumulate"}
+FREE = {"out", "dataset", "features", "steps", "workers", "save_every", "log_every", "keep", "accumulate"}
 
 Step = Callable[[Any, Any, Draws, Accelerator], dict[str, Tensor]]
 

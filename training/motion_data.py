@@ -1,4 +1,4 @@
-"""Windows of motion and speech for training the denoiser, from a folder that prepare.py wrote."""
+"""Windows of motion and speech for training the denoiser, from a dataset that prepare.py wrote."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from torch import Tensor
 from tqdm import tqdm
 
@@ -17,6 +16,8 @@ from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
 from mytalk_core.speech.features import SAMPLES_PER_FRAME, SpeechEncoder
 
 from .augment import change_tempo, vary_voice
+from .order import DATA, Draws
+from .shards import ShardDataset
 
 # Pauses put around some copies: in them the mouth comes to rest within about 0.2 s.
 PAUSE_FRAMES, REST_TIME_CONSTANT_S = 40, 0.06
@@ -63,20 +64,29 @@ class MotionBatch:
         return MotionBatch(*(part.to(device) for part in vars(self).values()))
 
 
-def read_clip(path: Path, layout: str | None = None) -> RawClip:
-    """Read one file that prepare.py wrote; in `layout`, made from the file's own, where one is given."""
-    with safe_open(path, "np") as file:
-        metadata = file.metadata()
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+def read_clips(dataset: str | Path, layout: str | None = None) -> list[RawClip]:
+    """All samples of a prepared dataset, by key; in `layout`, made from their own, where one is given.
+
+    Raises FileNotFoundError if the folder is no dataset or an empty one, ValueError for another layout.
+    """
+    shards = ShardDataset.open(dataset)
+    if not len(shards):
+        raise FileNotFoundError(f"{dataset} has no samples: its report.md says why all sources were left out")
+    return [read_clip(shards, row, layout) for row in shards.samples]
+
+
+def read_clip(shards: ShardDataset, row: dict, layout: str | None = None) -> RawClip:
+    """One sample; arguments and errors as in `read_clips`."""
+    tensors = shards.tensors(row, "motion.safetensors")
     speech = torch.from_numpy(tensors["speech"].astype(np.float32) / 32767)
     displacement = tensors["displacement"].astype(np.float32)
-    seen, rest, name = tensors["present"].astype(bool), tensors["rest"], metadata["layout"]
+    seen, rest, name = tensors["present"].astype(bool), tensors["rest"], row["layout"]
     if layout not in (None, name):
         made = LandmarkLayout.load(layout)
         if made.source != name:
-            raise ValueError(f"{path} is in layout {name}, from which {layout} cannot be made")
+            raise ValueError(f"{row['key']} is in layout {name}, from which {layout} cannot be made")
         displacement, rest, name = made.from_source(displacement), made.from_source(rest), layout
-    return RawClip(path.stem, metadata["identity"], name, displacement, seen, rest, speech)
+    return RawClip(row["key"], row["identity"], name, displacement, seen, rest, speech)
 
 
 def hold_out(clips: list[RawClip], every: int = 16) -> tuple[list[RawClip], list[RawClip]]:
@@ -84,6 +94,16 @@ def hold_out(clips: list[RawClip], every: int = 16) -> tuple[list[RawClip], list
     people = sorted({clip.identity for clip in clips})
     held = set(people[every // 2 :: every])
     return [c for c in clips if c.identity not in held], [c for c in clips if c.identity in held]
+
+
+def choose_few(clips: list[RawClip], count: int) -> list[RawClip]:
+    """The first `count` clips, of as many people as there are; ValueError if there are fewer clips."""
+    if not 1 <= count <= len(clips):
+        raise ValueError(f"--overfit must be 1 ... {len(clips)}, the number of clips; got {count}")
+    people = [clip.identity for clip in clips]
+    # A person's second clip comes after everyone's first.
+    order = sorted(range(len(clips)), key=lambda i: people[:i].count(people[i]))
+    return [clips[i] for i in order[:count]]
 
 
 def fit_space(clips: list[RawClip], config: SpaceConfig) -> LandmarkSpace:
@@ -113,7 +133,10 @@ def add_pauses(speech: Tensor, displacement: np.ndarray) -> tuple[Tensor, np.nda
 
 
 class MotionData:
-    """All clips and their changed copies, in memory; windows are drawn by a generator."""
+    """All clips and their changed copies, in memory, to draw windows from.
+
+    tempi: a copy of each clip for each, the first unchanged; mirror: as many again, seen in a mirror.
+    """
 
     def __init__(
         self,
@@ -122,6 +145,7 @@ class MotionData:
         encoder: SpeechEncoder,
         seed: int,
         tempi: tuple[float, ...] = TEMPI,
+        mirror: bool = True,
     ) -> None:
         self.space = space
         generator = torch.Generator().manual_seed(seed)
@@ -138,13 +162,20 @@ class MotionData:
                     continue
                 speech = vary_voice(speech, generator) if copy else speech
                 features = encoder.encode(speech, 2 * len(displacement)).half()
-                self._add(clip, displacement, seen, features, people.index(clip.identity))
+                self._add(clip, displacement, seen, features, people.index(clip.identity), mirror)
+        self._reach = torch.tensor([len(clip.x0) for clip in self.clips]).sqrt().cumsum(0)
 
     def _add(
-        self, clip: RawClip, displacement: np.ndarray, seen: np.ndarray, features: Tensor, person: int
+        self,
+        clip: RawClip,
+        displacement: np.ndarray,
+        seen: np.ndarray,
+        features: Tensor,
+        person: int,
+        mirror: bool,
     ) -> None:
         centre = np.array([128.0, 0, 0], np.float32)
-        for flip in (False, True):
+        for flip in (False, True) if mirror else (False,):
             rest = clip.rest
             if flip:
                 displacement = mirrored(displacement, clip.layout)
@@ -153,15 +184,19 @@ class MotionData:
             rest_xy = torch.from_numpy(rest[:, :2].copy())
             self.clips.append(MotionClip(x0, upper, features, rest_xy, torch.from_numpy(seen), person))
 
-    def draw(self, batch: int, frames: int, generator: torch.Generator) -> MotionBatch:
-        """`batch` windows of `frames` frames; clips are drawn by the square root of their length."""
-        lengths = torch.tensor([len(clip.x0) for clip in self.clips], dtype=torch.float)
-        chosen = torch.multinomial(lengths.sqrt(), batch, replacement=True, generator=generator)
+    def draw(self, samples: list[int], frames: int, seed: int) -> MotionBatch:
+        """The windows, of `frames` frames, that a seed gives these sample numbers; clips are drawn by the
+        square root of their length, places in them among those that show the face."""
         rows = []
-        for index in chosen.tolist():
-            clip = self.clips[index]
-            room = max(0, len(clip.x0) - frames)
-            start = int(torch.randint(room + 1, (), generator=generator))
+        for generator in Draws(seed, DATA, samples).generators:
+            share = torch.rand((), generator=generator) * self._reach[-1]
+            clip = self.clips[
+                min(int(torch.searchsorted(self._reach, share, right=True)), len(self.clips) - 1)
+            ]
+            seen = False
+            while not seen:
+                start = int(torch.randint(max(1, len(clip.x0) - frames + 1), (), generator=generator))
+                seen = bool(clip.seen[start : start + frames].any())
             rows.append(_window(clip, start, frames))
         return MotionBatch(*(torch.stack(part) for part in zip(*rows, strict=True)))
 

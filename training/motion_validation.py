@@ -1,4 +1,4 @@
-"""Figures of a motion model on clips kept from training."""
+"""A motion model on clips kept from training: what it makes of their speech, and figures of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from mytalk_core.motion.space import LandmarkSpace
 from .motion_data import RawClip
 
 
-@torch.no_grad()
 def validate(
     denoiser: MotionDenoiser,
     space: LandmarkSpace,
@@ -27,23 +26,42 @@ def validate(
 
     clips: raw clips and their features (2F,L,Ds); sampled in one window by 8 steps of DPM-Solver++.
     """
-    denoiser.eval()
-    device = next(denoiser.parameters()).device
     figures: dict[str, list[float]] = {}
     for clip, features in clips:
         frames = min(500, len(clip.displacement))
         real = mouth_opening(clip.rest + clip.displacement[:frames] * _width(clip))
-        speech = denoiser.encode_speech(features[None, : 2 * frames].to(device))
-        upper = space.encode_upper(clip.displacement[:frames])[None]
-        rest = torch.from_numpy(clip.rest[None, :, :2]).to(device)
-        token = describe_person(denoiser.config.conditioning, identity, rest)[:, None]
-        noise = torch.randn(1, frames, space.config.lower, generator=torch.Generator().manual_seed(0))
-        for temperature in temperatures:
-            x0 = _sample(denoiser, noise.to(device) * temperature, speech, upper, token)[0]
-            moved = mouth_opening(clip.rest + space.decode_lower(x0) * _width(clip))
+        made = sample_clip(denoiser, space, identity, clip, features[: 2 * frames], temperatures)
+        for temperature, displacement in zip(temperatures, made, strict=True):
+            moved = mouth_opening(clip.rest + displacement * _width(clip))
             figures.setdefault(f"r@{temperature}", []).append(np.corrcoef(real, moved)[0, 1])
             figures.setdefault(f"spread@{temperature}", []).append(moved.std() / real.std())
     return {key: round(float(np.mean(values)), 4) for key, values in figures.items()}
+
+
+@torch.no_grad()
+def sample_clip(
+    denoiser: MotionDenoiser,
+    space: LandmarkSpace,
+    identity: IdentityExtractor,
+    clip: RawClip,
+    features: Tensor,
+    temperatures: tuple[float, ...],
+) -> list[np.ndarray]:
+    """Displacements (F,N,3), in mouth widths, for features (2F,L,Ds) of a clip's beginning.
+
+    One for each noise temperature; zero on points that are not generated.
+    """
+    denoiser.eval()
+    device, frames = next(denoiser.parameters()).device, len(features) // 2
+    speech = denoiser.encode_speech(features[None].to(device))
+    upper = space.encode_upper(clip.displacement[:frames])[None]
+    rest = torch.from_numpy(clip.rest[None, :, :2]).to(device)
+    token = describe_person(denoiser.config.conditioning, identity, rest)[:, None]
+    noise = torch.randn(1, frames, space.config.lower, generator=torch.Generator().manual_seed(0)).to(device)
+    return [
+        space.decode_lower(_sample(denoiser, noise * temperature, speech, upper, token)[0])
+        for temperature in temperatures
+    ]
 
 
 def _width(clip: RawClip) -> float:
@@ -54,6 +72,6 @@ def _sample(denoiser: MotionDenoiser, noise: Tensor, speech: Tensor, upper: Tens
     diffusion = PROCESSES[denoiser.config.process]()
 
     def denoise(x: Tensor, t: float) -> Tensor:
-        return denoiser(x, torch.full((len(x),), t), speech, upper, token)
+        return denoiser(x, torch.full((len(x),), t, device=x.device), speech, upper, token)
 
     return sample_dpmpp_2m(denoise, diffusion.start(noise), diffusion, diffusion.timesteps(8))

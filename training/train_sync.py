@@ -1,55 +1,124 @@
-"""Train the lip-sync expert on a folder that prepare.py wrote.
+"""Train the lip-sync expert on a dataset that prepare.py wrote.
 
-    python -m training.train_sync DATASET -o FOLDER [--space RUN/model/space]
+    accelerate launch -m training.train_sync DATASET -o FOLDER [--space RUN/model/space]
 
-FOLDER gets the expert and, in FOLDER/space, the landmark space whose channels it reads. Prints, on people
-kept from training, how often the offset is found.
+parse -> build -> step -> save. At every save FOLDER gets the expert and, in FOLDER/space, the landmark space
+whose channels it reads; the log says how often the offset of people kept from training is found.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
-from torch import Tensor
+from torch import Tensor, nn
 
 from mytalk_core.evaluation.syncnet import SyncConfig, SyncExpert
 from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
 from mytalk_core.speech.features import SpeechEncoder
 
-from .motion_data import TEMPI, MotionBatch, MotionData, RawClip, fit_space, hold_out, read_clip
-from .train_motion import feature_statistics
+from .checkpoints import TrainingState, averaged
+from .kept_features import KeptFeatures
+from .loop import Run, add_arguments, descend, train
+from .motion_data import TEMPI, MotionBatch, MotionData, RawClip, choose_few, fit_space, hold_out, read_clips
+from .motion_models import feature_statistics
+from .order import Draws
 
 WINDOW_FRAMES = 80
 
 
-def parse() -> argparse.Namespace:
+class SyncObjective(nn.Module):
+    """The expert's loss as one forward pass, the only one whose gradients are synchronised."""
+
+    def __init__(self, expert: SyncExpert) -> None:
+        super().__init__()
+        self.expert = expert
+
+    def forward(self, batch: MotionBatch) -> Tensor:
+        """Of true pairs, in nats, a scalar."""
+        return self.expert.loss(batch.x0, batch.features, batch.valid)
+
+
+@dataclass(kw_only=True)
+class State(TrainingState):
+    """The expert's network as `SyncObjective`; held: clips kept from training, with features (2F,L,Ds)."""
+
+    config: SyncConfig
+    space: LandmarkSpace
+    held: list[tuple[RawClip, Tensor]]
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("dataset", type=Path)
-    parser.add_argument("-o", "--out", type=Path, required=True)
-    parser.add_argument("--space", type=Path, help="folder of a motion model's LandmarkSpace; else fitted")
-    parser.add_argument("--speech-encoder", default="mini", help="bundled name, folder or hub:OWNER/NAME")
-    parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--frames", type=int, default=75)
-    parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--plain", action="store_true", help="no copies at other tempi: quicker, less robust")
-    parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args()
+    add_arguments(
+        parser,
+        steps=2000,
+        lr=1e-3,
+        schedule="cosine",
+        warmup=300,
+        optimizer="adamw",
+        weight_decay=0.01,
+        ema=0.99,
+        overfit_loss=1.0,
+    )
+    add = parser.add_argument
+    add("--space", type=Path, help="folder of a motion model's LandmarkSpace; else fitted")
+    add("--speech-encoder", default="mini", help="bundled name, folder or hub:OWNER/NAME")
+    add("--features", type=Path, help="folder in which speech features are kept for other runs")
+    add("--frames", type=int, default=75, help="length of a window at 25 Hz")
+    add("--plain", action="store_true", help="no copies at other tempi: quicker, less robust")
+    return parser.parse_args(argv)
 
 
-def step(expert: SyncExpert, optimizer: torch.optim.Optimizer, batch: MotionBatch) -> float:
-    """One optimizer step on true pairs; the loss in nats."""
-    expert.train()
-    loss = expert.loss(batch.x0, batch.features, batch.valid)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()
-    return loss.item()
+def build(run: Run) -> tuple[State, MotionData]:
+    """Data and model of a run."""
+    args, overfit = run.args, run.args.overfit is not None
+    clips = read_clips(args.dataset)
+    known, held = hold_out(clips)
+    if overfit:
+        known = held = choose_few(known, args.overfit)
+    space = LandmarkSpace.from_pretrained(args.space) if args.space else fit_space(known, SpaceConfig())
+    encoder = SpeechEncoder.from_pretrained(args.speech_encoder)
+    if args.features is not None:
+        encoder = KeptFeatures(encoder, args.features)
+    tempi = (1.0,) if args.plain or overfit else TEMPI
+    data = MotionData(known, space, encoder, args.seed, tempi, mirror=not overfit)
+    config = SyncConfig(
+        motion=space.config.lower,
+        landmark_layout=space.config.layout,
+        speech_width=encoder.dim,
+        speech_layers=encoder.layers,
+        dropout=0.0 if overfit else SyncConfig.dropout,
+    )
+    expert = SyncExpert(config)
+    expert.set_feature_statistics(*feature_statistics(data))
+    held = [(clip, encoder.encode(clip.speech, 2 * len(clip.displacement))) for clip in held]
+    network = run.network(SyncObjective(expert))
+    return State(networks={"expert": network}, config=config, space=space, held=held), data
+
+
+def step(state: State, batch: MotionBatch, draws: Draws, accelerator: Accelerator) -> dict[str, Tensor]:
+    """One step on true pairs; its loss in nats. Raises FloatingPointError as `descend` does."""
+    network = state.networks["expert"]
+    network.module.train()
+    with accelerator.autocast():
+        loss = network.module(batch).float()
+    descend(network, loss, accelerator)
+    return {"total": loss}
+
+
+def save(run: Run, state: State) -> dict[str, float]:
+    """The averaged expert as it is loaded later, and its figures on clips kept from training."""
+    expert = averaged(state.networks["expert"], SyncExpert(state.config), "expert.")
+    if expert is None:
+        return {}
+    expert.save_pretrained(run.out)
+    state.space.save_pretrained(run.out / "space")
+    return validate(expert, state.space, state.held)
 
 
 def validate(
@@ -76,40 +145,9 @@ def validate(
 
 
 def main() -> None:
-    args = parse()
-    set_seed(args.seed)
-    clips = [read_clip(path) for path in sorted(args.dataset.glob("*.safetensors"))]
-    if not clips:
-        raise FileNotFoundError(f"{args.dataset} has no prepared clips: run python -m training.prepare first")
-    train, held = hold_out(clips)
-    space = LandmarkSpace.from_pretrained(args.space) if args.space else fit_space(train, SpaceConfig())
-    encoder = SpeechEncoder.from_pretrained(args.speech_encoder)
-    data = MotionData(train, space, encoder, args.seed, (1.0,) if args.plain else TEMPI)
-    config = SyncConfig(
-        motion=space.config.lower,
-        landmark_layout=space.config.layout,
-        speech_width=encoder.dim,
-        speech_layers=encoder.layers,
-    )
-    accelerator = Accelerator(cpu=not torch.cuda.is_available())
-    expert = SyncExpert(config)
-    expert.set_feature_statistics(*feature_statistics(data))
-    expert.to(accelerator.device)
-    optimizer = torch.optim.AdamW(expert.parameters(), lr=args.lr, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.lr, args.steps)
-    generator = torch.Generator().manual_seed(args.seed)
-    mean = None
-    for number in range(1, args.steps + 1):
-        batch = data.draw(args.batch, args.frames, generator).to(accelerator.device)
-        loss = step(expert, optimizer, batch)
-        schedule.step()
-        mean = loss if mean is None else 0.98 * mean + 0.02 * loss
-        if number % 100 == 0:
-            print(number, round(mean, 4), flush=True)
-    expert.save_pretrained(args.out)
-    space.save_pretrained(args.out / "space")
-    held = [(clip, encoder.encode(clip.speech, 2 * len(clip.displacement))) for clip in held]
-    print(validate(expert, space, held))
+    run = Run(parse())
+    state, data = build(run)
+    train(run, state, partial(data.draw, frames=run.args.frames, seed=run.args.seed), step, save)
 
 
 if __name__ == "__main__":

@@ -113,7 +113,8 @@ class SyncExpert(PretrainedModel):
         cosine = shifted_cosines(self.embed_motion(channels), self.embed_speech(features), max_shift)
         own = torch.full(cosine.shape[:2], max_shift, device=cosine.device)
         nats = F.cross_entropy((self.log_scale.exp() * cosine).flatten(0, 1), own.flatten(), reduction="none")
-        return (nats * valid.flatten()).sum() / valid.sum().clamp(min=1)
+        # Windows count alike, however much of each is valid: a batch may be split in any way.
+        return ((nats.view_as(valid) * valid).sum(1) / valid.sum(1).clamp(min=1)).mean()
 
     @torch.no_grad()
     def score(self, channels: Tensor, features: Tensor, max_shift: int = MAX_SHIFT) -> SyncScore:

@@ -280,11 +280,3 @@ class MotionDenoiser(PretrainedModel):
             raise ValueError("with_upper needs a model whose config has predict_upper = true")
         x0 = self.backbone(x_t, t, speech, upper, identity, valid)
         return x0 if with_upper else x0[..., : self.config.lower]
-
-
-def drop_conditions(
-    condition: Tensor, probability: float, generator: torch.Generator | None = None
-) -> Tensor:
-    """Zero whole samples of (B, ...) with `probability`, as classifier-free guidance needs in training."""
-    draw = torch.rand(condition.shape[0], generator=generator, device=generator.device if generator else None)
-    return condition * (draw >= probability).to(condition).view(-1, *(1,) * (condition.ndim - 1))

@@ -16,7 +16,7 @@ from mytalk_core.motion.identity import IdentityConfig, IdentityExtractor
 from mytalk_core.motion.person import Person, identity_channels
 from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
 from mytalk_core.preset import Preset
-from training.train_motion import motion_config, preset_config
+from training.motion_models import motion_config, preset_config
 
 
 @pytest.mark.parametrize("conditioning", CONDITIONING)

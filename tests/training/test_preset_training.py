@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
 from mytalk_core.preset import Preset
-from training.motion_data import fit_space, read_clip
-from training.train_motion import preset_config
+from training.motion_data import fit_space, read_clips
+from training.motion_models import preset_config
+from training.shards import INDEX_NAME, ShardWriter
 
 
 @pytest.fixture
-def clip_file(tmp_path):
+def dataset(tmp_path):
+    """A dataset of one sample."""
     generator = np.random.default_rng(0)
     layout = LandmarkLayout.load("mesh478")
     tensors = {
@@ -26,13 +29,17 @@ def clip_file(tmp_path):
         "rest": layout.template,
         "speech": np.zeros(40 * 640, np.int16),
     }
-    path = tmp_path / "clip.safetensors"
-    save_file(tensors, path, {"identity": "someone", "layout": "mesh478"})
-    return path
+    writer = ShardWriter(tmp_path)
+    place = writer.add("clip.motion.safetensors", save(tensors))
+    writer.close()
+    row = {"key": "clip", "identity": "someone", "layout": "mesh478", "shard": writer.name}
+    (tmp_path / INDEX_NAME).write_text(json.dumps(row | {"members": {"motion.safetensors": place}}) + "\n")
+    return tmp_path
 
 
-def test_clips_come_in_the_presets_layout(clip_file):
-    plain, made = read_clip(clip_file), read_clip(clip_file, "dense669")
+def test_clips_come_in_the_presets_layout(dataset):
+    (plain,), (made,) = read_clips(dataset), read_clips(dataset, "dense669")
+    assert (plain.name, plain.identity, len(plain.speech)) == ("clip", "someone", 40 * 640)
     layout = LandmarkLayout.load("dense669")
     assert made.layout == "dense669"
     assert made.displacement.shape == (40, 669, 3)
@@ -42,12 +49,12 @@ def test_clips_come_in_the_presets_layout(clip_file):
     expected = (moved[:, one] + moved[:, other]) / 2
     np.testing.assert_allclose((made.rest + made.displacement)[:, 478], expected, atol=1e-3)
     with pytest.raises(ValueError, match="a landmark layout is one of"):
-        read_clip(clip_file, "unknown")
+        read_clips(dataset, "unknown")
 
 
-def test_paper_space_is_standardised_coordinates(clip_file):
+def test_paper_space_is_standardised_coordinates(dataset):
     paper = Preset.load("paper")
-    clip = read_clip(clip_file, "dense669")
+    (clip,) = read_clips(dataset, "dense669")
     space = fit_space([clip], paper.space)
     assert space.config == paper.space
     channels = space.encode_lower(clip.displacement)
@@ -60,10 +67,18 @@ def test_paper_space_is_standardised_coordinates(clip_file):
     assert space.encode_upper(clip.displacement).shape == (40, 282)
 
 
-def test_fewer_channels_are_principal_components(clip_file):
-    space = fit_space([read_clip(clip_file)], SpaceConfig(lower=6, upper=4))
+def test_fewer_channels_are_principal_components(dataset):
+    space = fit_space(read_clips(dataset), SpaceConfig(lower=6, upper=4))
     assert isinstance(space, LandmarkSpace)
     assert torch.allclose(space.lower_basis @ space.lower_inverse, torch.eye(6), atol=1e-3)
+
+
+def test_a_folder_without_samples_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="is not a prepared dataset"):
+        read_clips(tmp_path)
+    (tmp_path / INDEX_NAME).touch()
+    with pytest.raises(FileNotFoundError, match=r"has no samples: its report.md says why"):
+        read_clips(tmp_path)
 
 
 def test_data_that_does_not_fit_the_preset_is_refused():

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 
 from mytalk_core.evaluation.syncnet import SyncConfig, SyncExpert
 from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
+from training.checkpoints import Network
+from training.ema import MovingAverage
 from training.motion_data import MotionBatch, RawClip
-from training.train_sync import WINDOW_FRAMES, step, validate
+from training.order import NOISE, Draws
+from training.train_sync import WINDOW_FRAMES, State, SyncObjective, step, validate
 
 CONFIG = SyncConfig(motion=4, speech_width=3, speech_layers=(0,), width=16, embedding=8, dropout=0.0)
 
 
 def test_steps_learn():
     torch.manual_seed(0)
-    expert = SyncExpert(CONFIG)
-    optimizer = torch.optim.Adam(expert.parameters(), 1e-2)
-    losses = []
+    module = SyncObjective(SyncExpert(CONFIG))
+    network = Network(
+        module, torch.optim.Adam(module.parameters(), 1e-2), MovingAverage(module, 0.9), 1e-2, 1.0
+    )
+    state = State(networks={"expert": network}, config=CONFIG, space=None, held=[])
+    accelerator, losses = Accelerator(cpu=True), []
     for _ in range(60):
         features = torch.randn(4, 80, 1, 3)
         lips = torch.cat((features[:, ::2, 0], features[:, 1::2, 0, :1]), dim=-1)
         empty = torch.zeros(0)
         batch = MotionBatch(lips, empty, features, empty, torch.ones(4, 40, dtype=torch.bool))
-        losses.append(step(expert, optimizer, batch))
+        losses.append(step(state, batch, Draws(0, NOISE, [0, 1, 2, 3]), accelerator)["total"].item())
     assert np.mean(losses[-5:]) < 0.5 * losses[0]
 
 

@@ -1,0 +1,99 @@
+"""What the motion model's training makes small: eq. 4 and our terms beside it.
+
+Every term is a mean over a window's valid frames, then over windows: padding counts nothing, and a batch may
+be split between processes in any way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mytalk_core.evaluation.syncnet import SyncExpert
+from mytalk_core.motion.diffusion import GaussianDiffusion
+from mytalk_core.motion.identity import IdentityExtractor, describe_person, identity_similarity
+from mytalk_core.motion.person import MOUTH_CORNERS, identity_channels
+from mytalk_core.motion.space import LandmarkSpace
+
+from .motion_data import MotionBatch
+from .order import Draws
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """x0: eq. 4's first term is 1. velocity: on differences of frames; identity: eq. 4's second term; sync:
+    the lip-sync expert's, where there is one. drop_*: shares of windows that are not told of it."""
+
+    velocity: float = 1.0
+    identity: float = 1.0
+    sync: float = 0.1
+    drop_speech: float = 0.1
+    drop_identity: float = 0.3
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What the losses need beside the denoiser; conditioning: as in `MotionConfig`."""
+
+    space: LandmarkSpace
+    identity: IdentityExtractor
+    weights: LossWeights
+    diffusion: GaussianDiffusion
+    conditioning: str = "id-cross-attention"
+    sync: SyncExpert | None = None
+
+
+def losses(model: nn.Module, batch: MotionBatch, objective: Objective, draws: Draws) -> dict[str, Tensor]:
+    """The terms of eq. 4, velocity and sync, and their weighted sum, `total`; model: a `SpokenDenoiser`."""
+    weights, diffusion = objective.weights, objective.diffusion
+    t = draws.stack(lambda generator: diffusion.sample_t(1, generator)[0]).to(batch.x0.device)
+    noise = draws.normal(*batch.x0.shape[1:]).to(batch.x0)
+    dropped = torch.tensor([weights.drop_speech, weights.drop_identity, weights.drop_identity])
+    kept = (draws.uniform(3) >= dropped).to(batch.x0)
+    target_id = objective.identity(identity_channels(batch.rest))
+    person = describe_person(objective.conditioning, objective.identity, batch.rest)
+    x0 = model(batch, diffusion.q_sample(batch.x0, t, noise), t, person[:, None], kept).float()
+    importance = channel_importance(objective.space)
+    valid = batch.valid[..., None].float()
+    count = (valid.sum((1, 2)) * x0.shape[-1]).clamp(min=1)
+
+    def over_windows(difference: Tensor, counted: Tensor) -> Tensor:
+        return ((diffusion.penalty(difference) * importance * counted).sum((1, 2)) / count).mean()
+
+    terms = {
+        "x0": over_windows(x0 - batch.x0, valid),
+        "velocity": over_windows((x0 - batch.x0).diff(dim=1), valid[:, 1:] * valid[:, :-1]),
+        "identity": identity_loss(objective, x0, batch, target_id, t),
+    }
+    total = terms["x0"] + weights.velocity * terms["velocity"] + weights.identity * terms["identity"]
+    if objective.sync is not None:
+        terms["sync"] = objective.sync.loss(x0, batch.features, batch.valid)
+        total = total + weights.sync * terms["sync"]
+    return terms | {"total": total}
+
+
+def channel_importance(space: LandmarkSpace) -> Tensor:
+    """Weights (D,) of mean 1: nearly each channel's share in the landmarks' squared movement (eq. 4 is in
+    landmarks), with a floor that keeps the small movements of the lips in."""
+    share = space.lower_basis.square().mean(1)
+    weights = (share / share.mean()).sqrt() + 0.2
+    return weights / weights.mean()
+
+
+def identity_loss(
+    objective: Objective, x0: Tensor, batch: MotionBatch, target_id: Tensor, t: Tensor
+) -> Tensor:
+    """1 - cos(M(generated), M(reference)) on a frame a window, weighted by the signal at t (eq. 4)."""
+    if objective.weights.identity == 0:
+        return x0.new_zeros(())
+    frame = batch.valid.float().argmax(1)
+    displacement = objective.space.lower_displacement(x0[torch.arange(len(x0)), frame])[..., :2]
+    points = torch.from_numpy(objective.space.lower_points).to(x0.device)
+    right, left = MOUTH_CORNERS
+    width = (batch.rest[:, right] - batch.rest[:, left]).norm(dim=-1)[:, None, None]
+    shape = batch.rest.index_add(1, points, displacement * width)
+    cosine = identity_similarity(objective.identity(identity_channels(shape)), target_id)
+    share = objective.diffusion.alpha_sigma(t)[0].square().to(x0.dtype)
+    return ((1 - cosine) * share).mean()
