@@ -7,11 +7,11 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from contextlib import contextmanager
 from pathlib import Path
 
 from . import __version__
 from .commands import info, prepare, study, weights
+from .commands.progress import bars
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -108,26 +108,6 @@ def _add_landmarks(commands: argparse._SubParsersAction) -> None:
     landmarks.add_argument("--device", default="auto")
 
 
-@contextmanager
-def _bars():
-    """A progress callback that shows one bar a stage."""
-    from tqdm import tqdm
-
-    bars: dict[str, tqdm] = {}
-
-    def progress(stage: str, done: int, total: int) -> None:
-        if stage not in bars:
-            # A stage that ends within two seconds shows no bar.
-            bars[stage] = tqdm(total=total, desc=f"{stage:<10}", delay=2, file=sys.stderr)
-        bars[stage].update(done - bars[stage].n)
-
-    try:
-        yield progress
-    finally:
-        for bar in bars.values():
-            bar.close()
-
-
 def _sync(args: argparse.Namespace) -> None:
     from .motion.generate import MotionOptions
     from .pipeline import lip_sync
@@ -137,7 +117,7 @@ def _sync(args: argparse.Namespace) -> None:
     )
     if args.report is not None:
         _check_folder(args.report)
-    with _bars() as progress:
+    with bars() as progress:
         report = lip_sync(
             args.video,
             args.speech,
@@ -171,7 +151,7 @@ def _landmarks(args: argparse.Namespace) -> None:
 
     _check_folder(args.output)
     clip = Clip.open(args.video)
-    with _bars() as progress:
+    with bars() as progress:
         track = read_face(clip, load_face_reader(choose_device(args.device)), args.face, progress)
         track.save(args.output)
         if args.preview is not None:

@@ -224,9 +224,9 @@ class _Builder:
         except (FileNotFoundError, MediaError):
             return ""
         columns = [
-            f'<button type="button" class="frame" data-time="{result.times_s[index]:.3f}">'
+            f'<button type="button" class="frame" data-time="{source.times_s[index]:.3f}">'
             f'<img src="{picture}" alt="mouth of frame {index}: source above, result below" loading="lazy">'
-            f"<span>{index} · {result.times_s[index]:.2f} s</span></button>"
+            f"<span>{index} · {source.times_s[index]:.2f} s</span></button>"
             for index, picture in mouth_pairs(source, result, indices, self.face_detector())
         ]
         return f'<div class="frames"><h4>{kind} frames</h4>{"".join(columns)}</div>'

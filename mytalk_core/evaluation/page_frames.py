@@ -62,19 +62,32 @@ def enlarged(rgb: np.ndarray, centre: np.ndarray, half_px: float) -> np.ndarray:
 def mouth_pairs(
     reference: Clip, generated: Clip, indices: Sequence[int], detector: FaceDetector
 ) -> list[tuple[int, str]]:
-    """(frame number, data address of source over result), in the order of `indices`; numbers that either
-    video does not have are left out."""
-    last = min(len(reference), len(generated))
-    known = sorted({index for index in indices if 0 <= index < last})
+    """(frame number, data address of source over result), in the order of `indices`: frame numbers of the
+    reference. Those that the generated video shows nothing for at their time are left out."""
+    partners = {index: partner(reference, generated, index) for index in indices}
+    known = sorted(index for index, other in partners.items() if other is not None)
+    others = [partners[index] for index in known]
     columns = {}
-    for before, after in zip(reference.pictures(known), generated.pictures(known), strict=True):
+    for before, after in zip(reference.pictures(known), generated.pictures(others), strict=True):
         truth, result = before.rgb, after.rgb
         if truth.shape != result.shape:
             result = cv2.resize(result, truth.shape[1::-1], interpolation=cv2.INTER_AREA)
         window = mouth_window(truth, detector)
         gap = np.full((GAP_PX, MOUTH_PX, 3), 128, np.uint8)
         columns[before.index] = jpeg(np.vstack([enlarged(truth, *window), gap, enlarged(result, *window)]))
-    return [(index, columns[index]) for index in dict.fromkeys(indices) if index in columns]
+    return [(index, columns[index]) for index in partners if index in columns]
+
+
+def partner(reference: Clip, generated: Clip, index: int) -> int | None:
+    """The generated frame that is shown with a reference frame: of the same number where both have as many,
+    else the nearest in time; None where there is none within a frame."""
+    if not 0 <= index < len(reference):
+        return None
+    if len(reference) == len(generated):
+        return index
+    apart = np.abs(generated.times_s - reference.times_s[index])
+    nearest = int(apart.argmin())
+    return nearest if apart[nearest] <= 1 / float(reference.fps) else None
 
 
 def data_address(path: Path) -> str:

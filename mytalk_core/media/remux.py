@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
+from av.container import InputContainer
 
 from ..errors import MediaError
 from .container import open_media, reason, video_stream
 
 
-def copy_untagged(source: Path, target: Path) -> None:
+def copy_untagged(source: Path, target: Path, until_s: float | None = None) -> None:
     """Write the picture and sound of `source` to `target`, nothing encoded again, without container tags.
 
-    target: its extension names the container. Raises: FileNotFoundError; MediaError where the source cannot
+    target: its extension names the container; until_s: only what is shown before that time, and the few
+    frames after it that those are decoded from. Raises: FileNotFoundError; MediaError where the source cannot
     be read, has no video, or does not fit the container.
     """
     options = {"fflags": "+bitexact"}
@@ -29,10 +32,7 @@ def copy_untagged(source: Path, target: Path) -> None:
                 copies = {stream.index: writer.add_stream_from_template(stream) for stream in wanted}
                 for copy in copies.values():
                     copy.metadata.clear()
-                for packet in reader.demux(wanted):
-                    # The empty packets at the end only flush decoders.
-                    if packet.dts is None:
-                        continue
+                for packet in wanted_packets(reader, wanted, until_s):
                     packet.stream = copies[packet.stream.index]
                     writer.mux(packet)
         except (av.error.FFmpegError, ValueError) as error:
@@ -40,3 +40,29 @@ def copy_untagged(source: Path, target: Path) -> None:
                 f"{source} could not be copied to a {target.suffix} file ({reason(error)}): export it again "
                 "as H.264 in .mp4"
             ) from error
+
+
+def wanted_packets(
+    container: InputContainer, streams: list[av.stream.Stream], until_s: float | None
+) -> Iterator[av.Packet]:
+    """Packets in the file's order, each stream's up to its last one that begins before `until_s`."""
+    # The empty packets at the end only flush decoders.
+    packets = (packet for packet in container.demux(streams) if packet.dts is not None)
+    if until_s is None:
+        yield from packets
+        return
+    start_s = float((streams[0].start_time or 0) * streams[0].time_base)
+    waiting: dict[int, list[av.Packet]] = {stream.index: [] for stream in streams}
+    ended: set[int] = set()
+    for packet in packets:
+        index, tick_s = packet.stream.index, float(packet.time_base)
+        waiting[index].append(packet)
+        # One that is shown later is kept until one shown earlier follows it: that may be decoded from it.
+        if (packet.dts if packet.pts is None else packet.pts) * tick_s - start_s < until_s - 1e-6:
+            yield from waiting.pop(index)
+            waiting[index] = []
+        # Nothing is shown before it is decoded.
+        if packet.dts * tick_s - start_s >= until_s:
+            ended.add(index)
+            if len(ended) == len(streams):
+                return
