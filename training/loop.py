@@ -109,6 +109,8 @@ class Run:
     """
 
     def __init__(self, args: argparse.Namespace) -> None:
+        if args.fsdp and args.mixed_precision == "fp16":
+            raise ValueError("--fsdp needs --mixed-precision bf16 or no: fp16's loss scale is not shared")
         self.args = args
         self.out: Path = args.out
         self.accelerator = Accelerator(
@@ -116,8 +118,6 @@ class Run:
             mixed_precision=args.mixed_precision,
             gradient_accumulation_steps=args.accumulate,
         )
-        if args.fsdp and args.mixed_precision == "fp16":
-            raise ValueError("--fsdp needs --mixed-precision bf16 or no: fp16's loss scale is not shared")
         if "MASTER_PORT" in os.environ and "RANK" not in os.environ:
             self.print(
                 "accelerate launch --cpu started one process only; for more, use torchrun "
