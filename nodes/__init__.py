@@ -11,7 +11,7 @@ class MyTalkExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """All node classes; none, with a line in the log, while a package is missing."""
         try:
-            from . import analyse, animate, combine, edit, load, render, templates
+            from . import analyse, animate, combine, edit, load, measure, render, templates
         except ModuleNotFoundError as error:
             logging.error(
                 "MyTalk's nodes need the package %r, which is not installed: run "
@@ -21,7 +21,7 @@ class MyTalkExtension(ComfyExtension):
             return []
         load.register_model_folder()
         templates.serve_workflows()
-        modules = (load, analyse, animate, render, combine, edit)
+        modules = (load, analyse, animate, render, combine, edit, measure)
         return [node for module in modules for node in module.NODES]
 
 

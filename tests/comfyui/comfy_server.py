@@ -107,7 +107,7 @@ class ComfyServer:
         return answer["prompt_id"]
 
     def result(self, prompt_id: str, limit_s: float = 600) -> dict:
-        """Wait for the end; {"status": ..., "messages": {name: data}, "files": [Path, ...]}."""
+        """Wait for the end; {"status", "messages": {name: data}, "files": [Path], "texts": [shown text]}."""
         deadline = time.monotonic() + limit_s
         while time.monotonic() < deadline:
             history = self.call(f"/history/{prompt_id}")
@@ -120,6 +120,9 @@ class ComfyServer:
                         self.base / file["type"] / file["subfolder"] / file["filename"]
                         for output in entry["outputs"].values()
                         for file in output.get("images", [])
+                    ],
+                    "texts": [
+                        text for output in entry["outputs"].values() for text in output.get("text", [])
                     ],
                 }
             time.sleep(0.2)

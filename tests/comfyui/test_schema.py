@@ -24,6 +24,7 @@ IDS = {
     "MyTalkEditMotion",
     "MyTalkSaveMotion",
     "MyTalkLoadMotion",
+    "MyTalkMetrics",
 }
 # ComfyUI's own nodes in the workflows: inputs and outputs on 0.8.0 and 0.33.0 alike.
 CORE = {

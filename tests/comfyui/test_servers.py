@@ -24,6 +24,7 @@ EXPECTED = {
     "emotion_reference": (122, 25, 4.87),
     "lip_appearance_edit": (122, 25, 4.87),
     "long_video": (200, 25, 8.0),
+    "measure_result": (122, 25, 4.87),
 }
 
 pytestmark = pytest.mark.skipif(not os.environ.get("COMFYUI_DIR"), reason="COMFYUI_DIR names no ComfyUI")
@@ -55,7 +56,7 @@ def on_images(workflow: dict, frame_rate: float, **frames: int) -> dict:
 
 def test_all_nodes_are_there_and_help_and_templates_are_served(comfy):
     nodes = [name for name in comfy.call("/object_info") if name.startswith("MyTalk")]
-    assert len(nodes) == 10
+    assert len(nodes) == 11
     for path in WORKFLOWS:
         assert comfy.call(f"/api/workflow_templates/ComfyUI-MyTalk/{path.name}")["nodes"]
     assert comfy.call("/i18n")["zh"]["nodeDefs"]["MyTalkLoadSpeech"]["display_name"] == "加载语音"
@@ -69,6 +70,21 @@ def test_workflow_makes_its_video(comfy, path):
     assert found.frames == frames
     np.testing.assert_allclose(np.diff(found.times_s), 1 / rate, atol=1e-3)
     assert found.sound_s == pytest.approx(sound_s, abs=0.06)
+
+
+def test_metrics_of_a_file_against_itself(comfy):
+    videos = {"reference": ["1", 0], "generated": ["1", 0], "audio": ["2", 0]}
+    settings = {"same_words": True, "face": "largest", "every": 50, "frame_rate": 25.0}
+    sound = {"audio": "speech_en.wav", "start_s": 0.0, "duration_s": 0.0, "gain_db": 0.0}
+    write_clip(comfy.base / "input" / "short.mp4", count=50)
+    workflow = {
+        "1": {"class_type": "LoadVideo", "inputs": {"file": "short.mp4"}},
+        "2": {"class_type": "MyTalkLoadSpeech", "inputs": sound},
+        "3": {"class_type": "MyTalkMetrics", "inputs": videos | settings},
+    }
+    [table] = comfy.run(workflow)["texts"]
+    assert "| SSIM, mouth" in table and "1.000" in table
+    assert "confidence" in table and "50 frames compared" in table
 
 
 def test_second_run_is_cached(comfy, basic):

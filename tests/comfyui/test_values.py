@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -245,6 +246,28 @@ class TestNodes:
 
         usual = touched(5.0)
         assert touched(2.0) < 0.9 * usual < 0.8 * touched(10.0)
+
+    def test_metrics_of_a_video_against_itself_and_of_a_flat_one(self, part, examples_folder, folders):
+        metrics = part("nodes.measure").Metrics
+        arranged, video = part("mytalk_core.media.arranged"), part("mytalk_core.media.video")
+        clip = arranged.part_of(video.Clip.open(examples_folder / "ai_woman.mp4"), 0.0, 0.2)
+        same = part("nodes.video").ClipVideo(clip)
+        blurred = torch.stack([torch.from_numpy(picture.rgb) for picture in clip.pictures()]) / 255
+        blurred = torch.nn.functional.avg_pool2d(blurred.movedim(-1, 1), 9, 1, 4).movedim(1, -1)
+
+        def measure(generated: object, same_words: bool) -> tuple[str, dict]:
+            made = metrics.execute(same, generated, same_words, "largest", 1, 25.0)
+            names = [entry.display_name for entry in metrics.define_schema().outputs]
+            return made.args[0], dict(zip(names[1:], made.args[1:], strict=True))
+
+        table, best = measure(same, True)
+        assert best["ssim"] == pytest.approx(1) and best["landmark_distance"] == pytest.approx(0, abs=1e-4)
+        _, worse = measure(blurred, True)
+        assert worse["ssim"] < 0.99 and worse["psnr"] < best["psnr"] and worse["landmark_distance"] > 0
+        # Without speech, or for other words, a number is missing and never a wrong one.
+        other, unknown = measure(same, False)
+        assert "PSNR, mouth" in table and "PSNR, mouth" not in other and "5 frames compared" in other
+        assert all(math.isnan(value) for value in unknown.values())
 
     def test_a_mask_of_any_size_points_at_its_middle(self, part, images):
         analyse, clip = part("nodes.analyse"), part("nodes.sockets").to_clip(images, 16.0)
