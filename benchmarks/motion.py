@@ -3,10 +3,14 @@
 For every clip of a split: its own speech drives the motion model, with several seeds, and the generated
 mouth opening (inner lips over the inter-ocular distance) is held against the video's by Pearson's r at 25 Hz.
 Clips whose sound and picture are apart are taken as they are ("as filmed") and with the manifest's lag out.
+Velocity error: mean distance between the velocities of the generated points and the video's own, in % of the
+inter-ocular distance a second, lag out; a mouth that never moves has the velocity error "still".
 Silence: digital silence as speech; the share of frames later than 200 ms whose opening is within 15 % of the
-person's rest. Writes a Markdown table.
+person's rest. Writes a Markdown table of the first model by clip, and one of all models.
 
     python benchmarks/motion.py CLIPS/manifest.jsonl --split val -o benchmarks/results/motion.md
+
+--denoiser NAME=FOLDER (again for more) holds other training runs against it: FOLDER has motion/ and space/.
 """
 
 from __future__ import annotations
@@ -15,40 +19,51 @@ import argparse
 import datetime
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from mytalk_training.prepare import shift
+from mytalk_training.samples import shift
 
 from mytalk_core.face import alignment
 from mytalk_core.face.track import FaceTrack
 from mytalk_core.face.tracker import load_face_reader, track_faces
 from mytalk_core.media.audio import MODEL_RATE_HZ, Speech
 from mytalk_core.media.video import Clip
+from mytalk_core.motion.denoiser import MotionDenoiser
 from mytalk_core.motion.generate import MotionModel, MotionOptions, generate_motion
-from mytalk_core.motion.motion import Motion
-from mytalk_core.motion.person import OPENING_PAIRS, find_rest, interocular, mouth_opening, remove_pose
+from mytalk_core.motion.person import (
+    OPENING_PAIRS,
+    RATE_HZ,
+    find_rest,
+    interocular,
+    mouth_opening,
+    remove_pose,
+)
+from mytalk_core.motion.space import LandmarkSpace
 from mytalk_core.pretrained import model_hashes
 
-SEEDS = (0, 1, 2)
 SILENCE_FROM_S, SILENCE_WITHIN = 0.2, 0.15
 
 
 @dataclass(frozen=True)
 class Figures:
     """r by seed with the lag taken out and as filmed; spread: generated over real deviation of the opening;
-    at_rest: share of silent frames within 15 % of the rest opening."""
+    at_rest: share of silent frames within 15 % of the rest opening; velocity: error in % a second; still:
+    that of a mouth that never moves."""
 
     lagless: list[float]
     filmed: list[float]
     spread: float
     at_rest: float
+    velocity: float
+    still: float
 
 
-def opening(track: FaceTrack, motion: Motion, times_s: np.ndarray) -> np.ndarray:
-    """Mouth opening (F,) of generated motion on a track."""
-    return mouth_opening(motion.onto(track_canonical(track, times_s), times_s))
+def velocity_error(video: np.ndarray, made: np.ndarray, points: np.ndarray, seen: np.ndarray) -> float:
+    """Mean distance of the points' velocities, % of the inter-ocular distance a second; landmarks (F,N,2)."""
+    difference = np.linalg.norm(np.diff((made - video)[:, points], axis=0), axis=-1).mean(1)
+    return float((difference / interocular(video)[1:])[seen[1:] & seen[:-1]].mean() * RATE_HZ * 100)
 
 
 def track_canonical(track: FaceTrack, times_s: np.ndarray) -> np.ndarray:
@@ -57,38 +72,53 @@ def track_canonical(track: FaceTrack, times_s: np.ndarray) -> np.ndarray:
     return alignment.apply(sample.similarity, sample.landmarks[..., :2])
 
 
-def measure(model: MotionModel, row: dict, track: FaceTrack, speech: np.ndarray, options: dict) -> Figures:
+def resting(track: FaceTrack, frames: int) -> np.ndarray:
+    """Canonical landmarks (F,N,2) of the rest shape under each frame's pose: a mouth that never moves."""
+    person = find_rest(track)
+    free = remove_pose(track, person, 0, frames)
+    return free.to_canonical(np.zeros((frames, *person.rest.shape), np.float32), person)
+
+
+def measure(
+    model: MotionModel, row: dict, track: FaceTrack, speech: np.ndarray, options: dict, seeds: range
+) -> Figures:
     """Figures of one clip."""
     times_s = np.arange(int(min(track.times_s[-1], len(speech) / MODEL_RATE_HZ) * 25)) / 25
     seen = track.at(times_s).distance_s < 0.06
-    real = mouth_opening(track_canonical(track, times_s))
+    video = track_canonical(track, times_s)
+    real = mouth_opening(video)
+    points = model.space.lower_points
     lag_s = (row.get("sync_lag_ms") or 0) / 1000
     correlations: dict[float, list[float]] = {}
-    spreads = []
+    spreads, velocities = [], []
     for shift_s in {0.0, lag_s}:
         moved = shift(speech, shift_s)
-        for seed in SEEDS:
+        for seed in seeds:
             motion = generate_motion(model, moved, track, len(times_s), MotionOptions(seed=seed, **options))
-            generated = opening(track, motion, times_s)
+            made = motion.onto(video, times_s)
+            generated = mouth_opening(made)
             correlations.setdefault(shift_s, []).append(np.corrcoef(real[seen], generated[seen])[0, 1])
             if shift_s == lag_s:
                 spreads.append(generated[seen].std() / real[seen].std())
-    at_rest = rest_share(model, track, times_s, options)
-    return Figures(correlations[lag_s], correlations[0.0], float(np.mean(spreads)), at_rest)
+                velocities.append(velocity_error(video, made, points, seen))
+    rest = resting(track, len(times_s))
+    at_rest = rest_share(model, track, times_s, rest, options)
+    still = velocity_error(video, rest, points, seen)
+    velocity = float(np.mean(velocities))
+    return Figures(correlations[lag_s], correlations[0.0], float(np.mean(spreads)), at_rest, velocity, still)
 
 
-def rest_share(model: MotionModel, track: FaceTrack, times_s: np.ndarray, options: dict) -> float:
+def rest_share(
+    model: MotionModel, track: FaceTrack, times_s: np.ndarray, rest: np.ndarray, options: dict
+) -> float:
     """Share of frames after 200 ms of digital silence whose opening is within 15 % of the rest opening."""
     silence = np.zeros(int(len(times_s) / 25 * MODEL_RATE_HZ), np.float32)
     motion = generate_motion(model, silence, track, len(times_s), MotionOptions(**options))
-    person = find_rest(track)
-    free = remove_pose(track, person, 0, len(times_s))
-    # The rest shape under each frame's pose: turning the head is not opening the mouth.
-    rest = free.to_canonical(np.zeros((len(times_s), *person.rest.shape), np.float32), person)
     canonical = motion.onto(track_canonical(track, times_s), times_s)
     scale = interocular(canonical)
     lips = [
         np.linalg.norm(p[:, OPENING_PAIRS[:, 0]] - p[:, OPENING_PAIRS[:, 1]], axis=-1).mean(1)
+        # The rest shape under each frame's pose: turning the head is not opening the mouth.
         for p in (canonical, rest)
     ]
     late = times_s > SILENCE_FROM_S
@@ -108,53 +138,97 @@ def read_track(video: Path, cache: Path | None) -> FaceTrack:
     return track
 
 
-def table(rows: dict[str, Figures], header: list[str]) -> str:
-    """The Markdown table."""
+def clip_table(rows: dict[str, Figures]) -> list[str]:
+    """Markdown lines: a row a clip."""
     lines = [
-        *header,
-        "",
-        "| clip | r, lag taken out (mean of seeds) | r as filmed | spread | at rest in silence |",
-        "|---|---|---|---|---|",
+        "| clip | r, lag out | r as filmed | spread | velocity error, %/s | at rest |",
+        "|---|---|---|---|---|---|",
     ]
-    cells = {name: (np.mean(f.lagless), np.mean(f.filmed), f.spread, f.at_rest) for name, f in rows.items()}
-    cells[f"**mean of {len(rows)}**"] = tuple(np.mean(list(cells.values()), axis=0))
-    lines += [f"| {name} | {a:.3f} | {b:.3f} | {c:.2f} | {d:.1%} |" for name, (a, b, c, d) in cells.items()]
-    seeds = np.mean([f.lagless for f in rows.values()], axis=0)
-    lines += ["", "Mean r by seed: " + ", ".join(f"{s}: {r:.3f}" for s, r in zip(SEEDS, seeds, strict=True))]
-    return "\n".join(lines) + "\n"
+    for name, f in rows.items():
+        cells = f"{np.mean(f.lagless):.3f} | {np.mean(f.filmed):.3f} | {f.spread:.2f} | {f.velocity:.1f}"
+        lines.append(f"| {name} | {cells} | {f.at_rest:.1%} |")
+    return lines
 
 
-def main() -> None:
+def model_table(models: dict[str, dict[str, Figures]]) -> list[str]:
+    """Markdown lines: a row a model, means over the clips, and the mouth that never moves."""
+    lines = [
+        "| model | r, lag out | by seed | r as filmed | spread | velocity error, %/s | at rest |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, rows in models.items():
+        figures = list(rows.values())
+        seeds = np.mean([f.lagless for f in figures], axis=0)
+        filmed, spread, velocity, rest = np.mean(
+            [(np.mean(f.filmed), f.spread, f.velocity, f.at_rest) for f in figures], axis=0
+        )
+        by_seed = ", ".join(f"{r:.3f}" for r in seeds)
+        lines.append(
+            f"| **{name}** | **{seeds.mean():.3f}** | {by_seed} | {filmed:.3f} | {spread:.2f} "
+            f"| **{velocity:.2f}** | {rest:.1%} |"
+        )
+    still = np.mean([f.still for f in next(iter(models.values())).values()])
+    return [*lines, f"| a mouth that never moves | | | | | {still:.2f} | |"]
+
+
+def load_models(args: argparse.Namespace) -> dict[str, MotionModel]:
+    """The model, and the same with each of the denoisers that are held against it."""
+    first = MotionModel.from_pretrained(args.model)
+    models = {Path(args.model).name: first}
+    for name, _, folder in (text.partition("=") for text in args.denoiser):
+        denoiser = MotionDenoiser.from_pretrained(folder, "motion")
+        space = LandmarkSpace.from_pretrained(folder, "space")
+        models[name] = replace(first, denoiser=denoiser, space=space)
+    return models
+
+
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--split", default="val")
     parser.add_argument("--model", default="mini")
+    parser.add_argument("--denoiser", action="append", default=[], metavar="NAME=FOLDER")
     parser.add_argument("--temperature", type=float, default=MotionOptions.temperature)
     parser.add_argument("--guidance", type=float, default=MotionOptions.guidance)
     parser.add_argument("--steps", type=int, default=MotionOptions.steps)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tracks", type=Path, help="folder that keeps face tracks between runs")
     parser.add_argument("-o", "--out", type=Path, required=True)
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse()
     options = {"temperature": args.temperature, "guidance": args.guidance, "steps": args.steps}
-    model = MotionModel.from_pretrained(args.model)
-    figures = {}
+    models = load_models(args)
+    figures: dict[str, dict[str, Figures]] = {name: {} for name in models}
     for line in args.manifest.read_text().splitlines():
         row = json.loads(line)
         if row["split"] != args.split:
             continue
         video = args.manifest.parent / row["file"]
-        track = read_track(video, args.tracks)
-        figures[row["id"]] = measure(model, row, track, Speech.open(video).mono_16k, options)
-        print(row["id"], figures[row["id"]], flush=True)
+        track, speech = read_track(video, args.tracks), Speech.open(video).mono_16k
+        for name, model in models.items():
+            figures[name][row["id"]] = measure(model, row, track, speech, options, range(args.seeds))
+            print(row["id"], name, figures[name][row["id"]], flush=True)
     digest = model_hashes(args.model, ("motion",))["motion"][:12]
-    header = [
+    first = next(iter(models))
+    lines = [
         "# Motion from speech",
         "",
-        f"{datetime.date.today()}, {os.cpu_count()}-core CPU, model {Path(args.model).name} "
-        f"(motion {digest}), split {args.split}, seeds {SEEDS}, {options}. `python benchmarks/motion.py`",
+        f"{datetime.date.today()}, {os.cpu_count()}-core CPU, model {first} (motion {digest}), split "
+        f"{args.split}, {args.seeds} seeds, {options}. `python benchmarks/motion.py`",
+        "",
+        f"Means over {len(figures[first])} clips:",
+        "",
+        *model_table(figures),
+        "",
+        f"{first} by clip:",
+        "",
+        *clip_table(figures[first]),
     ]
-    args.out.write_text(table(figures, header))
-    print(table(figures, header))
+    args.out.write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from motion import read_track
-from mytalk_training.prepare import shift
+from mytalk_training.samples import shift
 from torch import Tensor
 
 from mytalk_core.evaluation.syncnet import MAX_SHIFT, SyncExpert, SyncScore

@@ -1,0 +1,163 @@
+"""Tables 5, 6 and 7 at small size: every variant is one flag of a training program, all else being equal.
+
+    python benchmarks/ablations TRAIN VAL --clips MANIFEST --work FOLDER -o benchmarks/results/ablations.md
+
+TRAIN and VAL are folders that training.prepare wrote; MANIFEST (manifest.jsonl) names the videos of Table 7,
+splits train and val. FOLDER keeps weights and figures of every variant, so that an interrupted run goes on
+where it stopped, and more seeds add to what is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+from pathlib import Path
+
+import appearance_variants
+import numpy as np
+from appearance_samples import Face, read_faces
+from appearance_variants import TABLE_7, PictureVariant
+from motion_scores import NAMES, SECONDS
+from motion_variants import PROCESS, TABLE_5, TABLE_6, VARIANTS, Variant, score
+from mytalk_training.shards import ShardDataset
+from report import Column, Row, agreement, table
+
+COLUMNS = [
+    Column("sync_distance", "Sync distance, our expert ↓", 3, "Sync_dist ↓"),
+    Column("identity", "identity cosine of landmarks ↑", 4, "ID_sim ↑"),
+    Column("r", "r of the opening ↑"),
+    Column("velocity", "velocity error, %/s ↓", 2),
+    Column("spread", "spread", 2),
+]
+PICTURE_COLUMNS = [
+    Column("psnr", "PSNR in the mask, dB ↑", 2, "PSNR ↑"),
+    Column("lpips", "LPIPS ↓", 4, "FID ↓"),
+]
+TRAIN_FRAMES, VAL_FRAMES = 24, 8
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("train", type=Path)
+    parser.add_argument("val", type=Path)
+    parser.add_argument("--work", type=Path, required=True, help="folder for weights, figures and features")
+    parser.add_argument("--model", default="mini", help="its identity extractor, speech encoder and expert")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--motion-steps", type=int, default=250)
+    parser.add_argument("--motion-batch", type=int, default=16)
+    parser.add_argument("--motion-frames", type=int, default=75)
+    parser.add_argument("--motion-width", type=int, default=96)
+    parser.add_argument("--motion-layers", type=int, default=3)
+    parser.add_argument("--motion-lr", type=float, default=1e-3)
+    parser.add_argument(
+        "--clips", type=Path, help="manifest.jsonl of the videos for Table 7; left out without"
+    )
+    parser.add_argument("--tracks", type=Path, help="folder that keeps face tracks; by default in --work")
+    parser.add_argument("--lpips", type=Path, help="folder that training/convert_lpips.py wrote")
+    parser.add_argument("--picture-size", type=int, default=128)
+    parser.add_argument("--picture-clips", type=int, default=40, help="clips of each split, at most")
+    parser.add_argument("--picture-width", type=int, default=16)
+    parser.add_argument("--picture-steps", type=int, default=200)
+    parser.add_argument("--picture-batch", type=int, default=8)
+    parser.add_argument("--picture-lr", type=float, default=2e-3)
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    return parser.parse_args()
+
+
+def motion_row(variant: Variant, args: argparse.Namespace) -> Row:
+    """A variant's figures by clip, means over the seeds."""
+    runs = [score(variant, seed, args) for seed in range(args.seeds)]
+    scores = {
+        name: np.mean([[getattr(row, name) for row in run.values()] for run in runs], axis=0)
+        for name in NAMES
+    }
+    paper = dict(zip(("sync_distance", "identity"), variant.paper or (), strict=False))
+    return Row(variant.label, scores, paper)
+
+
+def motion_section(title: str, variants: tuple[Variant, ...], rows: dict[str, Row], says: str) -> list[str]:
+    """A table with its heading, and whether it agrees."""
+    chosen = [rows[variant.name] for variant in variants]
+    lines = ["", f"## {title}", "", *table(chosen, COLUMNS), ""]
+    if any(row.paper for row in chosen[1:]):
+        lines += [f"{says} Here: {agreement(chosen, COLUMNS)}"]
+    return lines
+
+
+def picture_rows(args: argparse.Namespace) -> tuple[list[Row], int]:
+    """Figures of Table 7's variants by frame, and the number of training frames."""
+    tracks, kept = args.tracks or args.work / "tracks", args.work / "crops"
+    size = args.picture_size
+    faces = {
+        "train": read_faces(args.clips, "train", args.picture_clips, size, TRAIN_FRAMES, tracks, kept),
+        "val": read_faces(args.clips, "val", args.picture_clips, size, VAL_FRAMES, tracks, kept),
+    }
+    rows = [picture_row(variant, faces, args) for variant in TABLE_7]
+    return rows, sum(len(face.frames) for face in faces["train"])
+
+
+def picture_row(variant: PictureVariant, faces: dict[str, list[Face]], args: argparse.Namespace) -> Row:
+    """A variant's figures by frame, means over the seeds."""
+    runs = [appearance_variants.score(variant, seed, faces, args) for seed in range(args.seeds)]
+    scores = {name: np.mean([run[name] for run in runs], axis=0) for name in runs[0]}
+    return Row(variant.label, scores, variant.paper)
+
+
+def picture_section(args: argparse.Namespace) -> list[str]:
+    """Table 7 with its heading, and whether it agrees."""
+    rows, frames = picture_rows(args)
+    columns = [column for column in PICTURE_COLUMNS if column.key in rows[0].scores]
+    return [
+        "",
+        "## Table 7: references of the appearance generator",
+        "",
+        f"The three-encoder generator at width {args.picture_width}, {args.picture_size} px, one block a "
+        f"level, {args.picture_steps} steps of {args.picture_batch} of {frames} frames, L1 and KL; "
+        f"scored on {len(rows[0].scores['psnr'])} frames, ± over frames. Where the paper has FID, LPIPS "
+        "(VGG16) of the crop with true pixels outside the mask: so few frames make no FID.",
+        "",
+        *table(rows, columns),
+        "",
+        "The paper finds masked references better than whole ones, and three better than one. "
+        f"Here: {agreement(rows, columns)}",
+    ]
+
+
+def main() -> None:
+    args = parse()
+    rows = {}
+    for variant in VARIANTS:
+        rows[variant.name] = motion_row(variant, args)
+        print(variant.label, {key: round(float(v.mean()), 4) for key, v in rows[variant.name].scores.items()})
+    trained, scored = (len(ShardDataset.open(folder)) for folder in (args.train, args.val))
+    lines = [
+        "# Ablations at small size",
+        "",
+        f"{datetime.date.today()}, {os.cpu_count()}-core CPU. `python benchmarks/ablations`. Motion: width "
+        f"{args.motion_width}, {args.motion_layers} layers, {args.motion_steps} steps of {args.motion_batch} "
+        f"windows of {args.motion_frames} frames, {trained} training clips, {args.seeds} seeds; scored on "
+        f"{scored} clips of other people, at most {SECONDS} s of each. In brackets: the mean difference to "
+        "the first row ± its standard error over clips. The paper's figures are of larger networks, trained "
+        "on 148 hours and judged by SyncNet and ArcFace: only signs can be compared.",
+        *motion_section(
+            "Table 5: how the denoiser is told of the person",
+            TABLE_5,
+            rows,
+            "The paper finds the identity embedding best in both figures.",
+        ),
+        *motion_section(
+            "Table 6: identity loss",
+            TABLE_6,
+            rows,
+            "The paper finds that the loss raises likeness, and that twice its weight costs lip sync.",
+        ),
+        *motion_section("Diffusion against regression", PROCESS, rows, ""),
+        *(picture_section(args) if args.clips else ["", "Table 7 left out: no --clips."]),
+    ]
+    args.out.write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
