@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from . import __version__
-from .commands import info, prepare, study, weights
+from .commands import benchmark, evaluate, info, prepare, study, weights
 from .commands.progress import bars
 
 
@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_sync(commands)
     _add_landmarks(commands)
-    for command in (info, prepare, study, weights):
+    for command in (benchmark, evaluate, info, prepare, study, weights):
         command.add(commands)
     return parser
 

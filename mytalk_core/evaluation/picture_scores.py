@@ -175,8 +175,10 @@ class PictureScorer:
         kept = self.reference.embeddings.setdefault(key, {})
         if row not in kept:
             kept[row] = recogniser.embed(truth, self.reference.track.landmarks[row][:, :2])
-        landmarks = self.generated.track.landmarks[other][:, :2] * self.fit
-        self.scores.add(key, float(kept[row] @ recogniser.embed(guess, landmarks)))
+        embedding = kept[row]
+        if self.generated is not self.reference:
+            embedding = recogniser.embed(guess, self.generated.track.landmarks[other][:, :2] * self.fit)
+        self.scores.add(key, float(kept[row] @ embedding))
 
     def _unrest(self) -> None:
         """Of the middle of three neighbours, where they are neighbours and of one shot."""
