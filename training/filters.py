@@ -23,8 +23,8 @@ class Limits:
     min_dominance: float = 0.6
     min_face_px: float = 50.0
     max_yaw_deg: float = 45.0
-    min_detail: float = 4.0
-    min_confidence: float = 0.15
+    min_detail: float = 10.0
+    min_confidence: float = 0.25
     max_lag_ms: float = 400.0
 
 

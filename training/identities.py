@@ -14,7 +14,7 @@ from mytalk_core.motion.identity import IdentityExtractor
 from mytalk_core.motion.person import Person, identity_channels
 
 # Cosines above which two samples show one person: of mini's landmark shapes, and of SFace as OpenCV gives it.
-SHAPE_THRESHOLD, FACE_THRESHOLD = 0.6, 0.363
+SHAPE_THRESHOLD, FACE_THRESHOLD = 0.9, 0.363
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def _prepare(args: argparse.Namespace) -> None:
         if error.name not in (PROGRAM, PROGRAM.partition(".")[0]):
             raise
         raise ValueError(
-            "prepare is one of the training programs, which are not installed beside this copy: python -m pip "
-            'install "mytalk[training]", or from a checkout python -m pip install -e ".[training]"'
+            "prepare is one of the training programs, which are not installed beside this copy: python -m "
+            'pip install "mytalk[training]", or from a checkout python -m pip install -e ".[training]"'
         ) from error
     program.main(args.arguments, "mytalk prepare")

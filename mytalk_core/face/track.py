@@ -232,7 +232,8 @@ class Faces:
         if not people:
             return 0.0
         weight = [sum(s.size_px**2 * len(s.rows) for s in person) for person in people]
-        return weight[people.index(_pick(people, "largest"))] / sum(weight)
+        largest = _pick(people, "largest")
+        return sum(w for w, person in zip(weight, people, strict=True) if person is largest) / sum(weight)
 
 
 def _people(sightings: list[Sighting]) -> list[list[Sighting]]:
