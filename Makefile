@@ -22,10 +22,10 @@ test: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
 
-# The bundled model again, from a folder of clips with a manifest.jsonl (see training/prepare.py).
+# The bundled model again, from a folder of clips in any layout that mytalk prepare knows.
 train-mini: $(VENV)/.installed
-	@test -n "$(DATA)" || { echo "make train-mini needs DATA=FOLDER, a folder of clips with manifest.jsonl"; exit 1; }
-	$(BIN)/python -m training.prepare "$(DATA)" -o out/dataset
+	@test -n "$(DATA)" || { echo "make train-mini needs DATA=FOLDER, a folder of talking clips"; exit 1; }
+	$(BIN)/mytalk prepare "$(DATA)" -o out/dataset --no-crops
 	$(BIN)/python -m training.train_identity out/dataset -o out/identity --steps 2500
 	$(BIN)/accelerate launch -m training.train_motion out/dataset -o out/run --identity out/identity --steps 1000
 
