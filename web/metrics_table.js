@@ -10,7 +10,7 @@ app.registerExtension({
     const table = document.createElement("pre");
     table.style.cssText =
       "margin: 0; padding: 6px; overflow: auto; font-size: 11px; line-height: 1.35; user-select: text;" +
-      "color: var(--input-text); background: var(--comfy-input-bg); white-space: pre; text-align: left;";
+      "color: var(--input-text); background: var(--comfy-input-bg); white-space: pre-wrap; text-align: left;";
     const settings = { serialize: false, hideOnZoom: false, getMinHeight: () => 260 };
     const widget = node.addDOMWidget("result", "mytalk_table", table, settings);
     widget.serialize = false;
