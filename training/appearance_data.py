@@ -7,9 +7,11 @@ new speech asks for a mouth that the source never made.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,7 +19,6 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from mytalk_core.appearance.choosing import plan_references
 from mytalk_core.appearance.crop import UNITS
@@ -25,17 +26,20 @@ from mytalk_core.appearance.lending import lend
 from mytalk_core.appearance.mask import mouth_mask
 from mytalk_core.appearance.network_renderer import CHOICE, UnitView, unit_view
 from mytalk_core.appearance.raster import Triangulation, triangulate
-from mytalk_core.appearance.references import References, choose_pool, read_references
+from mytalk_core.appearance.references import References, choose_pool, sharpness
 from mytalk_core.appearance.refiner import RefinerInputs
 from mytalk_core.appearance.renderer import WarpSettings
 from mytalk_core.appearance.warp import MeshWarp
 from mytalk_core.face.layout import LandmarkLayout
-from mytalk_core.face.track import FaceTrack
-from mytalk_core.media.video import Clip
+
+from .order import DATA, Draws
+from .shards import ShardDataset
 
 APART_S = 0.6
+PEOPLE, HELD = "people.json", 10
 GRID = (128, 160)  # height and width of a sample in units: the mask and some skin around it
 THIN = (0.1, 0.6)  # share of the pool that is left when it is thinned out
+LOST = 0.1  # share of the references that augmentation takes away
 STRETCH_STEPS = 40  # a stretch of -3..3 as int8
 
 
@@ -46,23 +50,49 @@ class MouthSamples:
     inputs: RefinerInputs
     truth: Tensor
 
+    def to(self, device: torch.device | str) -> MouthSamples:
+        """The samples on a device."""
+        inputs = RefinerInputs(**{name: tensor.to(device) for name, tensor in vars(self.inputs).items()})
+        return MouthSamples(inputs, self.truth.to(device))
 
-def clip_views(clip: Clip, track: FaceTrack, count: int, rng: np.random.Generator) -> Iterator[UnitView]:
-    """Views of `count` frames spread over a clip; those without references apart in time are left out."""
-    layout = LandmarkLayout.load(track.layout)
+
+@dataclass(frozen=True)
+class CroppedTrack:
+    """What `choose_pool` asks of a track: present bool (T,), canonical (T,N,2)."""
+
+    present: np.ndarray
+    canonical: np.ndarray
+
+
+def clip_views(
+    dataset: ShardDataset, row: dict[str, Any], count: int, rng: np.random.Generator
+) -> Iterator[UnitView]:
+    """Views of `count` frames spread over a sample; those without references apart in time are left out.
+
+    Raises ValueError if the dataset has no crops.
+    """
+    track = dataset.tensors(row, "track.safetensors")
+    cropped = dataset.crop_frames(row)
+    if len(cropped) == 0:
+        raise ValueError(f"{row['key']} has no crops: prepare the dataset again without --no-crops")
+    layout = LandmarkLayout.load(row["layout"])
     triangulation = triangulate(layout)
-    pool = read_references(clip, track, choose_pool(track, layout), UNITS, layout)
-    present = np.flatnonzero(track.present)
-    frames = np.unique(present[np.linspace(0, len(present) - 1, count).round().astype(int)])
-    for start in range(0, len(frames), 64):
-        chunk = frames[start : start + 64]
-        cut = read_references(clip, track, chunk, UNITS, layout)
-        for row, frame in enumerate(cut.frame_index):
-            apart = np.abs(track.times_s[pool.frame_index] - track.times_s[frame]) > APART_S
-            if rng.random() < 0.5:
-                apart &= rng.random(len(apart)) < rng.uniform(*THIN)
-            if apart.any():
-                yield _view(cut.crops[row], cut.landmarks[row], pool.take(apart), layout, triangulation)
+    landmarks = track["landmarks"].astype(np.float32)
+    usable = np.zeros(len(landmarks), bool)
+    usable[cropped] = track["present"][cropped] > 0
+    pool = choose_pool(CroppedTrack(usable, landmarks), layout)
+    frames = np.flatnonzero(usable)
+    frames = np.unique(frames[np.linspace(0, len(frames) - 1, count).round().astype(int)])
+    crops = np.stack([dataset.crop(row, int(frame)) for frame in pool])
+    shots = np.zeros(len(pool), np.int64)  # a sample is one shot
+    lendable = References(crops, landmarks[pool], pool, sharpness(crops, landmarks[pool], layout), shots)
+    for frame in frames:
+        apart = np.abs(track["times_s"][pool] - track["times_s"][frame]) > APART_S
+        if rng.random() < 0.5:
+            apart &= rng.random(len(apart)) < rng.uniform(*THIN)
+        if apart.any():
+            crop = dataset.crop(row, int(frame))
+            yield _view(crop, landmarks[frame], lendable.take(apart), layout, triangulation)
 
 
 def _view(
@@ -121,13 +151,25 @@ def _fit(picture: np.ndarray, fill: int | None = None) -> np.ndarray:
     return picture[top : top + GRID[0], left : left + GRID[1]]
 
 
-class MouthDataset(Dataset):
-    """Packed views of a folder, read at random; sample `i` is a dict of uint8 / int8 / float32 tensors.
+def held_out(folder: Path, people: int = HELD) -> tuple[list[Path], list[Path]]:
+    """Packed clips to train on, and those of `people` people kept from training, always the same.
 
-    Opened files are kept per process, so that it may be read by workers.
+    Raises FileNotFoundError if the folder has no packed clips.
     """
+    if not (folder / PEOPLE).is_file():
+        raise FileNotFoundError(f"{folder} has no {PEOPLE}: give a folder that training.prepare_mouths wrote")
+    person_of = json.loads((folder / PEOPLE).read_text())
+    order = np.random.default_rng(1).permutation(sorted(set(person_of.values())))
+    held = set(order[:people])
+    paths = [folder / f"{key}.safetensors" for key in sorted(person_of)]
+    known = [path for path in paths if person_of[path.stem] not in held]
+    return known, [path for path in paths if person_of[path.stem] in held]
 
-    def __init__(self, paths: list[Path]):
+
+class MouthDataset:
+    """The samples of packed clips, read at random; opened files are kept, in each process its own."""
+
+    def __init__(self, paths: list[Path]) -> None:
         self.paths, self.opened = paths, {}
         self.places = []
         for number, path in enumerate(paths):
@@ -138,65 +180,71 @@ class MouthDataset(Dataset):
     def __len__(self) -> int:
         return len(self.places)
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        number, row = self.places[index]
+    def read(self, indices: list[int]) -> MouthSamples:
+        """These samples as the network reads them."""
+        samples = [self._read(*self.places[index]) for index in indices]
+        raw = {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
+        mask = raw["mask"][:, None].float() / 255
+        truth = _pictures(raw["frame"])
+        return MouthSamples(
+            RefinerInputs(
+                frame=truth * (mask == 0),
+                mask=mask,
+                contours=_pictures(raw["contours"]),
+                references=_pictures(raw["references"]),
+                stretch=raw["stretch"][:, :, None].float() / STRETCH_STEPS,
+                weights=raw["weights"],
+            ),
+            truth,
+        )
+
+    def _read(self, number: int, row: int) -> dict[str, Tensor]:
         if number not in self.opened:
             self.opened[number] = safe_open(self.paths[number], "pt")
         file = self.opened[number]
         return {name: file.get_slice(name)[row] for name in file.keys()}  # noqa: SIM118
 
+    def draw(self, samples: list[int], seed: int, vary: bool = True) -> MouthSamples:
+        """What a seed gives these sample numbers, augmented where `vary`."""
+        draws = Draws(seed, DATA, samples)
+        indices = (draws.uniform() * len(self)).long().clamp(max=len(self) - 1).tolist()
+        return augment(self.read(indices), draws) if vary else self.read(indices)
 
-def collate(samples: list[dict[str, Tensor]]) -> MouthSamples:
-    """Raw samples -> a batch as the network reads it."""
-    raw = {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
-    mask = raw["mask"][:, None].float() / 255
-    truth = _pictures(raw["frame"])
+
+def augment(samples: MouthSamples, draws: Draws) -> MouthSamples:
+    """Flip, change colours of all pictures alike, and lose references, at random."""
+    inputs, count = samples.inputs, samples.inputs.weights.shape[1]
+    balance = (0.3 * draws.uniform(3, 1, 1) - 0.15).exp() * (0.8 + 0.4 * draws.uniform(1, 1, 1))
+    power = (0.6 * draws.uniform(1, 1, 1) - 0.3).exp()
+    grey = (draws.uniform(1, 1, 1) < 0.05).float()
+
+    def recoloured(pictures: Tensor) -> Tensor:
+        level = (pictures + 1).mul(0.5).clamp(0, 1).pow(power) * balance
+        pictures = level.clamp(0, 1) * 2 - 1
+        return pictures + grey * (pictures.mean(1, keepdim=True) - pictures)
+
+    flipped = draws.uniform(1, 1, 1) < 0.5
+
+    def turned(pictures: Tensor) -> Tensor:
+        flip = flipped.view(-1, *[1] * (pictures.dim() - 1))
+        return torch.where(flip, pictures.flip(-1), pictures)
+
+    kept = (draws.uniform(count) > LOST).float()
+    kept[:, 0] = 1
+    weights = inputs.weights * kept
+    truth, mask = turned(recoloured(samples.truth)), turned(inputs.mask)
+    lent = torch.stack([recoloured(inputs.references[:, rank]) for rank in range(count)], dim=1)
     return MouthSamples(
         RefinerInputs(
             frame=truth * (mask == 0),
             mask=mask,
-            contours=_pictures(raw["contours"]),
-            references=_pictures(raw["references"]),
-            stretch=raw["stretch"][:, :, None].float() / STRETCH_STEPS,
-            weights=raw["weights"],
+            contours=turned(inputs.contours),
+            references=turned(lent),
+            stretch=turned(inputs.stretch),
+            weights=weights / weights.sum(1, keepdim=True),
         ),
         truth,
     )
-
-
-def augment(samples: MouthSamples, generator: torch.Generator) -> MouthSamples:
-    """Flip, change colours of all alike and of each reference a little, and lose references, at random."""
-    inputs, (batch, count) = samples.inputs, samples.inputs.weights.shape
-
-    def uniform(*shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
-        return torch.empty(shape).uniform_(low, high, generator=generator)
-
-    gain = uniform(batch, 3, 1, 1, low=-0.15, high=0.15).exp() * uniform(batch, 1, 1, 1, low=0.8, high=1.2)
-    power = uniform(batch, 1, 1, 1, low=-0.3, high=0.3).exp()
-    grey = (uniform(batch, 1, 1, 1) < 0.05).float()
-
-    def recolour(pictures: Tensor, gain: Tensor, power: Tensor) -> Tensor:
-        level = (pictures + 1).mul(0.5).clamp(0, 1).pow(power) * gain
-        return level.clamp(0, 1) * 2 - 1
-
-    def recoloured(pictures: Tensor) -> Tensor:
-        pictures = recolour(pictures, gain, power)
-        return pictures + grey * (pictures.mean(1, keepdim=True) - pictures)
-
-    truth = recoloured(samples.truth)
-    lent = torch.stack([recoloured(inputs.references[:, k]) for k in range(count)], dim=1)
-    own = uniform(batch, count, 3, 1, 1, low=-0.04, high=0.04).exp()
-    lent = ((lent + 1) * own).clamp(0, 2) - 1
-    kept = (uniform(batch, count) > 0.1).float()
-    kept[:, 0] = 1
-    weights = inputs.weights * kept
-    weights = weights / weights.sum(1, keepdim=True)
-    contours = inputs.contours
-    changed = [truth, truth * (inputs.mask == 0), inputs.mask, contours, lent, inputs.stretch]
-    if uniform(1).item() < 0.5:
-        changed = [tensor.flip(-1) for tensor in changed]
-    truth, frame, mask, contours, lent, stretch = changed
-    return MouthSamples(RefinerInputs(frame, mask, contours, lent, stretch, weights), truth)
 
 
 def _pictures(rgb: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from .renderer import WarpRenderer, WarpSettings
 from .warp import MeshWarp
 
 CONTEXT_UNITS = 16  # skin around the mask that the refiner sees: it tells light and pose
-CHOICE = Choice(references=4)
+CHOICE = Choice(references=8)
 
 
 @dataclass(frozen=True)

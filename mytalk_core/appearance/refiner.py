@@ -17,22 +17,25 @@ from torch import Tensor, nn
 from ..pretrained import PretrainedModel
 
 
+GROUPS = 8
+
+
 @dataclass(frozen=True)
 class RefinerConfig:
     """Sizes: `width` of a reference's features, `widths` of the U-Net at 1/2, 1/4, ... of the grid.
 
-    landmark_layout: whose contours it reads; flow: the farthest a reference's pixel is nudged, units.
+    landmark_layout: whose contours it reads; flow: the farthest that a pixel is nudged, units.
     """
 
     landmark_layout: str = "mesh478"
-    width: int = 32
+    width: int = 24
     widths: tuple[int, ...] = (64, 96, 128, 160)
     flow: float = 4.0
 
     @property
     def step(self) -> int:
         """Grids are padded to multiples of this."""
-        return 2 ** len(self.widths)
+        return 2 ** max(3, len(self.widths))
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Refinement:
     """Maps on the unit grid.
 
     coarse, fine (B,R,H,W): shares of the references in coarse and fine structure, each sums to 1 over R; flow
-    (B,R,2,H,W): where each reference is read beside its place, units (x, y); residual (B,3,H,W): added after.
+    (B,2,H,W): where their mixture is read beside its place, units (x, y); residual (B,3,H,W): added after.
     """
 
     coarse: Tensor
@@ -67,17 +70,18 @@ class Refinement:
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(act(conv(act(x)))); starts as the identity."""
+    """x + conv(act(norm(conv(act(norm(x)))))); starts as the identity."""
 
     def __init__(self, width: int):
         super().__init__()
-        self.inner = nn.Conv2d(width, width, 3, padding=1)
-        self.outer = nn.Conv2d(width, width, 3, padding=1)
-        nn.init.zeros_(self.outer.weight)
+        self.norms = nn.ModuleList(nn.GroupNorm(GROUPS, width) for _ in range(2))
+        self.convs = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
+        nn.init.zeros_(self.convs[1].weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,C,H,W) -> the same shape."""
-        return x + self.outer(F.silu(self.inner(F.silu(x))))
+        hidden = self.convs[0](F.silu(self.norms[0](x)))
+        return x + self.convs[1](F.silu(self.norms[1](hidden)))
 
 
 class UNet(nn.Module):
@@ -117,13 +121,24 @@ class MouthRefiner(PretrainedModel):
         self.frame_stem = nn.Conv2d(4 * 7, width, 3, padding=1)
         self.reference_stem = nn.Conv2d(4 * 4, width, 3, padding=1)
         self.reference_body = nn.Conv2d(width, width, 3, padding=1)
-        self.join = nn.Conv2d(3 * width, trunk, 1)
+        # How well a reference fits the skin around the mouth tells how far to trust it inside.
+        self.context = nn.Sequential(
+            nn.AvgPool2d(4),
+            nn.Conv2d(width, 2 * width, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(2 * width, 2 * width, 3, padding=2, dilation=2),
+            nn.SiLU(),
+            nn.Conv2d(2 * width, width, 3, padding=2, dilation=2),
+            nn.Upsample(scale_factor=4.0, mode="nearest"),
+        )
+        self.join = nn.Conv2d(3 * width + 4 * 3, trunk, 1)
         self.unet = UNet(config.widths)
+        self.trunk_norm = nn.GroupNorm(GROUPS, trunk)
         self.trunk_head = nn.Conv2d(trunk, width, 3, padding=1)
         self.reference_head = nn.Conv2d(width, width, 3, padding=1)
-        self.maps = nn.Conv2d(width, 4 * 4, 3, padding=1)
-        self.residual = nn.Conv2d(trunk, 4 * 3, 3, padding=1)
-        for layer in (self.maps, self.residual):
+        self.shares = nn.Conv2d(width, 4 * 2, 3, padding=1)
+        self.mend = nn.Conv2d(trunk, 4 * 5, 3, padding=1)
+        for layer in (self.shares, self.mend):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
@@ -137,20 +152,25 @@ class MouthRefiner(PretrainedModel):
         lent = self.reference_stem(F.pixel_unshuffle(lent, 2)).unflatten(0, (batch, count))
         lent = F.silu(lent + still[:, None]).flatten(0, 1)
         lent = F.silu(self.reference_body(lent)).unflatten(0, (batch, count))
-        weights = inputs.weights[:, :, None, None, None].to(lent.dtype)
-        x = torch.cat([(weights * lent).sum(1), lent.amax(1), F.silu(still)], dim=1)
-        x = F.silu(self.unet(self.join(x)))
-        hidden = self.reference_head(lent.flatten(0, 1)).unflatten(0, (batch, count))
+        weights = inputs.weights.to(lent.dtype)
+        mean = torch.einsum("br,brchw->bchw", weights, lent)
+        # What will be mended, as it is without a network.
+        mixture = F.pad(torch.einsum("br,brchw->bchw", inputs.weights, inputs.references), margin)
+        x = torch.cat([mean, lent.amax(1), F.silu(still), F.pixel_unshuffle(mixture, 2)], dim=1)
+        x = F.silu(self.trunk_norm(self.unet(self.join(x))))
+        lent = lent.flatten(0, 1)
+        hidden = (self.reference_head(lent) + self.context(lent)).unflatten(0, (batch, count))
         hidden = F.silu(hidden + self.trunk_head(x)[:, None]).flatten(0, 1)
-        maps = F.pixel_shuffle(self.maps(hidden), 2).unflatten(0, (batch, count))
-        maps = maps[..., :height, :width].float()
+        shares = F.pixel_shuffle(self.shares(hidden), 2).unflatten(0, (batch, count))
+        shares = shares[..., :height, :width].float()
+        mend = F.pixel_shuffle(self.mend(x), 2)[..., :height, :width].float()
         # The weights of the choice are the prior: a reference that fades out over time fades out here.
         prior = inputs.weights.clamp_min(1e-6).log()[:, :, None, None]
         return Refinement(
-            coarse=(maps[:, :, 0] + prior).softmax(1),
-            fine=(maps[:, :, 1] + prior).softmax(1),
-            flow=self.config.flow * maps[:, :, 2:].tanh(),
-            residual=F.pixel_shuffle(self.residual(x), 2)[..., :height, :width].float(),
+            coarse=(shares[:, :, 0] + prior).softmax(1),
+            fine=(shares[:, :, 1] + prior).softmax(1),
+            flow=self.config.flow * mend[:, :2].tanh(),
+            residual=mend[:, 2:],
         )
 
 
@@ -160,21 +180,18 @@ def mix(references: Tensor, refinement: Refinement, split_px: float, scale: floa
     The maps are on the references' own grid (see `enlarged`); split_px: where coarse structure ends and fine
     begins, pixels; scale: pixels a unit.
     """
-    batch, count, _, height, width = references.shape
-    moved = _nudged(references.flatten(0, 1), refinement.flow.flatten(0, 1) * scale)
-    moved = moved.unflatten(0, (batch, count))
-    fine = (refinement.fine[:, :, None] * moved).sum(1)
+    fine = torch.einsum("brhw,brchw->bchw", refinement.fine, references)
+    coarse = torch.einsum("brhw,brchw->bchw", refinement.coarse, references)
     # Blurring is linear and the shares are smooth: blur the difference of the two mixtures, once.
-    coarse = (refinement.coarse[:, :, None] * moved).sum(1)
-    return fine + _soft(coarse - fine, split_px) + refinement.residual
+    mixture = fine + _soft(coarse - fine, split_px)
+    return _nudged(mixture, refinement.flow * scale) + refinement.residual
 
 
 def enlarged(refinement: Refinement, size: tuple[int, int]) -> Refinement:
     """The maps bilinearly on a grid of size (H,W) that covers the same place."""
 
     def enlarge(maps: Tensor) -> Tensor:
-        flat = maps.flatten(0, -3)[:, None]
-        return F.interpolate(flat, size=size, mode="bilinear").reshape(*maps.shape[:-2], *size)
+        return F.interpolate(maps, size=size, mode="bilinear")
 
     return Refinement(
         enlarge(refinement.coarse),
@@ -190,7 +207,7 @@ def _nudged(pictures: Tensor, flow: Tensor) -> Tensor:
     y = torch.arange(height, device=flow.device, dtype=flow.dtype)[:, None] + flow[:, 1]
     x = torch.arange(width, device=flow.device, dtype=flow.dtype)[None] + flow[:, 0]
     grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1)
-    return F.grid_sample(pictures, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return F.grid_sample(pictures, grid, mode="bicubic", padding_mode="border", align_corners=False)
 
 
 def _soft(pictures: Tensor, sigma_px: float) -> Tensor:
