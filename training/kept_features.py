@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import torch
@@ -27,7 +28,8 @@ class KeptFeatures:
         path = self._folder / f"{digest}-{count}.safetensors"
         if not path.exists():
             features = self._encoder.encode(speech, count).half().contiguous()
-            temporary = path.with_suffix(".tmp")
+            # Processes of one run may write the same features at once.
+            temporary = path.with_suffix(f".{os.getpid()}.tmp")
             save_file({"features": features}, temporary)
             temporary.replace(path)
         return load_file(path)["features"].to(torch.float32)

@@ -1,0 +1,140 @@
+"""Training programs as processes of their own, on a small made-up dataset, for tests of whole runs."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.numpy import save
+
+from mytalk_core.face.layout import LandmarkLayout
+from mytalk_core.motion.identity import IdentityConfig, IdentityExtractor
+from training.shards import INDEX_NAME, ShardWriter
+
+FRAMES = 30
+# The ninth of them is the first that hold_out keeps from training.
+PEOPLE = 9
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+def write_inputs(folder: Path) -> None:
+    """dataset/, one clip a person, speech/, a random encoder, and identity/, a random extractor."""
+    from transformers import WhisperConfig
+    from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+    generator, layout, rows = np.random.default_rng(0), LandmarkLayout.load("mesh478"), []
+    dataset = folder / "dataset"
+    dataset.mkdir()
+    writer = ShardWriter(dataset)
+    for number in range(PEOPLE):
+        movement = generator.normal(0, 0.05, (FRAMES, 478, 3))
+        tensors = {
+            "displacement": movement.astype(np.float16),
+            "present": np.ones(FRAMES, np.uint8),
+            "rest": layout.template + generator.normal(0, 3, layout.template.shape).astype(np.float32),
+            "speech": generator.normal(0, 3000, FRAMES * 640).astype(np.int16),
+        }
+        place = writer.add(f"clip{number}.motion.safetensors", save(tensors))
+        row = {"key": f"clip{number}", "identity": f"person {number}", "layout": "mesh478"}
+        rows.append(row | {"shard": writer.name, "members": {"motion.safetensors": place}})
+    writer.close()
+    (dataset / INDEX_NAME).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    torch.manual_seed(0)
+    sizes = {"encoder_layers": 4, "encoder_attention_heads": 2, "encoder_ffn_dim": 8, "num_mel_bins": 80}
+    WhisperEncoder(WhisperConfig(d_model=8, **sizes)).save_pretrained(folder / "speech")
+    config = IdentityConfig(956, "mesh478", width=8, hidden_layers=1, embedding=8)
+    IdentityExtractor(config).save_pretrained(folder / "identity")
+
+
+def flags_of(program: str, inputs: Path) -> list[str]:
+    """A tiny run of a program."""
+    common = [str(inputs / "dataset"), "--batch", "4", "--accumulate", "2", "--log-every", "1"]
+    spoken = ["--speech-encoder", str(inputs / "speech"), "--plain", "--frames", "20"]
+    own = {
+        "train_motion": [*spoken, "--identity", str(inputs / "identity"), "--width", "8", "--layers", "1"],
+        "train_identity": ["--hidden", "8", "--layers", "1", "--embedding", "4"],
+        "train_sync": spoken,
+    }
+    return [*common, "--steps", "7", "--save-every", "2", "--warmup", "2", *own[program]]
+
+
+class Launcher:
+    """Starts programs in processes forked from a server that has imported them: seconds less for each."""
+
+    def __init__(self) -> None:
+        self._context = multiprocessing.get_context("forkserver")
+        programs = ["training.train_motion", "training.train_identity", "training.train_sync"]
+        self._context.set_forkserver_preload(["transformers.models.whisper.modeling_whisper", *programs])
+
+    def run(
+        self, program: str, flags: list[str], processes: int = 1, kill_at: int | None = None
+    ) -> list[int]:
+        """Run training/PROGRAM.py to its end, by SIGKILL in step `kill_at` if given: the exit codes."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        group = []
+        for rank in range(processes):
+            environment = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes}
+            environment |= {"LOCAL_WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+            environment = environment if processes > 1 else {}
+            group.append(
+                self._context.Process(target=_enter, args=(program, flags, environment, kill_at), daemon=True)
+            )
+        for process in group:
+            process.start()
+        for process in group:
+            process.join(120)
+        return [process.exitcode for process in group]
+
+
+@contextmanager
+def launcher() -> Iterator[Launcher]:
+    """A launcher whose server, started with the first run, finds the modules and computes on one thread."""
+    wanted = ONE_THREAD | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    before = {key: os.environ.get(key) for key in wanted}
+    os.environ.update(wanted)
+    try:
+        yield Launcher()
+    finally:
+        for key, value in before.items():
+            os.environ.pop(key) if value is None else os.environ.update({key: value})
+
+
+def _enter(program: str, flags: list[str], environment: dict[str, Any], kill_at: int | None) -> None:
+    os.environ.update({key: str(value) for key, value in environment.items()})
+    torch.set_num_threads(1)
+    module = importlib.import_module(f"training.{program}")
+    step = module.step
+
+    def deadly(state, *rest):
+        if state.step == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return step(state, *rest)
+
+    module.step = deadly
+    sys.argv = [program, *flags]
+    module.main()
+
+
+def read_losses(out: Path) -> list[dict[str, float]]:
+    """The losses of every logged step of a run, without its speed."""
+    rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    speed = {"samples_per_s", "waiting"}
+    return [{k: v for k, v in row.items() if k not in speed} for row in rows if row["kind"] == "train"]
+
+
+def newest_checkpoint(out: Path) -> dict[str, Any]:
+    """The content of a run's last checkpoint."""
+    return torch.load(sorted((out / "checkpoints").glob("*.pt"))[-1], weights_only=True)

@@ -1,0 +1,104 @@
+"""Whole runs of every program: killed and resumed, on two processes, on two clips only."""
+
+from __future__ import annotations
+
+import random
+import signal
+
+import pytest
+import torch
+from program_runs import flags_of, launcher, newest_checkpoint, read_losses, write_inputs
+
+PROGRAMS = ("train_motion", "train_identity", "train_sync")
+
+
+@pytest.fixture(scope="module")
+def launch():
+    with launcher() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("inputs")
+    write_inputs(folder)
+    return folder
+
+
+@pytest.fixture(scope="module", params=PROGRAMS)
+def finished(request, inputs, launch, tmp_path_factory):
+    """A program, its flags, and the folder of a run of it that nothing disturbed."""
+    flags, out = flags_of(request.param, inputs), tmp_path_factory.mktemp("finished")
+    assert launch.run(request.param, [*flags, "-o", str(out)]) == [0]
+    return request.param, flags, out
+
+
+def assert_same(one, other, path="checkpoint"):
+    """Nested dicts, sequences, tensors and values, equal to the bit."""
+    if isinstance(one, dict):
+        assert one.keys() == other.keys(), path
+        for key in one:
+            assert_same(one[key], other[key], f"{path}.{key}")
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other), path
+        for i, pair in enumerate(zip(one, other, strict=True)):
+            assert_same(*pair, f"{path}[{i}]")
+    elif isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), path
+    else:
+        assert one == other, path
+
+
+def assert_close(one: dict[str, float], other: dict[str, float]):
+    """Logged losses, equal but for the rounding of sums in another order."""
+    one.pop("kind"), other.pop("kind")
+    assert other == pytest.approx(one, rel=1e-4, abs=1e-6)
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_been(finished, launch, tmp_path):
+    program, flags, out = finished
+    flags = [*flags, "-o", str(tmp_path)]
+    step = random.randrange(7)
+    assert launch.run(program, flags, kill_at=step) == [-signal.SIGKILL], f"killed in step {step}"
+    assert launch.run(program, flags) == [0]
+    assert_same(newest_checkpoint(tmp_path), newest_checkpoint(out), f"killed in step {step}")
+    assert read_losses(tmp_path) == read_losses(out)
+    weights = next(out.rglob("model.safetensors")).relative_to(out)
+    assert (tmp_path / weights).read_bytes() == (out / weights).read_bytes()
+
+
+def test_two_processes_are_as_one(finished, launch, tmp_path):
+    """Each with half of the batch: sums of gradients are rounded otherwise, and no more than that."""
+    program, flags, out = finished
+    assert launch.run(program, [*flags, "--accumulate", "1", "-o", str(tmp_path)], processes=2) == [0, 0]
+    pairs = list(zip(read_losses(out), read_losses(tmp_path), strict=True))
+    assert len(pairs) == 7
+    for one, other in pairs:
+        assert_close(one, other)
+
+
+def test_sharded_weights_train_the_same(inputs, launch, tmp_path):
+    flags = [*flags_of("train_motion", inputs), "--accumulate", "1", "--mixed-precision", "no"]
+    whole, sharded = tmp_path / "whole", tmp_path / "sharded"
+    assert launch.run("train_motion", [*flags, "-o", str(whole)], 2) == [0, 0]
+    assert launch.run("train_motion", [*flags, "--steps", "5", "--fsdp", "-o", str(sharded)], 2) == [0, 0]
+    assert launch.run("train_motion", [*flags, "--fsdp", "-o", str(sharded)], 2) == [0, 0]
+    for one, other in zip(read_losses(whole), read_losses(sharded), strict=True):
+        assert_close(one, other)
+    expected = newest_checkpoint(whole)["networks"]["denoiser"]
+    for part in ("module", "average"):
+        torch.testing.assert_close(newest_checkpoint(sharded)["networks"]["denoiser"][part], expected[part])
+
+
+@pytest.mark.parametrize(
+    ("program", "flags"),
+    [
+        ("train_motion", ["--width", "32", "--lr", "1e-2", "--overfit-loss", "1.0"]),
+        ("train_identity", ["--lr", "1e-2", "--overfit-loss", "0.1"]),
+        ("train_sync", ["--lr", "3e-3", "--overfit-loss", "0.5"]),
+    ],
+)
+def test_two_clips_are_learned_by_heart(program, flags, inputs, launch, tmp_path):
+    small = ["--steps", "300", "--save-every", "300", "--accumulate", "1", "--log-every", "20"]
+    run = [*flags_of(program, inputs), *small, *flags, "--overfit", "2", "-o", str(tmp_path)]
+    assert launch.run(program, run) == [0], read_losses(tmp_path)[-1]
