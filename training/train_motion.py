@@ -22,7 +22,7 @@ from mytalk_core.motion.conformer import ConformerLayer
 from mytalk_core.motion.denoiser import CONDITIONING, MotionConfig, MotionDenoiser
 from mytalk_core.motion.diffusion import PROCESSES
 from mytalk_core.motion.identity import IdentityExtractor
-from mytalk_core.motion.space import SpaceConfig
+from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
 from mytalk_core.preset import Preset
 from mytalk_core.speech.features import SpeechEncoder
 
@@ -31,7 +31,14 @@ from .kept_features import KeptFeatures
 from .loop import Run, add_arguments, descend, train
 from .motion_data import TEMPI, MotionBatch, MotionData, RawClip, choose_few, fit_space, hold_out, read_clips
 from .motion_losses import LossWeights, Objective, losses
-from .motion_models import SpokenDenoiser, feature_statistics, motion_config, open_expert, preset_config
+from .motion_models import (
+    SpokenDenoiser,
+    feature_statistics,
+    motion_config,
+    open_expert,
+    preset_config,
+    start_from,
+)
 from .motion_pictures import show_motion
 from .motion_validation import validate
 from .order import Draws
@@ -56,6 +63,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--identity", type=Path, required=True, help="folder of the trained IdentityExtractor")
+    add("--init", help="a whole model (mini, a folder, hub:OWNER/NAME) whose motion model is trained on")
     add("--preset", help="paper: all sizes are the preset's, --width and --layers are not read")
     add("--speech-encoder", help="bundled name, folder or hub:OWNER/NAME; by default the preset's, or mini")
     add("--features", type=Path, help="folder in which speech features are kept for other runs")
@@ -96,7 +104,10 @@ def build(run: Run) -> tuple[State, MotionData]:
     known, held = hold_out(clips)
     if args.overfit is not None:
         known = held = choose_few(known, args.overfit)
-    space = fit_space(known, preset.space if preset else SpaceConfig())
+    if args.init is None:
+        space = fit_space(known, preset.space if preset else SpaceConfig())
+    else:
+        space = LandmarkSpace.from_pretrained(args.init, "space")
     own = preset is None or preset.motion.speech_encoder == "speech"
     source = args.speech_encoder or ("mini" if own else preset.motion.speech_encoder)
     encoder = SpeechEncoder.from_pretrained(source, layers=preset.motion.speech_layers if preset else None)
@@ -112,6 +123,8 @@ def build(run: Run) -> tuple[State, MotionData]:
         config = preset_config(preset, config, "speech" if own else source)
     denoiser = MotionDenoiser(config)
     denoiser.set_feature_statistics(*feature_statistics(data))
+    if args.init is not None:
+        start_from(denoiser, args.init)
     weights = LossWeights(
         velocity=args.velocity_weight,
         identity=args.identity_weight,

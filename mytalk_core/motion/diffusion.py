@@ -81,15 +81,18 @@ class RectifiedFlow(GaussianDiffusion):
 
 
 class Regression(GaussianDiffusion):
-    """No noise, the baseline that diffusion is held against: x_0 in one pass from x_t = 0 at t = 0, L1."""
+    """No noise, the baseline that diffusion is held against: x_0 in one pass from x_t = 0 at t = T, L1.
+
+    A diffusion model at t = T sees all but pure noise, so one that is trained on as a regression starts well.
+    """
 
     def alpha_sigma(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """Factors 1 and 0 (B,), whatever t (B,): loss terms weighted by the signal count in full."""
         return torch.ones_like(t, dtype=torch.float64), torch.zeros_like(t, dtype=torch.float64)
 
     def sample_t(self, batch: int, generator: torch.Generator | None = None, device=None) -> Tensor:
-        """Zeros (batch,) int64."""
-        return torch.zeros(batch, dtype=torch.int64, device=device)
+        """The last time step (batch,) int64."""
+        return torch.full((batch,), self.steps - 1, device=device)
 
     def q_sample(self, x0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
         """Zeros of x0's shape: nothing of x0 is given away."""
@@ -104,9 +107,9 @@ class Regression(GaussianDiffusion):
         return difference.abs()
 
     def timesteps(self, count: int) -> list[float]:
-        """One step at t = 0, whatever `count`."""
+        """The last time step alone, whatever `count`."""
         _check_count(count, self.steps)
-        return [0.0]
+        return [float(self.steps - 1)]
 
 
 PROCESSES = {"diffusion": GaussianDiffusion, "flow": RectifiedFlow, "regression": Regression}

@@ -96,7 +96,7 @@ def test_regression_is_one_pass_without_chance():
     walk, truth = Regression(), torch.randn(2, 4, 3)
     generator = torch.Generator().manual_seed(0)
     t, noise = walk.sample_t(2, generator), torch.randn(truth.shape, generator=generator)
-    assert t.tolist() == walk.timesteps(10) * 2 == [0, 0]
+    assert t.tolist() == walk.timesteps(10) * 2 == [999, 999]
     for x in (walk.q_sample(truth, t, noise), walk.start(noise)):
         assert torch.equal(x, torch.zeros_like(truth))
     assert walk.penalty(torch.tensor(-3.0)) == 3
@@ -105,7 +105,7 @@ def test_regression_is_one_pass_without_chance():
         seen = []
         x = sampler(lambda x, t: seen.append(t) or truth, walk.start(noise), walk, walk.timesteps(10))  # noqa: B023
         assert torch.equal(x, truth)
-        assert seen == [0.0]
+        assert seen == [999.0]
 
 
 def test_regression_says_the_same_for_every_seed():
