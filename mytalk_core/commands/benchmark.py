@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from ..evaluation.generation import Tools
     from ..evaluation.protocol import Pair
 
+HALVES = (
+    "every mouth is drawn from its true landmarks, with references from the other half of the clip, 0.6 s or "
+    "more away; covered mouths too"
+)
+
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Register the command."""
@@ -179,6 +184,8 @@ def _evaluate(clips: list[ClipFiles], args: argparse.Namespace, record: dict) ->
     for system, hashes in record["systems"].items():
         models |= {f"{args.model} {part} ({system})": digest for part, digest in hashes.items()}
     notes = [f"{name}: left out, {why}" for name, why in record["left_out"].items()]
+    if args.protocol == "landmarks":
+        notes.append(HALVES)
     title = f"{args.folder.resolve().name}, {args.protocol} protocol, seed {args.seed}"
     evaluation = Evaluation(
         networks, scoring, args.output, args.output / "cache", title=title, models=models, notes=notes

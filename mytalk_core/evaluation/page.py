@@ -42,7 +42,7 @@ def write_page(report: dict, folder: Path) -> Path:
         title=text_of(report.get("title") or "Evaluation"),
         facts=facts(report),
         table=score_table(report["metrics"], report["systems"]),
-        absent=absent(report.get("absent", [])),
+        lists="".join(listing(name, lines) for name, lines in remarks(report).items()),
         clips="\n".join(builder.clip(name) for name in clip_names(report["systems"])),
         style=read_page("report.css"),
         script=read_page("report.js"),
@@ -121,14 +121,28 @@ def facts(report: dict) -> str:
     rows = [("date", report.get("date")), ("machine", report.get("machine"))]
     rows += [(f"model {name}", digest) for name, digest in (report.get("models") or {}).items()]
     rows += [("clips", len(clip_names(report["systems"])))]
+    rows += [("pictures scored", f"each {report['every']}-th frame")] if report.get("every", 1) > 1 else []
     return "".join(f"<dt>{text_of(key)}</dt><dd>{text_of(value)}</dd>" for key, value in rows if value)
 
 
-def absent(lines: list[str]) -> str:
-    """What could not be measured, and why."""
+def remarks(report: dict) -> dict[str, list[str]]:
+    """Title -> lines: what could not be measured, what is to be known of the run, whose weights measured."""
+    sources = [
+        f"{metric['label']}: {metric['source']}" for metric in report["metrics"] if metric.get("source")
+    ]
+    return {
+        "Not measured": report.get("absent", []),
+        "Notes": report.get("notes", []),
+        "Measured by": sources,
+    }
+
+
+def listing(title: str, lines: list[str]) -> str:
+    """A heading and its lines; nothing where there are none."""
     if not lines:
         return ""
-    return "<h2>Not measured</h2><ul>" + "".join(f"<li>{text_of(line)}</li>" for line in lines) + "</ul>"
+    points = "".join(f"<li>{text_of(line)}</li>" for line in lines)
+    return f'<h2>{text_of(title)}</h2><ul class="remarks">{points}</ul>'
 
 
 def clip_names(systems: list[dict]) -> list[str]:
@@ -157,10 +171,12 @@ class _Builder:
         players = [self.player("source", "source", (shown or found)[0][1]["reference"])]
         players += [self.player(s["name"], f"{name}-{s['name']}", clip["generated"]) for s, clip in shown]
         scores = [{**system, "means": clip.get("scores", {})} for system, clip in found]
+        notes = [f"{system['name']}: {note}" for system, clip in shown for note in clip.get("notes", [])]
         return (
             f'<details class="clip"><summary>{text_of(name)}</summary>'
             f'<div class="players">{"".join(players)}</div>'
             + read_page("controls.html")
+            + "".join(f'<p class="quiet">{text_of(note)}</p>' for note in notes)
             + "".join(self.details(system, clip) for system, clip in shown)
             + f'<div class="wide">{score_table(self.report["metrics"], scores)}</div></details>'
         )

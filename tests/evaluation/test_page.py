@@ -109,6 +109,8 @@ def report(frames, tmp_path):
         "models": {"motion": "0123abcd"},
         "metrics": METRICS,
         "absent": ["FVD: no weights <given>"],
+        "notes": ["one clip was <short>"],
+        "every": 5,
         "systems": systems,
     }
 
@@ -139,7 +141,8 @@ def test_page_stands_alone_and_every_word_is_escaped(report, tmp_path):
     assert not re.search(r"https?://|@import|<link|<script src", text)
     assert "<b>sound" not in text and "warp <x>" not in text and "no weights &lt;given&gt;" in text
     assert reader.open == [], "every element is closed"
-    assert "a machine" in text and "0123abcd" in text
+    for words in ("a machine", "0123abcd", "each 5-th frame", "one clip was &lt;short&gt;", "LPIPS: AlexNet"):
+        assert words in text
 
 
 def test_videos_are_embedded_when_small_and_linked_when_not(report, tmp_path, monkeypatch):
