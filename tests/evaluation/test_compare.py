@@ -1,0 +1,120 @@
+"""Comparing real clips: ideal for itself, worse for blur and noise; every line for what differs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mytalk_core.errors import NoFaceError
+from mytalk_core.evaluation.compare import Scoring, compare, compare_clips, follow
+from mytalk_core.evaluation.networks import Networks
+from mytalk_core.evaluation.subject import Subject, read_subject
+from mytalk_core.face.tracker import load_face_reader
+from mytalk_core.media.audio import Speech
+from mytalk_core.media.video import Clip
+
+VIDEO = Path(__file__).parents[2] / "examples" / "ai_woman.mp4"
+FRAMES = 12
+
+
+@pytest.fixture(scope="module")
+def networks() -> Networks:
+    return Networks(load_face_reader())
+
+
+@pytest.fixture(scope="module")
+def frames() -> np.ndarray:
+    clip = Clip.open(VIDEO)
+    return np.stack([cv2.resize(f, (256, 256), interpolation=cv2.INTER_AREA) for f in next(clip.frames())])[
+        :FRAMES
+    ]
+
+
+@pytest.fixture(scope="module")
+def reference(frames, networks) -> Subject:
+    return read_subject(Clip.from_frames(frames, 25), networks.reader)
+
+
+def scores(reference, generated, networks, speech=None, **how) -> dict:
+    made = follow(reference, generated, networks)
+    return compare(reference, made, speech, networks, Scoring(**how)).scores
+
+
+@pytest.fixture(scope="module")
+def itself(reference, networks) -> dict:
+    silence = Speech.from_waveform(np.zeros(16_000, np.float32), 16_000)
+    return scores(reference, reference.clip, networks, silence)
+
+
+def test_a_clip_is_ideal_against_itself(itself):
+    ideal = {
+        "psnr_face": 100, "psnr_mouth": 100, "psnr_frame": 100,
+        "ssim_face": 1, "ssim_mouth": 1, "ssim_frame": 1,
+        "lmd_mouth": 0, "lmd_face": 0, "opening_correlation": 1,
+        "flicker_face": 0, "flicker_mouth": 0, "outside_face": 0, "outside_frame": 0,
+    }  # fmt: skip
+    for key, value in ideal.items():
+        assert itself[key] == pytest.approx(value, abs=1e-6), key
+
+
+@pytest.mark.parametrize("kind", ["blur", "noise"])
+def test_scores_fall_with_harm(reference, networks, frames, kind):
+    found = []
+    for amount in (1, 3):
+        if kind == "blur":
+            harmed = np.stack([cv2.GaussianBlur(frame, (0, 0), amount) for frame in frames])
+        else:
+            noise = np.random.default_rng(0).normal(0, 6 * amount, frames.shape)
+            harmed = np.clip(frames + noise, 0, 255).astype(np.uint8)
+        found.append(scores(reference, Clip.from_frames(harmed, 25), networks, every=3))
+    little, much = found
+    for key in ("psnr_face", "psnr_mouth", "psnr_frame", "ssim_face", "ssim_mouth", "ssim_frame"):
+        assert much[key] < little[key], key
+    for key in ("outside_face", "outside_frame", "flicker_face", "lmd_mouth"):
+        assert much[key] > little[key], key
+
+
+def test_only_the_mouth_changed_is_seen_there(reference, networks, frames):
+    changed = frames.copy()
+    for i in range(FRAMES):
+        x, y = reference.track.landmarks[i][13, :2].astype(int)
+        changed[i, y - 6 : y + 7, x - 8 : x + 9] = 90
+    found = scores(reference, Clip.from_frames(changed, 25), networks, every=4)
+    assert found["outside_frame"] == 0
+    assert found["psnr_mouth"] < found["psnr_face"] < found["psnr_frame"] < 100
+
+
+def test_sizes_and_lengths_that_differ_get_a_line_each(networks, frames, reference):
+    small = np.stack([cv2.resize(f, (192, 192), interpolation=cv2.INTER_AREA) for f in frames[:8]])
+    result = compare_clips(reference.clip, Clip.from_frames(small, 25), networks=networks)
+    assert result.frames == 8
+    assert any("192x192" in note for note in result.notes)
+    assert any("8 frames, the reference has 12" in note for note in result.notes)
+    assert any("no speech" in note for note in result.notes)
+    assert result.scores["psnr_face"] > 25
+    assert result.scores["lmd_mouth"] < 3
+    assert set(result.worst) <= set(range(8))
+
+
+def test_unpaired_leaves_out_what_needs_the_same_words(reference, networks, itself):
+    found = scores(reference, reference.clip, networks, paired=False)
+    assert "lmd_mouth" in itself
+    assert not set(found) & {"psnr_mouth", "ssim_face", "lmd_mouth", "opening_correlation"}
+    assert found["outside_frame"] == 0
+
+
+def test_scores_of_each_third_frame_are_near_all(reference, networks, frames):
+    blurred = Clip.from_frames(np.stack([cv2.GaussianBlur(f, (0, 0), 2) for f in frames]), 25)
+    whole, third = (scores(reference, blurred, networks, every=n) for n in (1, 3))
+    assert third["psnr_face"] == pytest.approx(whole["psnr_face"], abs=0.5)
+    with pytest.raises(ValueError, match="every must be 1"):
+        Scoring(every=0)
+
+
+def test_no_face_is_one_line(networks):
+    empty = Clip.from_frames(np.full((3, 128, 128, 3), 90, np.uint8), 25)
+    with pytest.raises(NoFaceError, match="frames: a video with a visible face is needed"):
+        compare_clips(empty, empty, networks=networks)

@@ -1,0 +1,87 @@
+"""Landmark metrics: LMD, opening correlation, LipLeak, frame pairs."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from mytalk_core.evaluation.frame_pairs import pair_frames
+from mytalk_core.evaluation.lips import landmark_distance, lip_leak, opening_correlation, speech_level
+from mytalk_core.face.layout import LandmarkLayout
+from mytalk_core.media.video import Clip
+from mytalk_core.motion.person import interocular
+
+LAYOUT = LandmarkLayout.load("mesh478")
+
+
+def clip(frames: int, fps=25, size=(16, 12)) -> Clip:
+    return Clip.from_frames(np.zeros((frames, *size, 3), np.uint8), fps)
+
+
+def test_landmark_distance_by_hand():
+    truth = np.tile(LAYOUT.template[None, :, :2], (2, 1, 1)).astype(np.float64)
+    guess = truth.copy()
+    guess[1, LAYOUT.lips] += (3.0, 4.0)
+    expected = 5 / interocular(truth)[1] * 100
+    np.testing.assert_allclose(landmark_distance(truth, guess, LAYOUT.lips), [0, expected])
+    assert landmark_distance(truth, guess, np.arange(478))[1] < expected
+    np.testing.assert_allclose(landmark_distance(3 * truth, 3 * guess, LAYOUT.lips), [0, expected])
+
+
+def test_opening_correlation():
+    curve = np.sin(np.arange(50) / 3) + 1
+    assert opening_correlation(curve, 2 * curve + 1) == pytest.approx(1)
+    assert opening_correlation(curve, -curve) == pytest.approx(-1)
+    late = [opening_correlation(curve[:-5], np.roll(curve, shift)[:-5]) for shift in (0, 1, 3)]
+    assert late == sorted(late, reverse=True)
+    gaps = curve.copy()
+    gaps[::4] = np.nan
+    assert opening_correlation(gaps, curve) == pytest.approx(1)
+    assert opening_correlation(curve, np.ones(50)) is None
+
+
+def test_lip_leak_counts_moving_frames_in_silence_only():
+    moving = 0.1 + 0.08 * np.sin(np.arange(100) * 1.1)
+    still = np.full(100, 0.02)
+    silence = np.zeros(64_000, np.float32)
+    speech = np.random.default_rng(0).normal(0, 0.1, 64_000).astype(np.float32)
+    assert lip_leak(still, silence) == 0
+    assert lip_leak(moving, silence) > 60
+    assert lip_leak(moving, speech) is None
+    half = np.where(np.arange(64_000) < 32_000, speech, 0)
+    half_still = np.where(np.arange(100) < 50, moving, 0.02)
+    assert lip_leak(half_still, half) == 0
+    jitter = still + np.random.default_rng(1).normal(0, 0.002, 100)
+    assert lip_leak(jitter, silence) == 0
+
+
+def test_speech_level_is_one_at_the_loudest():
+    sound = np.concatenate([np.zeros(8000), np.full(8000, 0.3)]).astype(np.float32)
+    level = speech_level(sound, 30)
+    assert level.shape == (30,)
+    assert level[5] == 0
+    assert level[18] == pytest.approx(1)
+    assert level[28] == 0
+
+
+def test_frames_pair_by_number_where_there_are_as_many():
+    pairs = pair_frames(clip(10, 25), clip(10, 30))
+    np.testing.assert_array_equal(pairs.generated, np.arange(10))
+    assert len(pairs.notes) == 1
+    assert "by number" in pairs.notes[0]
+    assert pair_frames(clip(10), clip(10)).notes == ()
+
+
+def test_frames_pair_by_time_where_rates_differ():
+    pairs = pair_frames(clip(50, 25), clip(60, Fraction(30)))
+    np.testing.assert_allclose(pairs.generated / 30, pairs.reference / 25, atol=0.5 / 25)
+    assert len(pairs) == 50
+    assert "60 frames, the reference has 50" in pairs.notes[0]
+    short = pair_frames(clip(50), clip(20))
+    np.testing.assert_array_equal(short.reference, np.arange(20))
+
+
+def test_other_sizes_are_said():
+    assert "16x16" in pair_frames(clip(4, size=(8, 8)), clip(4, size=(16, 16))).notes[0]
