@@ -254,8 +254,9 @@ def train(
             run.log(state.step, "train", figures)
             reached = args.overfit is not None and figures["total"] < args.overfit_loss
         if state.step % args.save_every == 0 or state.step == args.steps or reached:
-            save_checkpoint(state, run.out / "checkpoints", args.keep, run.settings(), accelerator)
+            # The checkpoint last: a run that is killed in between saves its model again.
             run.log(state.step, "valid", save(run, state))
+            save_checkpoint(state, run.out / "checkpoints", args.keep, run.settings(), accelerator)
             accelerator.wait_for_everyone()
     if run.board is not None:
         run.board.close()

@@ -63,7 +63,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         optimizer="adamw",
         weight_decay=0.01,
         ema=0.99,
-        overfit_loss=1.0,
+        overfit_loss=0.1,
     )
     add = parser.add_argument
     add("--space", type=Path, help="folder of a motion model's LandmarkSpace; else fitted")
