@@ -15,11 +15,14 @@ from mytalk_core.appearance.perceptual import PerceptualDistance
 
 @dataclass(frozen=True)
 class AppearanceLossWeights:
-    """kl, discriminator: Table 9's; perceptual: counts only where a network for it is given."""
+    """kl, discriminator: Table 9's; perceptual: counts only where a network for it is given; mouth: of what
+    is made anew, beside the L1 of the whole picture; temporal: of the difference of neighbouring frames."""
 
     kl: float = 1e-6
     discriminator: float = 0.5
     perceptual: float = 1.0
+    mouth: float = 0.0
+    temporal: float = 0.0
 
 
 class LossNetwork(nn.Module):
@@ -38,12 +41,17 @@ def generator_loss(
     weights: AppearanceLossWeights,
     last_layer: Tensor,
     adversarial: bool = True,
+    mask: Tensor | None = None,
+    window: int = 1,
 ) -> dict[str, Tensor]:
     """The terms of eq. 9 for the generator, and their weighted sum, `total`.
 
     truth (B,3,H,W) in [-1,1]; last_layer: the decoder's last weight, on which the adversarial gradient is
     scaled to the reconstruction's (Esser et al. 2021, eq. 7); adversarial: off until the generator has warmed
-    up. The KL weight is for sums over pixels, of which all terms here are means.
+    up; mask (B,H,W) in 0..1, how new each pixel is, for the mouth's term; window: so many of the B pictures
+    in a row are neighbouring frames.
+
+    The KL weight is for sums over pixels, of which all terms here are means.
     """
     frames = generated.frames
     terms = {"l1": (frames - truth).abs().mean()}
@@ -51,6 +59,12 @@ def generator_loss(
     if networks.perceptual is not None:
         terms["perceptual"] = networks.perceptual(frames, truth).mean()
         reconstruction = reconstruction + weights.perceptual * terms["perceptual"]
+    if weights.mouth:
+        terms["mouth"] = _inside(frames - truth, mask)
+        reconstruction = reconstruction + weights.mouth * terms["mouth"]
+    if weights.temporal:
+        terms["temporal"] = (frames - truth).unflatten(0, (-1, window)).diff(dim=1).abs().mean()
+        reconstruction = reconstruction + weights.temporal * terms["temporal"]
     terms["kl"] = (generated.appearance.kl() + generated.motion.kl()).mean() / truth[0].numel()
     total = reconstruction + weights.kl * terms["kl"]
     if adversarial:
@@ -58,6 +72,13 @@ def generator_loss(
         scale = _adaptive_weight(reconstruction, terms["adversarial"], last_layer)
         total = total + weights.discriminator * scale * terms["adversarial"]
     return terms | {"total": total}
+
+
+def _inside(error: Tensor, mask: Tensor) -> Tensor:
+    """Mean absolute error (B,3,H,W) where mask (B,H,W) is, each picture counting alike."""
+    mask = mask[:, None]
+    inside = (error.abs() * mask).mean(dim=(1, 2, 3)) / mask.mean(dim=(1, 2, 3)).clamp_min(1e-3)
+    return inside.mean()
 
 
 def _adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: Tensor) -> Tensor:

@@ -159,7 +159,10 @@ class Posterior:
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """One draw (B,z,h,w); `generator` is the CPU's, so that every device draws the same."""
-        noise = torch.randn(self.mean.shape, generator=generator).to(self.mean)
+        return self.at(torch.randn(self.mean.shape, generator=generator).to(self.mean))
+
+    def at(self, noise: Tensor) -> Tensor:
+        """The latent (B,z,h,w) that standard normal `noise` (B,z,h,w) stands for."""
         return self.mean + torch.exp(0.5 * self.log_variance) * noise
 
     @property

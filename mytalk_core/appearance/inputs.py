@@ -76,11 +76,11 @@ def generator_inputs(
         else:
             own = _whole(mouth_mask(landmarks, landmarks, layout), size)
         whole = config.references == "full-single"
-        pictures.append(to_tensor(_resized(picture, size)) * (1.0 if whole else own > 0))
+        pictures.append(to_tensor(resized(picture, size)) * (1.0 if whole else own > 0))
     return GeneratorInputs(
         references=torch.stack(pictures),
         # Erased wherever anything is made anew, feather included: the old lips must not shine through.
-        non_lip=to_tensor(_resized(crop, size)) * (mask == 0),
+        non_lip=to_tensor(resized(crop, size)) * (mask == 0),
         landmark_image=to_tensor(landmark_image(target, layout, size)),
         mask=mask,
     )
@@ -93,7 +93,8 @@ def _whole(mask: MouthMask, size: int) -> Tensor:
     return torch.from_numpy(square)
 
 
-def _resized(picture: np.ndarray, size: int) -> np.ndarray:
+def resized(picture: np.ndarray, size: int) -> np.ndarray:
+    """A square picture (S,S,3) as (size,size,3), averaged where it was larger."""
     if len(picture) == size:
         return picture
     kernel = cv2.INTER_AREA if len(picture) > size else cv2.INTER_CUBIC
