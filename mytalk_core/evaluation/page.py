@@ -178,7 +178,8 @@ class _Builder:
             + read_page("controls.html")
             + "".join(f'<p class="quiet">{text_of(note)}</p>' for note in notes)
             + "".join(self.details(system, clip) for system, clip in shown)
-            + f'<div class="wide">{score_table(self.report["metrics"], scores)}</div></details>'
+            + '<details class="more"><summary>Scores of this clip</summary><div class="wide">'
+            + f"{score_table(self.report['metrics'], scores)}</div></details></details>"
         )
 
     def player(self, label: str, name: str, address: str) -> str:
@@ -241,7 +242,7 @@ class _Builder:
             return ""
         columns = [
             f'<button type="button" class="frame" data-time="{source.times_s[index]:.3f}">'
-            f'<img src="{picture}" alt="mouth of frame {index}: source above, result below" loading="lazy">'
+            f'<img src="{picture}" alt="mouth of frame {index}: source above, result below">'
             f"<span>{index} · {source.times_s[index]:.2f} s</span></button>"
             for index, picture in mouth_pairs(source, result, indices, self.face_detector())
         ]
