@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .appearance.generator import AppearanceGenerator
+from .appearance.refiner import MouthRefiner
 from .errors import WeightsError
 from .evaluation.syncnet import SyncExpert
 from .motion.denoiser import MotionDenoiser
@@ -22,6 +23,7 @@ PARTS = {
     "identity": IdentityExtractor,
     "speech": SpeechEncoder,
     "appearance": AppearanceGenerator,
+    "refiner": MouthRefiner,
     "sync": SyncExpert,
 }
 NEEDED = ("motion", "space", "identity")

@@ -18,8 +18,12 @@ import numpy as np
 import torch
 from safetensors.numpy import save
 
+from mytalk_core.appearance.mask import Window
+from mytalk_core.appearance.network_renderer import UnitView
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.motion.identity import IdentityConfig, IdentityExtractor
+from training.appearance_data import HELD, pack
+from training.appearance_data import PEOPLE as PEOPLE_FILE
 from training.shards import INDEX_NAME, ShardWriter
 
 FRAMES = 30
@@ -55,16 +59,43 @@ def write_inputs(folder: Path) -> None:
     WhisperEncoder(WhisperConfig(d_model=8, **sizes)).save_pretrained(folder / "speech")
     config = IdentityConfig(956, "mesh478", width=8, hidden_layers=1, embedding=8)
     IdentityExtractor(config).save_pretrained(folder / "identity")
+    write_mouths(folder / "mouths")
+
+
+def write_mouths(folder: Path) -> None:
+    """Packed frames and references of noise: one file a person, two of whom are not kept from training."""
+    generator, window = np.random.default_rng(0), Window(96, 48, 224, 208)
+    folder.mkdir()
+    people = {f"clip{number}": f"person {number}" for number in range(HELD + 2)}
+
+    def noise(*shape: int) -> np.ndarray:
+        return generator.integers(0, 256, (*shape, *window.shape, 3), dtype=np.uint8)
+
+    for key in people:
+        mask = np.pad(np.ones((64, 80), np.float32), ((32, 32), (40, 40)))
+        view = UnitView(
+            window,
+            noise(),
+            mask,
+            noise(),
+            noise(2),
+            np.zeros((2, *window.shape), np.float32),
+            np.full(2, 0.5, np.float32),
+        )
+        pack([view, view], folder / f"{key}.safetensors")
+    (folder / PEOPLE_FILE).write_text(json.dumps(people))
 
 
 def flags_of(program: str, inputs: Path) -> list[str]:
     """A tiny run of a program."""
-    common = [str(inputs / "dataset"), "--batch", "4", "--accumulate", "2", "--log-every", "1"]
+    data = "mouths" if program == "train_refiner" else "dataset"
+    common = [str(inputs / data), "--batch", "4", "--accumulate", "2", "--log-every", "1"]
     spoken = ["--speech-encoder", str(inputs / "speech"), "--plain", "--frames", "20"]
     own = {
         "train_motion": [*spoken, "--identity", str(inputs / "identity"), "--width", "8", "--layers", "1"],
         "train_identity": ["--hidden", "8", "--layers", "1", "--embedding", "4"],
         "train_sync": spoken,
+        "train_refiner": ["--width", "8", "--widths", "8", "8", "--mixed-precision", "no"],
     }
     return [*common, "--steps", "7", "--save-every", "2", "--warmup", "2", *own[program]]
 
@@ -74,7 +105,7 @@ class Launcher:
 
     def __init__(self) -> None:
         self._context = multiprocessing.get_context("forkserver")
-        programs = ["training.train_motion", "training.train_identity", "training.train_sync"]
+        programs = [f"training.train_{name}" for name in ("motion", "identity", "sync", "refiner")]
         self._context.set_forkserver_preload(["transformers.models.whisper.modeling_whisper", *programs])
 
     def run(

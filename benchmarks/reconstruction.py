@@ -1,0 +1,257 @@
+"""How well the renderers rebuild a mouth they may not look at, from true landmarks.
+
+For every clip some frames are targets. Their mouth, chin and jaw are erased before the renderer sees them,
+and the references come from the rest of the clip with 0.6 s on both sides of the target left out. PSNR and
+SSIM are taken where the mask is above zero, in the canonical crop at the source's resolution; LPIPS
+(AlexNet) on the mask's bounding box at 128 px with true pixels outside the mask; ID is the cosine of SFace's
+embeddings of the true and the rebuilt face. Writes a Markdown table.
+
+    python benchmarks/reconstruction.py MANIFEST.jsonl -o benchmarks/results/reconstruction.md
+
+Each line of the manifest names a clip: {"id": ..., "file": path beside the manifest, "split": "val"}.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from motion import read_track
+from skimage.metrics import structural_similarity
+
+from mytalk_core.appearance.choosing import Choice
+from mytalk_core.appearance.crop import UNITS, crop_size, cut_crop
+from mytalk_core.appearance.mask import mouth_mask
+from mytalk_core.appearance.network_renderer import NetworkRenderer
+from mytalk_core.appearance.perceptual import PerceptualDistance
+from mytalk_core.appearance.references import choose_pool, pool_count, read_references
+from mytalk_core.appearance.refiner import MouthRefiner
+from mytalk_core.appearance.renderer import WarpRenderer, WarpSettings
+from mytalk_core.evaluation.lpips import perceptual_score
+from mytalk_core.evaluation.networks import NEEDS, find_networks
+from mytalk_core.evaluation.recognition import FaceRecogniser
+from mytalk_core.face.layout import LandmarkLayout
+from mytalk_core.media.video import Clip
+from mytalk_core.pipeline import load_refiner
+from mytalk_core.pretrained import model_hashes
+
+APART_S = 0.6
+TARGETS = 16
+NEIGHBOURS = 6  # frames before and after a target that take part in the steady choice, as in a real run
+
+FREE = Choice(references=1, change=0, softness=1e6, fade=(1.0,))  # every frame for itself, equal weights
+MEAN = WarpSettings(detail=1, misfit=1e6)
+BLENDS = {
+    "nearest": (FREE, MEAN),
+    "mean of 2": (replace(FREE, references=2), MEAN),
+    "mean of 3": (replace(FREE, references=3), MEAN),
+    "warp": (Choice(), WarpSettings()),
+    "mean of 8": (Choice(references=8), MEAN),
+}
+# What the renderer `warp` offers: the network is held against the best of these.
+OFFERED = ("nearest", "mean of 2", "mean of 3", "warp")
+SHOWN = {
+    "psnr": ("PSNR", "{:.2f}"),
+    "ssim": ("SSIM", "{:.3f}"),
+    "lpips": ("LPIPS", "{:.4f}"),
+    "id": ("ID", "{:.3f}"),
+}
+
+
+@dataclass(frozen=True)
+class Judges:
+    """Networks that score pictures; None where their weights are absent."""
+
+    lpips: PerceptualDistance | None
+    sface: FaceRecogniser | None
+
+    @classmethod
+    def find(cls) -> Judges:
+        """From the packages that carry them, with a line on the screen for each that is absent."""
+        found = find_networks(skip=frozenset(NEEDS) - {"lpips_mouth", "id_sface"})
+        for line in found.absent:
+            print(line)
+        return cls(found.lpips, found.sface)
+
+
+@dataclass(frozen=True)
+class Score:
+    """Means over frames: PSNR in dB, SSIM, LPIPS and ID (nan if their weights are absent)."""
+
+    psnr: float
+    ssim: float
+    lpips: float
+    id: float
+
+
+def psnr(truth: np.ndarray, guess: np.ndarray, inside: np.ndarray) -> float:
+    """Peak signal-to-noise ratio in dB over the pixels (h, w) inside."""
+    error = (truth[inside].astype(np.float64) - guess[inside].astype(np.float64)) ** 2
+    return float(10 * np.log10(255**2 / max(error.mean(), 1e-9)))
+
+
+def ssim(truth: np.ndarray, guess: np.ndarray, inside: np.ndarray) -> float:
+    """Structural similarity averaged over the pixels inside."""
+    _, values = structural_similarity(truth, guess, channel_axis=2, data_range=255, full=True)
+    return float(values[inside].mean())
+
+
+def renderers(refiner: MouthRefiner | None) -> dict[str, Callable[..., WarpRenderer]]:
+    """What is measured, by name: takes (references, targets, layout, shots)."""
+    made = {
+        name: partial(WarpRenderer, choice=choice, settings=settings)
+        for name, (choice, settings) in BLENDS.items()
+    }
+    return made if refiner is None else made | {"network": partial(NetworkRenderer, refiner)}
+
+
+def measure_clip(clip, track, layout, made, judges, targets=TARGETS, keep=None) -> dict[str, Score]:
+    """Score of each renderer on one clip; `keep(frame, truth, mask, {name: picture})` sees every target."""
+    size = crop_size(track.similarity, track.present)
+    pool = choose_pool(track, layout, pool_count(size))
+    references = read_references(clip, track, pool, size, layout)
+    present = np.flatnonzero(track.present)
+    chosen = np.unique(present[np.linspace(0, len(present) - 1, targets + 2).round().astype(int)[1:-1]])
+    scores = {name: [] for name in made}
+    for picture in clip.pictures(chosen):
+        frame = picture.index
+        near = np.abs(track.times_s[references.frame_index] - track.times_s[frame]) <= APART_S
+        if near.all():
+            continue
+        landmarks = track.canonical[frame]
+        crop = cut_crop(picture.rgb, track.similarity[frame], size)
+        mask = mouth_mask(landmarks, landmarks, layout)
+        inside = mask.core.enlarge(mask.window.part(mask.lips, mask.core), size) > 0
+        truth = mask.core.cut(crop)
+        erased = crop.copy()
+        mask.core.cut(erased)[inside] = 0
+        around = np.arange(max(frame - NEIGHBOURS, 0), min(frame + NEIGHBOURS + 1, len(track.present)))
+        around = around[track.present[around] & (track.shots[around] == track.shots[frame])]
+        position = int(np.flatnonzero(around == frame)[0])
+        person = _embedding(judges, crop, landmarks)
+        pictures = {}
+        for name, make in made.items():
+            renderer = make(references.take(~near), track.canonical[around], layout, track.shots[around])
+            lips = renderer.lips(erased, landmarks, position, mask)
+            guess = np.where(inside[..., None], np.rint(lips), truth).astype(np.uint8)
+            pictures[name] = guess
+            rebuilt = crop.copy()
+            mask.core.cut(rebuilt)[:] = guess
+            same = np.dot(person, _embedding(judges, rebuilt, landmarks))
+            scores[name].append((*_score(truth, guess, inside, judges.lpips), same))
+        if keep is not None:
+            keep(frame, truth, inside, pictures)
+    return {name: Score(*np.mean(rows, axis=0)) for name, rows in scores.items() if rows}
+
+
+def table(results: dict[str, dict[str, Score]], frames: int, part: str) -> str:
+    """Markdown: every renderer's means, then the clips' PSNR and LPIPS."""
+    names = list(next(iter(results.values())))
+    mean = {
+        name: Score(*np.mean([[getattr(s[name], key) for key in SHOWN] for s in results.values()], axis=0))
+        for name in names
+    }
+    lines = [
+        "| renderer | " + " | ".join(title for title, _ in SHOWN.values()) + " |",
+        "|---|---|---|---|---|",
+    ]
+    for name in names:
+        cells = [form.format(getattr(mean[name], key)) for key, (_, form) in SHOWN.items()]
+        lines.append("| " + " | ".join([name, *cells]) + " |")
+    if "network" in mean:
+        best = max(mean[name].psnr for name in OFFERED)
+        least = min(mean[name].lpips for name in OFFERED)
+        lines += [
+            "",
+            f"Network against the best of {', '.join(OFFERED)}: {mean['network'].psnr - best:+.2f} dB PSNR, "
+            f"{mean['network'].lpips / least - 1:+.1%} LPIPS; ID {mean['network'].id:.3f} beside "
+            f"{max(mean[name].id for name in OFFERED):.3f}.",
+        ]
+    for key in ("psnr", "lpips"):
+        title, form = SHOWN[key]
+        lines += [
+            "",
+            f"## {title} by clip",
+            "",
+            "| clip | " + " | ".join(names) + " |",
+            "|" + "---|" * (len(names) + 1),
+        ]
+        for clip, scores in sorted(results.items()):
+            cells = [form.format(getattr(scores[name], key)) for name in names]
+            lines.append("| " + " | ".join([clip, *cells]) + " |")
+    return (
+        "# Renderers from true landmarks\n\n"
+        f"{datetime.date.today()}, {os.cpu_count()}-core CPU, {len(results)} clips, {frames} targets a clip. "
+        f"{part}PSNR in dB. Inside the mask (mouth, chin, jaw) only; the target's masked pixels are erased "
+        f"before rendering, references within {APART_S} s of the target are left out. LPIPS: AlexNet; ID: "
+        "cosine of SFace between the true face and the rebuilt one.\n\n" + "\n".join(lines) + "\n"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("-o", "--output", type=Path)
+    parser.add_argument("--split", default="val")
+    parser.add_argument("--model", default="mini", help="whose refiner is measured, if it has one")
+    parser.add_argument("--targets", type=int, default=TARGETS, help="frames measured in each clip")
+    parser.add_argument("--clips", nargs="+", metavar="ID", help="these only")
+    parser.add_argument("--tracks", type=Path, help="folder that keeps face tracks between runs")
+    parser.add_argument(
+        "--keep", type=Path, help="folder for pictures: truth over each renderer's, by target"
+    )
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    judges, layout = Judges.find(), LandmarkLayout.load("mesh478")
+    made = renderers(load_refiner("auto", arguments.model))
+    hashes = model_hashes(arguments.model, ("refiner",))
+    part = "".join(f"Refiner {hash[:12]} of {arguments.model}. " for hash in hashes.values())
+    rows = [json.loads(line) for line in arguments.manifest.read_text().splitlines()]
+    results = {}
+    for row in rows:
+        if row["split"] != arguments.split or (arguments.clips and row["id"] not in arguments.clips):
+            continue
+        video = arguments.manifest.parent / row["file"]
+        clip, track = Clip.open(video), read_track(video, arguments.tracks)
+        keep = partial(_draw, arguments.keep / row["id"]) if arguments.keep else None
+        results[row["id"]] = measure_clip(clip, track, layout, made, judges, arguments.targets, keep)
+        print(row["id"], *(f"{name} {s.psnr:.2f}" for name, s in results[row["id"]].items()), flush=True)
+    text = table(results, arguments.targets, part)
+    print(text)
+    if arguments.output:
+        arguments.output.write_text(text)
+
+
+def _draw(folder: Path, frame: int, truth: np.ndarray, inside: np.ndarray, pictures: dict) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    row = np.hstack([truth, *pictures.values()])
+    cv2.imwrite(str(folder / f"{frame:05d}.png"), row[..., ::-1])
+
+
+def _embedding(judges: Judges, crop: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """SFace's of a canonical crop, nan where it is absent."""
+    if judges.sface is None:
+        return np.array([np.nan])
+    return judges.sface.embed(crop, landmarks * (len(crop) / UNITS))
+
+
+def _score(truth, guess, inside, lpips) -> tuple[float, float, float]:
+    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    pair = [cv2.resize(picture[box], (128, 128), interpolation=cv2.INTER_AREA) for picture in (truth, guess)]
+    whole = np.ones((128, 128), bool)
+    distance = np.nan if lpips is None else perceptual_score(lpips, *pair, whole).whole
+    return psnr(truth, guess, inside), ssim(truth, guess, inside), distance
+
+
+if __name__ == "__main__":
+    main()

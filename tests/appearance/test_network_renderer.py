@@ -1,0 +1,143 @@
+"""The refiner and the renderer around it, on a drawn face."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from mytalk_core.appearance.mask import mouth_mask
+from mytalk_core.appearance.network_renderer import CHOICE, NetworkRenderer
+from mytalk_core.appearance.references import References
+from mytalk_core.appearance.refiner import (
+    MouthRefiner,
+    Refinement,
+    RefinerConfig,
+    RefinerInputs,
+    enlarged,
+    mix,
+)
+from mytalk_core.appearance.renderer import WarpRenderer, WarpSettings
+from mytalk_core.face.layout import LandmarkLayout
+
+TINY = RefinerConfig(width=8, widths=(16, 16))
+
+
+@pytest.fixture(scope="module")
+def layout():
+    return LandmarkLayout.load("mesh478")
+
+
+def references(layout, size=256, count=4):
+    """Faces of noise that differ a little in shape and colour."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(60, 200, (16, 16, 3), np.uint8)
+    crop = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
+    crops = np.stack([np.clip(crop.astype(int) + 6 * k, 0, 255).astype(np.uint8) for k in range(count)])
+    shapes = layout.template[None, :, :2] + rng.normal(0, 0.4, (count, len(layout.template), 2))
+    ones, zeros = np.ones(count, np.float32), np.zeros(count, np.int64)
+    return References(crops, shapes.astype(np.float32), np.arange(count), ones, zeros)
+
+
+def inputs(count=3, height=24, width=40, seed=0):
+    """Random inputs of two frames."""
+    torch.manual_seed(seed)
+    weights = torch.rand(2, count) + 0.1
+    return RefinerInputs(
+        frame=torch.rand(2, 3, height, width),
+        mask=torch.rand(2, 1, height, width),
+        contours=torch.rand(2, 3, height, width),
+        references=torch.rand(2, count, 3, height, width),
+        stretch=torch.randn(2, count, 1, height, width),
+        weights=weights / weights.sum(1, keepdim=True),
+    )
+
+
+def stirred(config=TINY):
+    """A refiner whose last layers, zero at the start, do something."""
+    torch.manual_seed(1)
+    refiner = MouthRefiner(config)
+    for parameter in refiner.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    return refiner.eval()
+
+
+def test_untrained_it_is_the_plain_mixture_of_the_references(layout):
+    pool, target = references(layout), layout.template[:, :2].astype(np.float32)
+    mask = mouth_mask(target, target, layout)
+    crop = pool.crops[1]
+    settings = WarpSettings(detail=1.0)
+    network = NetworkRenderer(MouthRefiner(TINY).eval(), pool, target[None], layout, settings=settings)
+    plain = WarpRenderer(pool, target[None], layout, choice=CHOICE, settings=settings)
+    difference = network.lips(crop, target, 0, mask) - plain.lips(crop, target, 0, mask)
+    assert np.abs(difference[4:-4, 4:-4]).max() < 0.5
+
+
+def test_a_trained_one_changes_the_mouth_only_at_any_size(layout):
+    target = layout.template[:, :2].astype(np.float32)
+    for size in (256, 352):
+        pool = references(layout, size)
+        renderer = NetworkRenderer(stirred(), pool, target[None], layout)
+        rendering = renderer.render(pool.crops[:1], target[None], target[None], np.array([0]))
+        changed = (rendering.crops[0] != pool.crops[0]).any(-1)
+        assert rendering.crops.shape == (1, size, size, 3)
+        assert changed[rendering.alpha[0] > 0.5].mean() > 0.9
+        assert not changed[rendering.alpha[0] == 0].any()
+
+
+def test_maps_follow_the_references_whatever_their_order():
+    refiner, given = stirred(), inputs()
+    order = [2, 0, 1]
+    turned = replace(
+        given,
+        references=given.references[:, order],
+        stretch=given.stretch[:, order],
+        weights=given.weights[:, order],
+    )
+    with torch.no_grad():
+        one, other = refiner(given), refiner(turned)
+    torch.testing.assert_close(one.coarse[:, order], other.coarse)
+    torch.testing.assert_close(one.fine[:, order], other.fine)
+    torch.testing.assert_close(one.flow, other.flow)
+    assert one.coarse.shape == (2, 3, 24, 40) and one.flow.shape == (2, 2, 24, 40)
+    torch.testing.assert_close(one.fine.sum(1), torch.ones(2, 24, 40))
+
+
+def test_a_reference_without_weight_lends_nothing():
+    refiner, given = stirred(), inputs()
+    faded = replace(given, weights=torch.tensor([[0.5, 0.5, 0.0]] * 2))
+    with torch.no_grad():
+        maps = refiner(faded)
+    assert maps.coarse[:, 2].max() < 1e-3 and maps.coarse[:, 0].max() > 0.1
+
+
+def test_mixing_nudges_by_whole_pixels_and_adds_the_residual():
+    pictures = torch.rand(1, 2, 3, 20, 20)
+    half, zero = torch.full((1, 2, 20, 20), 0.5), torch.zeros(1, 2, 20, 20)
+    flow = zero + torch.tensor([2.0, -1.0])[None, :, None, None]
+    still = mix(pictures, Refinement(half, half, zero, torch.full((1, 3, 20, 20), 0.25)), split_px=1.0)
+    torch.testing.assert_close(still, pictures.mean(1) + 0.25)
+    moved = mix(pictures, Refinement(half, half, flow, torch.zeros(1, 3, 20, 20)), split_px=1.0)
+    expected = pictures.mean(1)[:, :, 3:15, 6:18]
+    torch.testing.assert_close(moved[:, :, 4:16, 4:16], expected, atol=1e-5, rtol=0)
+
+
+def test_enlarged_maps_keep_their_sums():
+    maps = torch.rand(1, 3, 8, 10).softmax(1)
+    large = enlarged(Refinement(maps, maps, torch.zeros(1, 2, 8, 10), torch.zeros(1, 3, 8, 10)), (17, 23))
+    assert large.coarse.shape == (1, 3, 17, 23) and large.residual.shape == (1, 3, 17, 23)
+    torch.testing.assert_close(large.coarse.sum(1), torch.ones(1, 17, 23))
+
+
+def test_the_gradient_reaches_every_parameter():
+    torch.manual_seed(0)
+    refiner, given = MouthRefiner(TINY), inputs()
+    for layer in (refiner.shares, refiner.mend):
+        torch.nn.init.normal_(layer.weight, std=0.1)
+    mix(given.references, refiner(given), split_px=1.0).square().mean().backward()
+    silent = [name for name, p in refiner.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
+    # Residual blocks start as the identity: what lies before their last, zero, layer learns from step two on.
+    assert all(".convs.0." in name or ".norms." in name for name in silent), silent
