@@ -81,6 +81,7 @@ class Meter:
         self.device = device
         self.parts: dict[str, Part] = {}
         self.running: list[Part] = []
+        self.counting = np.zeros(2)  # seconds and processor seconds spent on counting, which are no part's
 
     def watch(
         self,
@@ -100,7 +101,9 @@ class Meter:
         def watched(*args, **options):
             size = sizes([*args, *options.values()])
             if size not in part.flops_of and networks:
+                before = clocks()
                 part.flops_of[size] = count_flops(counted or call, *args, **options)
+                self.counting += clocks() - before
             with self.section(name):
                 result = call(*args, **options)
             part.flops += part.flops_of.get(size, 0)
@@ -128,15 +131,21 @@ class _Section:
         self.meter.note_peak()
         self.meter.running.append(self.part)
         wait(self.meter.device)
-        self.start, self.processor_start = time.perf_counter(), time.process_time()
+        self.start = clocks() - self.meter.counting
 
     def __exit__(self, *error) -> None:
         wait(self.meter.device)
-        self.part.seconds += time.perf_counter() - self.start
-        self.part.processor_s += time.process_time() - self.processor_start
+        seconds, processor_s = clocks() - self.meter.counting - self.start
+        self.part.seconds += seconds
+        self.part.processor_s += processor_s
         self.part.calls += 1
         self.meter.note_peak()
         self.meter.running.pop()
+
+
+def clocks() -> np.ndarray:
+    """Seconds, and processor seconds of all threads."""
+    return np.array([time.perf_counter(), time.process_time()])
 
 
 def wait(device: torch.device) -> None:

@@ -128,8 +128,9 @@ def _make(pair: Pair, tools: Tools, args: argparse.Namespace, record: dict) -> C
     from .progress import bars
 
     name = pair.clip.name
-    files = {system: args.output / system / f"{name}.mp4" for system in tools.refiners}
-    missing = {system: path for system, path in files.items() if not path.is_file()}
+    # Those of earlier runs stand in the report too.
+    files = {system: args.output / system / f"{name}.mp4" for system in record["systems"]}
+    missing = {system: files[system] for system in tools.refiners if not files[system].is_file()}
     record["left_out"].pop(name, None)
     for path in missing.values():
         path.parent.mkdir(exist_ok=True)
@@ -143,7 +144,7 @@ def _make(pair: Pair, tools: Tools, args: argparse.Namespace, record: dict) -> C
         record["left_out"][name] = str(error)
         print(f"mytalk: note: {name} is left out: {error}", file=sys.stderr)
         return None
-    return ClipFiles(name, pair.clip.path, files)
+    return ClipFiles(name, pair.clip.path, {key: path for key, path in files.items() if path.is_file()})
 
 
 def _beginning(pair: Pair, args: argparse.Namespace) -> Pair:

@@ -18,6 +18,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     study.set_defaults(run=run)
     study.add_argument("folder", type=Path, nargs="?", help="one subfolder a system")
+    study.add_argument("--systems", nargs="+", metavar="NAME", help="only these subfolders")
     study.add_argument("--title", default="Talking videos", help="shown to the participants")
     study.add_argument("--collect", type=Path, nargs="+", metavar="CSV", help="files that participants sent")
     study.add_argument("--key", type=Path, help="SITE.key.json, which says what each video was")
@@ -41,7 +42,7 @@ def _write(args: argparse.Namespace) -> None:
 
     if args.output is None or args.key is not None:
         raise ValueError("a study is written with -o SITE, and its key beside it: no --key is read here")
-    site = write_site(args.folder, args.output, args.title)
+    site = write_site(args.folder, args.output, args.title, args.systems)
     for note in site.notes:
         print(f"mytalk: note: {note}", file=sys.stderr)
     videos = len(site.systems) * site.clips

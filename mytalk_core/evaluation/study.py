@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from string import Template
@@ -49,9 +50,13 @@ class Site:
     notes: tuple[str, ...]
 
 
-def write_site(source: Path, site: Path, title: str = "Talking videos") -> Site:
+def write_site(
+    source: Path, site: Path, title: str = "Talking videos", only: Sequence[str] | None = None
+) -> Site:
     """Write the study of `source` (one subfolder a system, the same file names in each) to the new folder
     `site`, and the key, which says what is what, to `site`.key.json beside it.
+
+    only: the subfolders to take; all where None.
 
     Raises: FileNotFoundError; ValueError where the systems' files do not match, or something is there
     already; MediaError for a video that browsers do not play.
@@ -60,7 +65,7 @@ def write_site(source: Path, site: Path, title: str = "Talking videos") -> Site:
     site = site.resolve()
     key = site.with_name(f"{site.name}.key.json")
     check_new(site, key)
-    systems = find_videos(source)
+    systems = find_videos(source, only)
     notes = [
         note for videos in systems.values() for path in videos.values() if (note := check_playable(path))
     ]
@@ -96,12 +101,18 @@ def check_new(site: Path, key: Path) -> None:
             )
 
 
-def find_videos(source: Path) -> dict[str, dict[str, Path]]:
-    """System -> clip -> file. Raises as `write_site`."""
+def find_videos(source: Path, only: Sequence[str] | None = None) -> dict[str, dict[str, Path]]:
+    """System -> clip -> file. Arguments and errors as `write_site`."""
     if not source.is_dir():
         raise FileNotFoundError(f"{source}: no such folder; one with a subfolder a system is needed")
+    folders = {path.name: path for path in source.iterdir() if path.is_dir() and path.name[0] != "."}
+    missing = [name for name in only or () if name not in folders]
+    if missing:
+        raise FileNotFoundError(
+            f"{source} has no subfolder {missing[0]}; it has {', '.join(sorted(folders))}"
+        )
     systems = {}
-    for folder in sorted(path for path in source.iterdir() if path.is_dir() and path.name[0] != "."):
+    for folder in (folders[name] for name in sorted(only or folders)):
         videos = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in EXTENSIONS]
         if not videos:
             raise ValueError(

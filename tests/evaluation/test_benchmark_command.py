@@ -242,7 +242,12 @@ def test_landmarks_protocol_redraws_every_mouth(long_clip, tmp_path):
 
 def test_evaluation_gets_every_clip_and_system(clips, tmp_path, monkeypatch, capsys):
     seen = {}
-    monkeypatch.setattr(generation, "generate", lambda *args: None)
+
+    def touch(pair, outputs, *rest):
+        for path in outputs.values():
+            path.write_bytes(b"made")
+
+    monkeypatch.setattr(generation, "generate", touch)
     monkeypatch.setattr(
         benchmark, "_evaluate", lambda made, args, record: seen.update(made=made, record=record)
     )
@@ -252,6 +257,14 @@ def test_evaluation_gets_every_clip_and_system(clips, tmp_path, monkeypatch, cap
     assert seen["made"][0].reference == clips / "a.mp4"
     assert seen["made"][0].generated == {"warp": tmp_path / "warp" / "a.mp4"}
     assert set(seen["record"]["models"]) == {"motion", "space", "identity", "speech"}
+    # What an earlier run made with another renderer stands in the report too.
+    record = json.loads((tmp_path / "protocol.json").read_text())
+    record["systems"]["network"] = {"refiner": "0123"}
+    (tmp_path / "protocol.json").write_text(json.dumps(record))
+    (tmp_path / "network").mkdir()
+    (tmp_path / "network" / "b.mp4").write_bytes(b"made")
+    assert main(arguments) == 0
+    assert [sorted(files.generated) for files in seen["made"]] == [["warp"], ["network", "warp"], ["warp"]]
 
 
 def test_bad_arguments_are_one_line(clips, tmp_path, capsys):

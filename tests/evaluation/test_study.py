@@ -84,6 +84,15 @@ def test_names_are_new_each_time(folder, tmp_path):
     assert not names[0] & names[1]
 
 
+def test_a_study_of_chosen_systems(folder, tmp_path, capsys):
+    (folder / "cache").mkdir()
+    arguments = ["study", str(folder), "-o", str(tmp_path / "site"), "--systems"]
+    assert main([*arguments, "real", "nobody"]) == 1 and "no subfolder nobody" in capsys.readouterr().err
+    assert main([*arguments, "real", "oursystem"]) == 0
+    videos = json.loads((tmp_path / "site.key.json").read_text())["videos"].values()
+    assert {video["system"] for video in videos} == {"real", "oursystem"}
+
+
 def test_what_cannot_be_a_study_is_one_line_and_leaves_nothing(folder, tmp_path, capsys):
     (tmp_path / "there").mkdir()
     (tmp_path / "flat").mkdir()
