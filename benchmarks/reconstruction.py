@@ -212,7 +212,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     judges, layout = Judges.find(), LandmarkLayout.load("mesh478")
-    made = renderers(load_refiner("auto", arguments.model))
+    made = renderers(load_refiner("network", arguments.model))
     hashes = model_hashes(arguments.model, ("refiner",))
     part = "".join(f"Refiner {hash[:12]} of {arguments.model}. " for hash in hashes.values())
     rows = [json.loads(line) for line in arguments.manifest.read_text().splitlines()]

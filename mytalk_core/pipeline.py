@@ -106,18 +106,20 @@ def load_refiner(
 ) -> MouthRefiner | None:
     """The network of the renderer of that name, None where it needs none.
 
-    "auto" takes the model's refiner if it brings one; "network" raises FileNotFoundError if it does not.
+    "auto" takes the model's refiner if it brings one that its makers prefer to `warp`; "network" takes it in
+    any case and raises FileNotFoundError where there is none.
     """
     if name not in RENDERERS:
         raise ValueError(f"a renderer is one of {', '.join(RENDERERS)}; got {name!r}")
     if name == "warp":
         return None
     try:
-        return MouthRefiner.from_pretrained(model, "refiner", revision, device).eval()
+        refiner = MouthRefiner.from_pretrained(model, "refiner", revision, device).eval()
     except FileNotFoundError:
         if name == "auto":
             return None
         raise
+    return refiner if name == "network" or refiner.config.preferred else None
 
 
 def build_renderer(

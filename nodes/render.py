@@ -56,7 +56,7 @@ class AppearanceGenerate(io.ComfyNode):
                     default="auto",
                     tooltip="network: the person's own lips and teeth from other frames, bent to the new "
                     "shape and mended by a small trained network; warp: the same without a network, faster; "
-                    "auto: network where the model has one.",
+                    "auto: network where the model's makers found it the better one.",
                 ),
                 io.Boolean.Input(
                     "colour_match",

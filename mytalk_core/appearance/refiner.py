@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from ..pretrained import PretrainedModel
 
-
 GROUPS = 8
 
 
@@ -24,13 +23,15 @@ GROUPS = 8
 class RefinerConfig:
     """Sizes: `width` of a reference's features, `widths` of the U-Net at 1/2, 1/4, ... of the grid.
 
-    landmark_layout: whose contours it reads; flow: the farthest that a pixel is nudged, units.
+    landmark_layout: whose contours it reads; flow: the farthest that a pixel is nudged, units; preferred:
+    whether the renderer `auto` takes it before `warp`, for weights that a table shows to do better.
     """
 
     landmark_layout: str = "mesh478"
     width: int = 24
     widths: tuple[int, ...] = (64, 96, 128, 160)
     flow: float = 4.0
+    preferred: bool = False
 
     @property
     def step(self) -> int:
