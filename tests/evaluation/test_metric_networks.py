@@ -17,7 +17,7 @@ from mytalk_core.evaluation.lpips import from_package, package_installed, percep
 from mytalk_core.evaluation.metric import KEYS, METRICS, check_keys
 from mytalk_core.evaluation.mfcc import mfcc
 from mytalk_core.evaluation.recognition import TEMPLATE, align, load_recogniser, shape_similarity
-from mytalk_core.evaluation.syncnet_v2 import SyncNet, SyncNetConfig, shifted_distance
+from mytalk_core.evaluation.syncnet_v2 import SyncNet, SyncNetConfig, _crop, _windows, shifted_distance
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.packed import PackedLandmarks
 from mytalk_core.face.track import build_track
@@ -126,6 +126,30 @@ def test_syncnet_scores_a_clip_and_travels(tmp_path):
     assert np.isfinite([figures.distance, figures.confidence]).all()
     assert figures.confidence >= 0
     assert model.score(Clip.from_frames(frames[:20], 25), track(20), sound) is None
+
+
+def test_syncnet_s_crop_reaches_below_the_chin_and_is_blue_first():
+    picture = np.zeros((400, 400, 3), np.uint8)
+    picture[100:, :, 0] = 255  # red from one half box above the centre down
+    crop = _crop(picture, np.array([200.0, 150.0, 50.0]))
+    assert crop.shape == (3, 224, 224)
+    assert (crop[2, 1:] == 255).all()
+    assert not crop[0].any()
+    picture[:] = 0
+    picture[150:240, 130:270] = 255  # 1.8 half boxes down, 1.4 to each side
+    crop = _crop(picture, np.array([200.0, 150.0, 50.0]))
+    assert (crop[:, 82:222, 2:222] == 255).all()
+    assert (_crop(picture, np.array([5.0, 150.0, 50.0]))[:, :, 0] == 110).all()
+
+
+def test_syncnet_reads_any_rate_at_25_hz():
+    frames = np.repeat(np.arange(60, dtype=np.uint8)[:, None, None, None], 256, axis=1)
+    clip = Clip.from_frames(np.broadcast_to(frames * 4, (60, 256, 256, 3)).copy(), 50)
+    batches = list(_windows(clip, track(60), 20))
+    windows = np.concatenate(batches)
+    assert windows.shape == (20, 3, 5, 224, 224)
+    middle = windows[:, 0, :, 112, 112]
+    np.testing.assert_array_equal(middle, 8 * (np.arange(20)[:, None] + np.arange(5)))
 
 
 def test_faces_are_aligned_for_recognisers():
