@@ -13,6 +13,7 @@ import torch
 
 from mytalk_core.errors import MediaError, NoFaceError
 from mytalk_core.evaluation.expert import ExpertScorer
+from mytalk_core.evaluation.recognition import FaceRecogniser
 from mytalk_core.face.track import FaceTrack
 from mytalk_core.face.tracker import FaceReader, load_face_reader, track_faces
 from mytalk_core.media.audio import Speech
@@ -53,6 +54,20 @@ class Opened:
     dominance: dict[int, float | None]
 
 
+class LeftOutError(Exception):
+    """A source is left out before its shots are looked at: why, and one line about it."""
+
+    def __init__(self, why: str, line: str):
+        super().__init__(line)
+        self.why = why
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, LeftOutError):
+        return error.why
+    return "no face" if isinstance(error, NoFaceError) else "unreadable"
+
+
 @dataclass
 class Pictures:
     """What the pass over a shot's T pictures gave: detail (T,), NaN where not measured, its median over the
@@ -72,7 +87,7 @@ class Preparer:
         self.reader: FaceReader | None = None
         self.scorer: ExpertScorer | None = None
         self.shapes: ShapeEmbedder | None = None
-        self.faces = None
+        self.faces: FaceRecogniser | None = None
 
     def load_for(self, sources: Iterable[Source]) -> None:
         """Load what these sources need, so that what is missing is missed before hours of work.
@@ -94,29 +109,15 @@ class Preparer:
         begin = writer.begin()
         rows: list[dict[str, Any]] = []
         shots: list[dict[str, Any]] = []
-        why = self._known_reason(source)
         try:
-            opened = None if why else self._open(source)
-        except (MediaError, NoFaceError, FileNotFoundError) as error:
-            opened, why = None, ("no face" if isinstance(error, NoFaceError) else "unreadable", str(error))
-        if why:
-            shots.append({"shot": None, "why": why[0], "detail_text": why[1]})
-        if opened is not None:
-            try:
-                self._write_shots(opened, writer, rows, shots)
-            except MediaError as error:
-                # Damage deep in a file: nothing of it is kept.
-                writer.roll_back(begin)
-                rows, shots = [], [{"shot": None, "why": "unreadable", "detail_text": str(error)}]
+            self._write_shots(self._open(source), writer, rows, shots)
+        except (LeftOutError, MediaError, NoFaceError, FileNotFoundError) as error:
+            # Damage deep in a file too: nothing of it is kept.
+            writer.roll_back(begin)
+            rows, shots = [], [{"shot": None, "why": _reason(error), "line": str(error)}]
         crc32, stop = writer.checksum(begin.position), writer.place.position
         path = source.path.as_posix()
         return Entry(source.key, path, begin.shard, begin.position, stop, crc32, rows, shots)
-
-    def _known_reason(self, source: Source) -> tuple[str, str] | None:
-        """Why a source need not be opened at all."""
-        if self.settings.sync == "manifest" and source.sync not in (None, "yes", "unknown"):
-            return "out of sync", f"its manifest says {source.sync}"
-        return None
 
     def _asks_expert(self, source: Source) -> bool:
         if self.settings.sync == "manifest":
@@ -128,7 +129,11 @@ class Preparer:
         return path if path is not None and path.is_file() else None
 
     def _open(self, source: Source) -> Opened:
+        if self.settings.sync == "manifest" and source.sync not in (None, "yes", "unknown"):
+            raise LeftOutError("out of sync", f"its manifest says {source.sync}")
         clip = Clip.open(self.folder / source.path)
+        if source.speech is None and not clip.has_audio:
+            raise LeftOutError("no sound", "neither in the video nor in a file of the same name beside it")
         speech = Speech.open(self.folder / (source.speech or source.path)).mono_16k
         cached = self._cached_track(source)
         if cached is not None:

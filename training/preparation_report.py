@@ -50,7 +50,7 @@ def summarise(
         "left_out_seconds": _seconds(left_out),
         "figures": figures,
         "dropped": [
-            {name: shot.get(name) for name in ("source", "shot", "why", "detail_text")} for shot in left_out
+            {name: shot.get(name) for name in ("source", "shot", "why", "line")} for shot in left_out
         ],
     }
 
@@ -94,5 +94,5 @@ def as_markdown(report: dict[str, Any]) -> str:
     lines += ["", "| source | shot | left out because | |", "|---|---:|---|---|"]
     for row in report["dropped"]:
         shot = "" if row["shot"] is None else row["shot"]
-        lines.append(f"| {row['source']} | {shot} | {row['why']} | {row['detail_text'] or ''} |")
+        lines.append(f"| {row['source']} | {shot} | {row['why']} | {row['line'] or ''} |")
     return "\n".join(lines) + "\n"

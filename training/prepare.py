@@ -1,7 +1,8 @@
 """Turn a folder of talking videos into a dataset to train on: tar shards with an index, and a report.
 
     mytalk prepare FOLDER -o DATASET
-    accelerate launch --num_processes 4 -m training.prepare FOLDER -o DATASET
+    accelerate launch --multi_gpu --num_processes 4 -m training.prepare FOLDER -o DATASET
+    torchrun --nproc_per_node 4 -m training.prepare FOLDER -o DATASET
 
 Each source is cut into shots; each shot with one dominating face, large, sharp and frontal enough, whose lips
 and sound belong together, becomes a sample (`filters.py`): KEY.json, KEY.motion.safetensors,
@@ -17,6 +18,7 @@ import sys
 import time
 from pathlib import Path
 
+import torch
 from tqdm import tqdm
 
 from mytalk_core.cli import in_one_line
@@ -29,6 +31,13 @@ from .preparation import Preparer
 from .prepare_options import agree, parse, settings_of
 from .shards import ShardWriter
 
+# Where launchers say which process this is, and of how many.
+LAUNCHERS = (
+    ("RANK", "WORLD_SIZE"),
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+    ("PMI_RANK", "PMI_SIZE"),
+)
+
 
 def main(arguments: list[str] | None = None, program: str | None = None) -> None:
     """Run a preparation. Raises ValueError and OSError for a user's mistakes."""
@@ -40,9 +49,8 @@ def main(arguments: list[str] | None = None, program: str | None = None) -> None
         raise ValueError(f"{args.folder} has no source of --splits {' '.join(args.splits)}: it has {splits}")
     settings = settings_of(args, layout)
     agree(args.output, settings)
-    # What torchrun and accelerate launch set; nothing is exchanged, so no process group is needed.
-    process, processes = (int(os.environ.get(name, n)) for name, n in (("RANK", 0), ("WORLD_SIZE", 1)))
-    preparer = Preparer(args.folder, settings, choose_device(args.device), args.tracks)
+    process, processes = _place_among_processes()
+    preparer = Preparer(args.folder, settings, _own_device(args.device), args.tracks)
     try:
         with locked(journal_path(args.output, process).with_suffix(".lock")):
             _mend(args.output, process, processes)
@@ -51,6 +59,29 @@ def main(arguments: list[str] | None = None, program: str | None = None) -> None
         print("interrupted: the same command goes on from here", file=sys.stderr)
         raise SystemExit(130) from None
     print(finish(args.output, wanted, settings))
+
+
+def _place_among_processes() -> tuple[int, int]:
+    """This process's number and how many there are, as torchrun, accelerate launch and mpirun say it; nothing
+    is exchanged, so no process group is needed."""
+    for number, count in LAUNCHERS:
+        if number in os.environ and count in os.environ:
+            return int(os.environ[number]), int(os.environ[count])
+    if "MASTER_PORT" in os.environ:
+        print(
+            "accelerate launch --cpu started one process only; for more, use torchrun --nproc_per_node N -m "
+            "... or accelerate launch --multi_gpu --num_processes N -m ...",
+            file=sys.stderr,
+        )
+    return 0, 1
+
+
+def _own_device(name: str) -> torch.device:
+    """The device of that name; of several GPUs each process of a machine takes its own."""
+    device = choose_device(name)
+    if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
+        return torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+    return device
 
 
 def _mend(output: Path, process: int, processes: int) -> None:

@@ -65,14 +65,14 @@ def test_what_is_left_out_is_reported(clips, tmp_path, capsys):
     reasons = {(row["source"], row["shot"]): row["why"] for row in report["dropped"]}
     assert reasons == {
         ("train/woman.mp4", None): "out of sync",
-        ("mute.mp4", None): "unreadable",
+        ("mute.mp4", None): "no sound",
         ("empty.mp4", None): "no face",
         ("blurred.mp4", 0): "blurred",
         ("broken.mp4", None): "unreadable",
         ("gone.mp4", None): "unreadable",
     }
     assert (report["sources"], report["sources_taken"], report["samples"], report["people"]) == (8, 2, 3, 2)
-    assert report["left_out"]["unreadable"] == 3
+    assert report["left_out"]["unreadable"] == 2
     text = (output / "report.md").read_text()
     assert "| train/woman.mp4 |  | out of sync | its manifest says not-confirmed |" in text
     assert "3 samples of 2 people" in capsys.readouterr().out
