@@ -22,12 +22,17 @@ test: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
 
-# The bundled model again, from a folder of clips in any layout that mytalk prepare knows.
+# The bundled model again, from a folder of clips in any layout that mytalk prepare knows. LPIPS=FOLDER, which
+# training.convert_lpips writes, adds the perceptual loss that the bundled refiner had.
 train-mini: $(VENV)/.installed
 	@test -n "$(DATA)" || { echo "make train-mini needs DATA=FOLDER, a folder of talking clips"; exit 1; }
-	$(BIN)/mytalk prepare "$(DATA)" -o out/dataset --no-crops
+	$(BIN)/mytalk prepare "$(DATA)" -o out/dataset
 	$(BIN)/python -m training.train_identity out/dataset -o out/identity --steps 2500
 	$(BIN)/accelerate launch -m training.train_motion out/dataset -o out/run --identity out/identity --steps 1000
+	$(BIN)/python -m training.train_sync out/dataset -o out/sync --steps 1500
+	$(BIN)/python -m training.prepare_mouths out/dataset -o out/mouths
+	$(BIN)/accelerate launch -m training.train_refiner out/mouths -o out/refiner --steps 1100 \
+		$(if $(LPIPS),--perceptual "$(LPIPS)")
 
 clean:
 	rm -rf $(VENV) out build *.egg-info
