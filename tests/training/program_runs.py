@@ -24,16 +24,21 @@ from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.motion.identity import IdentityConfig, IdentityExtractor
 from training.appearance_data import HELD, pack
 from training.appearance_data import PEOPLE as PEOPLE_FILE
-from training.shards import INDEX_NAME, ShardWriter
+from training.samples import jpeg
+from training.shards import INDEX_NAME, ShardWriter, crop_member
 
 FRAMES = 30
 # The ninth of them is the first that hold_out keeps from training.
 PEOPLE = 9
+APPEARANCE = (
+    "--size 32 --width 8 --multipliers 1 2 --blocks 1 --groups 4 --fusion-width 8 --discriminator-width 4 "
+    "--mixed-precision no --start-discriminator 3 --mouth-weight 1 --temporal-weight 1 --validate 2"
+)
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 def write_inputs(folder: Path) -> None:
-    """dataset/, one clip a person, speech/, a random encoder, and identity/, a random extractor."""
+    """dataset/, one clip a person with crops of one colour, speech/ and identity/, random networks."""
     from transformers import WhisperConfig
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
@@ -49,9 +54,9 @@ def write_inputs(folder: Path) -> None:
             "rest": layout.template + generator.normal(0, 3, layout.template.shape).astype(np.float32),
             "speech": generator.normal(0, 3000, FRAMES * 640).astype(np.int16),
         }
-        place = writer.add(f"clip{number}.motion.safetensors", save(tensors))
+        members = write_clip(writer, f"clip{number}", tensors, colour=40 + 20 * number)
         row = {"key": f"clip{number}", "identity": f"person {number}", "layout": "mesh478"}
-        rows.append(row | {"shard": writer.name, "members": {"motion.safetensors": place}})
+        rows.append(row | {"shard": writer.name, "members": members})
     writer.close()
     (dataset / INDEX_NAME).write_text("".join(json.dumps(row) + "\n" for row in rows))
     torch.manual_seed(0)
@@ -60,6 +65,18 @@ def write_inputs(folder: Path) -> None:
     config = IdentityConfig(956, "mesh478", width=8, hidden_layers=1, embedding=8)
     IdentityExtractor(config).save_pretrained(folder / "identity")
     write_mouths(folder / "mouths")
+
+
+def write_clip(
+    writer: ShardWriter, key: str, tensors: dict[str, np.ndarray], colour: int
+) -> dict[str, tuple[int, int]]:
+    """A clip's movement, and track and crops to it: where each member lies."""
+    shapes = tensors["rest"] + 20 * tensors["displacement"].astype(np.float32)
+    track = {"landmarks": shapes[..., :2].astype(np.float16), "times_s": np.arange(FRAMES) / 25}
+    picture = jpeg(np.full((64, 64, 3), (colour, 128, 255 - colour), np.uint8), 90)
+    content = {"motion.safetensors": save(tensors), "track.safetensors": save(track)}
+    content |= {crop_member(frame): picture for frame in range(FRAMES)}
+    return {name: writer.add(f"{key}.{name}", data) for name, data in content.items()}
 
 
 def write_mouths(folder: Path) -> None:
@@ -96,6 +113,7 @@ def flags_of(program: str, inputs: Path) -> list[str]:
         "train_identity": ["--hidden", "8", "--layers", "1", "--embedding", "4"],
         "train_sync": spoken,
         "train_refiner": ["--width", "8", "--widths", "8", "8", "--mixed-precision", "no"],
+        "train_appearance": APPEARANCE.split(),
     }
     return [*common, "--steps", "7", "--save-every", "2", "--warmup", "2", *own[program]]
 
@@ -105,7 +123,9 @@ class Launcher:
 
     def __init__(self) -> None:
         self._context = multiprocessing.get_context("forkserver")
-        programs = [f"training.train_{name}" for name in ("motion", "identity", "sync", "refiner")]
+        programs = [
+            f"training.train_{name}" for name in ("motion", "identity", "sync", "refiner", "appearance")
+        ]
         self._context.set_forkserver_preload(["transformers.models.whisper.modeling_whisper", *programs])
 
     def run(
@@ -126,7 +146,7 @@ class Launcher:
         for process in group:
             process.start()
         for process in group:
-            process.join(120)
+            process.join(600)
         return [process.exitcode for process in group]
 
 

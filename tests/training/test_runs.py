@@ -9,7 +9,7 @@ import pytest
 import torch
 from program_runs import flags_of, launcher, newest_checkpoint, read_losses, write_inputs
 
-PROGRAMS = ("train_motion", "train_identity", "train_sync", "train_refiner")
+PROGRAMS = ("train_motion", "train_identity", "train_sync", "train_refiner", "train_appearance")
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +102,7 @@ def test_halves_of_a_batch_and_shards_of_the_weights_train_the_same(inputs, laun
         ("train_identity", ["--lr", "1e-2", "--overfit-loss", "0.1"]),
         ("train_sync", ["--lr", "3e-3", "--overfit-loss", "0.5"]),
         ("train_refiner", ["--lr", "1e-2", "--steps", "60", "--overfit-loss", "0.6"]),
+        ("train_appearance", ["--lr", "3e-3", "--steps", "60", "--overfit-loss", "0.2"]),
     ],
 )
 def test_two_clips_are_learned_by_heart(program, flags, inputs, launch, tmp_path):
