@@ -181,9 +181,10 @@ def _evaluate(clips: list[ClipFiles], args: argparse.Namespace, record: dict) ->
 
     scoring = Scoring(args.every, args.protocol != "unpaired", check_keys(args.skip))
     networks = find_networks(args.weights, scoring.skip, choose_device(args.device))
-    models = {f"{args.model} {part}": digest for part, digest in record["models"].items()}
+    model = Path(args.model).name
+    models = {f"{part} of {model}": digest for part, digest in record["models"].items()}
     for system, hashes in record["systems"].items():
-        models |= {f"{args.model} {part} ({system})": digest for part, digest in hashes.items()}
+        models |= {f"{part} of {model}, {system}": digest for part, digest in hashes.items()}
     notes = [f"{name}: left out, {why}" for name, why in record["left_out"].items()]
     if args.protocol == "landmarks":
         notes.append(HALVES)

@@ -20,6 +20,7 @@ from .page_frames import data_address, mouth_pairs, poster
 from .study import read_page
 
 NAME = "report.html"
+HASH_SHOWN = 16  # digits
 EMBEDDED_BYTES = 500_000  # a video up to this size is part of the page
 PAGE_BYTES = 24_000_000  # until so much is in it
 REGIONS = {"face": "face crop", "mouth": "mouth", "frame": "whole frame", None: "sound and movement"}
@@ -119,10 +120,14 @@ def score_row(metric: dict, systems: list[dict]) -> str:
 def facts(report: dict) -> str:
     """Date, machine and the models' hashes."""
     rows = [("date", report.get("date")), ("machine", report.get("machine"))]
-    rows += [(f"model {name}", digest) for name, digest in (report.get("models") or {}).items()]
     rows += [("clips", len(clip_names(report["systems"])))]
     rows += [("pictures scored", f"each {report['every']}-th frame")] if report.get("every", 1) > 1 else []
-    return "".join(f"<dt>{text_of(key)}</dt><dd>{text_of(value)}</dd>" for key, value in rows if value)
+    models = "".join(
+        f'<dt>{text_of(name)}</dt><dd title="{text_of(digest)}">sha256 {text_of(digest[:HASH_SHOWN])}</dd>'
+        for name, digest in (report.get("models") or {}).items()
+    )
+    known = (f"<dt>{text_of(key)}</dt><dd>{text_of(value)}</dd>" for key, value in rows if value)
+    return "".join(known) + models
 
 
 def remarks(report: dict) -> dict[str, list[str]]:

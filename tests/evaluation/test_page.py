@@ -106,7 +106,7 @@ def report(frames, tmp_path):
         "title": "Paired & <b>sound</b>",
         "date": "2026-01-02",
         "machine": "a machine",
-        "models": {"motion": "0123abcd"},
+        "models": {"motion of mini": "0123abcd" * 8},
         "metrics": METRICS,
         "absent": ["FVD: no weights <given>"],
         "notes": ["one clip was <short>"],
