@@ -129,7 +129,7 @@ def find_videos(source: Path, only: Sequence[str] | None = None) -> dict[str, di
         if missing:
             raise ValueError(
                 f"system {system} lacks {len(missing)} of the {len(clips)} clips (first: {missing[0]}); "
-                "every system needs the same file names"
+                "every system needs the same file names, or choose with --systems"
             )
     return systems
 
