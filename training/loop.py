@@ -136,19 +136,21 @@ class Run:
         self,
         module: nn.Module,
         betas: tuple[float, float] = (0.9, 0.999),
-        shard: tuple[type[nn.Module], ...] = (),
+        shard: tuple[type[nn.Module], ...] | None = (),
     ) -> Network:
         """Give a module its optimizer, its copies or shards on all processes, and its moving average.
 
-        shard: with --fsdp, layers of these classes are gathered one at a time, the rest at once.
+        shard: with --fsdp, layers of these classes are gathered one at a time, the rest at once; None copies
+        the module all the same, for one that is small or frozen now and then, which shards cannot be.
         """
         args, module = self.args, module.to(self.accelerator.device)
-        if args.fsdp:
+        sharded = args.fsdp and shard is not None
+        if sharded:
             _shard(module, shard, self.accelerator)
         optimizer = OPTIMIZERS[args.optimizer](
             module.parameters(), lr=args.lr, betas=betas, weight_decay=args.weight_decay
         )
-        if args.fsdp:
+        if sharded:
             optimizer = self.accelerator.prepare(optimizer)
             return Network(module, optimizer, MovingAverage(module, args.ema), args.lr, args.clip_norm)
         average = MovingAverage(module, args.ema)

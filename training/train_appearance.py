@@ -143,9 +143,11 @@ def build(run: Run) -> tuple[State, GeneratorData]:
     data = GeneratorData(shards, known, config, args.seed, window, vary=not args.plain)
     generator = AppearanceGenerator(config)
     generator.set_checkpointing(args.recompute)
+    # Shards must be contiguous.
+    sampled = SampledGenerator(generator) if args.fsdp else _last(SampledGenerator(generator))
     networks = {
-        "generator": run.network(_last(SampledGenerator(generator)), BETAS, (ResidualBlock,)),
-        "discriminator": run.network(_last(Judge(PatchDiscriminator(discriminator))), BETAS),
+        "generator": run.network(sampled, BETAS, (ResidualBlock,)),
+        "discriminator": run.network(_last(Judge(PatchDiscriminator(discriminator))), BETAS, None),
     }
     perceptual = None
     if args.perceptual is not None:
