@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None, program: str | None = None) -> None
         raise ValueError(f"{args.folder} has no source of --splits {' '.join(args.splits)}: it has {splits}")
     settings = settings_of(args, layout)
     agree(args.output, settings)
-    process, processes = _place_among_processes()
+    process, processes = place_among_processes()
     preparer = Preparer(args.folder, settings, _own_device(args.device), args.tracks)
     try:
         with locked(journal_path(args.output, process).with_suffix(".lock")):
@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None, program: str | None = None) -> None
     print(finish(args.output, wanted, settings))
 
 
-def _place_among_processes() -> tuple[int, int]:
+def place_among_processes() -> tuple[int, int]:
     """This process's number and how many there are, as torchrun, accelerate launch and mpirun say it; nothing
     is exchanged, so no process group is needed."""
     for number, count in LAUNCHERS:
