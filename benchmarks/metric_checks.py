@@ -59,7 +59,7 @@ def check_fid(networks: Networks, crops: np.ndarray) -> list[str]:
     """FID's features and distance on face crops uint8 (n,256,256,3), against second implementations."""
     from scipy.linalg import sqrtm
 
-    ours = networks.inception(crops)
+    ours = networks.inception.read(crops)
     half = len(crops) // 2
     one, other = ours[:half].astype(np.float64), ours[half:].astype(np.float64)
     collected = [Moments(), Moments()]

