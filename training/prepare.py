@@ -47,6 +47,8 @@ def main(arguments: list[str] | None = None, program: str | None = None) -> None
     if not wanted:
         splits = ", ".join(sorted({str(s.split) for s in sources}))
         raise ValueError(f"{args.folder} has no source of --splits {' '.join(args.splits)}: it has {splits}")
+    if args.tracks is not None and not args.tracks.is_dir():
+        raise FileNotFoundError(f"{args.tracks}: no such folder of tracks; leave --tracks out to track anew")
     settings = settings_of(args, layout)
     agree(args.output, settings)
     process, processes = place_among_processes()

@@ -162,6 +162,8 @@ def test_other_settings_into_the_same_dataset_are_refused(clips, tmp_path):
         run(clips, tmp_path / "out", "--max-yaw-deg", "20")
     with pytest.raises(ValueError, match="has no source of --splits val: it has train"):
         run(clips, tmp_path / "out", "--splits", "val")
+    with pytest.raises(FileNotFoundError, match="no such folder of tracks"):
+        run(Clips(clips.folder, tmp_path / "missing"), tmp_path / "out")
     with pytest.raises(ValueError, match="--crop-every must be at least 1"):
         run(clips, tmp_path / "out", "--crop-every", "0")
 
