@@ -205,6 +205,10 @@ def main() -> None:
         lines += ["", f"## Clip {number}: response to harm", ""]
         lines += response(networks, subject, scoring, min(args.frames, len(subject.clip)))
         lines += ["", f"## Clip {number}: sound moved", ""]
+        lines += [
+            "Offsets have no sign: a clip that is itself 40 ms off one way is so the other way at 80.",
+            "",
+        ]
         lines += moved_sound(networks, subject, subject.clip.speech().mono_16k)
     lines += ["", *(f"- {line}" for line in networks.absent)]
     text = "\n".join(lines) + "\n"
