@@ -204,6 +204,9 @@ def _last(module: nn.Module) -> nn.Module:
 def step(state: State, batch: GeneratorBatch, draws: Draws, accelerator: Accelerator) -> dict[str, Tensor]:
     """One step of both networks on one micro-batch: the terms of eq. 9, and the discriminator's loss.
 
+    The discriminator's batch norm and its adaptive weight are those of the micro-batch: splits into
+    micro-batches of one size train alike, others do not quite.
+
     Raises FloatingPointError as `descend` does.
     """
     generator, judge = state.networks["generator"], state.networks["discriminator"]
