@@ -14,14 +14,13 @@ from ..media.video import Clip
 from ..motion.person import RATE_HZ
 from .frame_pairs import FramePairs, pair_frames
 from .frechet import Moments
-from .lips import landmark_distance, lip_leak, opening_correlation, opening_curve, speech_level
+from .lips import BLOCK_FRAMES, landmark_distance, lip_leak, opening_correlation, opening_curve, speech_level
 from .networks import Networks, bundled_networks, usable_metrics
 from .picture_scores import PictureScorer, PictureScores
 from .recognition import shape_similarity
 from .subject import Subject, name_of, read_subject, same_face
 from .video_features import add_video_features
 
-BLOCK_FRAMES = 500
 SHOWN_FRAMES = 3
 # progress(stage, done, total)
 Progress = Callable[[str, int, int], None]

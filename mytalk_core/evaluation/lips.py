@@ -11,6 +11,8 @@ from ..speech.activity import speech_presence
 # Speech moves the inner lips by 0.3 eye distances a second (median of filmed speech), tracking noise of a
 # resting mouth by a fifth of that.
 MOVING_A_SECOND = 0.15
+# Landmarks are unpacked this many frames at a time: memory does not grow with the clip.
+BLOCK_FRAMES = 200
 # Less silence than this says nothing.
 LEAST_SILENCE_S = 0.4
 
@@ -26,9 +28,13 @@ def landmark_distance(truth: np.ndarray, guess: np.ndarray, points: np.ndarray) 
 
 def opening_curve(track: FaceTrack, times_s: np.ndarray) -> np.ndarray:
     """Opening of the inner lips over the inter-ocular distance at times (F,), nan where no face is seen."""
-    sample = track.at(times_s)
-    opening = mouth_opening(sample.landmarks[..., :2]).astype(np.float64)
-    return np.where(sample.distance_s < SEEN_WITHIN_S, opening, np.nan)
+    opening = np.empty(len(times_s))
+    for start in range(0, len(times_s), BLOCK_FRAMES):
+        block = slice(start, start + BLOCK_FRAMES)
+        sample = track.at(times_s[block])
+        values = mouth_opening(sample.landmarks[..., :2])
+        opening[block] = np.where(sample.distance_s < SEEN_WITHIN_S, values, np.nan)
+    return opening
 
 
 def opening_correlation(truth: np.ndarray, guess: np.ndarray) -> float | None:
