@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,6 +14,9 @@ from mytalk_core.errors import NoFaceError
 from mytalk_core.evaluation.compare import Scoring, compare, compare_clips, follow
 from mytalk_core.evaluation.networks import Networks
 from mytalk_core.evaluation.subject import Subject, read_subject
+from mytalk_core.face.layout import LandmarkLayout
+from mytalk_core.face.packed import PackedLandmarks
+from mytalk_core.face.track import build_track
 from mytalk_core.face.tracker import load_face_reader
 from mytalk_core.media.audio import Speech
 from mytalk_core.media.video import Clip
@@ -118,3 +123,30 @@ def test_no_face_is_one_line(networks):
     empty = Clip.from_frames(np.full((3, 128, 128, 3), 90, np.uint8), 25)
     with pytest.raises(NoFaceError, match="frames: a video with a visible face is needed"):
         compare_clips(empty, empty, networks=networks)
+
+
+class Repeated:
+    """Frames of a long video that take no memory: one frame again and again."""
+
+    def __init__(self, frame: np.ndarray):
+        self.frame = frame
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        return self.frame
+
+
+def test_memory_does_not_grow_with_the_clip(frames):
+    def peak(count: int) -> int:
+        pts = np.arange(count, dtype=np.int64)
+        clip = replace(Clip.from_frames(frames[:1], 25), pts=pts, images=Repeated(frames[0]))
+        face = np.tile(LandmarkLayout.load("mesh478").template, (count, 1, 1)).astype(np.float32)
+        shots = np.zeros(count, np.int32)
+        track = build_track(PackedLandmarks.pack(face), np.ones(count, bool), clip.times_s, shots)
+        tracemalloc.start()
+        try:
+            compare(Subject(clip, track), Subject(clip, track), None, Networks(None), Scoring(every=300))
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert peak(900) < peak(300) + 500_000
