@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -92,6 +92,12 @@ def refiner_inputs(view: UnitView) -> RefinerInputs:
     )
 
 
+def crisp(refinement: Refinement, detail: float) -> Refinement:
+    """Let fine structure lean on the reference with the largest share; detail: 1 leaves it as it is."""
+    fine = refinement.fine**detail
+    return replace(refinement, fine=fine / fine.sum(1, keepdim=True))
+
+
 class NetworkRenderer(WarpRenderer):
     """`WarpRenderer` whose references are mixed by a `MouthRefiner` instead of by fixed shares.
 
@@ -126,8 +132,9 @@ class NetworkRenderer(WarpRenderer):
             refinement = self.refiner(RefinerInputs(**{k: v.to(place) for k, v in vars(inputs).items()}))
         top, left = core.top - view.window.top, core.left - view.window.left
         height, width = core.shape
+        part = crisp(refinement, self.settings.detail)
         part = Refinement(
-            **{k: v[..., top : top + height, left : left + width] for k, v in vars(refinement).items()}
+            **{k: v[..., top : top + height, left : left + width] for k, v in vars(part).items()}
         )
         lent = torch.from_numpy(np.stack(pictures)).to(place).permute(0, 3, 1, 2)[None] / 127.5 - 1
         scale = size / UNITS

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mytalk_core.appearance.mask import mouth_mask
-from mytalk_core.appearance.network_renderer import CHOICE, NetworkRenderer
+from mytalk_core.appearance.network_renderer import CHOICE, NetworkRenderer, crisp
 from mytalk_core.appearance.references import References
 from mytalk_core.appearance.refiner import (
     MouthRefiner,
@@ -141,3 +141,13 @@ def test_the_gradient_reaches_every_parameter():
     silent = [name for name, p in refiner.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
     # Residual blocks start as the identity: what lies before their last, zero, layer learns from step two on.
     assert all(".convs.0." in name or ".norms." in name for name in silent), silent
+
+
+def test_crisp_leans_on_the_largest_share_in_fine_structure_only():
+    shares = torch.tensor([0.5, 0.3, 0.2])[None, :, None, None].expand(1, 3, 4, 4)
+    maps = Refinement(shares, shares, torch.zeros(1, 2, 4, 4), torch.zeros(1, 3, 4, 4))
+    sharper = crisp(maps, 8.0)
+    torch.testing.assert_close(sharper.coarse, shares)
+    torch.testing.assert_close(sharper.fine.sum(1), torch.ones(1, 4, 4))
+    assert sharper.fine[0, 0].min() > 0.97
+    torch.testing.assert_close(crisp(maps, 1.0).fine, shares)
