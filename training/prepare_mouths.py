@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
+
+from mytalk_core.cli import in_one_line
 
 from .appearance_data import PEOPLE, clip_views, pack
 from .shards import ShardDataset
@@ -58,4 +61,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(in_one_line(main))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from mytalk_core.appearance.generator import (
     Generated,
 )
 from mytalk_core.appearance.perceptual import PerceptualDistance
+from mytalk_core.cli import in_one_line
 from mytalk_core.preset import Preset
 
 from .checkpoints import TrainingState, averaged
@@ -272,4 +274,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(in_one_line(main))

@@ -9,6 +9,7 @@ save OUT gets config.json and model.safetensors.
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,6 +18,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from mytalk_core.cli import in_one_line
 from mytalk_core.motion.identity import ArcFaceHead, IdentityConfig, IdentityExtractor
 from mytalk_core.motion.person import MOUTH_CORNERS, identity_channels
 from mytalk_core.preset import Preset
@@ -163,4 +165,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(in_one_line(main))

@@ -11,6 +11,7 @@ training: --preset paper --frames 250 --lr 1e-4 --optimizer adam --weight-decay 
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from mytalk_core.cli import in_one_line
 from mytalk_core.motion.conformer import ConformerLayer
 from mytalk_core.motion.denoiser import CONDITIONING, MotionConfig, MotionDenoiser
 from mytalk_core.motion.diffusion import PROCESSES
@@ -181,4 +183,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(in_one_line(main))

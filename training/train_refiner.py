@@ -12,6 +12,7 @@ config.json and model.safetensors.
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from mytalk_core.appearance.blend import SPLIT
 from mytalk_core.appearance.inputs import to_rgb
 from mytalk_core.appearance.perceptual import PerceptualDistance
 from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig, RefinerInputs, mix
+from mytalk_core.cli import in_one_line
 
 from .appearance_data import MouthDataset, MouthSamples, held_out
 from .checkpoints import TrainingState, averaged
@@ -171,4 +173,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(in_one_line(main))

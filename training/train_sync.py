@@ -9,6 +9,7 @@ whose channels it reads; the log says how often the offset of people kept from t
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from mytalk_core.cli import in_one_line
 from mytalk_core.evaluation.syncnet import SyncConfig, SyncExpert
 from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
 from mytalk_core.speech.features import SpeechEncoder
@@ -151,4 +153,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(in_one_line(main))
