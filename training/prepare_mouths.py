@@ -37,8 +37,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main() -> None:
-    args = parse()
+def main(argv: list[str] | None = None) -> None:
+    args = parse(argv)
     args.out.mkdir(parents=True, exist_ok=True)
     dataset = ShardDataset.open(args.dataset)
     people: dict[str, str] = {}

@@ -1,0 +1,97 @@
+"""What the refiner is trained on: made from a prepared dataset, packed, read back, varied."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from training import prepare, prepare_mouths
+from training.appearance_data import APART_S, GRID, MouthDataset, augment, clip_views, held_out
+from training.order import DATA, Draws
+from training.shards import ShardDataset
+
+
+@pytest.fixture(scope="module")
+def dataset(clips, tmp_path_factory):
+    """Two people's prepared samples, with crops."""
+    out = tmp_path_factory.mktemp("dataset")
+    prepare.main([str(clips.folder), "-o", str(out), "--tracks", str(clips.tracks), "--min-seconds", "1"])
+    return out
+
+
+@pytest.fixture(scope="module")
+def mouths(dataset, tmp_path_factory):
+    out = tmp_path_factory.mktemp("mouths")
+    prepare_mouths.main([str(dataset), "-o", str(out), "--smallest-face-px", "20", "--most", "6"])
+    return out
+
+
+def test_views_are_lent_by_other_moments_only(dataset):
+    data = ShardDataset.open(dataset)
+    row = data.samples[0]
+    views = list(clip_views(data, row, 5, np.random.default_rng(0)))
+    assert views
+    for view in views:
+        assert view.references.shape == (len(view.weights), *view.frame.shape)
+        assert view.weights.sum() == pytest.approx(1.0)
+        assert all((picture != view.frame).any() for picture in view.references)
+    times = data.tensors(row, "track.safetensors")["times_s"]
+    assert times[-1] - times[0] > APART_S
+
+
+def test_packed_samples_hide_the_mouth_and_keep_the_truth(mouths):
+    known, held = held_out(mouths, people=0)
+    samples = MouthDataset(known + held).read([0, 1])
+    inputs = samples.inputs
+    assert samples.truth.shape == (2, 3, *GRID) and inputs.references.shape == (2, 8, 3, *GRID)
+    hidden = (inputs.mask > 0).expand_as(samples.truth)
+    assert (inputs.frame[hidden] == 0).all() and (inputs.frame[~hidden] == samples.truth[~hidden]).all()
+    assert samples.truth.abs().max() <= 1 and hidden.float().mean() > 0.1
+    torch.testing.assert_close(inputs.weights.sum(1), torch.ones(2))
+
+
+def test_a_sample_depends_on_its_number_only(mouths):
+    data = MouthDataset(held_out(mouths, people=0)[0])
+    one, other = data.draw([3, 4], seed=1), data.draw([4], seed=1)
+    torch.testing.assert_close(one.truth[1:], other.truth)
+    torch.testing.assert_close(one.inputs.references[1:], other.inputs.references)
+    assert not torch.equal(data.draw([4], seed=2).truth, other.truth)
+
+
+def test_flips_and_colours_go_over_all_pictures_alike(mouths):
+    data = MouthDataset(held_out(mouths, people=0)[0])
+    plain = data.read([0])
+    same = plain.inputs.references.clone()
+    same[:] = plain.truth[:, None]
+    inputs = type(plain.inputs)(**{**vars(plain.inputs), "references": same})
+    for number in range(6):
+        varied = augment(type(plain)(inputs, plain.truth), Draws(0, DATA, [number]))
+        torch.testing.assert_close(varied.inputs.references[:, 0], varied.truth)
+
+
+def test_prepared_mouths_are_left_alone_and_a_dataset_without_crops_is_refused(
+    dataset, mouths, clips, tmp_path
+):
+    people = json.loads((mouths / "people.json").read_text())
+    before = {path.name: path.stat().st_mtime_ns for path in mouths.glob("*.safetensors")}
+    assert {f"{key}.safetensors" for key in people} == set(before) and len(before) >= 2
+    prepare_mouths.main([str(dataset), "-o", str(mouths), "--smallest-face-px", "20", "--most", "6"])
+    assert before == {path.name: path.stat().st_mtime_ns for path in mouths.glob("*.safetensors")}
+    bare = tmp_path / "bare"
+    prepare.main(
+        [
+            str(clips.folder),
+            "-o",
+            str(bare),
+            "--tracks",
+            str(clips.tracks),
+            "--min-seconds",
+            "1",
+            "--no-crops",
+        ]
+    )
+    with pytest.raises(ValueError, match="without --no-crops"):
+        prepare_mouths.main([str(bare), "-o", str(tmp_path / "none"), "--smallest-face-px", "20"])
