@@ -299,7 +299,11 @@ def main() -> None:
         torch.set_num_threads(args.threads)
     device = choose_device(args.device)
     model = MotionModel.from_pretrained(args.model, None, device, choose_dtype("auto", device))
-    network = load_refiner("auto", args.model, None, device)
+    try:
+        network = load_refiner("network", args.model, None, device)
+    except FileNotFoundError:
+        # A model may bring none.
+        network = None
     refiners = {"warp": None, **({"network": network} if network is not None else {})}
     meter = Meter(device)
     with tempfile.TemporaryDirectory() as folder:
