@@ -209,8 +209,8 @@ class Faces:
         if not self.sightings:
             frames = len(self.times_s)
             raise NoFaceError(
-                f"a video with a visible face is needed; none was found in any of the {frames} frames: choose "
-                "another, or a part of it where the face is larger"
+                f"a video with a visible face is needed; none was found in any of the {frames} frames: "
+                "choose another, or a part of it where the face is larger"
             )
         length, points = len(self.times_s), self.sightings[0].landmarks.shape[1]
         landmarks, present = PackedLandmarks(length, points), np.zeros(length, bool)
