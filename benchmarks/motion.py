@@ -191,6 +191,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--temperature", type=float, default=MotionOptions.temperature)
     parser.add_argument("--guidance", type=float, default=MotionOptions.guidance)
     parser.add_argument("--steps", type=int, default=MotionOptions.steps)
+    parser.add_argument("--expression", type=float, default=MotionOptions.expression)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tracks", type=Path, help="folder that keeps face tracks between runs")
     parser.add_argument("-o", "--out", type=Path, required=True)
@@ -199,7 +200,8 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     args = parse()
-    options = {"temperature": args.temperature, "guidance": args.guidance, "steps": args.steps}
+    names = ("temperature", "guidance", "steps", "expression")
+    options = {name: getattr(args, name) for name in names}
     models = load_models(args)
     figures: dict[str, dict[str, Figures]] = {name: {} for name in models}
     for line in args.manifest.read_text().splitlines():

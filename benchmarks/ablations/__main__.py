@@ -23,6 +23,7 @@ from motion_variants import PROCESS, TABLE_5, TABLE_6, VARIANTS, Variant, score
 from mytalk_training.shards import ShardDataset
 from report import Column, Row, agreement, table
 
+ALL = [variant.name for variant in VARIANTS]
 COLUMNS = [
     Column("sync_distance", "Sync distance, our expert ↓", 3, "Sync_dist ↓"),
     Column("identity", "identity cosine of landmarks ↑", 4, "ID_sim ↑"),
@@ -43,6 +44,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("val", type=Path)
     parser.add_argument("--work", type=Path, required=True, help="folder for weights, figures and features")
     parser.add_argument("--model", default="mini", help="its identity extractor, speech encoder and expert")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="motion variants, of " + ", ".join(ALL))
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--motion-steps", type=int, default=250)
     parser.add_argument("--motion-batch", type=int, default=16)
@@ -78,7 +80,9 @@ def motion_row(variant: Variant, args: argparse.Namespace) -> Row:
 
 def motion_section(title: str, variants: tuple[Variant, ...], rows: dict[str, Row], says: str) -> list[str]:
     """A table with its heading, and whether it agrees."""
-    chosen = [rows[variant.name] for variant in variants]
+    chosen = [rows[variant.name] for variant in variants if variant.name in rows]
+    if len(chosen) < 2:
+        return ["", f"## {title}", "", "Left out of this run."]
     lines = ["", f"## {title}", "", *table(chosen, COLUMNS), ""]
     if any(row.paper for row in chosen[1:]):
         lines += [f"{says} Here: {agreement(chosen, COLUMNS)}"]
@@ -127,7 +131,7 @@ def picture_section(args: argparse.Namespace) -> list[str]:
 def main() -> None:
     args = parse()
     rows = {}
-    for variant in VARIANTS:
+    for variant in (v for v in VARIANTS if v.name in (args.only or ALL)):
         rows[variant.name] = motion_row(variant, args)
         print(variant.label, {key: round(float(v.mean()), 4) for key, v in rows[variant.name].scores.items()})
     trained, scored = (len(ShardDataset.open(folder)) for folder in (args.train, args.val))
