@@ -35,6 +35,7 @@ PICTURE_COLUMNS = [
     Column("psnr", "PSNR in the mask, dB ↑", 2, "PSNR ↑"),
     Column("lpips", "LPIPS ↓", 4, "FID ↓"),
 ]
+AMPLITUDE = "Velocity errors and the size of the movement go together: read them beside the spread."
 TRAIN_FRAMES, VAL_FRAMES = 24, 8
 
 
@@ -85,8 +86,8 @@ def motion_section(title: str, variants: tuple[Variant, ...], rows: dict[str, Ro
         return ["", f"## {title}", "", "Left out of this run."]
     lines = ["", f"## {title}", "", *table(chosen, COLUMNS), ""]
     if any(row.paper for row in chosen[1:]):
-        lines += [f"{says} Here: {agreement(chosen, COLUMNS)}"]
-    return lines
+        return [*lines, f"{says} Here: {agreement(chosen, COLUMNS)}"]
+    return [*lines, says]
 
 
 def picture_rows(args: argparse.Namespace) -> tuple[list[Row], int]:
@@ -156,7 +157,7 @@ def main() -> None:
             rows,
             "The paper finds that the loss raises likeness, and that twice its weight costs lip sync.",
         ),
-        *motion_section("Diffusion against regression", PROCESS, rows, ""),
+        *motion_section("Diffusion against regression", PROCESS, rows, AMPLITUDE),
         *(picture_section(args) if args.clips else ["", "Table 7 left out: no --clips."]),
     ]
     args.out.write_text("\n".join(lines) + "\n")
