@@ -24,6 +24,7 @@ from .face.packed import Mapped
 from .face.track import FaceTrack
 from .face.tracker import FaceReader, load_face_reader, track_faces
 from .media.audio import Speech
+from .media.encoders import choose_codec
 from .media.patch import Patch, coverage, paste
 from .media.picture import Picture
 from .media.timeline import Timeline, plan_timeline
@@ -229,6 +230,7 @@ def lip_sync(
         for path in (output, save_mask):
             if path is not None:
                 check_output(Path(path), [clip.path, sound.path])
+        choose_codec(Path(output), codec)  # what cannot be written is said before the work, not after it
         reader = load_face_reader(place)
         motion_model = MotionModel.from_pretrained(model, revision, place, choose_dtype(dtype, place))
         refiner = load_refiner(renderer, model, revision, place)
