@@ -91,8 +91,8 @@ def train(variant: PictureVariant, seed: int, faces: list[Face], args: argparse.
         average.update(generator)
         if number % 20 == 19:
             print(variant.references, number + 1, round(l1, 4), flush=True)
-    with average.applied(generator):
-        return generator.save_pretrained(out)
+    generator.load_state_dict(generator.state_dict() | average.tensors)
+    return generator.save_pretrained(out)
 
 
 def draw_samples(
