@@ -180,6 +180,9 @@ class MouthDataset:
     def __len__(self) -> int:
         return len(self.places)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"opened": {}}
+
     def read(self, indices: list[int]) -> MouthSamples:
         """These samples as the network reads them."""
         samples = [self._read(*self.places[index]) for index in indices]

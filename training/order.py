@@ -8,6 +8,7 @@ is the same for every split into micro-batches of one size.
 
 from __future__ import annotations
 
+import pickle
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -101,6 +102,13 @@ class _Drawn(Dataset, Generic[Batch]):
     def __init__(self, draw: Callable[[list[int]], Batch]) -> None:
         self.draw = draw
 
+    # To a worker by value: shared, each of a dataset's thousand tensors would need a file descriptor.
+    def __getstate__(self) -> bytes:
+        return pickle.dumps(self.draw)
+
+    def __setstate__(self, state: bytes) -> None:
+        self.draw = pickle.loads(state)
+
     def __getitem__(self, micro: MicroBatch) -> tuple[MicroBatch, Batch]:
         return micro, self.draw(micro.samples)
 
@@ -113,8 +121,14 @@ def load(
     draw: Callable[[list[int]], Batch], order: Order, workers: int
 ) -> Iterator[tuple[MicroBatch, Batch]]:
     """Micro-batches in order with what `draw` makes of their samples; in `workers` processes, ahead of use,
-    or, with 0, when they are asked for."""
+    or, with 0, when they are asked for. `draw` must pickle: a worker is no fork of this process, whose OpenCV
+    and torch threads would be missing there, and waited for without end."""
     loader = DataLoader(
-        _Drawn(draw), batch_size=None, sampler=order, num_workers=workers, collate_fn=_unchanged
+        _Drawn(draw),
+        batch_size=None,
+        sampler=order,
+        num_workers=workers,
+        collate_fn=_unchanged,
+        multiprocessing_context="forkserver" if workers else None,
     )
     return iter(loader)

@@ -140,13 +140,13 @@ class Launcher:
             environment = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes}
             environment |= {"LOCAL_WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
             environment = environment if processes > 1 else {}
-            group.append(
-                self._context.Process(target=_enter, args=(program, flags, environment, kill_at), daemon=True)
-            )
+            group.append(self._context.Process(target=_enter, args=(program, flags, environment, kill_at)))
         for process in group:
             process.start()
         for process in group:
             process.join(600)
+            process.kill()
+            process.join()
         return [process.exitcode for process in group]
 
 

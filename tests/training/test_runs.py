@@ -67,6 +67,12 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(finished, launch, tmp_path)
     assert (tmp_path / weights).read_bytes() == (out / weights).read_bytes()
 
 
+def test_workers_draw_ahead_and_change_nothing(finished, launch, tmp_path):
+    program, flags, out = finished
+    assert launch.run(program, [*flags, "--workers", "2", "-o", str(tmp_path)]) == [0]
+    assert read_losses(tmp_path) == read_losses(out)
+
+
 def test_two_processes_are_as_one(finished, launch, tmp_path):
     """Each with half of the batch: sums of gradients are rounded otherwise, and no more than that."""
     program, flags, out = finished
