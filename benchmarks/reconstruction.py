@@ -33,7 +33,7 @@ from mytalk_core.appearance.crop import UNITS, crop_size, cut_crop
 from mytalk_core.appearance.mask import mouth_mask
 from mytalk_core.appearance.network_renderer import NetworkRenderer
 from mytalk_core.appearance.perceptual import PerceptualDistance
-from mytalk_core.appearance.references import choose_pool, pool_count, read_references
+from mytalk_core.appearance.references import APART_S, choose_pool, pool_count, read_references
 from mytalk_core.appearance.refiner import MouthRefiner
 from mytalk_core.appearance.renderer import WarpRenderer, WarpSettings
 from mytalk_core.evaluation.lpips import perceptual_score
@@ -44,7 +44,6 @@ from mytalk_core.media.video import Clip
 from mytalk_core.pipeline import load_refiner
 from mytalk_core.pretrained import model_hashes
 
-APART_S = 0.6
 TARGETS = 16
 NEIGHBOURS = 6  # frames before and after a target that take part in the steady choice, as in a real run
 

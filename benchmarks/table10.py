@@ -235,7 +235,7 @@ def run(
         track = read_face(clip, reader, "largest", lambda *done: None)
     timeline = plan_timeline(clip, speech.duration_s)
     with meter.section("motion" + IN_ALL):
-        frames = int(np.ceil(timeline.duration_s * RATE_HZ)) + 1
+        frames = timeline.moments(RATE_HZ)
         motion = generate_motion(model, speech.mono_16k, track, frames, MotionOptions())
     targets = target_landmarks(track, motion)
     for name, refiner in refiners.items():
@@ -243,8 +243,8 @@ def run(
             renderer = build_renderer(clip, track, track, targets, refiner)
             meter.watch(f"renderer `{name}`", renderer, "render")
             with VideoWriter(folder / f"{name}.mp4", clip, speech=speech, timeline=timeline) as writer:
-                for picture, patch in render_pictures(clip, timeline, track, targets, renderer):
-                    writer.write(paste(picture, [patch] if patch is not None else []))
+                for picture, patches in render_pictures(clip, timeline, track, targets, renderer):
+                    writer.write(paste(picture, patches))
     return clip, track
 
 

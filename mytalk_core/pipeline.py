@@ -154,8 +154,8 @@ def render_pictures(
     targets: Mapped,
     renderer: Renderer,
     rows: np.ndarray | None = None,
-) -> Iterator[tuple[Picture, Patch | None]]:
-    """The output's pictures, each with its patch; None where there is no face and the source stays.
+) -> Iterator[tuple[Picture, list[Patch]]]:
+    """The output's pictures, each with its patches; none where there is no face and the source stays.
 
     rows: int (n,) which frames of the output, in any order; all where None.
     """
@@ -171,9 +171,9 @@ def render_pictures(
 
 def _render_batch(
     batch: list[tuple[int, Picture]], size: int, shown: FaceTrack, targets: Mapped, renderer: Renderer
-) -> Iterator[tuple[Picture, Patch | None]]:
+) -> Iterator[tuple[Picture, list[Patch]]]:
     faces = [(index, picture) for index, picture in batch if shown.present[index]]
-    patches: dict[int, Patch | None] = {}
+    patches: dict[int, list[Patch]] = {}
     if faces:
         rows = np.array([index for index, _ in faces])
         crops = np.stack([cut_crop(picture.rgb, shown.similarity[index], size) for index, picture in faces])
@@ -182,9 +182,10 @@ def _render_batch(
         alpha = rendering.alpha * renderer.sight(crops, source)[:, None, None]
         for k, (index, picture) in enumerate(faces):
             similarity = shown.similarity[index]
-            patches[index] = make_patch(picture.rgb, rendering.crops[k], similarity, alpha[k])
+            patch = make_patch(picture.rgb, rendering.crops[k], similarity, alpha[k])
+            patches[index] = [patch] if patch is not None else []
     for index, picture in batch:
-        yield picture, patches.get(index)
+        yield picture, patches.get(index, [])
 
 
 def disclosure_tags() -> dict[str, str]:
@@ -241,12 +242,11 @@ def lip_sync(
         track = read_face(clip, reader, face, progress)
         shown = track.take(timeline.source_index, timeline.times_s)
     with timed(report, "motion"):
-        frames = int(np.ceil(timeline.duration_s * RATE_HZ)) + 1
         motion = generate_motion(
             motion_model,
             sound.mono_16k,
             shown,
-            frames,
+            timeline.moments(RATE_HZ),
             options,
             progress=lambda done, total: progress("motion", done, total),
         )
@@ -264,8 +264,8 @@ def lip_sync(
         stack.enter_context(writer)
         if masks is not None:
             stack.enter_context(masks)
-        for done, (picture, patch) in enumerate(render_pictures(clip, timeline, shown, targets, drawing), 1):
-            patches = [patch] if patch is not None else []
+        pictures = render_pictures(clip, timeline, shown, targets, drawing)
+        for done, (picture, patches) in enumerate(pictures, 1):
             writer.write(paste(picture, patches))
             if masks is not None:
                 masks.write_mask(coverage(patches, clip.height, clip.width))

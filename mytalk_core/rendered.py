@@ -30,22 +30,22 @@ class RenderedClip(ArrangedClip):
 
     def edits(
         self, indices: Sequence[int] | np.ndarray | None = None
-    ) -> Iterator[tuple[int, Picture, Patch | None]]:
-        """Frame number, the source's picture and what replaces a part of it, None where nothing does."""
+    ) -> Iterator[tuple[int, Picture, list[Patch]]]:
+        """Frame number, the source's picture and what replaces parts of it."""
         rows = self.rows(indices)
         rendered = render_pictures(self.source, self.timeline, self.shown, self.targets, self.renderer, rows)
-        for row, (picture, patch) in zip(rows, rendered, strict=True):
-            yield int(row), picture, patch
+        for row, (picture, patches) in zip(rows, rendered, strict=True):
+            yield int(row), picture, patches
 
     def pictures(self, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[Picture]:
         """See `Clip.pictures`."""
-        for row, picture, patch in self.edits(indices):
-            yield renumbered(paste(picture, [patch] if patch is not None else []), row)
+        for row, picture, patches in self.edits(indices):
+            yield renumbered(paste(picture, patches), row)
 
     def masks(self, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
         """For each frame how much of every pixel is new: uint8 (H, W), 0 where the source is untouched."""
-        for _, _, patch in self.edits(indices):
-            yield coverage([patch] if patch is not None else [], self.height, self.width)
+        for _, _, patches in self.edits(indices):
+            yield coverage(patches, self.height, self.width)
 
 
 def clip_tags(clip: Clip) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import folder_paths
@@ -138,7 +137,7 @@ class MotionDiffusionSampler(io.ComfyNode):
         sound, progress = to_speech(speech), NodeProgress()
         timeline = plan_timeline(track.clip, sound.duration_s, sync_mode)
         shown = track.track.take(timeline.source_index, timeline.times_s)
-        frames = math.ceil(timeline.duration_s * RATE_HZ) + 1
+        frames = timeline.moments(RATE_HZ)
         options = MotionOptions(steps, guidance, seed, sampler, temperature, expression)
         motion = generate_motion(
             model.ready(), sound.mono_16k, shown, frames, options, identity,

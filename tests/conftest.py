@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
@@ -24,3 +25,9 @@ def server(tmp_path, monkeypatch):
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     yield server
     stop(server)
+
+
+@pytest.fixture
+def examples() -> Path:
+    """The repository's own sample files."""
+    return Path(__file__).resolve().parents[1] / "examples"

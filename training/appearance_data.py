@@ -26,7 +26,7 @@ from mytalk_core.appearance.lending import lend
 from mytalk_core.appearance.mask import mouth_mask
 from mytalk_core.appearance.network_renderer import CHOICE, UnitView, unit_view
 from mytalk_core.appearance.raster import Triangulation, triangulate
-from mytalk_core.appearance.references import References, choose_pool, sharpness
+from mytalk_core.appearance.references import APART_S, References, choose_pool, sharpness
 from mytalk_core.appearance.refiner import RefinerInputs
 from mytalk_core.appearance.renderer import WarpSettings
 from mytalk_core.appearance.warp import MeshWarp
@@ -35,7 +35,6 @@ from mytalk_core.face.layout import LandmarkLayout
 from .order import DATA, Draws
 from .shards import ShardDataset
 
-APART_S = 0.6
 PEOPLE, HELD = "people.json", 10
 GRID = (128, 160)  # height and width of a sample in units: the mask and some skin around it
 THIN = (0.1, 0.6)  # share of the pool that is left when it is thinned out

@@ -18,14 +18,13 @@ from torch.utils.data import get_worker_info
 from mytalk_core.appearance.generator import AppearanceConfig
 from mytalk_core.appearance.inputs import generator_inputs, resized, to_tensor
 from mytalk_core.appearance.raster import triangulate
-from mytalk_core.appearance.references import References
+from mytalk_core.appearance.references import APART_S, References
 from mytalk_core.face.layout import LandmarkLayout
 
 from .order import DATA, Draws
 from .picture_augment import draw_change
 from .shards import ShardDataset
 
-APART_S = 0.6
 # Crops further apart in time than this are not neighbours.
 NEIGHBOUR_S = 0.11
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,7 @@ def closed(ring: list[int]) -> list[tuple[int, int]]:
 
 
 def open_line(line: list[int]) -> list[tuple[int, int]]:
-    return list(zip(line, line[1:], strict=False))
+    return list(pairwise(line))
 
 
 def mesh478(points: np.ndarray, triangles: list[list[int]]) -> dict:
@@ -124,7 +125,7 @@ def dense669(mesh: dict) -> dict:
     edges += [e for line in BROWS + NOSE for e in open_line(numbers(line))]
     edges += [e for iris in IRISES for e in closed(numbers(iris))]
     edges += [e for e in closed(mesh["oval"]) if e not in open_line(jaw)]
-    edges += [e for a, b in zip(rings, rings[1:], strict=False) for e in zip(a, b, strict=True)]
+    edges += [e for a, b in pairwise(rings) for e in zip(a, b, strict=True)]
     # Mirror images come together, so that the new points have a mirror map too.
     mirror, chosen = mesh["mirror"], {}
     for a, b in edges:

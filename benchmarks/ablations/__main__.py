@@ -1,10 +1,10 @@
 """Tables 5, 6 and 7 at small size: every variant is one flag of a training program, all else being equal.
 
-    python benchmarks/ablations TRAIN VAL --clips MANIFEST --work FOLDER -o benchmarks/results/ablations.md
+    python benchmarks/ablations TRAIN VAL --work FOLDER -o benchmarks/results/ablations.md
 
-TRAIN and VAL are folders that training.prepare wrote; MANIFEST (manifest.jsonl) names the videos of Table 7,
-splits train and val. FOLDER keeps weights and figures of every variant, so that an interrupted run goes on
-where it stopped, and more seeds add to what is there.
+TRAIN and VAL are folders that training.prepare wrote, with crops for Table 7. FOLDER keeps weights and
+figures of every variant, so that an interrupted run goes on where it stopped, and more seeds add to what is
+there.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from pathlib import Path
 
 import appearance_variants
 import numpy as np
-from appearance_samples import Face, read_faces
 from appearance_variants import TABLE_7, PictureVariant
 from motion_scores import NAMES, SECONDS
 from motion_variants import PROCESS, TABLE_5, TABLE_6, VARIANTS, Variant, score
 from mytalk_training.shards import ShardDataset
 from report import Column, Row, agreement, table
+
+from mytalk_core.evaluation.metric import METRICS
+from mytalk_core.evaluation.networks import Networks, find_networks
 
 ALL = [variant.name for variant in VARIANTS]
 COLUMNS = [
@@ -33,10 +35,11 @@ COLUMNS = [
 ]
 PICTURE_COLUMNS = [
     Column("psnr", "PSNR in the mask, dB ↑", 2, "PSNR ↑"),
-    Column("lpips", "LPIPS ↓", 4, "FID ↓"),
+    Column("fid", "FID ↓", 2, "FID ↓"),
+    Column("lpips", "LPIPS in the mask ↓", 4),
 ]
+OTHER_METRICS = frozenset(metric.key for metric in METRICS) - {"fid_face", "lpips_vgg_face"}
 AMPLITUDE = "Velocity errors and the size of the movement go together: read them beside the spread."
-TRAIN_FRAMES, VAL_FRAMES = 24, 8
 
 
 def parse() -> argparse.Namespace:
@@ -53,13 +56,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--motion-width", type=int, default=96)
     parser.add_argument("--motion-layers", type=int, default=3)
     parser.add_argument("--motion-lr", type=float, default=1e-3)
-    parser.add_argument(
-        "--clips", type=Path, help="manifest.jsonl of the videos for Table 7; left out without"
-    )
-    parser.add_argument("--tracks", type=Path, help="folder that keeps face tracks; by default in --work")
-    parser.add_argument("--lpips", type=Path, help="folder that training/convert_lpips.py wrote")
+    parser.add_argument("--no-pictures", action="store_true", help="leave Table 7 out")
+    parser.add_argument("--lpips", type=Path, help="for Table 7: what training.convert_lpips wrote")
     parser.add_argument("--picture-size", type=int, default=128)
-    parser.add_argument("--picture-clips", type=int, default=40, help="clips of each split, at most")
+    parser.add_argument("--picture-frames", type=int, default=400, help="that are scored")
     parser.add_argument("--picture-width", type=int, default=16)
     parser.add_argument("--picture-steps", type=int, default=200)
     parser.add_argument("--picture-batch", type=int, default=8)
@@ -90,37 +90,27 @@ def motion_section(title: str, variants: tuple[Variant, ...], rows: dict[str, Ro
     return [*lines, says]
 
 
-def picture_rows(args: argparse.Namespace) -> tuple[list[Row], int]:
-    """Figures of Table 7's variants by frame, and the number of training frames."""
-    tracks, kept = args.tracks or args.work / "tracks", args.work / "crops"
-    size = args.picture_size
-    faces = {
-        "train": read_faces(args.clips, "train", args.picture_clips, size, TRAIN_FRAMES, tracks, kept),
-        "val": read_faces(args.clips, "val", args.picture_clips, size, VAL_FRAMES, tracks, kept),
-    }
-    rows = [picture_row(variant, faces, args) for variant in TABLE_7]
-    return rows, sum(len(face.frames) for face in faces["train"])
-
-
-def picture_row(variant: PictureVariant, faces: dict[str, list[Face]], args: argparse.Namespace) -> Row:
+def picture_row(variant: PictureVariant, args: argparse.Namespace, networks: Networks) -> Row:
     """A variant's figures by frame, means over the seeds."""
-    runs = [appearance_variants.score(variant, seed, faces, args) for seed in range(args.seeds)]
+    runs = [appearance_variants.score(variant, seed, args, networks) for seed in range(args.seeds)]
     scores = {name: np.mean([run[name] for run in runs], axis=0) for name in runs[0]}
     return Row(variant.label, scores, variant.paper)
 
 
 def picture_section(args: argparse.Namespace) -> list[str]:
     """Table 7 with its heading, and whether it agrees."""
-    rows, frames = picture_rows(args)
+    networks = find_networks(skip=OTHER_METRICS)
+    rows = [picture_row(variant, args, networks) for variant in TABLE_7]
     columns = [column for column in PICTURE_COLUMNS if column.key in rows[0].scores]
     return [
         "",
         "## Table 7: references of the appearance generator",
         "",
         f"The three-encoder generator at width {args.picture_width}, {args.picture_size} px, one block a "
-        f"level, {args.picture_steps} steps of {args.picture_batch} of {frames} frames, L1 and KL; "
-        f"scored on {len(rows[0].scores['psnr'])} frames, ± over frames. Where the paper has FID, LPIPS "
-        "(VGG16) of the crop with true pixels outside the mask: so few frames make no FID.",
+        f"level, {args.picture_steps} steps of {args.picture_batch} frames, L1, KL"
+        f"{' and LPIPS' if args.lpips else ''}, no discriminator; scored on {args.picture_frames} frames, ± "
+        "over frames. Outside the mask the pixels are the true ones.",
+        *(["", *networks.absent] if networks.absent else []),
         "",
         *table(rows, columns),
         "",
@@ -158,7 +148,7 @@ def main() -> None:
             "The paper finds that the loss raises likeness, and that twice its weight costs lip sync.",
         ),
         *motion_section("Diffusion against regression", PROCESS, rows, AMPLITUDE),
-        *(picture_section(args) if args.clips else ["", "Table 7 left out: no --clips."]),
+        *(["", "Table 7 left out: --no-pictures."] if args.no_pictures else picture_section(args)),
     ]
     args.out.write_text("\n".join(lines) + "\n")
     print("\n".join(lines))

@@ -19,7 +19,8 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """A variant: scores by key, one a clip (or frame), in one order for all rows; paper: figures by key."""
+    """A variant: scores by key, one a clip (or frame), in one order for all rows, or one of them all; paper:
+    figures by key."""
 
     label: str
     scores: dict[str, np.ndarray]
@@ -28,21 +29,23 @@ class Row:
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean of paired differences to the default, and its standard error over clips."""
+    """Mean of paired differences to the default, and its standard error over clips; None where there is one
+    score for them all."""
 
     mean: float
-    error: float
+    error: float | None
 
     @property
     def clear(self) -> bool:
         """Whether it is beyond two standard errors."""
-        return abs(self.mean) > 2 * self.error
+        return self.error is not None and abs(self.mean) > 2 * self.error
 
 
 def difference(row: Row, base: Row, key: str) -> Difference:
     """How far a row is from the default, clip by clip."""
     paired = row.scores[key] - base.scores[key]
-    return Difference(float(paired.mean()), float(paired.std(ddof=1) / np.sqrt(len(paired))))
+    error = float(paired.std(ddof=1) / np.sqrt(len(paired))) if len(paired) > 1 else None
+    return Difference(float(paired.mean()), error)
 
 
 def table(rows: list[Row], columns: list[Column]) -> list[str]:
@@ -56,8 +59,9 @@ def table(rows: list[Row], columns: list[Column]) -> list[str]:
         for column in columns:
             mean = f"{row.scores[column.key].mean():.{column.digits}f}"
             if row is not base:
-                found = difference(row, base, column.key)
-                mean += f" ({found.mean:+.{column.digits}f} ± {found.error:.{column.digits}f})"
+                found, digits = difference(row, base, column.key), column.digits
+                error = "" if found.error is None else f" ± {found.error:.{digits}f}"
+                mean += f" ({found.mean:+.{digits}f}{error})"
             cells.append(mean)
         lines.append(f"| {row.label} | {' | '.join(cells)} |")
     return lines

@@ -25,6 +25,9 @@ POOL = 96
 POOL_BYTES = 96 << 20  # what the crops may take together, whatever their size
 INNER = 1.6
 PLACE = 0.3
+# A frame that is rebuilt to be measured or learned from borrows nothing from nearer in time: no syllable of
+# its own, which new speech would not have either.
+APART_S = 0.6
 CHUNK = 512  # frames whose landmarks are unpacked at once
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts")
-SOUNDS = (".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".opus", *VIDEOS)
+from ..media.container import VIDEO_SUFFIXES
+
+SOUNDS = (".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".opus", *VIDEO_SUFFIXES)
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,10 @@ def pair_files(
     generated: a folder for each system's name. Raises FileNotFoundError (folders, speech that is missing),
     ValueError (a system without any pair).
     """
-    truths = list_media(reference, VIDEOS, "reference videos")
-    made = {name: list_media(folder, VIDEOS, "generated videos") for name, folder in generated.items()}
+    truths = list_media(reference, VIDEO_SUFFIXES, "reference videos")
+    made = {
+        name: list_media(folder, VIDEO_SUFFIXES, "generated videos") for name, folder in generated.items()
+    }
     sounds = list_media(speech, SOUNDS, "speech files") if speech is not None else None
     for name, files in made.items():
         if not set(files) & set(truths):

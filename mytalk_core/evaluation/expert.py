@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,7 @@ class ExpertScorer:
         features = SpeechFeatures(self.encoder, mono_16k, 2 * frames)
         scores, weights = [], []
         edges = np.linspace(0, frames, max(frames // BLOCK_FRAMES, 1) + 1).astype(int)
-        for start, stop in zip(edges, edges[1:], strict=False):
+        for start, stop in pairwise(edges):
             lips = self.space.encode_lower(remove_pose(track, person, start, stop).displacement)
             scores.append(self.expert.score(lips, features.window(2 * start, 2 * stop)))
             weights.append(stop - start)

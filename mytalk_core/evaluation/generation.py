@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..appearance.references import APART_S
 from ..appearance.refiner import MouthRefiner
 from ..appearance.renderer import Renderer, Rendering
 from ..face.packed import Mapped
@@ -29,8 +30,6 @@ from ..pipeline import (
     target_landmarks,
 )
 from .protocol import Pair
-
-APART_S = 0.6
 
 
 @dataclass(frozen=True)
@@ -80,8 +79,8 @@ def generate(
             path, clip, crf=how.crf, speech=speech, timeline=timeline, metadata=disclosure_tags()
         )
         with writer:
-            for done, (picture, patch) in enumerate(pictures, 1):
-                writer.write(paste(picture, [patch] if patch is not None else []))
+            for done, (picture, patches) in enumerate(pictures, 1):
+                writer.write(paste(picture, patches))
                 progress(system, done, len(timeline))
 
 
@@ -89,7 +88,7 @@ def speak(
     speech: Speech, shown: FaceTrack, timeline: Timeline, model: MotionModel, how: Generation
 ) -> Mapped:
     """The landmarks that the speech asks for, on the output's frames."""
-    frames = int(np.ceil(timeline.duration_s * RATE_HZ)) + 1
+    frames = timeline.moments(RATE_HZ)
     return target_landmarks(shown, generate_motion(model, speech.mono_16k, shown, frames, how.options))
 
 

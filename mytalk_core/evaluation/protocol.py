@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ..media.container import VIDEO_SUFFIXES
+
 PROTOCOLS = ("paired", "unpaired", "landmarks")
 MANIFEST = "manifest.jsonl"
 RECORD = "protocol.json"
-VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,9 @@ from av.stream import Disposition
 
 from ..errors import MediaError
 
+# By which a folder's videos are told from its other files; a file that is named may end as it likes.
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv")
+
 
 def open_media(path: str | Path, wanted: str) -> InputContainer:
     """Open a local file for reading; the caller closes it. wanted: "a video" or "a sound", for the messages.

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -171,7 +172,7 @@ def table_by_decoding(path: Path, promised: list[int | None]) -> FrameTable:
                 f"frames of {path} can be decoded{f' ({failures[0]})' if failures else ''}: it is damaged; "
                 "export it again"
             )
-        usable = None not in stamps and all(a < b for a, b in zip(stamps, stamps[1:], strict=False))
+        usable = None not in stamps and all(a < b for a, b in pairwise(stamps))
         pts, time_base = strictly_increasing(stamps, step, stream.time_base)
         decoder_pts = np.asarray(stamps, np.int64) if usable else None
         keyframes = np.flatnonzero(np.asarray(keys)) if usable else np.zeros(0, np.int64)
@@ -238,7 +239,7 @@ def strictly_increasing(
     if not good:
         return (positions * step).astype(np.int64), time_base
     refine = 1
-    for before, after in zip(good, good[1:], strict=False):
+    for before, after in pairwise(good):
         while (stamps[after] - stamps[before]) * refine < after - before:
             refine *= 10
     anchors = [stamps[position] * refine for position in good]

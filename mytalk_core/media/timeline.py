@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -44,6 +45,10 @@ class Timeline:
     def duration_s(self) -> float:
         """Seconds from the first frame's start to the last one's end."""
         return float((int(self.pts[-1]) + self.last_duration) * self.time_base)
+
+    def moments(self, rate_hz: float) -> int:
+        """How many moments at a rate, from the first frame's start on, reach the last one's end."""
+        return math.ceil(self.duration_s * rate_hz) + 1
 
 
 def plan_timeline(clip: Clip, speech_duration_s: float, mode: str = "silence") -> Timeline:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -37,9 +38,7 @@ class IdentityExtractor(PretrainedModel):
         super().__init__()
         self.config = config
         widths = [config.channels] + [config.width] * (config.hidden_layers + 1)
-        hidden = [
-            part for pair in zip(widths, widths[1:], strict=False) for part in (nn.Linear(*pair), nn.SiLU())
-        ]
+        hidden = [part for pair in pairwise(widths) for part in (nn.Linear(*pair), nn.SiLU())]
         self.layers = nn.Sequential(*hidden, nn.Linear(config.width, config.embedding))
 
     def forward(self, landmarks: Tensor) -> Tensor:

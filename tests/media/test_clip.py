@@ -7,7 +7,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from conftest import decoded_frames, moving_image, write_video
+from made_media import decoded_frames, moving_image, write_video
 
 from mytalk_core.media import decode, video
 from mytalk_core.media.scan import strictly_increasing

@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 from av.video.reformatter import VideoReformatter
-from conftest import moving_image, write_video
+from made_media import moving_image, write_video
 
 from mytalk_core.media.colour import Colour
 from mytalk_core.media.pixels import is_planar, layout_of, nearest_format, planar_format, planes_of, unpack

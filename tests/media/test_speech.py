@@ -5,7 +5,7 @@ from __future__ import annotations
 import av
 import numpy as np
 import pytest
-from conftest import Sound, chirp, offset_s, write_video
+from made_media import Sound, chirp, offset_s, write_video
 
 from mytalk_core.errors import MediaError
 from mytalk_core.media.audio import MODEL_RATE_HZ, Speech, mix_weights

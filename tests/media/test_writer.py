@@ -9,7 +9,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from conftest import chirp, moving_image, offset_s, write_video
+from made_media import chirp, moving_image, offset_s, write_video
 
 from mytalk_core.errors import MediaError
 from mytalk_core.media.audio import Speech

@@ -7,7 +7,7 @@ import tarfile
 
 import numpy as np
 import pytest
-from conftest import SHOT_FRAMES, Clips
+from made_clips import SHOT_FRAMES, Clips
 
 from mytalk_core.face.track import FaceTrack
 from mytalk_core.media.audio import Speech

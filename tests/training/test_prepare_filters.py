@@ -9,7 +9,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
-from conftest import SHOT_FRAMES, Clips, pictures_of, write_talking
+from made_clips import SHOT_FRAMES, Clips, pictures_of, write_talking
 
 from mytalk_core import cli
 from mytalk_core.commands import prepare as command

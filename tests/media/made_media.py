@@ -8,7 +8,6 @@ from pathlib import Path
 
 import av
 import numpy as np
-import pytest
 
 
 @dataclass(frozen=True)
@@ -107,9 +106,3 @@ def decoded_frames(path: Path) -> list[av.VideoFrame]:
     """Every frame as PyAV decodes it, nothing done to it."""
     with av.open(str(path)) as container:
         return list(container.decode(video=0))
-
-
-@pytest.fixture
-def examples() -> Path:
-    """The repository's own sample files."""
-    return Path(__file__).resolve().parents[2] / "examples"
