@@ -42,7 +42,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -66,6 +65,7 @@ from .checkpoints import (
 )
 from .ema import MovingAverage
 from .order import NOISE, Draws, MicroBatch, Order, load
+from .processes import start_missing_processes
 
 SCHEDULES = ("inverse-sqrt", "cosine", "constant")
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
@@ -111,6 +111,7 @@ class Run:
     def __init__(self, args: argparse.Namespace) -> None:
         if args.fsdp and args.mixed_precision == "fp16":
             raise ValueError("--fsdp needs --mixed-precision bf16 or no: fp16's loss scale is not shared")
+        start_missing_processes()
         self.args = args
         self.out: Path = args.out
         self.accelerator = Accelerator(
@@ -118,11 +119,8 @@ class Run:
             mixed_precision=args.mixed_precision,
             gradient_accumulation_steps=args.accumulate,
         )
-        if "MASTER_PORT" in os.environ and "RANK" not in os.environ:
-            self.print(
-                "accelerate launch --cpu started one process only; for more, use torchrun "
-                "--nproc_per_node N -m ... or accelerate launch --multi_gpu --num_processes N -m ..."
-            )
+        count = self.accelerator.num_processes
+        self.print(f"{count} {'process' if count == 1 else 'processes'}, {self.accelerator.device}")
         self.out.mkdir(parents=True, exist_ok=True)
         self.board: SummaryWriter | None = None
         set_seed(args.seed)

@@ -1,7 +1,7 @@
 """Turn a folder of talking videos into a dataset to train on: tar shards with an index, and a report.
 
     mytalk prepare FOLDER -o DATASET
-    accelerate launch --multi_gpu --num_processes 4 -m training.prepare FOLDER -o DATASET
+    accelerate launch --num_processes 4 -m training.prepare FOLDER -o DATASET
     torchrun --nproc_per_node 4 -m training.prepare FOLDER -o DATASET
 
 Each source is cut into shots; each shot with one dominating face, large, sharp and frontal enough, whose lips
@@ -29,19 +29,14 @@ from .finish import finish
 from .journal import Journal, all_entries, journal_path, journalled, locked, repair
 from .preparation import Preparer
 from .prepare_options import agree, parse, settings_of
+from .processes import place_among_processes, start_missing_processes
 from .shards import ShardWriter
-
-# Where launchers say which process this is, and of how many.
-LAUNCHERS = (
-    ("RANK", "WORLD_SIZE"),
-    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
-    ("PMI_RANK", "PMI_SIZE"),
-)
 
 
 def main(arguments: list[str] | None = None, program: str | None = None) -> None:
     """Run a preparation. Raises ValueError and OSError for a user's mistakes."""
     args = parse(arguments, program)
+    start_missing_processes()
     layout, sources = find_sources(args.folder, args.layout)
     wanted = [s for s in sources if s.split is None or s.split in args.splits][: args.limit]
     if not wanted:
@@ -61,21 +56,6 @@ def main(arguments: list[str] | None = None, program: str | None = None) -> None
         print("interrupted: the same command goes on from here", file=sys.stderr)
         raise SystemExit(130) from None
     print(finish(args.output, wanted, settings))
-
-
-def place_among_processes() -> tuple[int, int]:
-    """This process's number and how many there are, as torchrun, accelerate launch and mpirun say it; nothing
-    is exchanged, so no process group is needed."""
-    for number, count in LAUNCHERS:
-        if number in os.environ and count in os.environ:
-            return int(os.environ[number]), int(os.environ[count])
-    if "MASTER_PORT" in os.environ:
-        print(
-            "accelerate launch --cpu started one process only; for more, use torchrun --nproc_per_node N -m "
-            "... or accelerate launch --multi_gpu --num_processes N -m ...",
-            file=sys.stderr,
-        )
-    return 0, 1
 
 
 def _own_device(name: str) -> torch.device:

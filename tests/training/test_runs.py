@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import random
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from program_runs import flags_of, launcher, newest_checkpoint, read_losses, write_inputs
 
+ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = ("train_motion", "train_identity", "train_sync", "train_refiner", "train_appearance")
 
 
@@ -80,6 +84,20 @@ def test_two_processes_are_as_one(finished, launch, tmp_path):
     pairs = list(zip(read_losses(out), read_losses(tmp_path), strict=True))
     assert len(pairs) == 7
     for one, other in pairs:
+        assert_close(one, other)
+
+
+def test_accelerate_launch_on_the_cpu_starts_them_all(inputs, launch, tmp_path):
+    """Which accelerate itself leaves to MPI."""
+    flags = [*flags_of("train_identity", inputs), "--accumulate", "1"]
+    alone, both = tmp_path / "alone", tmp_path / "both"
+    assert launch.run("train_identity", [*flags, "-o", str(alone)]) == [0]
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    program = ["-m", "training.train_identity", *flags, "-o", str(both)]
+    ended = subprocess.run([*command, *program], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("2 processes, cpu") == 1
+    for one, other in zip(read_losses(alone), read_losses(both), strict=True):
         assert_close(one, other)
 
 
