@@ -55,6 +55,7 @@ def train(variant: PictureVariant, seed: int, args: argparse.Namespace) -> Path:
             "--ema": 0.99,
             "--mouth-weight": 1,
             "--discriminator-weight": 0,
+            "--validate": 16,
             "--save-every": args.picture_steps,
             "--seed": seed,
         }

@@ -11,6 +11,10 @@ from made_clips import EXAMPLES, Clips, pictures_of, write_talking
 from mytalk_core.face.tracker import load_face_reader, track_faces
 from mytalk_core.media.audio import Speech
 from mytalk_core.media.video import Clip
+from training import prepare
+from training.shards import INDEX_NAME, ShardDataset
+
+PEOPLE = 9
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +37,15 @@ def clips(tmp_path_factory) -> Clips:
         faces = track_faces(clip.frames(), clip.times_s, reader)
         faces.choose("largest").save(tracks / f"{name}.safetensors")
     return Clips(folder, tracks)
+
+
+@pytest.fixture(scope="session")
+def dataset(clips, tmp_path_factory):
+    """The examples' clips, prepared with crops, under the names of so many people that one is held out."""
+    folder = tmp_path_factory.mktemp("dataset")
+    options = ["--tracks", str(clips.tracks), "--min-seconds", "1", "--device", "cpu"]
+    prepare.main([str(clips.folder), "-o", str(folder), *options])
+    rows = ShardDataset.open(folder).samples
+    named = [rows[n % len(rows)] | {"key": f"clip{n}", "identity": f"person {n}"} for n in range(PEOPLE)]
+    (folder / INDEX_NAME).write_text("".join(json.dumps(row) + "\n" for row in named))
+    return folder
