@@ -38,6 +38,7 @@ from mytalk_core.appearance.refiner import MouthRefiner
 from mytalk_core.appearance.renderer import WarpRenderer, WarpSettings
 from mytalk_core.evaluation.lpips import perceptual_score
 from mytalk_core.evaluation.networks import NEEDS, find_networks
+from mytalk_core.evaluation.pictures import psnr
 from mytalk_core.evaluation.recognition import FaceRecogniser
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.media.video import Clip
@@ -90,12 +91,6 @@ class Score:
     ssim: float
     lpips: float
     id: float
-
-
-def psnr(truth: np.ndarray, guess: np.ndarray, inside: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB over the pixels (h, w) inside."""
-    error = (truth[inside].astype(np.float64) - guess[inside].astype(np.float64)) ** 2
-    return float(10 * np.log10(255**2 / max(error.mean(), 1e-9)))
 
 
 def ssim(truth: np.ndarray, guess: np.ndarray, inside: np.ndarray) -> float:

@@ -7,7 +7,6 @@ import numpy as np
 
 from .crop import UNITS
 from .raster import Triangulation, draw_triangles, edge_inverses, triangle_affines
-from .references import References
 
 Window = tuple[int, int, int, int]
 SMOOTH_UNITS = 8.0
@@ -92,33 +91,3 @@ def sample_units(crop: np.ndarray, coordinates: np.ndarray) -> np.ndarray:
     scale = np.float32(crop.shape[0] / UNITS)
     at = (coordinates + 0.5) * scale - 0.5
     return cv2.remap(crop, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-
-
-def warp_references(
-    references: References,
-    indices: np.ndarray,
-    target_landmarks: np.ndarray,
-    triangulation: Triangulation,
-    window: Window | None = None,
-) -> np.ndarray:
-    """Warp chosen references to target landmarks.
-
-    Args:
-        references: the pool, K crops of side S.
-        indices: int (B, R), the references of each target; negative for none (left black).
-        target_landmarks: float (B, N, 2) canonical units.
-        window: (top, left, bottom, right) in pixels; the whole square where None.
-
-    Returns:
-        uint8 (B, R, h, w, 3).
-    """
-    size = references.size
-    window = (0, 0, size, size) if window is None else window
-    height, width = window[2] - window[0], window[3] - window[1]
-    warped = np.zeros((*indices.shape, height, width, 3), np.uint8)
-    for batch, (chosen, target) in enumerate(zip(indices, target_landmarks, strict=True)):
-        warp = MeshWarp(triangulation, target, size, window)
-        for rank, index in enumerate(chosen):
-            if index >= 0:
-                warped[batch, rank] = warp.warp(references.crops[index], references.landmarks[index])
-    return warped

@@ -136,25 +136,3 @@ def remapped(clip: Clip, speech_duration_s: float) -> Timeline:
         1,
         min(speech_duration_s, length_s),
     )
-
-
-def resample(values: np.ndarray, times_s: np.ndarray, new_times_s: np.ndarray) -> np.ndarray:
-    """Linear interpolation in time, held at both ends.
-
-    values: (T, ...) at times_s (T,), increasing; returns (T_new, ...) at new_times_s, float32 (float64 stays
-    float64).
-    Raises: ValueError when lengths differ or times fall.
-    """
-    values = np.asarray(values)
-    times_s = np.asarray(times_s, np.float64)
-    if len(values) != len(times_s) or len(times_s) == 0 or (np.diff(times_s) <= 0).any():
-        raise ValueError(
-            f"one value for each of a rising series of times was required, but {len(values)} values and "
-            f"{len(times_s)} times arrived"
-        )
-    dtype = np.float64 if values.dtype == np.float64 else np.float32
-    position = np.interp(new_times_s, times_s, np.arange(len(times_s)))
-    before = np.clip(np.floor(position).astype(np.int64), 0, max(0, len(values) - 2))
-    weight = (position - before).reshape(-1, *[1] * (values.ndim - 1))
-    after = np.minimum(before + 1, len(values) - 1)
-    return (values[before] * (1 - weight) + values[after] * weight).astype(dtype)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 from collections import OrderedDict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -133,19 +132,6 @@ class SpeechEncoder(nn.Module):
         """
         reader = SpeechFeatures(self, mono_16k, features)
         return reader.window(0, len(reader))
-
-    def encode_segments(
-        self, mono_16k: np.ndarray | Tensor, features: int | None = None
-    ) -> Iterator[tuple[int, Tensor]]:
-        """Features of whole speech piece by piece: yields (index of the first feature, float32 (n, L, D))."""
-        reader = SpeechFeatures(self, mono_16k, features)
-        for start in range(0, len(reader), self.hop):
-            yield start, reader.window(start, min(start + self.hop, len(reader)))
-
-    def encode_window(self, mono_16k: np.ndarray | Tensor, start: int, stop: int) -> Tensor:
-        """Features start ... stop of `encode`, without encoding the rest: float32 (stop - start, L, D)."""
-        samples = mono_16k.shape[-1]
-        return SpeechFeatures(self, mono_16k, max(stop, 2 * frames_for(samples))).window(start, stop)
 
     @torch.no_grad()
     def encode_chunk(self, samples: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from mytalk_core.media.timeline import MODES, plan_timeline, resample
+from mytalk_core.media.timeline import MODES, plan_timeline
 from mytalk_core.media.video import Clip
 
 
@@ -89,27 +89,3 @@ def test_bad_requests():
         plan_timeline(clip_of(5), 1.0, "freeze")
     with pytest.raises(ValueError, match="longer than 0 s"):
         plan_timeline(clip_of(5), 0.0)
-
-
-def test_resample_is_linear_and_held_at_the_ends():
-    times = np.array([0.0, 1.0, 3.0])
-    values = np.stack([times * 2, -times], -1).astype(np.float32)
-    new = np.array([-1.0, 0.0, 0.5, 2.0, 3.0, 9.0])
-    expected = np.stack([np.clip(new, 0, 3) * 2, -np.clip(new, 0, 3)], -1)
-    result = resample(values, times, new)
-    assert result.dtype == np.float32
-    np.testing.assert_allclose(result, expected, atol=1e-6)
-    assert resample(values[:1], times[:1], new).shape == (6, 2)
-
-
-def test_resample_there_and_back():
-    source_s = np.arange(240) * 1001 / 24000
-    motion_s = (np.arange(250) + 0.5) / 25
-    curve = np.sin(source_s * 3)[:, None]
-    back = resample(resample(curve, source_s, motion_s), motion_s, source_s)
-    assert np.abs(back - curve)[2:-2].max() < 0.02
-
-
-def test_resample_refuses_falling_times():
-    with pytest.raises(ValueError, match="rising series"):
-        resample(np.zeros((3, 2)), np.array([0.0, 0.0, 1.0]), np.zeros(1))
