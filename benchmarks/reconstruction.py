@@ -31,18 +31,16 @@ from skimage.metrics import structural_similarity
 from mytalk_core.appearance.choosing import Choice
 from mytalk_core.appearance.crop import UNITS, crop_size, cut_crop
 from mytalk_core.appearance.mask import mouth_mask
-from mytalk_core.appearance.network_renderer import NetworkRenderer
 from mytalk_core.appearance.perceptual import PerceptualDistance
 from mytalk_core.appearance.references import APART_S, choose_pool, pool_count, read_references
-from mytalk_core.appearance.refiner import MouthRefiner
 from mytalk_core.appearance.renderer import WarpRenderer, WarpSettings
+from mytalk_core.appearance.renderers import LoadedRenderer, load_renderer
 from mytalk_core.evaluation.lpips import perceptual_score
 from mytalk_core.evaluation.networks import NEEDS, find_networks
 from mytalk_core.evaluation.pictures import psnr
 from mytalk_core.evaluation.recognition import FaceRecogniser
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.media.video import Clip
-from mytalk_core.pipeline import load_refiner
 from mytalk_core.pretrained import model_hashes
 
 TARGETS = 16
@@ -99,13 +97,13 @@ def ssim(truth: np.ndarray, guess: np.ndarray, inside: np.ndarray) -> float:
     return float(values[inside].mean())
 
 
-def renderers(refiner: MouthRefiner | None) -> dict[str, Callable[..., WarpRenderer]]:
+def renderers(learned: LoadedRenderer) -> dict[str, Callable[..., WarpRenderer]]:
     """What is measured, by name: takes (references, targets, layout, shots)."""
     made = {
         name: partial(WarpRenderer, choice=choice, settings=settings)
         for name, (choice, settings) in BLENDS.items()
     }
-    return made if refiner is None else made | {"network": partial(NetworkRenderer, refiner)}
+    return made | {learned.name: learned.make}
 
 
 def measure_clip(clip, track, layout, made, judges, targets=TARGETS, keep=None) -> dict[str, Score]:
@@ -196,7 +194,8 @@ def main() -> None:
     parser.add_argument("manifest", type=Path)
     parser.add_argument("-o", "--output", type=Path)
     parser.add_argument("--split", default="val")
-    parser.add_argument("--model", default="mini", help="whose refiner is measured, if it has one")
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--renderer", default="network", help="network or generator: the model's")
     parser.add_argument("--targets", type=int, default=TARGETS, help="frames measured in each clip")
     parser.add_argument("--clips", nargs="+", metavar="ID", help="these only")
     parser.add_argument("--tracks", type=Path, help="folder that keeps face tracks between runs")
@@ -206,9 +205,9 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     judges, layout = Judges.find(), LandmarkLayout.load("mesh478")
-    made = renderers(load_refiner("network", arguments.model))
-    hashes = model_hashes(arguments.model, ("refiner",))
-    part = "".join(f"Refiner {hash[:12]} of {arguments.model}. " for hash in hashes.values())
+    learned = load_renderer(arguments.renderer, arguments.model)
+    made, hashes = renderers(learned), model_hashes(arguments.model, learned.parts)
+    part = "".join(f"{name} {hash[:12]} of {arguments.model}. " for name, hash in hashes.items())
     rows = [json.loads(line) for line in arguments.manifest.read_text().splitlines()]
     results = {}
     for row in rows:

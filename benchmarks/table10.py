@@ -16,6 +16,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from mytalk_core.appearance.refiner import MouthRefiner
+from mytalk_core.appearance.renderers import NETWORKS, LoadedRenderer, load_renderer
 from mytalk_core.face.track import FaceTrack
 from mytalk_core.face.tracker import FaceReader, load_face_reader
 from mytalk_core.media.audio import Speech
@@ -41,7 +42,6 @@ from mytalk_core.pipeline import (
     build_renderer,
     choose_device,
     choose_dtype,
-    load_refiner,
     read_face,
     render_pictures,
     target_landmarks,
@@ -56,7 +56,7 @@ PUBLISHED = {
     "MyTalk, the paper's": (1.23, 631.497),
 }
 MESH_PX = 256
-REFINER = "refiner of `network`"
+NETWORK_OF = "network of `{}`"
 IN_ALL = ", in all"
 
 
@@ -200,7 +200,7 @@ def sizes(values: list) -> tuple:
     return tuple(found)
 
 
-def watch_models(meter: Meter, reader: FaceReader, model: MotionModel, refiner: MouthRefiner | None) -> None:
+def watch_models(meter: Meter, reader: FaceReader, model: MotionModel) -> None:
     """Every network of the chain, where it is called."""
     mesh = reader.mesh.network
 
@@ -219,17 +219,14 @@ def watch_models(meter: Meter, reader: FaceReader, model: MotionModel, refiner: 
     own = (denoiser.audio_encoder, denoiser.downsample)
     meter.watch("motion: speech", denoiser, "encode_speech", own)
     meter.watch("motion: denoiser, all steps", denoiser, "forward", (denoiser.backbone,))
-    if refiner is not None:
-        meter.watch(REFINER, refiner, "forward", (refiner,))
 
 
 def run(
-    video: Path, folder: Path, meter: Meter, model: MotionModel, refiners: dict[str, MouthRefiner | None]
+    video: Path, folder: Path, meter: Meter, model: MotionModel, renderers: list[LoadedRenderer]
 ) -> tuple[Clip, FaceTrack]:
     """The whole chain, the picture once with each renderer."""
     reader = load_face_reader(meter.device)
-    network = next((refiner for refiner in refiners.values() if refiner is not None), None)
-    watch_models(meter, reader, model, network)
+    watch_models(meter, reader, model)
     with meter.section("face" + IN_ALL):
         clip, speech = Clip.open(video), Speech.open(video)
         track = read_face(clip, reader, "largest", lambda *done: None)
@@ -238,11 +235,13 @@ def run(
         frames = timeline.moments(RATE_HZ)
         motion = generate_motion(model, speech.mono_16k, track, frames, MotionOptions())
     targets = target_landmarks(track, motion)
-    for name, refiner in refiners.items():
-        with meter.section(f"picture by `{name}`" + IN_ALL):
-            renderer = build_renderer(clip, track, track, targets, refiner)
-            meter.watch(f"renderer `{name}`", renderer, "render")
-            with VideoWriter(folder / f"{name}.mp4", clip, speech=speech, timeline=timeline) as writer:
+    for loaded in renderers:
+        if loaded.network is not None:
+            meter.watch(NETWORK_OF.format(loaded.name), loaded.network, "forward", (loaded.network,))
+        with meter.section(f"picture by `{loaded.name}`" + IN_ALL):
+            renderer = build_renderer(clip, track, track, targets, loaded)
+            meter.watch(f"renderer `{loaded.name}`", renderer, "render")
+            with VideoWriter(folder / f"{loaded.name}.mp4", clip, speech=speech, timeline=timeline) as writer:
                 for picture, patches in render_pictures(clip, timeline, track, targets, renderer):
                     writer.write(paste(picture, patches))
     return clip, track
@@ -274,7 +273,8 @@ def table(parts: dict[str, Part], renderers: list[str]) -> list[str]:
 def whole(parts: dict[str, Part], renderer: str) -> Part:
     """The chain with one renderer: its stages follow one another, its networks are all loaded."""
     stages = [parts[name + IN_ALL] for name in ("face", "motion", f"picture by `{renderer}`")]
-    own = [part for part in parts.values() if part.name != REFINER or renderer == "network"]
+    others = {NETWORK_OF.format(name) for name in NETWORKS if name != renderer}
+    own = [part for part in parts.values() if part.name not in others]
     return Part(
         f"this model with `{renderer}`",
         parameters=sum(part.parameters for part in own),
@@ -299,19 +299,18 @@ def main() -> None:
         torch.set_num_threads(args.threads)
     device = choose_device(args.device)
     model = MotionModel.from_pretrained(args.model, None, device, choose_dtype("auto", device))
-    try:
-        network = load_refiner("network", args.model, None, device)
-    except FileNotFoundError:
-        # A model may bring none.
-        network = None
-    refiners = {"warp": None, **({"network": network} if network is not None else {})}
+    renderers = [LoadedRenderer()]
+    for name in NETWORKS:
+        # A model may bring neither.
+        with suppress(FileNotFoundError):
+            renderers.append(load_renderer(name, args.model, None, device))
     meter = Meter(device)
     with tempfile.TemporaryDirectory() as folder:
         video = Path(folder) / f"clip{args.clip.suffix}"
         copy_untagged(args.clip, video, args.seconds)
-        clip, track = run(video, Path(folder), meter, model, refiners)
+        clip, track = run(video, Path(folder), meter, model, renderers)
     place = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{os.cpu_count()}-core CPU"
-    hashes = model_hashes(args.model, ("motion", *(["refiner"] if network is not None else [])))
+    hashes = model_hashes(args.model, ("motion", *(part for loaded in renderers for part in loaded.parts)))
     lines = [
         "# Table 10: what a clip costs",
         "",
@@ -324,7 +323,7 @@ def main() -> None:
         "The machine may have been shared: seconds are upper bounds, processor seconds (of all threads) less "
         "so. A row in all holds the rows it is made of, and decoding, pasting and encoding.",
         "",
-        *table(meter.parts, list(refiners)),
+        *table(meter.parts, [loaded.name for loaded in renderers]),
     ]
     temporary = args.out.with_name(f".{args.out.name}.tmp")
     temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -75,7 +75,8 @@ def _add_sync(commands: argparse._SubParsersAction) -> None:
     sync.add_argument(
         "--renderer",
         default="auto",
-        help="what draws the new lips: warp, network, or auto: a network its makers prefer, else warp",
+        help="what draws the new lips: warp, network, generator (the paper's, where the model has one), or "
+        "auto: a network its makers prefer, else warp",
     )
     sync.add_argument("--steps", type=int, default=10, help="sampling steps of the motion, 1 to 1000")
     sync.add_argument("--guidance", type=float, default=1.0, help="how hard the motion follows the speech")

@@ -14,11 +14,10 @@ import torch
 from . import __version__
 from .appearance.composite import make_patch
 from .appearance.crop import crop_size, cut_crop
-from .appearance.network_renderer import NetworkRenderer
 from .appearance.occlusion import uncovered
 from .appearance.references import choose_pool, pool_count, read_references
-from .appearance.refiner import MouthRefiner
-from .appearance.renderer import Renderer, WarpRenderer, WarpSettings
+from .appearance.renderer import Renderer, WarpSettings
+from .appearance.renderers import LoadedRenderer, load_renderer
 from .face.layout import LandmarkLayout
 from .face.packed import Mapped
 from .face.track import FaceTrack
@@ -36,7 +35,6 @@ from .motion.motion import Motion
 from .motion.person import RATE_HZ
 from .pretrained import model_hashes
 
-RENDERERS = ("auto", "network", "warp")
 BATCH_FRAMES = 8
 # The IPTC's term for pictures partly made by a trained model; C2PA and the platforms read it.
 AI_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
@@ -102,36 +100,15 @@ def target_landmarks(track: FaceTrack, motion: Motion) -> Mapped:
     return Mapped(len(track), lambda rows: motion.onto(track.canonical[rows], track.times_s[rows]))
 
 
-def load_refiner(
-    name: str, model: str | Path, revision: str | None = None, device: torch.device | str = "cpu"
-) -> MouthRefiner | None:
-    """The network of the renderer of that name, None where it needs none.
-
-    "auto" takes the model's refiner if it brings one that its makers prefer to `warp`; "network" takes it in
-    any case and raises FileNotFoundError where there is none.
-    """
-    if name not in RENDERERS:
-        raise ValueError(f"a renderer is one of {', '.join(RENDERERS)}; got {name!r}")
-    if name == "warp":
-        return None
-    try:
-        refiner = MouthRefiner.from_pretrained(model, "refiner", revision, device).eval()
-    except FileNotFoundError:
-        if name == "auto":
-            return None
-        raise
-    return refiner if name == "network" or refiner.config.preferred else None
-
-
 def build_renderer(
     clip: Clip,
     track: FaceTrack,
     shown: FaceTrack,
     targets: Mapped,
-    refiner: MouthRefiner | None = None,
+    renderer: LoadedRenderer,
     settings: WarpSettings | None = None,
 ) -> Renderer:
-    """A renderer with lip references from `clip`: a network's where there is a refiner, else `warp`.
+    """The renderer with lip references from `clip`.
 
     clip, track: whose lips are borrowed, the source's own or another video's; shown, targets: on the
     output's time line.
@@ -142,9 +119,7 @@ def build_renderer(
     pool = choose_pool(track, layout, pool_count(size))
     references = read_references(clip, track, pool, size, layout)
     references = references.take(uncovered(references, layout))
-    if refiner is not None:
-        return NetworkRenderer(refiner, references, targets, layout, shown.shots, settings=settings)
-    return WarpRenderer(references, targets, layout, shown.shots, settings=settings)
+    return renderer.make(references, targets, layout, shown.shots, settings)
 
 
 def render_pictures(
@@ -215,7 +190,7 @@ def lip_sync(
 ) -> Report:
     """Write `output`: the talking `video` with lips that follow `speech`; all else stays the source's.
 
-    video: any video file with a visible face; speech: any file with sound; renderer: see `load_refiner`;
+    video: any video file with a visible face; speech: any file with sound; renderer: see `load_renderer`;
     face: see `Faces.choose`; sync_mode: see `plan_timeline`; codec, crf: see `VideoWriter`; options: of the
     motion. A frame without the face passes through untouched.
 
@@ -234,9 +209,9 @@ def lip_sync(
         choose_codec(Path(output), codec)  # what cannot be written is said before the work, not after it
         reader = load_face_reader(place)
         motion_model = MotionModel.from_pretrained(model, revision, place, choose_dtype(dtype, place))
-        refiner = load_refiner(renderer, model, revision, place)
-        report.renderer = "warp" if refiner is None else "network"
-        parts = ("motion", "space", "identity", "speech", *(["refiner"] if refiner is not None else []))
+        loaded = load_renderer(renderer, model, revision, place)
+        report.renderer = loaded.name
+        parts = ("motion", "space", "identity", "speech", *loaded.parts)
         report.model_hashes = model_hashes(model, parts, revision)
     with timed(report, "landmarks"):
         track = read_face(clip, reader, face, progress)
@@ -254,7 +229,7 @@ def lip_sync(
         motion.save(save_motion)
     with timed(report, "references"):
         targets = target_landmarks(shown, motion)
-        drawing = build_renderer(clip, track, shown, targets, refiner)
+        drawing = build_renderer(clip, track, shown, targets, loaded)
     with timed(report, "render"), ExitStack() as stack:
         tags = disclosure_tags()
         writer = VideoWriter(

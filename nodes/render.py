@@ -9,11 +9,12 @@ from comfy_api.latest import Input, io
 
 from ..mytalk_core.appearance.crop import UNITS
 from ..mytalk_core.appearance.renderer import WarpSettings
+from ..mytalk_core.appearance.renderers import RENDERERS, load_renderer
 from ..mytalk_core.face import alignment
 from ..mytalk_core.face.track import FaceTrack
 from ..mytalk_core.media.timeline import Timeline, plan_timeline
 from ..mytalk_core.media.video import Clip
-from ..mytalk_core.pipeline import RENDERERS, build_renderer, load_refiner, target_landmarks
+from ..mytalk_core.pipeline import build_renderer, target_landmarks
 from ..mytalk_core.rendered import RenderedClip
 from .lazy import clip_images, clip_masks
 from .load import BUNDLED, CATEGORY, LoadedModel
@@ -56,6 +57,7 @@ class AppearanceGenerate(io.ComfyNode):
                     default="auto",
                     tooltip="network: the person's own lips and teeth from other frames, bent to the new "
                     "shape and mended by a small trained network; warp: the same without a network, faster; "
+                    "generator: drawn whole by the model's appearance generator, if it has one; "
                     "auto: network where the model's makers found it the better one.",
                 ),
                 io.Boolean.Input(
@@ -136,8 +138,8 @@ class AppearanceGenerate(io.ComfyNode):
             colour_match=colour_match, detail=detail, feather=feather / 100 * UNITS, yield_to_cover=own
         )
         source, revision = (model.source, model.revision) if model else (BUNDLED, None)
-        refiner = load_refiner(renderer, source, revision, get_torch_device())
-        drawing = build_renderer(lips.clip, lips.track, shown, targets, refiner, settings)
+        loaded = load_renderer(renderer, source, revision, get_torch_device())
+        drawing = build_renderer(lips.clip, lips.track, shown, targets, loaded, settings)
         parts = {"shown": shown, "targets": targets, "renderer": drawing}
         rendered = RenderedClip.of(clip, timeline, motion.speech, **parts)
         return io.NodeOutput(

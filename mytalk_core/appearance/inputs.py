@@ -59,34 +59,56 @@ def generator_inputs(
 
     Raises ValueError if there are more or fewer references than the model reads.
     """
+    mask = mouth_mask(source, target, LandmarkLayout.load(config.landmark_layout))
+    return GeneratorInputs(
+        reference_pictures(config, references, chosen, target, mask, triangulation),
+        *frame_pictures(config, crop, target, mask),
+        whole_mask(mask, config.size),
+    )
+
+
+def reference_pictures(
+    config: AppearanceConfig,
+    references: References,
+    chosen: np.ndarray,
+    target: np.ndarray,
+    mask: MouthMask,
+    triangulation: Triangulation,
+) -> Tensor:
+    """The chosen references as the model reads them: (K,3,S,S) in [-1,1], blank being 0. Only those that are
+    aligned to the mesh depend on the frame: on its target (N,2) and its mask.
+
+    Raises ValueError if there are more or fewer references than the model reads.
+    """
     if len(chosen) != config.reference_count:
         raise ValueError(
             f"{config.references} reads {config.reference_count} references a frame; got {len(chosen)}"
         )
-    layout = LandmarkLayout.load(config.landmark_layout)
-    size = config.size
-    mask = _whole(mouth_mask(source, target, layout), size)
+    layout, size = LandmarkLayout.load(config.landmark_layout), config.size
     pictures = []
     for index in chosen:
-        landmarks, own = references.landmarks[index], mask
-        picture = references.crops[index]
+        picture, landmarks = references.crops[index], references.landmarks[index]
         if config.reference_alignment == "mesh":
             warp = MeshWarp(triangulation, target, references.size, (0, 0, *picture.shape[:2]))
-            picture = warp.warp(picture, landmarks)
+            picture, shown = warp.warp(picture, landmarks), mask
         else:
-            own = _whole(mouth_mask(landmarks, landmarks, layout), size)
+            shown = mouth_mask(landmarks, landmarks, layout)
         whole = config.references == "full-single"
-        pictures.append(to_tensor(resized(picture, size)) * (1.0 if whole else own > 0))
-    return GeneratorInputs(
-        references=torch.stack(pictures),
-        # Erased wherever anything is made anew, feather included: the old lips must not shine through.
-        non_lip=to_tensor(resized(crop, size)) * (mask == 0),
-        landmark_image=to_tensor(landmark_image(target, layout, size)),
-        mask=mask,
-    )
+        pictures.append(to_tensor(resized(picture, size)) * (1.0 if whole else whole_mask(shown, size) > 0))
+    return torch.stack(pictures)
 
 
-def _whole(mask: MouthMask, size: int) -> Tensor:
+def frame_pictures(
+    config: AppearanceConfig, crop: np.ndarray, target: np.ndarray, mask: MouthMask
+) -> tuple[Tensor, Tensor]:
+    """The frame uint8 (S',S',3) without its lips, and the image of the wanted landmarks: (3,S,S)."""
+    # Erased wherever anything is made anew, feather included: the old lips must not shine through.
+    non_lip = to_tensor(resized(crop, config.size)) * (whole_mask(mask, config.size) == 0)
+    layout = LandmarkLayout.load(config.landmark_layout)
+    return non_lip, to_tensor(landmark_image(target, layout, config.size))
+
+
+def whole_mask(mask: MouthMask, size: int) -> Tensor:
     """The lips' part of a mask, on the pixels of the whole square: float32 (size,size)."""
     square = np.zeros((size, size), np.float32)
     mask.window.cut(square)[:] = mask.window.enlarge(mask.lips, size)

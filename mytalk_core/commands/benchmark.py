@@ -40,7 +40,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "landmarks drive the renderer, with references from the other half of the clip",
     )
     benchmark.add_argument(
-        "--renderer", nargs="+", default=["auto"], help="one or more of auto, network, warp"
+        "--renderer", nargs="+", default=["auto"], help="one or more of auto, generator, network, warp"
     )
     benchmark.add_argument("--model", default="mini", help="mini, a folder, or hub:OWNER/NAME")
     benchmark.add_argument("--revision", help="branch, tag or commit of a Hub repository")
@@ -90,20 +90,19 @@ def run(args: argparse.Namespace) -> None:
 
 def _load(args: argparse.Namespace) -> tuple[Tools, dict, dict[str, dict[str, str]]]:
     """The models; what all results of a folder have in common; the weights of each system."""
+    from ..appearance.renderers import load_renderer
     from ..evaluation.generation import Tools
     from ..face.tracker import load_face_reader
     from ..motion.generate import MotionModel
-    from ..pipeline import choose_device, choose_dtype, load_refiner
+    from ..pipeline import choose_device, choose_dtype
     from ..pretrained import model_hashes
 
     place, motion, parts = choose_device(args.device), None, ()
-    refiners, systems = {}, {}
+    renderers, systems = {}, {}
     for name in args.renderer:
-        refiner = load_refiner(name, args.model, args.revision, place)
-        system = "warp" if refiner is None else "network"
-        refiners[system] = refiner
-        own = () if refiner is None else ("refiner",)
-        systems[system] = model_hashes(args.model, own, args.revision)
+        loaded = load_renderer(name, args.model, args.revision, place)
+        renderers[loaded.name] = loaded
+        systems[loaded.name] = model_hashes(args.model, loaded.parts, args.revision)
     if args.protocol != "landmarks":
         dtype = choose_dtype(args.dtype, place)
         motion = MotionModel.from_pretrained(args.model, args.revision, place, dtype)
@@ -115,7 +114,7 @@ def _load(args: argparse.Namespace) -> tuple[Tools, dict, dict[str, dict[str, st
         "crf": args.crf,
         "models": model_hashes(args.model, parts, args.revision),
     }
-    return Tools(load_face_reader(place), motion, refiners), settings, systems
+    return Tools(load_face_reader(place), motion, renderers), settings, systems
 
 
 def _make(pair: Pair, tools: Tools, args: argparse.Namespace, record: dict) -> ClipFiles | None:
@@ -130,7 +129,7 @@ def _make(pair: Pair, tools: Tools, args: argparse.Namespace, record: dict) -> C
     name = pair.clip.name
     # Those of earlier runs stand in the report too.
     files = {system: args.output / system / f"{name}.mp4" for system in record["systems"]}
-    missing = {system: files[system] for system in tools.refiners if not files[system].is_file()}
+    missing = {system: files[system] for system in tools.renderers if not files[system].is_file()}
     record["left_out"].pop(name, None)
     for path in missing.values():
         path.parent.mkdir(exist_ok=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from ..appearance.references import APART_S
-from ..appearance.refiner import MouthRefiner
 from ..appearance.renderer import Renderer, Rendering
+from ..appearance.renderers import LoadedRenderer
 from ..face.packed import Mapped
 from ..face.track import FaceTrack
 from ..face.tracker import FaceReader
@@ -34,12 +34,12 @@ from .protocol import Pair
 
 @dataclass(frozen=True)
 class Tools:
-    """What is loaded once: face networks; the motion model, None for true landmarks; each system's network,
-    None for the training-free renderer."""
+    """What is loaded once: face networks; the motion model, None for true landmarks; the renderer of
+    each system."""
 
     reader: FaceReader
     motion: MotionModel | None
-    refiners: Mapping[str, MouthRefiner | None]
+    renderers: Mapping[str, LoadedRenderer]
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,11 @@ def generate(
     shown = track.take(timeline.source_index, timeline.times_s)
     targets = shown.canonical if tools.motion is None else speak(speech, shown, timeline, tools.motion, how)
     for system, path in outputs.items():
-        refiner = tools.refiners[system]
+        loaded = tools.renderers[system]
         if tools.motion is None:
-            renderer: Renderer = HalvesRenderer.of(clip, track, refiner)
+            renderer: Renderer = HalvesRenderer.of(clip, track, loaded)
         else:
-            renderer = build_renderer(clip, track, shown, targets, refiner)
+            renderer = build_renderer(clip, track, shown, targets, loaded)
         pictures = render_pictures(clip, timeline, shown, targets, renderer)
         writer = VideoWriter(
             path, clip, crf=how.crf, speech=speech, timeline=timeline, metadata=disclosure_tags()
@@ -104,13 +104,13 @@ class HalvesRenderer:
     second: np.ndarray
 
     @staticmethod
-    def of(clip: Clip, track: FaceTrack, refiner: MouthRefiner | None) -> HalvesRenderer:
+    def of(clip: Clip, track: FaceTrack, loaded: LoadedRenderer) -> HalvesRenderer:
         """For a whole clip and its own landmarks. Raises NoFaceError where a half shows no face."""
         middle_s = (track.times_s[0] + track.times_s[-1]) / 2
         renderers = []
         for lends in (track.times_s >= middle_s + APART_S, track.times_s < middle_s - APART_S):
             lender = replace(track, present=track.present & lends)
-            renderers.append(build_renderer(clip, lender, track, track.canonical, refiner))
+            renderers.append(build_renderer(clip, lender, track, track.canonical, loaded))
         return HalvesRenderer(renderers, track.times_s >= middle_s)
 
     def render(

@@ -10,6 +10,7 @@ import av
 import numpy as np
 import pytest
 
+from mytalk_core.appearance.renderers import LoadedRenderer
 from mytalk_core.cli import main
 from mytalk_core.commands import benchmark
 from mytalk_core.evaluation import generation, protocol
@@ -201,7 +202,7 @@ def test_cut_keeps_what_b_frames_are_decoded_from(tmp_path):
 def test_halves_lend_to_each_other_and_never_within_reach(long_clip):
     clip = Clip.open(long_clip)
     track = read_face(clip, load_face_reader(), "largest", lambda *done: None)
-    renderer = generation.HalvesRenderer.of(clip, track, None)
+    renderer = generation.HalvesRenderer.of(clip, track, LoadedRenderer())
     frames, times = np.arange(len(clip)), clip.times_s
     for half, own in enumerate(renderer.halves):
         drawn = frames[renderer.second == bool(half)]

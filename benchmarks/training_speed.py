@@ -1,0 +1,103 @@
+"""Samples a second of every training program at the bundled model's sizes, and the share of time it waits for
+data, with and without processes that draw ahead. Writes a Markdown table.
+
+    python benchmarks/training_speed.py DATASET MOUTHS --work FOLDER -o benchmarks/results/training_speed.md
+
+DATASET is a folder that training.prepare wrote, with crops; MOUTHS one that training.prepare_mouths wrote;
+FOLDER keeps the runs and speech features. Figures are of the second half of each run's steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from mytalk_core.pretrained import resolve_folder
+
+WORKERS = (0, 1)
+
+
+@dataclass(frozen=True)
+class Program:
+    """name: of training.train_NAME; what: the table's words for a sample; flags: beside the defaults; mouths:
+    it reads these, not the dataset."""
+
+    name: str
+    what: str
+    steps: int
+    flags: tuple[str, ...] = ()
+    mouths: bool = False
+
+
+def programs(work: Path, perceptual: Path | None) -> list[Program]:
+    """All of them; the paper's generator at 128 px and a quarter of its width where there is no GPU."""
+    spoken = ("--features", str(work / "features"), "--plain")
+    identity = ("--identity", str(resolve_folder("mini", "identity")))
+    small = ("--size", "128", "--width", "16", "--blocks", "1", "--fusion-width", "64")
+    lpips = ("--perceptual", str(perceptual)) if perceptual else ()
+    gpu = torch.cuda.is_available()
+    return [
+        Program("identity", "128 landmark sets a step", 400),
+        Program("motion", "32 windows of 100 frames", 30, (*spoken, *identity)),
+        Program("sync", "windows of speech and lips", 30, spoken),
+        Program("refiner", f"mouths{' with LPIPS' if lpips else ''}", 20, lpips, mouths=True),
+        Program(
+            "appearance",
+            f"the paper's generator{'' if gpu else ', 128 px, width 16'}, and its discriminator",
+            20,
+            ("--start-discriminator", "0", "--validate", "1", *(() if gpu else small)),
+        ),
+    ]
+
+
+def run(program: Program, workers: int, args: argparse.Namespace) -> dict[str, float]:
+    """The last logged figures of a fresh run."""
+    out = args.work / f"{program.name}-{workers}"
+    (out / "log.jsonl").unlink(missing_ok=True)
+    for checkpoint in out.glob("checkpoints/*"):
+        checkpoint.unlink()
+    data = args.mouths if program.mouths else args.dataset
+    steps = ["--steps", program.steps, "--save-every", program.steps, "--log-every", program.steps // 2]
+    command = [sys.executable, "-m", f"mytalk_training.train_{program.name}", data, "-o", out, *program.flags]
+    subprocess.run([str(part) for part in [*command, *steps, "--workers", workers]], check=True)
+    rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return [row for row in rows if row["kind"] == "train"][-1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("mouths", type=Path)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--perceptual", type=Path, help="folder that training.convert_lpips wrote")
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    args = parser.parse_args()
+    machine = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()}-core CPU"
+    heading = " | ".join(f"samples/s, {n} workers | waiting" for n in WORKERS)
+    lines = [
+        "# Speed of training",
+        "",
+        f"{datetime.date.today()}, {machine}, the programs' own batch and precision. "
+        "`python benchmarks/training_speed.py`",
+        "",
+        f"| program | a sample | {heading} |",
+        "|---" * (2 + 2 * len(WORKERS)) + "|",
+    ]
+    for program in programs(args.work, args.perceptual):
+        rows = [run(program, workers, args) for workers in WORKERS]
+        cells = [f"{row['samples_per_s']:.1f} | {100 * row['waiting']:.1f} %" for row in rows]
+        lines.append(f"| train_{program.name} | {program.what} | {' | '.join(cells)} |")
+        print(lines[-1])
+    args.out.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

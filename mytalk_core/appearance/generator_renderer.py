@@ -1,0 +1,95 @@
+"""The paper's renderer: lips that its generator draws (section 3.4), where `WarpRenderer` would lend some."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..face.layout import LandmarkLayout
+from .choosing import Choice
+from .generator import AppearanceGenerator
+from .inputs import frame_pictures, reference_pictures
+from .mask import MouthMask
+from .raster import triangulate
+from .references import References
+from .renderer import WarpRenderer, WarpSettings
+from .warp import MeshWarp
+
+
+class GeneratorRenderer(WarpRenderer):
+    """`WarpRenderer` whose lips are drawn whole by an `AppearanceGenerator`, not the references' own.
+
+    Pictures of a generator that aligns its references to the mesh are read from those nearest to the frame,
+    as `WarpRenderer` chooses them; another's are the same for all frames, spread evenly from the closed mouth
+    to the widest, and encoded once.
+
+    generator: on its device, in eval mode. The other arguments are `WarpRenderer`'s.
+    Raises ValueError if the generator's landmarks cannot be made from the layout's.
+    """
+
+    def __init__(
+        self,
+        generator: AppearanceGenerator,
+        references: References,
+        targets: np.ndarray,
+        layout: LandmarkLayout,
+        shots: np.ndarray | None = None,
+        choice: Choice | None = None,
+        settings: WarpSettings | None = None,
+    ):
+        config = generator.config
+        choice = choice or Choice(references=config.reference_count)
+        super().__init__(references, targets, layout, shots, choice, settings)
+        self.generator, self.own = generator, LandmarkLayout.load(config.landmark_layout)
+        if layout.name not in (self.own.name, self.own.source):
+            raise ValueError(
+                f"the generator reads landmarks of {self.own.name}, which cannot be made of {layout.name}"
+            )
+        self.mesh = triangulate(self.own)
+        self.small = replace(references.resized(config.size), landmarks=self._to_own(references.landmarks))
+        self._encoded: Tensor | None = None
+
+    def lips(
+        self,
+        crop: np.ndarray,
+        target: np.ndarray,
+        index: int,
+        mask: MouthMask,
+        coarse: MeshWarp | None = None,
+    ) -> np.ndarray:
+        """See `WarpRenderer.lips`; of the crop all that the mask leaves is read."""
+        wanted, place = self._to_own(target), next(self.generator.parameters()).device
+        frame = frame_pictures(self.generator.config, crop, wanted, mask)
+        with torch.inference_mode(), torch.autocast(place.type, torch.bfloat16):
+            lent = self._lend(index, wanted, mask, place)
+            made = self.generator(lent, *(picture[None].to(place) for picture in frame)).frames[0].float()
+        picture = ((made + 1) * 127.5).permute(1, 2, 0).cpu().numpy()
+        size = self.references.size
+        if len(picture) != size:
+            picture = cv2.resize(picture, (size, size), interpolation=cv2.INTER_CUBIC)
+        return np.clip(mask.core.cut(picture), 0, 255)
+
+    def _to_own(self, landmarks: np.ndarray) -> np.ndarray:
+        """Landmarks (...,N,C) in the generator's layout."""
+        return landmarks if self.layout.name == self.own.name else self.own.from_source(landmarks)
+
+    def _lend(self, index: int, wanted: np.ndarray, mask: MouthMask, place: torch.device) -> Tensor:
+        """What the generator takes as a frame's references: pictures, or what it encoded of them before."""
+        config = self.generator.config
+        if self._encoded is not None:
+            return self._encoded
+        if config.reference_alignment == "mesh":
+            chosen = self.plan.indices[index]
+            chosen = np.resize(chosen[chosen >= 0], config.reference_count)
+        else:
+            share = (np.arange(config.reference_count) + 0.5) / config.reference_count
+            chosen = np.argsort(self.openings)[(share * len(self.references)).astype(int)]
+        pictures = reference_pictures(config, self.small, chosen, wanted, mask, self.mesh)[None].to(place)
+        if config.reference_alignment == "mesh":
+            return pictures
+        self._encoded = self.generator.encode_references(pictures)
+        return self._encoded
