@@ -11,12 +11,15 @@ person's rest. Writes a Markdown table of the first model by clip, and one of al
     python benchmarks/motion.py CLIPS/manifest.jsonl --split val -o benchmarks/results/motion.md
 
 --denoiser NAME=FOLDER (again for more) holds other training runs against it: FOLDER has motion/ and space/.
+--expression takes several scales of the movement, the first for the table by clip: the smaller the movement,
+the smaller its velocity error, so models are to be compared at like spreads.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
+import itertools
 import json
 import os
 from dataclasses import dataclass, replace
@@ -182,6 +185,11 @@ def load_models(args: argparse.Namespace) -> dict[str, MotionModel]:
     return models
 
 
+def label(name: str, scale: float, args: argparse.Namespace) -> str:
+    """What a model is called in the tables; the scale of its movement is said where there are several."""
+    return name if len(args.expression) == 1 else f"{name}, expression {scale:g}"
+
+
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("manifest", type=Path)
@@ -191,7 +199,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--temperature", type=float, default=MotionOptions.temperature)
     parser.add_argument("--guidance", type=float, default=MotionOptions.guidance)
     parser.add_argument("--steps", type=int, default=MotionOptions.steps)
-    parser.add_argument("--expression", type=float, default=MotionOptions.expression)
+    parser.add_argument("--expression", type=float, nargs="+", default=[MotionOptions.expression])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tracks", type=Path, help="folder that keeps face tracks between runs")
     parser.add_argument("-o", "--out", type=Path, required=True)
@@ -200,26 +208,31 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     args = parse()
-    names = ("temperature", "guidance", "steps", "expression")
-    options = {name: getattr(args, name) for name in names}
+    options = {name: getattr(args, name) for name in ("temperature", "guidance", "steps")}
     models = load_models(args)
-    figures: dict[str, dict[str, Figures]] = {name: {} for name in models}
+    figures: dict[str, dict[str, Figures]] = {
+        label(name, scale, args): {} for name in models for scale in args.expression
+    }
     for line in args.manifest.read_text().splitlines():
         row = json.loads(line)
         if row["split"] != args.split:
             continue
         video = args.manifest.parent / row["file"]
         track, speech = read_track(video, args.tracks), Speech.open(video).mono_16k
-        for name, model in models.items():
-            figures[name][row["id"]] = measure(model, row, track, speech, options, range(args.seeds))
-            print(row["id"], name, figures[name][row["id"]], flush=True)
+        for name, scale in itertools.product(models, args.expression):
+            found = measure(
+                models[name], row, track, speech, {**options, "expression": scale}, range(args.seeds)
+            )
+            figures[label(name, scale, args)][row["id"]] = found
+            print(row["id"], label(name, scale, args), found, flush=True)
     digest = model_hashes(args.model, ("motion",))["motion"][:12]
-    first = next(iter(models))
+    first = next(iter(figures))
     lines = [
         "# Motion from speech",
         "",
-        f"{datetime.date.today()}, {os.cpu_count()}-core CPU, model {first} (motion {digest}), split "
-        f"{args.split}, {args.seeds} seeds, {options}. `python benchmarks/motion.py`",
+        f"{datetime.date.today()}, {os.cpu_count()}-core CPU, model {Path(args.model).name} (motion "
+        f"{digest}), split {args.split}, {args.seeds} seeds, {options}, expression "
+        f"{', '.join(f'{scale:g}' for scale in args.expression)}. `python benchmarks/motion.py`",
         "",
         f"Means over {len(figures[first])} clips:",
         "",
