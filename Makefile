@@ -28,8 +28,11 @@ train-mini: $(VENV)/.installed
 	@test -n "$(DATA)" || { echo "make train-mini needs DATA=FOLDER, a folder of talking clips"; exit 1; }
 	$(BIN)/mytalk prepare "$(DATA)" -o out/dataset
 	$(BIN)/python -m training.train_identity out/dataset -o out/identity --steps 2500
-	$(BIN)/accelerate launch -m training.train_motion out/dataset -o out/run --identity out/identity --steps 1000
-	$(BIN)/python -m training.train_sync out/dataset -o out/sync --steps 1500
+	$(BIN)/accelerate launch -m training.train_motion out/dataset -o out/regression --identity out/identity \
+		--process regression --steps 1000
+	$(BIN)/accelerate launch -m training.train_motion out/dataset -o out/run --identity out/identity \
+		--init out/regression/model --warmup 50 --steps 500
+	$(BIN)/python -m training.train_sync out/dataset -o out/sync --space out/run/model/space --steps 1500
 	$(BIN)/python -m training.prepare_mouths out/dataset -o out/mouths
 	$(BIN)/accelerate launch -m training.train_refiner out/mouths -o out/refiner --steps 1100 \
 		$(if $(LPIPS),--perceptual "$(LPIPS)")
