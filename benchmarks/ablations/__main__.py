@@ -2,9 +2,9 @@
 
     python benchmarks/ablations TRAIN VAL --work FOLDER -o benchmarks/results/ablations.md
 
-TRAIN and VAL are folders that training.prepare wrote, with crops for Table 7. FOLDER keeps weights and
-figures of every variant, so that an interrupted run goes on where it stopped, and more seeds add to what is
-there.
+TRAIN and VAL are folders that training.prepare wrote, with crops for Table 7, or --pictures names two others
+that have them. FOLDER keeps weights and figures of every variant, so that an interrupted run goes on where it
+stopped, and more seeds add to what is there.
 """
 
 from __future__ import annotations
@@ -57,6 +57,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--motion-layers", type=int, default=3)
     parser.add_argument("--motion-lr", type=float, default=1e-3)
     parser.add_argument("--no-pictures", action="store_true", help="leave Table 7 out")
+    parser.add_argument(
+        "--pictures", type=Path, nargs=2, metavar=("TRAIN", "VAL"), help="for Table 7; else the same folders"
+    )
     parser.add_argument("--lpips", type=Path, help="for Table 7: what training.convert_lpips wrote")
     parser.add_argument("--picture-size", type=int, default=128)
     parser.add_argument("--picture-frames", type=int, default=400, help="that are scored")
@@ -65,7 +68,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--picture-batch", type=int, default=8)
     parser.add_argument("--picture-lr", type=float, default=2e-3)
     parser.add_argument("-o", "--out", type=Path, required=True)
-    return parser.parse_args()
+    args = parser.parse_args()
+    args.pictures = args.pictures or (args.train, args.val)
+    return args
 
 
 def motion_row(variant: Variant, args: argparse.Namespace) -> Row:
@@ -107,7 +112,8 @@ def picture_section(args: argparse.Namespace) -> list[str]:
         "## Table 7: references of the appearance generator",
         "",
         f"The three-encoder generator at width {args.picture_width}, {args.picture_size} px, one block a "
-        f"level, {args.picture_steps} steps of {args.picture_batch} frames, L1, KL"
+        f"level, {args.picture_steps} steps of {args.picture_batch} frames of "
+        f"{len(ShardDataset.open(args.pictures[0]))} clips, L1, KL"
         f"{' and LPIPS' if args.lpips else ''}, no discriminator; scored on {args.picture_frames} frames, ± "
         "over frames. Outside the mask the pixels are the true ones.",
         *(["", *networks.absent] if networks.absent else []),

@@ -36,7 +36,7 @@ TABLE_7 = (
 def train(variant: PictureVariant, seed: int, args: argparse.Namespace) -> Path:
     """Train a variant, unless its folder holds it already: the folder of its generator.
 
-    args: train, work, lpips, and the sizes picture_*.
+    args: pictures, work, lpips, and the sizes picture_*.
     """
     out = args.work / f"{variant.references}-{seed}"
     model = out / "model" / "appearance"
@@ -62,7 +62,14 @@ def train(variant: PictureVariant, seed: int, args: argparse.Namespace) -> Path:
         if args.lpips:
             options["--perceptual"] = args.lpips
         flags = [str(part) for pair in options.items() for part in pair]
-        program = [sys.executable, "-m", "mytalk_training.train_appearance", str(args.train), "-o", str(out)]
+        program = [
+            sys.executable,
+            "-m",
+            "mytalk_training.train_appearance",
+            str(args.pictures[0]),
+            "-o",
+            str(out),
+        ]
         subprocess.run([*program, *flags], check=True)
     return model
 
@@ -70,12 +77,12 @@ def train(variant: PictureVariant, seed: int, args: argparse.Namespace) -> Path:
 def score(
     variant: PictureVariant, seed: int, args: argparse.Namespace, networks: Networks
 ) -> dict[str, list[float]]:
-    """A trained variant's figures, as `judge` gives them, on frames of args.val, the same for every variant;
-    kept beside its weights."""
+    """A trained variant's figures, as `judge` gives them, on frames of args.pictures[1], the same for every
+    variant; kept beside its weights."""
     path = args.work / f"{variant.references}-{seed}" / "scores.json"
     if not path.exists():
         generator = AppearanceGenerator.from_pretrained(train(variant, seed, args)).eval()
-        shards = ShardDataset.open(args.val)
+        shards = ShardDataset.open(args.pictures[1])
         # With room for the most references, so that all variants see the same frames and first reference.
         clips = read_picture_clips(shards, max(REFERENCES.values()))
         data = GeneratorData(shards, clips, generator.config, seed=0, vary=False)
