@@ -71,10 +71,13 @@ def load_renderer(
     part, kind, _ = NETWORKS[wanted]
     try:
         network = kind.from_pretrained(model, part, revision, device).eval()
-    except FileNotFoundError:
+    except FileNotFoundError as error:
         if name == "auto":
             return LoadedRenderer()
-        raise
+        raise FileNotFoundError(
+            f"the renderer {name} needs a model with the part {part}, {model} has none: take another model, "
+            f"or the renderer warp, which needs no network ({error})"
+        ) from error
     if name == "auto" and not network.config.preferred:
         return LoadedRenderer()
     return LoadedRenderer(wanted, network)

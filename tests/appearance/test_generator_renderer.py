@@ -137,5 +137,8 @@ def test_renderers_are_loaded_by_name(tmp_path, layout, target):
         assert type(plain.make(references(layout), target[None], layout)) is WarpRenderer
     with pytest.raises(ValueError, match="one of auto, generator, network, warp; got 'best'"):
         load_renderer("best", tmp_path)
-    with pytest.raises(FileNotFoundError, match="appearance"):
+    with pytest.raises(
+        FileNotFoundError,
+        match="generator needs a model with the part appearance, mini has none: take another",
+    ):
         load_renderer("generator", "mini")
