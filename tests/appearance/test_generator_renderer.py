@@ -139,6 +139,6 @@ def test_renderers_are_loaded_by_name(tmp_path, layout, target):
         load_renderer("best", tmp_path)
     with pytest.raises(
         FileNotFoundError,
-        match="generator needs a model with the part appearance, mini has none: take another",
+        match="generator needs a model with the part appearance, mini has none",
     ):
         load_renderer("generator", "mini")
