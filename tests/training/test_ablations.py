@@ -21,7 +21,13 @@ ABLATIONS = Path(__file__).resolve().parents[2] / "benchmarks" / "ablations"
 
 @pytest.fixture(autouse=True)
 def importable(monkeypatch):
+    """The benchmark's modules, and the installed training programs that they import, for one test only."""
     monkeypatch.syspath_prepend(str(ABLATIONS))
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if name.split(".")[0] in ("mytalk_training", "report", "appearance_scores"):
+            del sys.modules[name]
 
 
 def rows_of(*scores: tuple[dict[str, list[float]], dict[str, float]]):

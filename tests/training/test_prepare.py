@@ -164,22 +164,3 @@ def test_two_processes_make_the_same_samples(clips, whole, tmp_path, monkeypatch
     drop = ("shard", "members")
     plain = [{k: v for k, v in row.items() if k not in drop} for row in whole.samples]
     assert [{k: v for k, v in row.items() if k not in drop} for row in shared.samples] == plain
-
-
-@pytest.mark.parametrize(
-    ("environment", "place"),
-    [
-        ({}, (0, 1)),
-        ({"RANK": "3", "WORLD_SIZE": "8"}, (3, 8)),
-        ({"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2"}, (1, 2)),
-        ({"MASTER_PORT": "29500"}, (0, 1)),
-    ],
-)
-def test_launchers_say_which_process_this_is(monkeypatch, capsys, environment, place):
-    for name in ("RANK", "WORLD_SIZE", "MASTER_PORT"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert prepare.place_among_processes() == place
-    # accelerate launch --cpu --num_processes 2 starts a single process, and says nothing of it.
-    assert ("one process only" in capsys.readouterr().err) == ("MASTER_PORT" in environment)
