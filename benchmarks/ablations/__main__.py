@@ -113,7 +113,7 @@ def picture_section(args: argparse.Namespace) -> list[str]:
         "",
         f"The three-encoder generator at width {args.picture_width}, {args.picture_size} px, one block a "
         f"level, {args.picture_steps} steps of {args.picture_batch} frames of "
-        f"{len(ShardDataset.open(args.pictures[0]))} clips, L1, KL"
+        f"{len(ShardDataset.open(args.pictures[0]))} clips, L1 (inside the mask once more), KL"
         f"{' and LPIPS' if args.lpips else ''}, no discriminator; scored on {args.picture_frames} frames, ± "
         "over frames. Outside the mask the pixels are the true ones.",
         *(["", *networks.absent] if networks.absent else []),
