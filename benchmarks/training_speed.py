@@ -45,13 +45,13 @@ def programs(work: Path, perceptual: Path | None) -> list[Program]:
     lpips = ("--perceptual", str(perceptual)) if perceptual else ()
     gpu = torch.cuda.is_available()
     return [
-        Program("identity", "128 landmark sets a step", 400),
-        Program("motion", "32 windows of 100 frames", 30, (*spoken, *identity)),
-        Program("sync", "windows of speech and lips", 30, spoken),
-        Program("refiner", f"mouths{' with LPIPS' if lpips else ''}", 20, lpips, mouths=True),
+        Program("identity", "the landmarks of a frame", 400),
+        Program("motion", "a window of 100 frames", 30, (*spoken, *identity)),
+        Program("sync", "a window of speech and lips", 30, spoken),
+        Program("refiner", f"a mouth{', with LPIPS' if lpips else ''}", 20, lpips, mouths=True),
         Program(
             "appearance",
-            f"the paper's generator{'' if gpu else ', 128 px, width 16'}, and its discriminator",
+            f"a frame of the paper's generator{'' if gpu else ', 128 px, width 16'}, and its discriminator",
             20,
             ("--start-discriminator", "0", "--validate", "1", *(() if gpu else small)),
         ),
