@@ -80,7 +80,7 @@ def motion_row(variant: Variant, args: argparse.Namespace) -> Row:
         name: np.mean([[getattr(row, name) for row in run.values()] for run in runs], axis=0)
         for name in NAMES
     }
-    paper = dict(zip(("sync_distance", "identity"), variant.paper or (), strict=False))
+    paper = dict(zip(("sync_distance", "identity"), variant.paper, strict=True)) if variant.paper else {}
     return Row(variant.label, scores, paper)
 
 

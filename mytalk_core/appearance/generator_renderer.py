@@ -12,7 +12,7 @@ from torch import Tensor
 from ..face.layout import LandmarkLayout
 from .choosing import Choice
 from .generator import AppearanceGenerator
-from .inputs import frame_pictures, reference_pictures
+from .inputs import frame_pictures, reference_pictures, whole_mask
 from .mask import MouthMask
 from .raster import triangulate
 from .references import References
@@ -38,11 +38,10 @@ class GeneratorRenderer(WarpRenderer):
         targets: np.ndarray,
         layout: LandmarkLayout,
         shots: np.ndarray | None = None,
-        choice: Choice | None = None,
         settings: WarpSettings | None = None,
     ):
         config = generator.config
-        choice = choice or Choice(references=config.reference_count)
+        choice = Choice(references=config.reference_count)
         super().__init__(references, targets, layout, shots, choice, settings)
         self.generator, self.own = generator, LandmarkLayout.load(config.landmark_layout)
         if layout.name not in (self.own.name, self.own.source):
@@ -63,9 +62,10 @@ class GeneratorRenderer(WarpRenderer):
     ) -> np.ndarray:
         """See `WarpRenderer.lips`; of the crop all that the mask leaves is read."""
         wanted, place = self._to_own(target), next(self.generator.parameters()).device
-        frame = frame_pictures(self.generator.config, crop, wanted, mask)
+        whole = whole_mask(mask, self.generator.config.size)
+        frame = frame_pictures(self.generator.config, crop, wanted, whole)
         with torch.inference_mode(), torch.autocast(place.type, torch.bfloat16):
-            lent = self._lend(index, wanted, mask, place)
+            lent = self._lend(index, wanted, whole, place)
             made = self.generator(lent, *(picture[None].to(place) for picture in frame)).frames[0].float()
         picture = ((made + 1) * 127.5).permute(1, 2, 0).cpu().numpy()
         size = self.references.size
@@ -77,7 +77,7 @@ class GeneratorRenderer(WarpRenderer):
         """Landmarks (...,N,C) in the generator's layout."""
         return landmarks if self.layout.name == self.own.name else self.own.from_source(landmarks)
 
-    def _lend(self, index: int, wanted: np.ndarray, mask: MouthMask, place: torch.device) -> Tensor:
+    def _lend(self, index: int, wanted: np.ndarray, mask: Tensor, place: torch.device) -> Tensor:
         """What the generator takes as a frame's references: pictures, or what it encoded of them before."""
         config = self.generator.config
         if self._encoded is not None:

@@ -59,11 +59,12 @@ def generator_inputs(
 
     Raises ValueError if there are more or fewer references than the model reads.
     """
-    mask = mouth_mask(source, target, LandmarkLayout.load(config.landmark_layout))
+    layout = LandmarkLayout.load(config.landmark_layout)
+    mask = whole_mask(mouth_mask(source, target, layout), config.size)
     return GeneratorInputs(
         reference_pictures(config, references, chosen, target, mask, triangulation),
         *frame_pictures(config, crop, target, mask),
-        whole_mask(mask, config.size),
+        mask,
     )
 
 
@@ -72,11 +73,11 @@ def reference_pictures(
     references: References,
     chosen: np.ndarray,
     target: np.ndarray,
-    mask: MouthMask,
+    mask: Tensor,
     triangulation: Triangulation,
 ) -> Tensor:
     """The chosen references as the model reads them: (K,3,S,S) in [-1,1], blank being 0. Only those that are
-    aligned to the mesh depend on the frame: on its target (N,2) and its mask.
+    aligned to the mesh depend on the frame: on its target (N,2) and its mask (S,S).
 
     Raises ValueError if there are more or fewer references than the model reads.
     """
@@ -92,18 +93,19 @@ def reference_pictures(
             warp = MeshWarp(triangulation, target, references.size, (0, 0, *picture.shape[:2]))
             picture, shown = warp.warp(picture, landmarks), mask
         else:
-            shown = mouth_mask(landmarks, landmarks, layout)
+            shown = whole_mask(mouth_mask(landmarks, landmarks, layout), size)
         whole = config.references == "full-single"
-        pictures.append(to_tensor(resized(picture, size)) * (1.0 if whole else whole_mask(shown, size) > 0))
+        pictures.append(to_tensor(resized(picture, size)) * (1.0 if whole else shown > 0))
     return torch.stack(pictures)
 
 
 def frame_pictures(
-    config: AppearanceConfig, crop: np.ndarray, target: np.ndarray, mask: MouthMask
+    config: AppearanceConfig, crop: np.ndarray, target: np.ndarray, mask: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The frame uint8 (S',S',3) without its lips, and the image of the wanted landmarks: (3,S,S)."""
+    """The frame uint8 (S',S',3) without what its mask (S,S) covers, and the image of the wanted landmarks
+    (N,2): (3,S,S)."""
     # Erased wherever anything is made anew, feather included: the old lips must not shine through.
-    non_lip = to_tensor(resized(crop, config.size)) * (whole_mask(mask, config.size) == 0)
+    non_lip = to_tensor(resized(crop, config.size)) * (mask == 0)
     layout = LandmarkLayout.load(config.landmark_layout)
     return non_lip, to_tensor(landmark_image(target, layout, config.size))
 
