@@ -33,7 +33,7 @@ from .checkpoints import TrainingState, averaged
 from .kept_features import KeptFeatures
 from .loop import Run, add_arguments, descend, train
 from .motion_data import TEMPI, MotionBatch, MotionData, RawClip, choose_few, fit_space, hold_out, read_clips
-from .motion_losses import LossWeights, Objective, losses
+from .motion_losses import PENALTIES, LossWeights, Objective, losses
 from .motion_models import (
     SpokenDenoiser,
     feature_statistics,
@@ -84,8 +84,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         "--process",
         default="diffusion",
         choices=[*PROCESSES],
-        help="flow: rectified flow; regression: no noise, one pass, L1: the baseline",
+        help="flow: rectified flow; regression: no noise, one pass: the baseline",
     )
+    add("--penalty", choices=PENALTIES, help="of differences: l2 (eq. 4), or l1, the default of a regression")
     add(
         "--conditioning",
         default="id-cross-attention",
@@ -93,6 +94,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         help="how the denoiser is told of the person: the paper's Tab. 5",
     )
     args = parser.parse_args(argv)
+    if args.penalty is None:
+        args.penalty = "l1" if args.process == "regression" else "l2"
     if args.overfit is not None:
         args.drop_speech = args.drop_identity = 0.0
     return args
@@ -141,7 +144,13 @@ def build(run: Run) -> tuple[State, MotionData]:
         networks={"denoiser": run.network(SpokenDenoiser(denoiser), (0.9, 0.98), (ConformerLayer,))},
         config=config,
         objective=Objective(
-            space.to(device), identity, weights, PROCESSES[args.process](), config.conditioning, sync
+            space.to(device),
+            identity,
+            weights,
+            PROCESSES[args.process](),
+            config.conditioning,
+            args.penalty,
+            sync,
         ),
         held=[(clip, encoder.encode(clip.speech, 2 * len(clip.displacement))) for clip in held],
     )

@@ -43,10 +43,6 @@ class GaussianDiffusion:
         """What sampling starts from, given normal noise of x0's shape."""
         return noise
 
-    def penalty(self, difference: Tensor) -> Tensor:
-        """What training makes small, of differences of any shape: their squares (eq. 4)."""
-        return difference.square()
-
     def snr(self, t: Tensor) -> Tensor:
         """Signal-to-noise ratio alpha^2 / sigma^2 at t (B,) -> float32 (B,)."""
         alpha, sigma = self.alpha_sigma(t)
@@ -81,7 +77,7 @@ class RectifiedFlow(GaussianDiffusion):
 
 
 class Regression(GaussianDiffusion):
-    """No noise, the baseline that diffusion is held against: x_0 in one pass from x_t = 0 at t = T, L1.
+    """No noise, the baseline that diffusion is held against: x_0 in one pass from x_t = 0 at t = T.
 
     A diffusion model at t = T sees all but pure noise, so one that is trained on as a regression starts well.
     """
@@ -101,10 +97,6 @@ class Regression(GaussianDiffusion):
     def start(self, noise: Tensor) -> Tensor:
         """Zeros of the noise's shape."""
         return torch.zeros_like(noise)
-
-    def penalty(self, difference: Tensor) -> Tensor:
-        """Absolute differences: the likeliest movement is their median, not their mean."""
-        return difference.abs()
 
     def timesteps(self, count: int) -> list[float]:
         """The last time step alone, whatever `count`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -21,7 +22,7 @@ from training.motion_data import MotionBatch
 from training.motion_losses import LossWeights, Objective, losses
 from training.motion_models import SpokenDenoiser, open_expert
 from training.order import NOISE, Draws
-from training.train_motion import State, step
+from training.train_motion import State, parse, step
 
 SAMPLES = [0, 1, 2]
 
@@ -84,6 +85,21 @@ def test_steps_learn(process):
         for i in range(60)
     ]
     assert sum(totals[-10:]) < 0.8 * sum(totals[:10])
+
+
+@pytest.mark.parametrize(("penalty", "expected"), [("l2", 9.0), ("l1", 3.0)])
+def test_penalty_of_a_difference(penalty, expected):
+    objective = replace(make_state().objective, penalty=penalty)
+    terms = losses(lambda batch, *_: batch.x0 - 3, make_batch(), objective, Draws(1, NOISE, SAMPLES))
+    assert terms["x0"].item() == pytest.approx(expected, rel=1e-5)
+    assert terms["velocity"].item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_regression_has_another_penalty_than_a_diffusion():
+    given = ["DATASET", "-o", "RUN", "--identity", "IDENTITY"]
+    assert parse(given).penalty == "l2"
+    assert parse([*given, "--process", "regression"]).penalty == "l1"
+    assert parse([*given, "--penalty", "l1"]).penalty == "l1"
 
 
 def test_lip_sync_expert_joins_the_loss():
