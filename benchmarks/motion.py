@@ -28,6 +28,7 @@ from pathlib import Path
 import numpy as np
 from mytalk_training.samples import shift
 
+from mytalk_core.evaluation.lips import velocity_distance
 from mytalk_core.face import alignment
 from mytalk_core.face.track import FaceTrack
 from mytalk_core.face.tracker import load_face_reader, track_faces
@@ -37,7 +38,6 @@ from mytalk_core.motion.denoiser import MotionDenoiser
 from mytalk_core.motion.generate import MotionModel, MotionOptions, generate_motion
 from mytalk_core.motion.person import (
     OPENING_PAIRS,
-    RATE_HZ,
     find_rest,
     interocular,
     mouth_opening,
@@ -64,9 +64,9 @@ class Figures:
 
 
 def velocity_error(video: np.ndarray, made: np.ndarray, points: np.ndarray, seen: np.ndarray) -> float:
-    """Mean distance of the points' velocities, % of the inter-ocular distance a second; landmarks (F,N,2)."""
-    difference = np.linalg.norm(np.diff((made - video)[:, points], axis=0), axis=-1).mean(1)
-    return float((difference / interocular(video)[1:])[seen[1:] & seen[:-1]].mean() * RATE_HZ * 100)
+    """Mean of `velocity_distance` where the face was seen in both frames: landmarks (F,N,2), seen (F,)."""
+    distance = velocity_distance(video[:, points], made[:, points], interocular(video)[1:])
+    return float(distance[seen[1:] & seen[:-1]].mean())
 
 
 def track_canonical(track: FaceTrack, times_s: np.ndarray) -> np.ndarray:

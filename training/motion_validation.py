@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mytalk_core.evaluation.lips import velocity_distance
 from mytalk_core.motion.denoiser import MotionDenoiser
 from mytalk_core.motion.diffusion import PROCESSES, sample_dpmpp_2m
 from mytalk_core.motion.identity import IdentityExtractor, describe_person
-from mytalk_core.motion.person import mouth_opening
+from mytalk_core.motion.person import interocular, mouth_opening
 from mytalk_core.motion.space import LandmarkSpace
 
 from .motion_data import RawClip
@@ -22,19 +23,24 @@ def validate(
     clips: list[tuple[RawClip, Tensor]],
     temperatures: tuple[float, ...] = (0.0, 0.5, 1.0),
 ) -> dict[str, float]:
-    """Mean Pearson r of the mouth opening, generated against real, for each noise temperature.
+    """For each noise temperature, means over the clips: Pearson's r of the mouth opening, generated against
+    real; spread, its deviation over the real one's; velocity, as in `velocity_distance`.
 
     clips: raw clips and their features (2F,L,Ds); sampled in one window by 8 steps of DPM-Solver++.
     """
-    figures: dict[str, list[float]] = {}
+    points, figures = space.lower_points, {}
     for clip, features in clips:
         frames = min(500, len(clip.displacement))
-        real = mouth_opening(clip.rest + clip.displacement[:frames] * _width(clip))
+        truth = clip.rest + clip.displacement[:frames] * _width(clip)
+        real, unit = mouth_opening(truth), float(interocular(clip.rest[:, :2]))
         made = sample_clip(denoiser, space, identity, clip, features[: 2 * frames], temperatures)
         for temperature, displacement in zip(temperatures, made, strict=True):
-            moved = mouth_opening(clip.rest + displacement * _width(clip))
+            guess = clip.rest + displacement * _width(clip)
+            moved = mouth_opening(guess)
             figures.setdefault(f"r@{temperature}", []).append(np.corrcoef(real, moved)[0, 1])
             figures.setdefault(f"spread@{temperature}", []).append(moved.std() / real.std())
+            velocity = velocity_distance(truth[:, points, :2], guess[:, points, :2], unit)
+            figures.setdefault(f"velocity@{temperature}", []).append(velocity.mean())
     return {key: round(float(np.mean(values)), 4) for key, values in figures.items()}
 
 

@@ -9,6 +9,7 @@ import torch
 from mytalk_training.motion_data import RawClip
 from torch import Tensor
 
+from mytalk_core.evaluation.lips import velocity_distance
 from mytalk_core.evaluation.syncnet import SyncExpert
 from mytalk_core.motion.denoiser import MotionDenoiser
 from mytalk_core.motion.diffusion import PROCESSES
@@ -95,20 +96,16 @@ def score(judges: Judges, clip: RawClip, features: Tensor, made: np.ndarray) -> 
     opening = [mouth_opening(shape)[seen] for shape in shapes]
     embedded = [judges.identity(identity_channels(torch.from_numpy(shape[seen]))) for shape in shapes]
     sync = judges.expert.score(judges.space.encode_lower(made), features)
+    unit = float(interocular(clip.rest[:, :2]))
+    velocity = velocity_distance(*(shape[:, points] for shape in shapes), unit)[seen[1:] & seen[:-1]]
     return MotionFigures(
         sync.distance,
         sync.confidence,
         identity_similarity(*embedded).mean().item(),
         float(np.corrcoef(*opening)[0, 1]),
-        velocity_error(*(shape[:, points] for shape in shapes), seen, float(interocular(clip.rest[:, :2]))),
+        float(velocity.mean()),
         float(opening[1].std() / opening[0].std()),
     )
-
-
-def velocity_error(real: np.ndarray, made: np.ndarray, seen: np.ndarray, unit: float) -> float:
-    """Mean distance of velocities, % of `unit` a second: points (F,P,2) at 25 Hz, seen (F,) bool."""
-    difference = np.linalg.norm(np.diff(made - real, axis=0), axis=-1).mean(1)
-    return float(difference[seen[1:] & seen[:-1]].mean() * RATE_HZ * 100 / unit)
 
 
 def score_clips(

@@ -1,4 +1,4 @@
-"""What the lips do, by landmarks: their distance from the true ones, their opening, their rest in silence."""
+"""What the lips do, by landmarks: how far they are from the true ones, how they open and rest."""
 
 from __future__ import annotations
 
@@ -24,6 +24,16 @@ def landmark_distance(truth: np.ndarray, guess: np.ndarray, points: np.ndarray) 
     """
     distance = np.linalg.norm(truth[:, points] - guess[:, points], axis=-1).mean(-1)
     return distance / interocular(truth) * 100
+
+
+def velocity_distance(truth: np.ndarray, guess: np.ndarray, unit: float | np.ndarray) -> np.ndarray:
+    """LVD by frame after the first: mean distance of the points' velocities at 25 Hz, % of `unit` a second.
+
+    truth, guess: (F,P,2) in the same coordinates; unit: the true inter-ocular distance, one or (F-1,)
+    -> (F-1,). After Zhou et al. 2020.
+    """
+    distance = np.linalg.norm(np.diff(guess - truth, axis=0), axis=-1).mean(-1)
+    return distance / unit * RATE_HZ * 100
 
 
 def opening_curve(track: FaceTrack, times_s: np.ndarray) -> np.ndarray:

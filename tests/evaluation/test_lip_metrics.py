@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from mytalk_core.evaluation.frame_pairs import pair_frames
-from mytalk_core.evaluation.lips import landmark_distance, lip_leak, opening_correlation, speech_level
+from mytalk_core.evaluation.lips import (
+    landmark_distance,
+    lip_leak,
+    opening_correlation,
+    speech_level,
+    velocity_distance,
+)
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.media.video import Clip
 from mytalk_core.motion.person import interocular
@@ -28,6 +34,14 @@ def test_landmark_distance_by_hand():
     np.testing.assert_allclose(landmark_distance(truth, guess, LAYOUT.lips), [0, expected])
     assert landmark_distance(truth, guess, np.arange(478))[1] < expected
     np.testing.assert_allclose(landmark_distance(3 * truth, 3 * guess, LAYOUT.lips), [0, expected])
+
+
+def test_velocity_distance_by_hand():
+    truth = LAYOUT.template[None, LAYOUT.lips, :2].astype(np.float64).repeat(3, axis=0)
+    guess = truth.copy()
+    guess[1:] += (3.0, 4.0)  # one jump, then as still as the truth
+    np.testing.assert_allclose(velocity_distance(truth, guess, 50.0), [250, 0])
+    np.testing.assert_allclose(velocity_distance(truth, guess + 7, np.array([25.0, 50.0])), [500, 0])
 
 
 def test_opening_correlation():
