@@ -10,6 +10,8 @@ from torch import Tensor
 from mytalk_core.media.audio import MODEL_RATE_HZ
 from mytalk_core.speech.features import SAMPLES_PER_FRAME
 
+LONGEST_HIDDEN = 25  # features at 50 Hz
+
 
 def vary_voice(speech: Tensor, generator: torch.Generator) -> Tensor:
     """Another loudness, tone and room noise: speech (S,) at 16 kHz -> (S,)."""
@@ -22,6 +24,16 @@ def vary_voice(speech: Tensor, generator: torch.Generator) -> Tensor:
     out = AF.equalizer_biquad(out, MODEL_RATE_HZ, uniform(1500, 6000), uniform(-10, 8), 0.7)
     noise = torch.randn(speech.shape, generator=generator) * 10 ** (uniform(-70, -35) / 20)
     return (out + noise).clamp(-1, 1)
+
+
+def hide_spans(features: Tensor, spans: int, generator: torch.Generator) -> Tensor:
+    """Speech features (T,L,Ds) at 50 Hz whose mean takes the place of `spans` stretches, each of up to
+    0.5 s: what was said there is to be told from what is around (SpecAugment, Park et al. 2019)."""
+    place, hidden = torch.arange(len(features)), torch.zeros(len(features), dtype=torch.bool)
+    for _ in range(spans):
+        first, length = torch.rand(2, generator=generator) * torch.tensor([len(features), LONGEST_HIDDEN + 1])
+        hidden |= (place >= first.long()) & (place < first.long() + length.long())
+    return torch.where(hidden[:, None, None], features.mean(0), features)
 
 
 def change_tempo(speech: Tensor, displacement: np.ndarray, rate: float) -> tuple[Tensor, np.ndarray]:

@@ -15,7 +15,7 @@ from mytalk_core.motion.person import RATE_HZ
 from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
 from mytalk_core.speech.features import SAMPLES_PER_FRAME, SpeechEncoder
 
-from .augment import change_tempo, vary_voice
+from .augment import change_tempo, hide_spans, vary_voice
 from .order import DATA, Draws
 from .shards import ShardDataset
 
@@ -135,7 +135,8 @@ def add_pauses(speech: Tensor, displacement: np.ndarray) -> tuple[Tensor, np.nda
 class MotionData:
     """All clips and their changed copies, in memory, to draw windows from.
 
-    tempi: a copy of each clip for each, the first unchanged; mirror: as many again, seen in a mirror.
+    tempi: a copy of each clip for each, the first unchanged; mirror: as many again, seen in a mirror;
+    hidden: stretches of each window's speech that are hidden.
     """
 
     def __init__(
@@ -146,8 +147,9 @@ class MotionData:
         seed: int,
         tempi: tuple[float, ...] = TEMPI,
         mirror: bool = True,
+        hidden: int = 0,
     ) -> None:
-        self.space = space
+        self.space, self.hidden = space, hidden
         generator = torch.Generator().manual_seed(seed)
         people = sorted({clip.identity for clip in clips})
         self.clips: list[MotionClip] = []
@@ -197,7 +199,10 @@ class MotionData:
             while not seen:
                 start = int(torch.randint(max(1, len(clip.x0) - frames + 1), (), generator=generator))
                 seen = bool(clip.seen[start : start + frames].any())
-            rows.append(_window(clip, start, frames))
+            x0, upper, features, rest, valid = _window(clip, start, frames)
+            if self.hidden:
+                features = hide_spans(features, self.hidden, generator)
+            rows.append((x0, upper, features, rest, valid))
         return MotionBatch(*(torch.stack(part) for part in zip(*rows, strict=True)))
 
 

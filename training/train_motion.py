@@ -78,6 +78,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--identity-weight", type=float, default=1.0, help="0, 1 and 2 are the paper's Tab. 6")
     add("--sync", type=Path, help="folder that train_sync wrote: adds its loss")
     add("--drop-speech", type=float, default=0.1, help="share of windows not told of the speech")
+    add("--hide-speech", type=int, default=0, help="stretches of each window's speech that are hidden")
     add("--drop-identity", type=float, default=0.3, help="share not told of the person, or of the upper face")
     add("--plain", action="store_true", help="no copies at other tempi: quicker, less robust")
     add(
@@ -98,6 +99,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         args.penalty = "l1" if args.process == "regression" else "l2"
     if args.overfit is not None:
         args.drop_speech = args.drop_identity = 0.0
+        args.hide_speech = 0
     return args
 
 
@@ -121,7 +123,13 @@ def build(run: Run) -> tuple[State, MotionData]:
         encoder = KeptFeatures(encoder, args.features)
     plain = args.plain or args.overfit is not None
     data = MotionData(
-        known, space, encoder, args.seed, (1.0,) if plain else TEMPI, mirror=args.overfit is None
+        known,
+        space,
+        encoder,
+        args.seed,
+        tempi=(1.0,) if plain else TEMPI,
+        mirror=args.overfit is None,
+        hidden=args.hide_speech,
     )
     identity = IdentityExtractor.from_pretrained(args.identity, device=device).requires_grad_(False)
     config = motion_config(args, space, encoder, identity)
