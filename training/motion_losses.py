@@ -24,17 +24,23 @@ from .order import Draws
 # and a few wild frames pull less.
 PENALTIES = {"l2": torch.square, "l1": torch.abs}
 
+# The noise from which the model's own guesses are made, as by default in sampling.
+GUESS_TEMPERATURE = 0.3
+
 
 @dataclass(frozen=True)
 class LossWeights:
     """x0: eq. 4's first term is 1. velocity: on differences of frames; identity: eq. 4's second term; sync:
-    the lip-sync expert's, where there is one. drop_*: shares of windows that are not told of it."""
+    the lip-sync expert's, where there is one. drop_*: shares of windows that are not told of it; own_guess:
+    share whose x_t holds the model's own guess in place of the truth; time_power: as in `sample_t`."""
 
     velocity: float = 1.0
     identity: float = 1.0
     sync: float = 0.1
     drop_speech: float = 0.1
     drop_identity: float = 0.3
+    own_guess: float = 0.0
+    time_power: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -56,13 +62,18 @@ class Objective:
 def losses(model: nn.Module, batch: MotionBatch, objective: Objective, draws: Draws) -> dict[str, Tensor]:
     """The terms of eq. 4, velocity and sync, and their weighted sum, `total`; model: a `SpokenDenoiser`."""
     weights, diffusion, penalty = objective.weights, objective.diffusion, PENALTIES[objective.penalty]
-    t = draws.stack(lambda generator: diffusion.sample_t(1, generator)[0]).to(batch.x0.device)
+    t = draws.stack(lambda generator: diffusion.sample_t(1, generator, power=weights.time_power)[0])
+    t = t.to(batch.x0.device)
     noise = draws.normal(*batch.x0.shape[1:]).to(batch.x0)
     dropped = torch.tensor([weights.drop_speech, weights.drop_identity, weights.drop_identity])
     kept = (draws.uniform(3) >= dropped).to(batch.x0)
     target_id = objective.identity(identity_channels(batch.rest))
     person = describe_person(objective.conditioning, objective.identity, batch.rest)
-    x0 = model(batch, diffusion.q_sample(batch.x0, t, noise), t, person[:, None], kept).float()
+    told = (person[:, None], kept)
+    shown = batch.x0
+    if weights.own_guess > 0:
+        shown, noise = with_own_guesses(model, batch, objective, draws, noise, told)
+    x0 = model(batch, diffusion.q_sample(shown, t, noise), t, *told).float()
     importance = channel_importance(objective.space)
     valid = batch.valid[..., None].float()
     count = (valid.sum((1, 2)) * x0.shape[-1]).clamp(min=1)
@@ -80,6 +91,30 @@ def losses(model: nn.Module, batch: MotionBatch, objective: Objective, draws: Dr
         terms["sync"] = objective.sync.loss(x0, batch.features, batch.valid)
         total = total + weights.sync * terms["sync"]
     return terms | {"total": total}
+
+
+@torch.no_grad()
+def with_own_guesses(
+    model: nn.Module,
+    batch: MotionBatch,
+    objective: Objective,
+    draws: Draws,
+    noise: Tensor,
+    told: tuple[Tensor, Tensor],
+) -> tuple[Tensor, Tensor]:
+    """What is diffused (B,F,D) and the noise (B,F,D) for it: for some windows what the model makes of noise
+    alone, under less noise, as at low temperatures.
+
+    In sampling x_t never holds the truth. A model that has only seen the truth there trusts x_t too much, and
+    its errors grow from step to step (exposure bias: Ning et al. 2023).
+    """
+    diffusion = objective.diffusion
+    start = diffusion.start(GUESS_TEMPERATURE * draws.normal(*batch.x0.shape[1:]).to(batch.x0))
+    last = torch.full((len(start),), diffusion.timesteps(1)[0], device=start.device)
+    guess = model(batch, start, last, *told).float()
+    own = draws.uniform(1)[..., None].to(start) < objective.weights.own_guess
+    temperature = draws.uniform(1)[..., None].to(start)
+    return torch.where(own, guess, batch.x0), torch.where(own, temperature * noise, noise)
 
 
 def channel_importance(space: LandmarkSpace) -> Tensor:

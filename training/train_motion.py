@@ -80,6 +80,13 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--drop-speech", type=float, default=0.1, help="share of windows not told of the speech")
     add("--hide-speech", type=int, default=0, help="stretches of each window's speech that are hidden")
     add("--drop-identity", type=float, default=0.3, help="share not told of the person, or of the upper face")
+    add(
+        "--own-guess",
+        type=float,
+        default=0.0,
+        help="share whose x_t holds the model's own guess, not the truth",
+    )
+    add("--time-power", type=float, default=1.0, help="below 1: more of the noisy time steps")
     add("--plain", action="store_true", help="no copies at other tempi: quicker, less robust")
     add(
         "--process",
@@ -146,6 +153,8 @@ def build(run: Run) -> tuple[State, MotionData]:
         identity=args.identity_weight,
         drop_speech=args.drop_speech,
         drop_identity=args.drop_identity,
+        own_guess=args.own_guess,
+        time_power=args.time_power,
     )
     sync = open_expert(args.sync, space, encoder, device)
     state = State(

@@ -30,9 +30,14 @@ class GaussianDiffusion:
         level = self.alphas_cumprod.to(t.device)[t.long()]
         return level.sqrt(), (1 - level).sqrt()
 
-    def sample_t(self, batch: int, generator: torch.Generator | None = None, device=None) -> Tensor:
-        """Training time steps, uniform: (batch,) int64."""
-        return torch.randint(self.steps, (batch,), generator=generator, device=device)
+    def sample_t(
+        self, batch: int, generator: torch.Generator | None = None, device=None, power: float = 1.0
+    ) -> Tensor:
+        """Training time steps (batch,) int64: uniform shares of the last one to the given power, of which one
+        below 1 gives more of the noisy ones."""
+        drawn = torch.randint(self.steps, (batch,), generator=generator, device=device)
+        last = self.steps - 1
+        return (last * (drawn / last) ** power).round().long()
 
     def q_sample(self, x0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
         """Diffuse x0 (B, ...) to time steps t (B,) with normal `noise` of x0's shape (eq. 2)."""
@@ -66,9 +71,11 @@ class RectifiedFlow(GaussianDiffusion):
         level = t.to(torch.float64) / self.steps
         return 1 - level, level
 
-    def sample_t(self, batch: int, generator: torch.Generator | None = None, device=None) -> Tensor:
-        """Training time steps, uniform in (0, steps]: (batch,) float32."""
-        return self.steps * (1 - torch.rand(batch, generator=generator, device=device))
+    def sample_t(
+        self, batch: int, generator: torch.Generator | None = None, device=None, power: float = 1.0
+    ) -> Tensor:
+        """Training time steps in (0, steps], as above: (batch,) float32."""
+        return self.steps * (1 - torch.rand(batch, generator=generator, device=device)) ** power
 
     def timesteps(self, count: int) -> list[float]:
         """`count` descending time steps, evenly spaced from `steps`, without 0 (the walk ends clean)."""
@@ -86,8 +93,10 @@ class Regression(GaussianDiffusion):
         """Factors 1 and 0 (B,), whatever t (B,): loss terms weighted by the signal count in full."""
         return torch.ones_like(t, dtype=torch.float64), torch.zeros_like(t, dtype=torch.float64)
 
-    def sample_t(self, batch: int, generator: torch.Generator | None = None, device=None) -> Tensor:
-        """The last time step (batch,) int64."""
+    def sample_t(
+        self, batch: int, generator: torch.Generator | None = None, device=None, power: float = 1.0
+    ) -> Tensor:
+        """The last time step (batch,) int64, whatever `power`."""
         return torch.full((batch,), self.steps - 1, device=device)
 
     def q_sample(self, x0: Tensor, t: Tensor, noise: Tensor) -> Tensor:

@@ -55,6 +55,11 @@ def test_training_time_steps_are_all_reachable_and_finite(process):
     assert 0 <= t.min() < 10
     assert 990 < t.max() <= 1000
     assert torch.isfinite(diffusion.snr(t)).all()
+    noisy = diffusion.sample_t(4000, torch.Generator().manual_seed(0), power=0.4)
+    assert noisy.dtype == t.dtype and noisy.min() >= 0 and 990 < noisy.max() <= 1000
+    # The median of u^0.4 is 0.5^0.4.
+    assert t.float().median().item() == pytest.approx(500, abs=20)
+    assert noisy.float().median().item() == pytest.approx(758, abs=15)
 
 
 @pytest.mark.parametrize("process", PROCESSES)

@@ -108,8 +108,9 @@ def flags_of(program: str, inputs: Path) -> list[str]:
     data = "mouths" if program == "train_refiner" else "dataset"
     common = [str(inputs / data), "--batch", "4", "--accumulate", "2", "--log-every", "1"]
     spoken = ["--speech-encoder", str(inputs / "speech"), "--plain", "--frames", "20"]
+    motion = "--width 8 --layers 1 --hide-speech 1 --own-guess 0.5 --time-power 0.4"
     own = {
-        "train_motion": [*spoken, "--identity", str(inputs / "identity"), "--width", "8", "--layers", "1"],
+        "train_motion": [*spoken, "--identity", str(inputs / "identity"), *motion.split()],
         "train_identity": ["--hidden", "8", "--layers", "1", "--embedding", "4"],
         "train_sync": spoken,
         "train_refiner": ["--width", "8", "--widths", "8", "8", "--mixed-precision", "no"],

@@ -102,6 +102,29 @@ def test_a_regression_has_another_penalty_than_a_diffusion():
     assert parse([*given, "--penalty", "l1"]).penalty == "l1"
 
 
+@pytest.mark.parametrize("process", ["diffusion", "flow"])
+def test_own_guesses_hold_nothing_of_the_truth(process):
+    def seen(own_guess: float, truth: float) -> torch.Tensor:
+        """x_t of the pass that is trained, by a model that always guesses 5."""
+        passes, batch = [], make_batch()
+        batch.x0[:] = truth
+
+        def model(batch, x_t, t, *_):
+            passes.append(x_t)
+            return torch.full_like(x_t, 5.0).requires_grad_()
+
+        objective = make_state(process, own_guess=own_guess).objective
+        terms = losses(model, batch, objective, Draws(1, NOISE, SAMPLES))
+        assert terms["x0"].item() == pytest.approx((5 - truth) ** 2, rel=1e-4)  # the truth is still the aim
+        assert len(passes) == (2 if own_guess else 1)
+        return passes[-1]
+
+    assert torch.equal(seen(1.0, 0.0), seen(1.0, 2.0))
+    assert not torch.allclose(seen(0.0, 0.0), seen(0.0, 2.0))
+    alike = [(seen(0.5, 0.0) == other).all(-1).all(-1).tolist() for other in (seen(0.5, 2.0), seen(1.0, 0.0))]
+    assert alike[0] == alike[1] and 0 < sum(alike[0]) < len(SAMPLES)
+
+
 def test_lip_sync_expert_joins_the_loss():
     batch = make_batch()
     plain = make_losses(make_state(), batch)
