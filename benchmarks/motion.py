@@ -12,16 +12,16 @@ person's rest. Writes a Markdown table of the first model by clip, and one of al
 
 --denoiser NAME=FOLDER (again for more) holds other training runs against it: FOLDER has motion/ and space/.
 --expression takes several scales of the movement, the first for the table by clip: the smaller the movement,
-the smaller its velocity error, so models are to be compared at like spreads.
+the smaller its velocity error, so models are compared at like spreads.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
-import itertools
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -174,6 +174,23 @@ def model_table(models: dict[str, dict[str, Figures]]) -> list[str]:
     return [*lines, f"| a mouth that never moves | | | | | {still:.2f} | |"]
 
 
+def at_real_spread(scaled: list[dict[str, Figures]]) -> float | None:
+    """Velocity error of a model, rows at several scales, where its spread is 1: on straight lines between the
+    scales. None where that is not between them."""
+    means = [np.mean([(f.spread, f.velocity) for f in rows.values()], axis=0) for rows in scaled]
+    spread, velocity = np.array(sorted(map(tuple, means))).T
+    return float(np.interp(1.0, spread, velocity)) if spread[0] <= 1.0 <= spread[-1] else None
+
+
+def spread_lines(
+    figures: dict[str, dict[str, Figures]], models: Iterable[str], scales: list[float]
+) -> list[str]:
+    """Markdown lines: velocity errors at the real spread."""
+    errors = {name: at_real_spread([figures[key] for key in labels(name, scales)]) for name in models}
+    known = [f"{name} {error:.2f} %/s" for name, error in errors.items() if error is not None]
+    return ["", f"Velocity error where the opening varies as much as the real one: {', '.join(known)}."]
+
+
 def load_models(args: argparse.Namespace) -> dict[str, MotionModel]:
     """The model, and the same with each of the denoisers that are held against it."""
     first = MotionModel.from_pretrained(args.model)
@@ -185,9 +202,9 @@ def load_models(args: argparse.Namespace) -> dict[str, MotionModel]:
     return models
 
 
-def label(name: str, scale: float, args: argparse.Namespace) -> str:
+def labels(name: str, scales: list[float]) -> list[str]:
     """What a model is called in the tables; the scale of its movement is said where there are several."""
-    return name if len(args.expression) == 1 else f"{name}, expression {scale:g}"
+    return [name if len(scales) == 1 else f"{name}, expression {scale:g}" for scale in scales]
 
 
 def parse() -> argparse.Namespace:
@@ -211,7 +228,7 @@ def main() -> None:
     options = {name: getattr(args, name) for name in ("temperature", "guidance", "steps")}
     models = load_models(args)
     figures: dict[str, dict[str, Figures]] = {
-        label(name, scale, args): {} for name in models for scale in args.expression
+        name: {} for model in models for name in labels(model, args.expression)
     }
     for line in args.manifest.read_text().splitlines():
         row = json.loads(line)
@@ -219,12 +236,13 @@ def main() -> None:
             continue
         video = args.manifest.parent / row["file"]
         track, speech = read_track(video, args.tracks), Speech.open(video).mono_16k
-        for name, scale in itertools.product(models, args.expression):
-            found = measure(
-                models[name], row, track, speech, {**options, "expression": scale}, range(args.seeds)
-            )
-            figures[label(name, scale, args)][row["id"]] = found
-            print(row["id"], label(name, scale, args), found, flush=True)
+        for model in models:
+            for name, scale in zip(labels(model, args.expression), args.expression, strict=True):
+                found = measure(
+                    models[model], row, track, speech, {**options, "expression": scale}, range(args.seeds)
+                )
+                figures[name][row["id"]] = found
+                print(row["id"], name, found, flush=True)
     digest = model_hashes(args.model, ("motion",))["motion"][:12]
     first = next(iter(figures))
     lines = [
@@ -237,6 +255,7 @@ def main() -> None:
         f"Means over {len(figures[first])} clips:",
         "",
         *model_table(figures),
+        *(spread_lines(figures, models, args.expression) if len(args.expression) > 1 else []),
         "",
         f"{first} by clip:",
         "",
