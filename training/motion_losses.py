@@ -29,49 +29,59 @@ GUESS_TEMPERATURE = 0.3
 
 
 @dataclass(frozen=True)
-class LossWeights:
-    """x0: eq. 4's first term is 1. velocity: on differences of frames; identity: eq. 4's second term; sync:
-    the lip-sync expert's, where there is one. drop_*: shares of windows that are not told of it; own_guess:
-    share whose x_t holds the model's own guess in place of the truth; time_power: as in `sample_t`."""
+class LossOptions:
+    """What a run can choose of the loss.
+
+    velocity, identity, sync: weights of the differences of frames, of eq. 4's second term, and of the
+    lip-sync expert's, where there is one; the first term's is 1. penalty: one of `PENALTIES`. drop_*: shares
+    of windows that are not told of it; own_guess: share whose x_t holds the model's own guess in place of the
+    truth; time_power: as in `sample_t`.
+
+    Raises ValueError for a share outside 0 ... 1 or a power that is not positive.
+    """
 
     velocity: float = 1.0
     identity: float = 1.0
     sync: float = 0.1
+    penalty: str = "l2"
     drop_speech: float = 0.1
     drop_identity: float = 0.3
     own_guess: float = 0.0
     time_power: float = 1.0
 
+    def __post_init__(self) -> None:
+        for name in ("drop_speech", "drop_identity", "own_guess"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is a share of the windows, 0 ... 1; got {getattr(self, name)}")
+        if self.time_power <= 0:
+            raise ValueError(f"time_power must be above 0, 1 for even time steps; got {self.time_power}")
+
 
 @dataclass(frozen=True)
 class Objective:
-    """What the losses need beside the denoiser.
-
-    conditioning: as in `MotionConfig`; penalty: one of `PENALTIES`.
-    """
+    """What the losses need beside the denoiser; conditioning: as in `MotionConfig`."""
 
     space: LandmarkSpace
     identity: IdentityExtractor
-    weights: LossWeights
+    options: LossOptions
     diffusion: GaussianDiffusion
     conditioning: str = "id-cross-attention"
-    penalty: str = "l2"
     sync: SyncExpert | None = None
 
 
 def losses(model: nn.Module, batch: MotionBatch, objective: Objective, draws: Draws) -> dict[str, Tensor]:
     """The terms of eq. 4, velocity and sync, and their weighted sum, `total`; model: a `SpokenDenoiser`."""
-    weights, diffusion, penalty = objective.weights, objective.diffusion, PENALTIES[objective.penalty]
-    t = draws.stack(lambda generator: diffusion.sample_t(1, generator, power=weights.time_power)[0])
+    options, diffusion, penalty = objective.options, objective.diffusion, PENALTIES[objective.options.penalty]
+    t = draws.stack(lambda generator: diffusion.sample_t(1, generator, power=options.time_power)[0])
     t = t.to(batch.x0.device)
     noise = draws.normal(*batch.x0.shape[1:]).to(batch.x0)
-    dropped = torch.tensor([weights.drop_speech, weights.drop_identity, weights.drop_identity])
+    dropped = torch.tensor([options.drop_speech, options.drop_identity, options.drop_identity])
     kept = (draws.uniform(3) >= dropped).to(batch.x0)
     target_id = objective.identity(identity_channels(batch.rest))
     person = describe_person(objective.conditioning, objective.identity, batch.rest)
     told = (person[:, None], kept)
     shown = batch.x0
-    if weights.own_guess > 0:
+    if options.own_guess > 0:
         shown, noise = with_own_guesses(model, batch, objective, draws, noise, told)
     x0 = model(batch, diffusion.q_sample(shown, t, noise), t, *told).float()
     importance = channel_importance(objective.space)
@@ -86,10 +96,10 @@ def losses(model: nn.Module, batch: MotionBatch, objective: Objective, draws: Dr
         "velocity": over_windows((x0 - batch.x0).diff(dim=1), valid[:, 1:] * valid[:, :-1]),
         "identity": identity_loss(objective, x0, batch, target_id, t),
     }
-    total = terms["x0"] + weights.velocity * terms["velocity"] + weights.identity * terms["identity"]
+    total = terms["x0"] + options.velocity * terms["velocity"] + options.identity * terms["identity"]
     if objective.sync is not None:
         terms["sync"] = objective.sync.loss(x0, batch.features, batch.valid)
-        total = total + weights.sync * terms["sync"]
+        total = total + options.sync * terms["sync"]
     return terms | {"total": total}
 
 
@@ -112,7 +122,7 @@ def with_own_guesses(
     start = diffusion.start(GUESS_TEMPERATURE * draws.normal(*batch.x0.shape[1:]).to(batch.x0))
     last = torch.full((len(start),), diffusion.timesteps(1)[0], device=start.device)
     guess = model(batch, start, last, *told).float()
-    own = draws.uniform(1)[..., None].to(start) < objective.weights.own_guess
+    own = draws.uniform(1)[..., None].to(start) < objective.options.own_guess
     temperature = draws.uniform(1)[..., None].to(start)
     return torch.where(own, guess, batch.x0), torch.where(own, temperature * noise, noise)
 
@@ -129,7 +139,7 @@ def identity_loss(
     objective: Objective, x0: Tensor, batch: MotionBatch, target_id: Tensor, t: Tensor
 ) -> Tensor:
     """1 - cos(M(generated), M(reference)) on a frame a window, weighted by the signal at t (eq. 4)."""
-    if objective.weights.identity == 0:
+    if objective.options.identity == 0:
         return x0.new_zeros(())
     frame = batch.valid.float().argmax(1)
     displacement = objective.space.lower_displacement(x0[torch.arange(len(x0)), frame])[..., :2]

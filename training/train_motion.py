@@ -33,7 +33,7 @@ from .checkpoints import TrainingState, averaged
 from .kept_features import KeptFeatures
 from .loop import Run, add_arguments, descend, train
 from .motion_data import TEMPI, MotionBatch, MotionData, RawClip, choose_few, fit_space, hold_out, read_clips
-from .motion_losses import PENALTIES, LossWeights, Objective, losses
+from .motion_losses import PENALTIES, LossOptions, Objective, losses
 from .motion_models import (
     SpokenDenoiser,
     feature_statistics,
@@ -113,6 +113,15 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 def build(run: Run) -> tuple[State, MotionData]:
     """Data and models of a run."""
     args, device = run.args, run.accelerator.device
+    options = LossOptions(
+        velocity=args.velocity_weight,
+        identity=args.identity_weight,
+        penalty=args.penalty,
+        drop_speech=args.drop_speech,
+        drop_identity=args.drop_identity,
+        own_guess=args.own_guess,
+        time_power=args.time_power,
+    )
     preset = Preset.load(args.preset) if args.preset else None
     layout = preset.space.layout if preset else None
     clips = read_clips(args.dataset, layout)
@@ -148,14 +157,6 @@ def build(run: Run) -> tuple[State, MotionData]:
     denoiser.set_feature_statistics(*feature_statistics(data))
     if args.init is not None:
         start_from(denoiser, args.init)
-    weights = LossWeights(
-        velocity=args.velocity_weight,
-        identity=args.identity_weight,
-        drop_speech=args.drop_speech,
-        drop_identity=args.drop_identity,
-        own_guess=args.own_guess,
-        time_power=args.time_power,
-    )
     sync = open_expert(args.sync, space, encoder, device)
     state = State(
         networks={"denoiser": run.network(SpokenDenoiser(denoiser), (0.9, 0.98), (ConformerLayer,))},
@@ -163,10 +164,9 @@ def build(run: Run) -> tuple[State, MotionData]:
         objective=Objective(
             space.to(device),
             identity,
-            weights,
+            options,
             PROCESSES[args.process](),
             config.conditioning,
-            args.penalty,
             sync,
         ),
         held=[(clip, encoder.encode(clip.speech, 2 * len(clip.displacement))) for clip in held],

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
 from training.checkpoints import Network
 from training.ema import MovingAverage
 from training.motion_data import MotionBatch
-from training.motion_losses import LossWeights, Objective, losses
+from training.motion_losses import LossOptions, Objective, losses
 from training.motion_models import SpokenDenoiser, open_expert
 from training.order import NOISE, Draws
 from training.train_motion import State, parse, step
@@ -27,7 +27,7 @@ from training.train_motion import State, parse, step
 SAMPLES = [0, 1, 2]
 
 
-def make_state(process: str = "diffusion", sync: SyncExpert | None = None, **weights: float) -> State:
+def make_state(process: str = "diffusion", sync: SyncExpert | None = None, **options: Any) -> State:
     torch.manual_seed(0)
     space = LandmarkSpace(SpaceConfig(lower=6, upper=4))
     space.lower_basis.normal_(std=0.01)
@@ -48,12 +48,12 @@ def make_state(process: str = "diffusion", sync: SyncExpert | None = None, **wei
     identity = IdentityExtractor(
         IdentityConfig(channels=956, landmark_layout="mesh478", width=8, hidden_layers=1, embedding=7)
     ).requires_grad_(False)
-    weights = LossWeights(**{"drop_speech": 0.0, "drop_identity": 0.0} | weights)
+    options = LossOptions(**{"drop_speech": 0.0, "drop_identity": 0.0} | options)
     optimizer = torch.optim.Adam(module.parameters(), 1e-2)
     return State(
         networks={"denoiser": Network(module, optimizer, MovingAverage(module, 0.9), 1e-2, 1.0)},
         config=config,
-        objective=Objective(space, identity, weights, PROCESSES[process](), sync=sync),
+        objective=Objective(space, identity, options, PROCESSES[process](), sync=sync),
         held=[],
     )
 
@@ -89,10 +89,16 @@ def test_steps_learn(process):
 
 @pytest.mark.parametrize(("penalty", "expected"), [("l2", 9.0), ("l1", 3.0)])
 def test_penalty_of_a_difference(penalty, expected):
-    objective = replace(make_state().objective, penalty=penalty)
+    objective = make_state(penalty=penalty).objective
     terms = losses(lambda batch, *_: batch.x0 - 3, make_batch(), objective, Draws(1, NOISE, SAMPLES))
     assert terms["x0"].item() == pytest.approx(expected, rel=1e-5)
     assert terms["velocity"].item() == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [{"own_guess": 1.5}, {"drop_speech": -0.1}, {"time_power": 0.0}])
+def test_wrong_options_are_refused(wrong):
+    with pytest.raises(ValueError, match=f"{[*wrong][0]} .*; got {[*wrong.values()][0]}"):
+        LossOptions(**wrong)
 
 
 def test_a_regression_has_another_penalty_than_a_diffusion():
@@ -133,7 +139,7 @@ def test_lip_sync_expert_joins_the_loss():
     state = make_state(sync=expert)
     terms = make_losses(state, batch)
     assert terms["sync"] > 0
-    torch.testing.assert_close(terms["total"], plain["total"] + state.objective.weights.sync * terms["sync"])
+    torch.testing.assert_close(terms["total"], plain["total"] + state.objective.options.sync * terms["sync"])
 
 
 def test_padding_teaches_nothing():
