@@ -80,12 +80,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--drop-speech", type=float, default=0.1, help="share of windows not told of the speech")
     add("--hide-speech", type=int, default=0, help="stretches of each window's speech that are hidden")
     add("--drop-identity", type=float, default=0.3, help="share not told of the person, or of the upper face")
-    add(
-        "--own-guess",
-        type=float,
-        default=0.0,
-        help="share whose x_t holds the model's own guess, not the truth",
-    )
+    add("--own-guess", type=float, default=0.0, help="share whose x_t holds the model's guess, not the truth")
     add("--time-power", type=float, default=1.0, help="below 1: more of the noisy time steps")
     add("--plain", action="store_true", help="no copies at other tempi: quicker, less robust")
     add(
@@ -162,12 +157,7 @@ def build(run: Run) -> tuple[State, MotionData]:
         networks={"denoiser": run.network(SpokenDenoiser(denoiser), (0.9, 0.98), (ConformerLayer,))},
         config=config,
         objective=Objective(
-            space.to(device),
-            identity,
-            options,
-            PROCESSES[args.process](),
-            config.conditioning,
-            sync,
+            space.to(device), identity, options, PROCESSES[args.process](), config.conditioning, sync
         ),
         held=[(clip, encoder.encode(clip.speech, 2 * len(clip.displacement))) for clip in held],
     )
