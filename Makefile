@@ -23,21 +23,21 @@ test: $(VENV)/.installed
 	$(BIN)/python -m pytest
 
 # The bundled model again, from a folder of clips in any layout that mytalk prepare knows. LPIPS=FOLDER, which
-# training.convert_lpips writes, adds the perceptual loss that the bundled refiner had.
+# mytalk_training.convert.lpips writes, adds the perceptual loss that the bundled refiner had.
 MOTION := --penalty l1 --velocity-weight 4 --hide-speech 3 --time-power 0.4 --dropout 0.2 --lr 2e-4
 train-mini: $(VENV)/.installed
 	@test -n "$(DATA)" || { echo "make train-mini needs DATA=FOLDER, a folder of talking clips"; exit 1; }
 	$(BIN)/mytalk prepare "$(DATA)" -o out/dataset
-	$(BIN)/python -m training.train_identity out/dataset -o out/identity --steps 2500
-	$(BIN)/accelerate launch -m training.train_motion out/dataset -o out/regression --identity out/identity \
+	$(BIN)/python -m mytalk_training.motion.train_identity out/dataset -o out/identity --steps 2500
+	$(BIN)/accelerate launch -m mytalk_training.motion.train out/dataset -o out/regression --identity out/identity \
 		--process regression --steps 1000
-	$(BIN)/accelerate launch -m training.train_motion out/dataset -o out/half --identity out/identity \
+	$(BIN)/accelerate launch -m mytalk_training.motion.train out/dataset -o out/half --identity out/identity \
 		$(MOTION) --init out/regression/model --own-guess 0.5 --warmup 50 --steps 500
-	$(BIN)/accelerate launch -m training.train_motion out/dataset -o out/run --identity out/identity \
+	$(BIN)/accelerate launch -m mytalk_training.motion.train out/dataset -o out/run --identity out/identity \
 		$(MOTION) --init out/half/model --own-guess 0.9 --warmup 20 --steps 150
-	$(BIN)/python -m training.train_sync out/dataset -o out/sync --space out/run/model/space --steps 1500
-	$(BIN)/python -m training.prepare_mouths out/dataset -o out/mouths
-	$(BIN)/accelerate launch -m training.train_refiner out/mouths -o out/refiner --steps 1100 \
+	$(BIN)/python -m mytalk_training.expert.train out/dataset -o out/sync --space out/run/model/space --steps 1500
+	$(BIN)/python -m mytalk_training.refiner.prepare out/dataset -o out/mouths
+	$(BIN)/accelerate launch -m mytalk_training.refiner.train out/mouths -o out/refiner --steps 1100 \
 		$(if $(LPIPS),--perceptual "$(LPIPS)")
 
 clean:

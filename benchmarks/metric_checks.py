@@ -26,15 +26,20 @@ import torch
 from skimage.metrics import structural_similarity
 
 from mytalk_core.evaluation.compare import ClipScores, Scoring, compare, follow
-from mytalk_core.evaluation.expert import SyncFigures
-from mytalk_core.evaluation.frechet import Moments, frechet_distance
-from mytalk_core.evaluation.lpips import perceptual_score
-from mytalk_core.evaluation.mfcc import mfcc
-from mytalk_core.evaluation.networks import SFACE_IN_PACKAGE, Networks, find_networks, package_file
-from mytalk_core.evaluation.pictures import luminance, ssim
-from mytalk_core.evaluation.regions import face_crop
-from mytalk_core.evaluation.report import machine_line
+from mytalk_core.evaluation.metrics.frechet import Moments, frechet_distance
+from mytalk_core.evaluation.metrics.pictures import luminance, ssim
+from mytalk_core.evaluation.metrics.regions import face_crop
+from mytalk_core.evaluation.networks.lpips import perceptual_score
+from mytalk_core.evaluation.networks.metric_networks import (
+    SFACE_IN_PACKAGE,
+    Networks,
+    find_networks,
+    package_file,
+)
+from mytalk_core.evaluation.networks.mfcc import mfcc
+from mytalk_core.evaluation.report.report import machine_line
 from mytalk_core.evaluation.subject import Subject, read_subject
+from mytalk_core.expert.scorer import SyncFigures
 from mytalk_core.media.video import Clip
 
 PRINTED = {"ex_p0": 0.722, "ex_p1": 0.138}

@@ -26,9 +26,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from mytalk_training.samples import shift
+from mytalk_training.dataset.samples import shift
 
-from mytalk_core.evaluation.lips import velocity_distance
+from mytalk_core.checkpoint.pretrained import model_hashes
+from mytalk_core.evaluation.metrics.lips import velocity_distance
 from mytalk_core.face import alignment
 from mytalk_core.face.track import FaceTrack
 from mytalk_core.face.tracker import load_face_reader, track_faces
@@ -36,15 +37,8 @@ from mytalk_core.media.audio import MODEL_RATE_HZ, Speech
 from mytalk_core.media.video import Clip
 from mytalk_core.motion.denoiser import MotionDenoiser
 from mytalk_core.motion.generate import MotionModel, MotionOptions, generate_motion
-from mytalk_core.motion.person import (
-    OPENING_PAIRS,
-    find_rest,
-    interocular,
-    mouth_opening,
-    remove_pose,
-)
+from mytalk_core.motion.person import OPENING_PAIRS, find_rest, interocular, mouth_opening, remove_pose
 from mytalk_core.motion.space import LandmarkSpace
-from mytalk_core.pretrained import model_hashes
 
 SILENCE_FROM_S, SILENCE_WITHIN = 0.2, 0.15
 

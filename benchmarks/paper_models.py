@@ -23,12 +23,12 @@ import torch
 
 from mytalk_core.appearance.generator import AppearanceGenerator
 from mytalk_core.memory import peak_memory_mb
+from mytalk_core.models.preset import Preset
+from mytalk_core.models.sizes import measure
 from mytalk_core.motion.denoiser import MotionDenoiser
 from mytalk_core.motion.diffusion import PROCESSES
 from mytalk_core.motion.identity import IdentityExtractor
 from mytalk_core.motion.sampler import sample_motion
-from mytalk_core.preset import Preset
-from mytalk_core.sizes import measure
 
 ESTIMATED_FPS = 33.0
 GPU_FRAMES = 16

@@ -27,7 +27,7 @@ from mytalk_core.face.tracker import load_face_reader, track_faces
 from mytalk_core.media.video import Clip
 from mytalk_core.motion.motion import Motion
 from mytalk_core.motion.person import interocular
-from mytalk_core.pipeline import lip_sync
+from mytalk_core.pipeline.stages import lip_sync
 
 ENLARGED_PX = 300
 

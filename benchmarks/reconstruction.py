@@ -35,13 +35,13 @@ from mytalk_core.appearance.perceptual import PerceptualDistance
 from mytalk_core.appearance.references import APART_S, choose_pool, pool_count, read_references
 from mytalk_core.appearance.renderer import WarpRenderer, WarpSettings
 from mytalk_core.appearance.renderers import LoadedRenderer, load_renderer
-from mytalk_core.evaluation.lpips import perceptual_score
-from mytalk_core.evaluation.networks import NEEDS, find_networks
-from mytalk_core.evaluation.pictures import psnr
-from mytalk_core.evaluation.recognition import FaceRecogniser
+from mytalk_core.checkpoint.pretrained import model_hashes
+from mytalk_core.evaluation.metrics.pictures import psnr
+from mytalk_core.evaluation.networks.lpips import perceptual_score
+from mytalk_core.evaluation.networks.metric_networks import NEEDS, find_networks
+from mytalk_core.evaluation.networks.recognition import FaceRecogniser
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.media.video import Clip
-from mytalk_core.pretrained import model_hashes
 
 TARGETS = 16
 NEIGHBOURS = 6  # frames before and after a target that take part in the steady choice, as in a real run

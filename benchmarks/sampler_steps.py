@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from motion import read_track
 
+from mytalk_core.checkpoint.pretrained import model_hashes
 from mytalk_core.face.track import FaceTrack
 from mytalk_core.media.audio import MODEL_RATE_HZ, Speech
 from mytalk_core.motion.diffusion import PROCESSES
 from mytalk_core.motion.generate import MotionModel, embed_identity
 from mytalk_core.motion.person import RATE_HZ, find_rest, interocular, remove_pose
 from mytalk_core.motion.sampler import EncodedSpeech, sample_motion
-from mytalk_core.pretrained import model_hashes
 from mytalk_core.speech.features import SpeechFeatures
 
 STEPS = (5, 8, 10, 20, 50)

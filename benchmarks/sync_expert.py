@@ -21,15 +21,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from motion import read_track
-from mytalk_training.samples import shift
+from mytalk_training.dataset.samples import shift
 from torch import Tensor
 
-from mytalk_core.evaluation.syncnet import MAX_SHIFT, SyncExpert, SyncScore
+from mytalk_core.checkpoint.pretrained import WEIGHTS_NAME, file_sha256, resolve_folder
+from mytalk_core.expert.sync_expert import MAX_SHIFT, SyncExpert, SyncScore
 from mytalk_core.face.track import FaceTrack
 from mytalk_core.media.audio import MODEL_RATE_HZ, Speech
 from mytalk_core.motion.person import RATE_HZ, find_rest, remove_pose
 from mytalk_core.motion.space import LandmarkSpace
-from mytalk_core.pretrained import WEIGHTS_NAME, file_sha256, resolve_folder
 from mytalk_core.speech.features import SpeechEncoder
 
 WINDOW = 25

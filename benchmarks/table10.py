@@ -27,6 +27,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from mytalk_core.appearance.renderers import NETWORKS, LoadedRenderer, load_renderer
+from mytalk_core.checkpoint.pretrained import model_hashes
 from mytalk_core.face.track import FaceTrack
 from mytalk_core.face.tracker import FaceReader, load_face_reader
 from mytalk_core.media.audio import Speech
@@ -38,7 +39,7 @@ from mytalk_core.media.writer import VideoWriter
 from mytalk_core.memory import peak_memory_mb
 from mytalk_core.motion.generate import MotionModel, MotionOptions, generate_motion
 from mytalk_core.motion.person import RATE_HZ
-from mytalk_core.pipeline import (
+from mytalk_core.pipeline.stages import (
     build_renderer,
     choose_device,
     choose_dtype,
@@ -46,7 +47,6 @@ from mytalk_core.pipeline import (
     render_pictures,
     target_landmarks,
 )
-from mytalk_core.pretrained import model_hashes
 
 # Table 10 of the paper: parameters in billions, seconds on a machine it does not name.
 PUBLISHED = {

@@ -3,8 +3,9 @@ data, with and without processes that draw ahead. Writes a Markdown table.
 
     python benchmarks/training_speed.py DATASET MOUTHS --work FOLDER -o benchmarks/results/training_speed.md
 
-DATASET is a folder that training.prepare wrote, with crops; MOUTHS one that training.prepare_mouths wrote;
-FOLDER keeps the runs and speech features. Figures are of the second half of each run's steps.
+DATASET is a folder that mytalk_training.dataset.prepare wrote, with crops; MOUTHS one that
+mytalk_training.refiner.prepare wrote; FOLDER keeps the runs and speech features. Figures are of the second
+half of each run's steps.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ from pathlib import Path
 
 import torch
 
-from mytalk_core.pretrained import resolve_folder
+from mytalk_core.checkpoint.pretrained import resolve_folder
 
 WORKERS = (0, 1)
 
 
 @dataclass(frozen=True)
 class Program:
-    """name: of training.train_NAME; what: the table's words for a sample; flags: beside the defaults; mouths:
-    it reads these, not the dataset."""
+    """name: of mytalk_training.NAME; what: the table's words for a sample; flags: beside the defaults;
+    mouths: it reads these, not the dataset."""
 
     name: str
     what: str
@@ -45,12 +46,12 @@ def programs(work: Path, perceptual: Path | None) -> list[Program]:
     lpips = ("--perceptual", str(perceptual)) if perceptual else ()
     gpu = torch.cuda.is_available()
     return [
-        Program("identity", "the landmarks of a frame", 400),
-        Program("motion", "a window of 100 frames", 30, (*spoken, *identity)),
-        Program("sync", "a window of speech and lips", 30, spoken),
-        Program("refiner", f"a mouth{', with LPIPS' if lpips else ''}", 20, lpips, mouths=True),
+        Program("motion.train_identity", "the landmarks of a frame", 400),
+        Program("motion.train", "a window of 100 frames", 30, (*spoken, *identity)),
+        Program("expert.train", "a window of speech and lips", 30, spoken),
+        Program("refiner.train", f"a mouth{', with LPIPS' if lpips else ''}", 20, lpips, mouths=True),
         Program(
-            "appearance",
+            "generator.train",
             f"a frame of the paper's generator{'' if gpu else ', 128 px, width 16'}, and its discriminator",
             20,
             ("--start-discriminator", "0", "--validate", "1", *(() if gpu else small)),
@@ -66,7 +67,7 @@ def run(program: Program, workers: int, args: argparse.Namespace) -> dict[str, f
         checkpoint.unlink()
     data = args.mouths if program.mouths else args.dataset
     steps = ["--steps", program.steps, "--save-every", program.steps, "--log-every", program.steps // 2]
-    command = [sys.executable, "-m", f"mytalk_training.train_{program.name}", data, "-o", out, *program.flags]
+    command = [sys.executable, "-m", f"mytalk_training.{program.name}", data, "-o", out, *program.flags]
     subprocess.run([str(part) for part in [*command, *steps, "--workers", workers]], check=True)
     rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     return [row for row in rows if row["kind"] == "train"][-1]
@@ -77,7 +78,7 @@ def main() -> None:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("mouths", type=Path)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--perceptual", type=Path, help="folder that training.convert_lpips wrote")
+    parser.add_argument("--perceptual", type=Path, help="folder that mytalk_training.convert.lpips wrote")
     parser.add_argument("-o", "--out", type=Path, required=True)
     args = parser.parse_args()
     machine = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()}-core CPU"

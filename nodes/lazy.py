@@ -15,7 +15,7 @@ import torch
 from torch.utils._pytree import tree_map
 
 from ..mytalk_core.media.video import Clip
-from ..mytalk_core.rendered import RenderedClip
+from ..mytalk_core.pipeline.rendered import RenderedClip
 from .progress import NodeProgress
 
 # What can be told without the values.

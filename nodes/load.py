@@ -12,10 +12,10 @@ import folder_paths
 import torch
 from comfy_api.latest import Input, io
 
+from ..mytalk_core.checkpoint.pretrained import file_sha256
 from ..mytalk_core.media.audio import Speech
 from ..mytalk_core.media.cut import cut_speech
 from ..mytalk_core.motion.generate import MotionModel
-from ..mytalk_core.pretrained import file_sha256
 from .sockets import ModelSocket
 from .sound import to_audio, to_speech
 

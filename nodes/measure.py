@@ -11,8 +11,8 @@ import torch
 from comfy_api.latest import Input, io, ui
 
 from ..mytalk_core.evaluation.compare import ClipScores, Scoring, compare_clips
-from ..mytalk_core.evaluation.metric import METRICS
-from ..mytalk_core.evaluation.networks import find_networks
+from ..mytalk_core.evaluation.metrics.metric import METRICS
+from ..mytalk_core.evaluation.networks.metric_networks import find_networks
 from .load import CATEGORY, FOLDER
 from .progress import NodeProgress
 from .sockets import to_clip

@@ -14,8 +14,8 @@ from ..mytalk_core.face import alignment
 from ..mytalk_core.face.track import FaceTrack
 from ..mytalk_core.media.timeline import Timeline, plan_timeline
 from ..mytalk_core.media.video import Clip
-from ..mytalk_core.pipeline import build_renderer, target_landmarks
-from ..mytalk_core.rendered import RenderedClip
+from ..mytalk_core.pipeline.rendered import RenderedClip
+from ..mytalk_core.pipeline.stages import build_renderer, target_landmarks
 from .lazy import clip_images, clip_masks
 from .load import BUNDLED, CATEGORY, LoadedModel
 from .sockets import (

@@ -18,7 +18,7 @@ from ..mytalk_core.media.cut import cut_speech
 from ..mytalk_core.media.timeline import Timeline, plan_timeline
 from ..mytalk_core.media.video import Clip
 from ..mytalk_core.media.writer import VideoWriter
-from ..mytalk_core.rendered import clip_tags
+from ..mytalk_core.pipeline.rendered import clip_tags
 from .lazy import clip_images
 from .progress import NodeProgress
 from .sound import to_audio

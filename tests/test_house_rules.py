@@ -37,7 +37,7 @@ def test_nodes_use_relative_imports_of_the_core():
 def test_importing_the_pipeline_reads_no_weights_and_touches_no_device():
     code = (
         "import builtins, sys, torch\n"
-        "import mytalk_core.pipeline, mytalk_core.cli\n"
+        "import mytalk_core.pipeline.stages, mytalk_core.cli.main\n"
         "assert not torch.cuda.is_initialized()\n"
         "assert 'transformers' not in sys.modules, 'loaded where speech is encoded, not before'\n"
     )

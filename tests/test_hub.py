@@ -9,7 +9,7 @@ import pytest
 import torch
 from hub_server import COMMITS, stop
 
-from mytalk_core import hub
+from mytalk_core.checkpoint import hub
 from mytalk_core.errors import WeightsError
 from mytalk_core.motion.identity import IdentityConfig, IdentityExtractor
 

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import mytalk_core
-from mytalk_core.cli import main
+from mytalk_core.cli.main import main
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 MINI = Path(mytalk_core.__file__).parent / "weights" / "mini"

@@ -10,11 +10,11 @@ import av
 import numpy as np
 import pytest
 
-from mytalk_core import pipeline
-from mytalk_core.cli import main
+from mytalk_core.cli.main import main
 from mytalk_core.media.audio import Speech
 from mytalk_core.media.video import Clip
 from mytalk_core.motion.motion import Motion
+from mytalk_core.pipeline import stages as pipeline
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 FRAMES = 14

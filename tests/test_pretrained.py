@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from mytalk_core import pretrained
+from mytalk_core.checkpoint import pretrained
+from mytalk_core.checkpoint.pretrained import PretrainedModel, file_sha256, resolve_folder
 from mytalk_core.errors import WeightsError
-from mytalk_core.pretrained import PretrainedModel, file_sha256, resolve_folder
 
 
 @dataclass(frozen=True)

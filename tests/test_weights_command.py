@@ -9,17 +9,17 @@ import pytest
 import torch
 from hub_server import COMMITS, TOKEN
 
-from mytalk_core import preset, sizes
 from mytalk_core.appearance.generator import AppearanceConfig, AppearanceGenerator
-from mytalk_core.cli import main
-from mytalk_core.evaluation.syncnet import SyncConfig, SyncExpert
+from mytalk_core.checkpoint.pretrained import BUNDLED
+from mytalk_core.cli.main import main
+from mytalk_core.expert.sync_expert import SyncConfig, SyncExpert
 from mytalk_core.face.layout import LandmarkLayout
+from mytalk_core.models import preset, sizes
+from mytalk_core.models.parts import DataSource, model_card, read_sources
+from mytalk_core.models.preset import Preset
 from mytalk_core.motion.denoiser import MotionConfig, MotionDenoiser
 from mytalk_core.motion.identity import IdentityConfig, IdentityExtractor
 from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
-from mytalk_core.parts import DataSource, model_card, read_sources
-from mytalk_core.preset import Preset
-from mytalk_core.pretrained import BUNDLED
 
 TABLE_9 = {
     "audio encoder": 24_599_040,

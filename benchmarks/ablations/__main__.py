@@ -2,9 +2,9 @@
 
     python benchmarks/ablations TRAIN VAL --work FOLDER -o benchmarks/results/ablations.md
 
-TRAIN and VAL are folders that training.prepare wrote, with crops for Table 7, or --pictures names two others
-that have them. FOLDER keeps weights and figures of every variant, so that an interrupted run goes on where it
-stopped, and more seeds add to what is there.
+TRAIN and VAL are folders that mytalk_training.dataset.prepare wrote, with crops for Table 7, or --pictures
+names two others that have them. FOLDER keeps weights and figures of every variant, so that an interrupted run
+goes on where it stopped, and more seeds add to what is there.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ import numpy as np
 from appearance_variants import TABLE_7, PictureVariant
 from motion_scores import NAMES, SECONDS
 from motion_variants import PROCESS, TABLE_5, TABLE_6, VARIANTS, Variant, score
-from mytalk_training.shards import ShardDataset
+from mytalk_training.dataset.shards import ShardDataset
 from report import Column, Row, agreement, table
 
-from mytalk_core.evaluation.metric import METRICS
-from mytalk_core.evaluation.networks import Networks, find_networks
+from mytalk_core.evaluation.metrics.metric import METRICS
+from mytalk_core.evaluation.networks.metric_networks import Networks, find_networks
 
 ALL = [variant.name for variant in VARIANTS]
 COLUMNS = [
@@ -60,7 +60,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--pictures", type=Path, nargs=2, metavar=("TRAIN", "VAL"), help="for Table 7; else the same folders"
     )
-    parser.add_argument("--lpips", type=Path, help="for Table 7: what training.convert_lpips wrote")
+    parser.add_argument("--lpips", type=Path, help="for Table 7: what mytalk_training.convert.lpips wrote")
     parser.add_argument("--picture-size", type=int, default=128)
     parser.add_argument("--picture-frames", type=int, default=400, help="that are scored")
     parser.add_argument("--picture-width", type=int, default=16)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import torch
-from mytalk_training.generator_data import GeneratorBatch, GeneratorData
+from mytalk_training.generator.data import GeneratorBatch, GeneratorData
 
 from mytalk_core.appearance.generator import AppearanceGenerator
 from mytalk_core.appearance.inputs import to_rgb
-from mytalk_core.evaluation.frechet import Moments, frechet_distance
-from mytalk_core.evaluation.lpips import perceptual_score
-from mytalk_core.evaluation.networks import Networks
-from mytalk_core.evaluation.pictures import psnr
+from mytalk_core.evaluation.metrics.frechet import Moments, frechet_distance
+from mytalk_core.evaluation.metrics.pictures import psnr
+from mytalk_core.evaluation.networks.lpips import perceptual_score
+from mytalk_core.evaluation.networks.metric_networks import Networks
 
 BATCH = 8
 

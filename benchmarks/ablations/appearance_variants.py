@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from appearance_scores import judge
-from mytalk_training.generator_data import GeneratorData, read_picture_clips
-from mytalk_training.shards import ShardDataset
+from mytalk_training.dataset.shards import ShardDataset
+from mytalk_training.generator.data import GeneratorData, read_picture_clips
 
 from mytalk_core.appearance.generator import REFERENCES, AppearanceGenerator
-from mytalk_core.evaluation.networks import Networks
+from mytalk_core.evaluation.networks.metric_networks import Networks
 
 
 @dataclass(frozen=True)
 class PictureVariant:
-    """references: --references of training.train_appearance; paper: PSNR and FID as published."""
+    """references: --references of mytalk_training.generator.train; paper: PSNR and FID as published."""
 
     references: str
     label: str
@@ -65,7 +65,7 @@ def train(variant: PictureVariant, seed: int, args: argparse.Namespace) -> Path:
         program = [
             sys.executable,
             "-m",
-            "mytalk_training.train_appearance",
+            "mytalk_training.generator.train",
             str(args.pictures[0]),
             "-o",
             str(out),

@@ -6,11 +6,11 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
-from mytalk_training.motion_data import RawClip
+from mytalk_training.motion.data import RawClip
 from torch import Tensor
 
-from mytalk_core.evaluation.lips import velocity_distance
-from mytalk_core.evaluation.syncnet import SyncExpert
+from mytalk_core.evaluation.metrics.lips import velocity_distance
+from mytalk_core.expert.sync_expert import SyncExpert
 from mytalk_core.motion.denoiser import MotionDenoiser
 from mytalk_core.motion.diffusion import PROCESSES
 from mytalk_core.motion.generate import GAIN, MotionOptions

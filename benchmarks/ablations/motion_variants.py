@@ -10,21 +10,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from motion_scores import Candidate, Judges, MotionFigures, score_clips
-from mytalk_training.kept_features import KeptFeatures
-from mytalk_training.motion_data import read_clips
+from mytalk_training.motion.data import read_clips
+from mytalk_training.motion.kept_features import KeptFeatures
 
-from mytalk_core.evaluation.syncnet import SyncExpert
+from mytalk_core.checkpoint.pretrained import resolve_folder
+from mytalk_core.expert.sync_expert import SyncExpert
 from mytalk_core.motion.denoiser import MotionDenoiser
 from mytalk_core.motion.identity import IdentityExtractor
 from mytalk_core.motion.space import LandmarkSpace
-from mytalk_core.pretrained import resolve_folder
 from mytalk_core.speech.features import SpeechEncoder
 
 
 @dataclass(frozen=True)
 class Variant:
-    """name: of its folder; label: the table's; flags: of training.train_motion, all else being equal; paper:
-    Sync_dist and ID_sim as published, None for what the paper does not have."""
+    """name: of its folder; label: the table's; flags: of mytalk_training.motion.train, all else being equal;
+    paper: Sync_dist and ID_sim as published, None for what the paper does not have."""
 
     name: str
     label: str
@@ -75,7 +75,7 @@ def train(variant: Variant, seed: int, args: argparse.Namespace) -> Path:
             "--seed": seed,
         }
         flags = [str(part) for pair in options.items() for part in pair]
-        program = [sys.executable, "-m", "mytalk_training.train_motion", str(args.train), "-o", str(out)]
+        program = [sys.executable, "-m", "mytalk_training.motion.train", str(args.train), "-o", str(out)]
         subprocess.run([*program, "--plain", *flags, *variant.flags], check=True)
     return model
 

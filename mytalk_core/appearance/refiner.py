@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..pretrained import PretrainedModel
+from ..checkpoint.pretrained import PretrainedModel
 
 GROUPS = 8
 

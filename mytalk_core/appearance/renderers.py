@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..checkpoint.pretrained import PretrainedModel
 from ..face.layout import LandmarkLayout
-from ..pretrained import PretrainedModel
 from .generator import AppearanceGenerator
 from .generator_renderer import GeneratorRenderer
 from .network_renderer import NetworkRenderer

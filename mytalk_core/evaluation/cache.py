@@ -6,11 +6,11 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from ..checkpoint.pretrained import file_sha256
 from ..face.track import FaceTrack
 from ..face.tracker import FaceReader
 from ..media.video import Clip
 from ..media.writer import VideoWriter
-from ..pretrained import file_sha256
 from .subject import Subject, read_subject
 
 

@@ -12,14 +12,21 @@ from ..face.layout import LandmarkLayout
 from ..media.audio import Speech
 from ..media.video import Clip
 from ..motion.person import RATE_HZ
-from .frame_pairs import FramePairs, pair_frames
-from .frechet import Moments
-from .lips import BLOCK_FRAMES, landmark_distance, lip_leak, opening_correlation, opening_curve, speech_level
-from .networks import Networks, bundled_networks, usable_metrics
-from .picture_scores import PictureScorer, PictureScores
-from .recognition import shape_similarity
+from .metrics.frame_pairs import FramePairs, pair_frames
+from .metrics.frechet import Moments
+from .metrics.lips import (
+    BLOCK_FRAMES,
+    landmark_distance,
+    lip_leak,
+    opening_correlation,
+    opening_curve,
+    speech_level,
+)
+from .metrics.picture_scores import PictureScorer, PictureScores
+from .metrics.video_features import add_video_features
+from .networks.metric_networks import Networks, bundled_networks, usable_metrics
+from .networks.recognition import shape_similarity
 from .subject import Subject, name_of, read_subject, same_face
-from .video_features import add_video_features
 
 SHOWN_FRAMES = 3
 # progress(stage, done, total)

@@ -7,17 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..checkpoint.pretrained import file_sha256
 from ..errors import MediaError, NoFaceError
 from ..media.audio import Speech
 from ..media.video import Clip
-from ..pretrained import file_sha256
 from .cache import SubjectCache, encode_again
 from .clip_files import ClipFiles
 from .compare import ClipScores, Scoring, choose_speech, compare
-from .frechet import Moments, frechet_distance
-from .metric import Metric
-from .networks import Networks, usable_metrics
-from .report import clip_entry, machine_line, paired_line
+from .metrics.frechet import Moments, frechet_distance
+from .metrics.metric import Metric
+from .networks.metric_networks import Networks, usable_metrics
+from .report.report import clip_entry, machine_line, paired_line
 from .subject import Subject, same_face
 
 REAL, AGAIN = "real", "real, re-encoded"

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchaudio.models import Conformer
 
-from ..pretrained import PretrainedModel
+from ..checkpoint.pretrained import PretrainedModel
 from .conformer import ConformerLayer, FrameNorm, sinusoid
 from .diffusion import PROCESSES
 

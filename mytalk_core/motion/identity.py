@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..pretrained import PretrainedModel
+from ..checkpoint.pretrained import PretrainedModel
 from .person import identity_channels
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..checkpoint.pretrained import PretrainedModel
 from ..face.layout import LandmarkLayout
-from ..pretrained import PretrainedModel
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ..checkpoint.pretrained import CONFIG_NAME, WEIGHTS_NAME, resolve_folder
 from ..errors import WeightsError
 from ..media.audio import MODEL_RATE_HZ
-from ..pretrained import CONFIG_NAME, WEIGHTS_NAME, resolve_folder
 
 SAMPLES_PER_FEATURE = 320
 SAMPLES_PER_FRAME = 640

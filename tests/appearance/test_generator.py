@@ -7,6 +7,12 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from mytalk_training.generator.losses import (
+    AppearanceLossWeights,
+    LossNetwork,
+    discriminator_loss,
+    generator_loss,
+)
 
 from mytalk_core.appearance.autoencoder import Posterior
 from mytalk_core.appearance.discriminator import DiscriminatorConfig, PatchDiscriminator
@@ -18,7 +24,6 @@ from mytalk_core.appearance.raster import triangulate
 from mytalk_core.appearance.references import References
 from mytalk_core.face.draw import landmark_image
 from mytalk_core.face.layout import LandmarkLayout
-from training.losses import AppearanceLossWeights, LossNetwork, discriminator_loss, generator_loss
 
 TINY = AppearanceConfig(
     size=32,

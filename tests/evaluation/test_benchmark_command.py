@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 
 from mytalk_core.appearance.renderers import LoadedRenderer
-from mytalk_core.cli import main
-from mytalk_core.commands import benchmark
-from mytalk_core.evaluation import generation, protocol
+from mytalk_core.cli import benchmark
+from mytalk_core.cli.main import main
+from mytalk_core.evaluation.benchmark import generation, protocol
 from mytalk_core.face.tracker import load_face_reader
 from mytalk_core.media.audio import Speech
 from mytalk_core.media.remux import copy_untagged
 from mytalk_core.media.video import Clip
 from mytalk_core.media.writer import VideoWriter
 from mytalk_core.motion.generate import MotionModel
-from mytalk_core.pipeline import read_face
+from mytalk_core.pipeline.stages import read_face
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

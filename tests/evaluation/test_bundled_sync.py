@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mytalk_core.evaluation.syncnet import SyncExpert
+from mytalk_core.expert.sync_expert import SyncExpert
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.media.audio import Speech
 from mytalk_core.motion.diffusion import PROCESSES

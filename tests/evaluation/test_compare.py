@@ -12,7 +12,7 @@ import pytest
 
 from mytalk_core.errors import NoFaceError
 from mytalk_core.evaluation.compare import Scoring, compare, compare_clips, follow
-from mytalk_core.evaluation.networks import Networks
+from mytalk_core.evaluation.networks.metric_networks import Networks
 from mytalk_core.evaluation.subject import Subject, read_subject
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.packed import PackedLandmarks

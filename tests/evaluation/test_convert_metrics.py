@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from mytalk_training.convert.metrics import convert_syncnet
 
 from mytalk_core.errors import WeightsError
-from mytalk_core.evaluation.syncnet_v2 import SyncNet, SyncNetConfig
-from training.convert_metrics import convert_syncnet
+from mytalk_core.evaluation.networks.syncnet_v2 import SyncNet, SyncNetConfig
 
 TINY = SyncNetConfig(width=4, outputs=8)
 

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
-from mytalk_core.cli import main
-from mytalk_core.evaluation import networks as finding
+from mytalk_core.cli.main import main
 from mytalk_core.evaluation.cache import SubjectCache, encode_again
 from mytalk_core.evaluation.clip_files import pair_files
-from mytalk_core.evaluation.networks import Networks
+from mytalk_core.evaluation.networks import metric_networks as finding
+from mytalk_core.evaluation.networks.metric_networks import Networks
 from mytalk_core.face.tracker import load_face_reader
 from mytalk_core.media.audio import Speech
 from mytalk_core.media.video import Clip

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from mytalk_core.evaluation.frechet import Moments, frechet_distance
+from mytalk_core.evaluation.metrics.frechet import Moments, frechet_distance
 
 
 def moments(features: np.ndarray, batch: int = 7) -> Moments:

@@ -7,8 +7,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from mytalk_core.evaluation.frame_pairs import pair_frames
-from mytalk_core.evaluation.lips import (
+from mytalk_core.evaluation.metrics.frame_pairs import pair_frames
+from mytalk_core.evaluation.metrics.lips import (
     landmark_distance,
     lip_leak,
     opening_correlation,

@@ -10,15 +10,21 @@ import pytest
 import torch
 
 from mytalk_core.errors import WeightsError
-from mytalk_core.evaluation import networks as finding
-from mytalk_core.evaluation.alexnet import AlexNetConfig, AlexNetDistance
-from mytalk_core.evaluation.feature_networks import VideoFeatures, load_script
-from mytalk_core.evaluation.inception import Inception, InceptionConfig, enlarge, from_script
-from mytalk_core.evaluation.lpips import from_package, package_installed, perceptual_score
-from mytalk_core.evaluation.metric import KEYS, METRICS, check_keys
-from mytalk_core.evaluation.mfcc import mfcc
-from mytalk_core.evaluation.recognition import TEMPLATE, align, load_recogniser, shape_similarity
-from mytalk_core.evaluation.syncnet_v2 import SyncNet, SyncNetConfig, _crop, _windows, shifted_distance
+from mytalk_core.evaluation.metrics.metric import KEYS, METRICS, check_keys
+from mytalk_core.evaluation.networks import metric_networks as finding
+from mytalk_core.evaluation.networks.alexnet import AlexNetConfig, AlexNetDistance
+from mytalk_core.evaluation.networks.feature_networks import VideoFeatures, load_script
+from mytalk_core.evaluation.networks.inception import Inception, InceptionConfig, enlarge, from_script
+from mytalk_core.evaluation.networks.lpips import from_package, package_installed, perceptual_score
+from mytalk_core.evaluation.networks.mfcc import mfcc
+from mytalk_core.evaluation.networks.recognition import TEMPLATE, align, load_recogniser, shape_similarity
+from mytalk_core.evaluation.networks.syncnet_v2 import (
+    SyncNet,
+    SyncNetConfig,
+    _crop,
+    _windows,
+    shifted_distance,
+)
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.packed import PackedLandmarks
 from mytalk_core.face.track import build_track

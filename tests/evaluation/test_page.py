@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 import pytest
 
-from mytalk_core.evaluation import page
-from mytalk_core.evaluation.page_curves import draw_curves
-from mytalk_core.evaluation.page_frames import mouth_window
+from mytalk_core.evaluation.report import page
+from mytalk_core.evaluation.report.page_curves import draw_curves
+from mytalk_core.evaluation.report.page_frames import mouth_window
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.mesh import region_from_box
 from mytalk_core.face.tracker import load_face_reader

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from mytalk_core.evaluation.flicker import flicker, unrest
-from mytalk_core.evaluation.pictures import PSNR_CEILING_DB, luminance, psnr, ssim, ssim_map
-from mytalk_core.evaluation.regions import change, find_regions, outside_in_frame
+from mytalk_core.evaluation.metrics.flicker import flicker, unrest
+from mytalk_core.evaluation.metrics.pictures import PSNR_CEILING_DB, luminance, psnr, ssim, ssim_map
+from mytalk_core.evaluation.metrics.regions import change, find_regions, outside_in_frame
 from mytalk_core.face.layout import LandmarkLayout
 
 LAYOUT = LandmarkLayout.load("mesh478")

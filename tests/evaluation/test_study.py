@@ -11,9 +11,9 @@ import av
 import numpy as np
 import pytest
 
-from mytalk_core.cli import main
-from mytalk_core.evaluation.opinions import read_opinions, student_quantile, summarise
-from mytalk_core.evaluation.study import COLUMNS, RATINGS, write_site
+from mytalk_core.cli.main import main
+from mytalk_core.evaluation.study.opinions import read_opinions, student_quantile, summarise
+from mytalk_core.evaluation.study.site import COLUMNS, RATINGS, write_site
 from mytalk_core.media.video import Clip
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -8,12 +8,7 @@ import pytest
 import torch
 
 from mytalk_core.motion.conformer import RelativeSelfAttention, sinusoid
-from mytalk_core.motion.denoiser import (
-    CONDITIONING,
-    PREFIX,
-    MotionConfig,
-    MotionDenoiser,
-)
+from mytalk_core.motion.denoiser import CONDITIONING, PREFIX, MotionConfig, MotionDenoiser
 
 TINY = MotionConfig(
     lower=6,

@@ -9,13 +9,7 @@ import torch
 
 from mytalk_core.errors import WeightsError
 from mytalk_core.motion.denoiser import MotionConfig, MotionDenoiser
-from mytalk_core.motion.diffusion import (
-    PROCESSES,
-    SAMPLERS,
-    RectifiedFlow,
-    Regression,
-    sample_ddim,
-)
+from mytalk_core.motion.diffusion import PROCESSES, SAMPLERS, RectifiedFlow, Regression, sample_ddim
 from mytalk_core.motion.sampler import sample_motion
 
 SMALL = {

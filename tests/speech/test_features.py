@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from mytalk_core.checkpoint.pretrained import resolve_folder
 from mytalk_core.errors import WeightsError
-from mytalk_core.pretrained import resolve_folder
 from mytalk_core.speech.features import SpeechEncoder, SpeechFeatures, frames_for
 
 

@@ -7,12 +7,12 @@ import json
 import numpy as np
 import pytest
 from made_clips import EXAMPLES, Clips, pictures_of, write_talking
+from mytalk_training.dataset import prepare
+from mytalk_training.dataset.shards import INDEX_NAME, ShardDataset
 
 from mytalk_core.face.tracker import load_face_reader, track_faces
 from mytalk_core.media.audio import Speech
 from mytalk_core.media.video import Clip
-from training import prepare
-from training.shards import INDEX_NAME, ShardDataset
 
 PEOPLE = 9
 

@@ -16,16 +16,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from mytalk_training.dataset.samples import jpeg
+from mytalk_training.dataset.shards import INDEX_NAME, ShardWriter, crop_member
+from mytalk_training.refiner.data import HELD, pack
+from mytalk_training.refiner.data import PEOPLE as PEOPLE_FILE
 from safetensors.numpy import save
 
 from mytalk_core.appearance.mask import Window
 from mytalk_core.appearance.network_renderer import UnitView
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.motion.identity import IdentityConfig, IdentityExtractor
-from training.appearance_data import HELD, pack
-from training.appearance_data import PEOPLE as PEOPLE_FILE
-from training.samples import jpeg
-from training.shards import INDEX_NAME, ShardWriter, crop_member
 
 FRAMES = 30
 # The ninth of them is the first that hold_out keeps from training.
@@ -103,18 +103,21 @@ def write_mouths(folder: Path) -> None:
     (folder / PEOPLE_FILE).write_text(json.dumps(people))
 
 
+PROGRAMS = ("motion.train", "motion.train_identity", "expert.train", "refiner.train", "generator.train")
+
+
 def flags_of(program: str, inputs: Path) -> list[str]:
     """A tiny run of a program."""
-    data = "mouths" if program == "train_refiner" else "dataset"
+    data = "mouths" if program == "refiner.train" else "dataset"
     common = [str(inputs / data), "--batch", "4", "--accumulate", "2", "--log-every", "1"]
     spoken = ["--speech-encoder", str(inputs / "speech"), "--plain", "--frames", "20"]
     motion = "--width 8 --layers 1 --hide-speech 1 --own-guess 0.5 --time-power 0.4"
     own = {
-        "train_motion": [*spoken, "--identity", str(inputs / "identity"), *motion.split()],
-        "train_identity": ["--hidden", "8", "--layers", "1", "--embedding", "4"],
-        "train_sync": spoken,
-        "train_refiner": ["--width", "8", "--widths", "8", "8", "--mixed-precision", "no"],
-        "train_appearance": APPEARANCE.split(),
+        "motion.train": [*spoken, "--identity", str(inputs / "identity"), *motion.split()],
+        "motion.train_identity": ["--hidden", "8", "--layers", "1", "--embedding", "4"],
+        "expert.train": spoken,
+        "refiner.train": ["--width", "8", "--widths", "8", "8", "--mixed-precision", "no"],
+        "generator.train": APPEARANCE.split(),
     }
     return [*common, "--steps", "7", "--save-every", "2", "--warmup", "2", *own[program]]
 
@@ -124,15 +127,13 @@ class Launcher:
 
     def __init__(self) -> None:
         self._context = multiprocessing.get_context("forkserver")
-        programs = [
-            f"training.train_{name}" for name in ("motion", "identity", "sync", "refiner", "appearance")
-        ]
+        programs = [f"mytalk_training.{name}" for name in PROGRAMS]
         self._context.set_forkserver_preload(["transformers.models.whisper.modeling_whisper", *programs])
 
     def run(
         self, program: str, flags: list[str], processes: int = 1, kill_at: int | None = None
     ) -> list[int]:
-        """Run training/PROGRAM.py to its end, by SIGKILL in step `kill_at` if given: the exit codes."""
+        """Run a training program to its end, by SIGKILL in step `kill_at` if given: the exit codes."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -167,7 +168,7 @@ def launcher() -> Iterator[Launcher]:
 def _enter(program: str, flags: list[str], environment: dict[str, Any], kill_at: int | None) -> None:
     os.environ.update({key: str(value) for key, value in environment.items()})
     torch.set_num_threads(1)
-    module = importlib.import_module(f"training.{program}")
+    module = importlib.import_module(f"mytalk_training.{program}")
     step = module.step
 
     def deadly(state, *rest):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-
-from training.adapters import MAX_KEY, find_sources, shot_key
+from mytalk_training.dataset.adapters import MAX_KEY, find_sources, shot_key
 
 
 def make(folder, *names: str) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-
-from training.augment import LONGEST_HIDDEN, change_tempo, hide_spans, vary_voice
+from mytalk_training.motion.augment import LONGEST_HIDDEN, change_tempo, hide_spans, vary_voice
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -8,15 +8,15 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mytalk_training.motion.models import motion_config, preset_config
 
 from mytalk_core.face.layout import LandmarkLayout
+from mytalk_core.models.preset import Preset
 from mytalk_core.motion.denoiser import CONDITIONING, MotionDenoiser
 from mytalk_core.motion.generate import MotionModel, embed_identity
 from mytalk_core.motion.identity import IdentityConfig, IdentityExtractor
 from mytalk_core.motion.person import Person, identity_channels
 from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
-from mytalk_core.preset import Preset
-from training.motion_models import motion_config, preset_config
 
 
 @pytest.mark.parametrize("conditioning", CONDITIONING)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import torch
-
-from training.kept_features import KeptFeatures
+from mytalk_training.motion.kept_features import KeptFeatures
 
 
 class Encoder:

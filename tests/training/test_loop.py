@@ -6,15 +6,14 @@ import argparse
 import json
 from dataclasses import dataclass
 
+import mytalk_training.loop.checkpoints
 import numpy as np
 import pytest
 import torch
+from mytalk_training.loop.checkpoints import TrainingState, averaged, checkpoints, load_checkpoint
+from mytalk_training.loop.loop import Run, add_arguments, descend, learning_rate, train
+from mytalk_training.loop.order import DATA, NOISE, Draws, Order, load
 from torch import Tensor, nn
-
-import training.checkpoints
-from training.checkpoints import TrainingState, averaged, checkpoints, load_checkpoint
-from training.loop import Run, add_arguments, descend, learning_rate, train
-from training.order import DATA, NOISE, Draws, Order, load
 
 TINY = [
     "data",
@@ -187,7 +186,7 @@ def test_a_torn_checkpoint_is_never_taken(tmp_path, monkeypatch):
         file.write(b"half of it")
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(training.checkpoints.torch, "save", torn)
+    monkeypatch.setattr(mytalk_training.loop.loop.checkpoints.torch, "save", torn)
     with pytest.raises(OSError, match="no space"):
         train(*begin(tmp_path), draw, step, save)
     monkeypatch.undo()

@@ -7,11 +7,11 @@ import json
 import numpy as np
 import pytest
 import torch
-
-from training import prepare, prepare_mouths
-from training.appearance_data import APART_S, GRID, MouthDataset, augment, clip_views, held_out
-from training.order import DATA, Draws
-from training.shards import ShardDataset
+from mytalk_training.dataset import prepare
+from mytalk_training.dataset.shards import ShardDataset
+from mytalk_training.loop.order import DATA, Draws
+from mytalk_training.refiner import prepare as prepare_mouths
+from mytalk_training.refiner.data import APART_S, GRID, MouthDataset, augment, clip_views, held_out
 
 
 @pytest.fixture(scope="module")

@@ -8,15 +8,15 @@ import tarfile
 import numpy as np
 import pytest
 from made_clips import SHOT_FRAMES, Clips
+from mytalk_training.dataset import preparation, prepare
+from mytalk_training.dataset.journal import Journal
+from mytalk_training.dataset.shards import ShardDataset
+from mytalk_training.motion.data import read_clips
 
 from mytalk_core.face.track import FaceTrack
 from mytalk_core.media.audio import Speech
 from mytalk_core.media.video import Clip
 from mytalk_core.motion.person import find_rest, remove_pose
-from training import preparation, prepare
-from training.journal import Journal
-from training.motion_data import read_clips
-from training.shards import ShardDataset
 
 
 def run(clips: Clips, output, *options: str) -> ShardDataset:

@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 import pytest
 from made_clips import SHOT_FRAMES, Clips, pictures_of, write_talking
+from mytalk_training.dataset import prepare
+from mytalk_training.dataset.filters import Figures, Limits, missed_limit
+from mytalk_training.dataset.identities import cluster
+from mytalk_training.dataset.shards import ShardDataset
 
-from mytalk_core import cli
-from mytalk_core.commands import prepare as command
-from training import prepare
-from training.filters import Figures, Limits, missed_limit
-from training.identities import cluster
-from training.shards import ShardDataset
+from mytalk_core.cli import main as cli
+from mytalk_core.cli import prepare as command
 
 
 def run(clips: Clips, output, *options: str) -> None:
@@ -175,7 +175,7 @@ def test_mytalk_prepare_is_one_clear_line(clips, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err.startswith(
         "mytalk: prepare is one of the training programs, which are not"
     )
-    monkeypatch.setattr(command, "PROGRAM", "training.prepare")
+    monkeypatch.setattr(command, "PROGRAM", "mytalk_training.dataset.prepare")
     assert cli.main(["prepare", str(tmp_path / "missing"), "-o", str(tmp_path / "out")]) == 1
     assert "no such folder of clips" in capsys.readouterr().err
     with pytest.raises(SystemExit) as stopped:

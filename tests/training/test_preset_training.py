@@ -8,14 +8,14 @@ import json
 import numpy as np
 import pytest
 import torch
+from mytalk_training.dataset.shards import INDEX_NAME, ShardWriter
+from mytalk_training.motion.data import fit_space, read_clips
+from mytalk_training.motion.models import preset_config
 from safetensors.numpy import save
 
 from mytalk_core.face.layout import LandmarkLayout
+from mytalk_core.models.preset import Preset
 from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
-from mytalk_core.preset import Preset
-from training.motion_data import fit_space, read_clips
-from training.motion_models import preset_config
-from training.shards import INDEX_NAME, ShardWriter
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ import sys
 
 import psutil
 import pytest
-
-from training.processes import asked_for, place_among_processes, start_missing_processes
+from mytalk_training.loop.processes import asked_for, place_among_processes, start_missing_processes
 
 NAMES = ("RANK", "WORLD_SIZE", "MASTER_PORT", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "PMI_RANK")
 LAUNCH = ["python", "accelerate", "launch", "--cpu"]
@@ -52,7 +51,7 @@ def test_launchers_say_which_process_this_is(monkeypatch, environment, place):
 @pytest.mark.parametrize(
     ("command", "count"),
     [
-        ([*LAUNCH, "--num_processes", "4", "-m", "training.prepare", "IN", "-o", "OUT"], 4),
+        ([*LAUNCH, "--num_processes", "4", "-m", "mytalk_training.dataset.prepare", "IN", "-o", "OUT"], 4),
         ([*LAUNCH, "--num_processes=2", "train.py"], 2),
         ([*LAUNCH, "--num-processes", "3", "train.py"], 3),
         ([*LAUNCH, "train.py", "--steps", "9"], 1),

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from program_runs import flags_of, launcher, newest_checkpoint, read_losses, write_inputs
+from program_runs import PROGRAMS, flags_of, launcher, newest_checkpoint, read_losses, write_inputs
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAMS = ("train_motion", "train_identity", "train_sync", "train_refiner", "train_appearance")
 
 
 @pytest.fixture(scope="module")
@@ -89,11 +88,11 @@ def test_two_processes_are_as_one(finished, launch, tmp_path):
 
 def test_accelerate_launch_on_the_cpu_starts_them_all(inputs, launch, tmp_path):
     """Which accelerate itself leaves to MPI."""
-    flags = [*flags_of("train_identity", inputs), "--accumulate", "1"]
+    flags = [*flags_of("motion.train_identity", inputs), "--accumulate", "1"]
     alone, both = tmp_path / "alone", tmp_path / "both"
-    assert launch.run("train_identity", [*flags, "-o", str(alone)]) == [0]
+    assert launch.run("motion.train_identity", [*flags, "-o", str(alone)]) == [0]
     command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
-    program = ["-m", "training.train_identity", *flags, "-o", str(both)]
+    program = ["-m", "mytalk_training.motion.train_identity", *flags, "-o", str(both)]
     ended = subprocess.run([*command, *program], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.count("2 processes, cpu") == 1
@@ -103,14 +102,14 @@ def test_accelerate_launch_on_the_cpu_starts_them_all(inputs, launch, tmp_path):
 
 def test_halves_of_a_batch_and_shards_of_the_weights_train_the_same(inputs, launch, tmp_path):
     """Without dropout, which goes with the micro-batch, a whole batch is as two processes with half each."""
-    flags = [*flags_of("train_motion", inputs), "--accumulate", "1", "--mixed-precision", "no"]
+    flags = [*flags_of("motion.train", inputs), "--accumulate", "1", "--mixed-precision", "no"]
     # Overfitting drops nothing; it ends with 1 where it does not reach its loss.
     flags += ["--overfit", "2", "--overfit-loss", "0"]
     whole, halves, sharded = (tmp_path / name for name in ("whole", "halves", "sharded"))
-    assert launch.run("train_motion", [*flags, "-o", str(whole)]) == [1]
-    assert launch.run("train_motion", [*flags, "-o", str(halves)], 2) == [1, 1]
-    assert launch.run("train_motion", [*flags, "--steps", "5", "--fsdp", "-o", str(sharded)], 2) == [1, 1]
-    assert launch.run("train_motion", [*flags, "--fsdp", "-o", str(sharded)], 2) == [1, 1]
+    assert launch.run("motion.train", [*flags, "-o", str(whole)]) == [1]
+    assert launch.run("motion.train", [*flags, "-o", str(halves)], 2) == [1, 1]
+    assert launch.run("motion.train", [*flags, "--steps", "5", "--fsdp", "-o", str(sharded)], 2) == [1, 1]
+    assert launch.run("motion.train", [*flags, "--fsdp", "-o", str(sharded)], 2) == [1, 1]
     for out in (halves, sharded):
         for one, other in zip(read_losses(whole), read_losses(out), strict=True):
             assert_close(one, other)
@@ -122,11 +121,11 @@ def test_halves_of_a_batch_and_shards_of_the_weights_train_the_same(inputs, laun
 @pytest.mark.parametrize(
     ("program", "flags"),
     [
-        ("train_motion", ["--width", "32", "--lr", "1e-2", "--overfit-loss", "1.0"]),
-        ("train_identity", ["--lr", "1e-2", "--overfit-loss", "0.1"]),
-        ("train_sync", ["--lr", "3e-3", "--overfit-loss", "0.5"]),
-        ("train_refiner", ["--lr", "1e-2", "--steps", "60", "--overfit-loss", "0.6"]),
-        ("train_appearance", ["--lr", "3e-3", "--steps", "60", "--overfit-loss", "0.2"]),
+        ("motion.train", ["--width", "32", "--lr", "1e-2", "--overfit-loss", "1.0"]),
+        ("motion.train_identity", ["--lr", "1e-2", "--overfit-loss", "0.1"]),
+        ("expert.train", ["--lr", "3e-3", "--overfit-loss", "0.5"]),
+        ("refiner.train", ["--lr", "1e-2", "--steps", "60", "--overfit-loss", "0.6"]),
+        ("generator.train", ["--lr", "3e-3", "--steps", "60", "--overfit-loss", "0.2"]),
     ],
 )
 def test_two_clips_are_learned_by_heart(program, flags, inputs, launch, tmp_path):

@@ -9,10 +9,10 @@ import tarfile
 import numpy as np
 import pytest
 import torch
+from mytalk_training.dataset.shards import Place, ShardDataset, ShardWriter, checksum
 from safetensors.numpy import save
 
 from mytalk_core.errors import MediaError
-from training.shards import Place, ShardDataset, ShardWriter, checksum
 
 
 def write_dataset(folder, count: int = 6, max_bytes: int = 4000) -> list[dict]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from mytalk_training.motion.models import start_from
 from tiny_models import TINY_MOTION
 
 from mytalk_core.motion.denoiser import MotionConfig, MotionDenoiser
-from training.motion_models import start_from
 
 
 def tiny(**choices) -> MotionDenoiser:

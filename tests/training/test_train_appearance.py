@@ -14,21 +14,21 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from mytalk_training.dataset.shards import ShardDataset
+from mytalk_training.generator.augment import draw_change
+from mytalk_training.generator.data import APART_S, GeneratorBatch, GeneratorData, read_picture_clips
+from mytalk_training.generator.losses import AppearanceLossWeights, LossNetwork, generator_loss
+from mytalk_training.generator.train import SampledGenerator, build, configs, parse, save, step
+from mytalk_training.generator.validation import validate
+from mytalk_training.loop.loop import Run, train
+from mytalk_training.loop.order import NOISE, Draws, Order, load
 
 from mytalk_core.appearance.autoencoder import Posterior
 from mytalk_core.appearance.generator import AppearanceConfig, AppearanceGenerator, Generated
 from mytalk_core.appearance.inputs import to_rgb
 from mytalk_core.appearance.perceptual import PerceptualConfig, PerceptualDistance
 from mytalk_core.face.layout import LandmarkLayout
-from mytalk_core.preset import Preset
-from training.generator_data import APART_S, GeneratorBatch, GeneratorData, read_picture_clips
-from training.generator_validation import validate
-from training.loop import Run, train
-from training.losses import AppearanceLossWeights, LossNetwork, generator_loss
-from training.order import NOISE, Draws, Order, load
-from training.picture_augment import draw_change
-from training.shards import ShardDataset
-from training.train_appearance import SampledGenerator, build, configs, parse, save, step
+from mytalk_core.models.preset import Preset
 
 TINY = AppearanceConfig(
     size=32,

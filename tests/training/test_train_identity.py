@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 from accelerate import Accelerator
+from mytalk_training.loop.checkpoints import Network
+from mytalk_training.loop.ema import MovingAverage
+from mytalk_training.loop.order import NOISE, Draws
+from mytalk_training.motion.train_identity import Faces, Recogniser, State, similarities, step
 
 from mytalk_core.motion.identity import ArcFaceHead, IdentityConfig, IdentityExtractor
-from training.checkpoints import Network
-from training.ema import MovingAverage
-from training.order import NOISE, Draws
-from training.train_identity import Faces, Recogniser, State, similarities, step
 
 CONFIG = IdentityConfig(channels=10, landmark_layout="mesh478", width=16, hidden_layers=1, embedding=8)
 

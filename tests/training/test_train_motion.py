@@ -8,21 +8,21 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
+from mytalk_training.loop.checkpoints import Network
+from mytalk_training.loop.ema import MovingAverage
+from mytalk_training.loop.order import NOISE, Draws
+from mytalk_training.motion.data import MotionBatch
+from mytalk_training.motion.losses import LossOptions, Objective, losses
+from mytalk_training.motion.models import SpokenDenoiser, open_expert
+from mytalk_training.motion.train import State, parse, step
 from tiny_models import TINY_MOTION
 
-from mytalk_core.evaluation.syncnet import SyncConfig, SyncExpert
+from mytalk_core.expert.sync_expert import SyncConfig, SyncExpert
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.motion.denoiser import MotionConfig, MotionDenoiser
 from mytalk_core.motion.diffusion import PROCESSES
 from mytalk_core.motion.identity import IdentityConfig, IdentityExtractor
 from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
-from training.checkpoints import Network
-from training.ema import MovingAverage
-from training.motion_data import MotionBatch
-from training.motion_losses import LossOptions, Objective, losses
-from training.motion_models import SpokenDenoiser, open_expert
-from training.order import NOISE, Draws
-from training.train_motion import State, parse, step
 
 SAMPLES = [0, 1, 2]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import torch
 from accelerate import Accelerator
+from mytalk_training.expert.train import WINDOW_FRAMES, State, SyncObjective, step, validate
+from mytalk_training.loop.checkpoints import Network
+from mytalk_training.loop.ema import MovingAverage
+from mytalk_training.loop.order import NOISE, Draws
+from mytalk_training.motion.data import MotionBatch, RawClip
 
-from mytalk_core.evaluation.syncnet import SyncConfig, SyncExpert
+from mytalk_core.expert.sync_expert import SyncConfig, SyncExpert
 from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
-from training.checkpoints import Network
-from training.ema import MovingAverage
-from training.motion_data import MotionBatch, RawClip
-from training.order import NOISE, Draws
-from training.train_sync import WINDOW_FRAMES, State, SyncObjective, step, validate
 
 CONFIG = SyncConfig(motion=4, speech_width=3, speech_layers=(0,), width=16, embedding=8, dropout=0.0)
 

@@ -1,0 +1,159 @@
+"""Files of a Hub repository: download, resume, offline use of what is already there, and upload."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import WeightsError
+
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+# All that a model consists of; nothing else is ever fetched or sent.
+PATTERNS = ("*.safetensors", "*config.json", "*README.md", "LICENSE*")
+
+
+def is_repository(text: str) -> bool:
+    """Whether `text` has the form OWNER/NAME."""
+    return _REPOSITORY.fullmatch(text) is not None
+
+
+def download(
+    repository: str, files: tuple[str, ...], subfolder: str | None = None, revision: str | None = None
+) -> Path:
+    """Fetch files of one repository into the Hub's cache and return the folder they lie in.
+
+    repository: OWNER/NAME; files: names within `subfolder`; revision: branch, tag or commit ("main").
+    All files come from one commit. What the cache holds is not fetched again, a broken transfer is resumed,
+    and without a connection the cache alone is used. HF_ENDPOINT, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE are
+    honoured.
+
+    Raises:
+        FileNotFoundError: no such repository, revision or file, or no connection and nothing cached.
+        WeightsError: a gated repository without access, or a transfer that failed for good.
+    """
+    from huggingface_hub import hf_hub_download
+
+    _check_name(repository)
+    folder = None
+    for name in files:
+        with _explained(repository, f"{subfolder}/{name}" if subfolder else name, revision):
+            path = Path(
+                hf_hub_download(repository, name, subfolder=subfolder, revision=revision, endpoint=endpoint())
+            )
+        folder = path.parent
+        # The cache names a snapshot's folder by its commit: the other files must come from the same one.
+        revision = path.parts[path.parts.index("snapshots") + 1]
+    return folder
+
+
+def download_all(repository: str, revision: str | None = None, folder: Path | None = None) -> Path:
+    """Fetch a whole model, all parts of one commit, and return its folder: `folder`, or one in the cache.
+
+    Pickle files are left where they are. Arguments and errors as in `download`.
+    """
+    from huggingface_hub import snapshot_download
+
+    _check_name(repository)
+    with _explained(repository, "all files", revision):
+        return Path(
+            snapshot_download(
+                repository,
+                revision=revision,
+                local_dir=folder,
+                allow_patterns=list(PATTERNS),
+                endpoint=endpoint(),
+            )
+        )
+
+
+def upload(
+    folder: Path, repository: str, message: str, private: bool = False, revision: str | None = None
+) -> str:
+    """Send a model's folder to a repository, made if there is none, as one commit; returns its address.
+
+    revision: a branch, made if there is none. Needs HF_TOKEN or `hf auth login`. Errors as in `download`.
+    """
+    from huggingface_hub import HfApi
+
+    _check_name(repository)
+    api = HfApi(endpoint=endpoint())
+    with _explained(repository, "upload", revision):
+        api.create_repo(repository, private=private, exist_ok=True)
+        if revision is not None:
+            api.create_branch(repository, branch=revision, exist_ok=True)
+        commit = api.upload_folder(
+            repo_id=repository,
+            folder_path=folder,
+            allow_patterns=list(PATTERNS),
+            revision=revision,
+            commit_message=message,
+        )
+    return commit.commit_url
+
+
+def cached_models() -> dict[str, Path]:
+    """Repositories in the Hub's cache that hold a motion model: name -> folder of the newest snapshot."""
+    from huggingface_hub import constants, errors, scan_cache_dir
+
+    try:
+        repositories = scan_cache_dir(constants.HF_HUB_CACHE).repos
+    except errors.CacheNotFound:
+        return {}
+    newest = {
+        repository.repo_id: max(repository.revisions, key=lambda revision: revision.last_modified)
+        for repository in repositories
+        if repository.repo_type == "model" and repository.revisions
+    }
+    folders = {name: Path(revision.snapshot_path) for name, revision in sorted(newest.items())}
+    return {name: folder for name, folder in folders.items() if (folder / "motion").is_dir()}
+
+
+def endpoint() -> str:
+    """The Hub's address: HF_ENDPOINT, or the public one."""
+    return os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+
+
+def _check_name(repository: str) -> None:
+    if not is_repository(repository):
+        raise FileNotFoundError(f"a Hub repository has the form OWNER/NAME; got {repository!r}")
+
+
+@contextmanager
+def _explained(repository: str, file: str, revision: str | None) -> Iterator[None]:
+    """Turn the Hub's errors into ours, which say what to do."""
+    from huggingface_hub import errors
+
+    where = f"{repository}{f' at revision {revision}' if revision else ''} on {endpoint()}"
+    try:
+        yield
+    except errors.GatedRepoError as error:
+        raise WeightsError(
+            f"{where} is gated: accept its terms at {endpoint()}/{repository}, "
+            "then set HF_TOKEN or run `hf auth login`"
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise FileNotFoundError(
+            f"no repository {where}: check the name; a private one needs HF_TOKEN or `hf auth login`"
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise FileNotFoundError(f"no such revision: {where}; check the branch, tag or commit") from error
+    except errors.LocalEntryNotFoundError as error:
+        raise FileNotFoundError(
+            f"cannot reach {endpoint()}, and {file} of {repository} is not in the cache: connect once to "
+            "download it, or give a folder that holds it"
+        ) from error
+    except errors.EntryNotFoundError as error:
+        raise FileNotFoundError(
+            f"no file {file} in {where}: check the repository and the subfolder; only safetensors are read"
+        ) from error
+    except errors.LocalTokenNotFoundError as error:
+        raise WeightsError(
+            f"{endpoint()} asks who you are: set HF_TOKEN to a token with write access, or run "
+            "`hf auth login`"
+        ) from error
+    # The bases are those of the HTTP library that this huggingface_hub is built on.
+    except (OSError, *errors.HfHubHTTPError.__bases__) as error:
+        raise WeightsError(f"{file}: the transfer with {where} broke off ({error}); run it again") from error

@@ -1,0 +1,1 @@
+"""The `mytalk` command: one file a subcommand, each brings `add`, which registers it."""

@@ -1,1 +1,0 @@
-"""Subcommands of `mytalk` that have a file of their own: each brings `add`, which registers it."""

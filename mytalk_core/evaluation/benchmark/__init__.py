@@ -1,0 +1,1 @@
+"""The protocols of section 4.1, generated and evaluated."""

@@ -1,0 +1,151 @@
+"""The protocols of section 4.1: which clip speaks what, fixed by a seed, and the record of a run."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...media.container import VIDEO_SUFFIXES
+
+PROTOCOLS = ("paired", "unpaired", "landmarks")
+MANIFEST = "manifest.jsonl"
+RECORD = "protocol.json"
+
+
+@dataclass(frozen=True)
+class ClipFile:
+    """A clip of a test set: its name, which is also its results' file name, and its file."""
+
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What is to be made: `clip` speaking the sound of `speech`; the same clip in the paired protocol."""
+
+    clip: ClipFile
+    speech: ClipFile
+
+
+def list_clips(folder: Path, split: str | None = None) -> list[ClipFile]:
+    """The clips of a folder: the rows of its manifest.jsonl (id, file, split) that belong to the split, or
+    every video in it where there is no manifest.
+
+    split: all rows where None. Raises: FileNotFoundError; ValueError where none is left, or two have one
+    name.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder of clips")
+    manifest = folder / MANIFEST
+    if manifest.is_file():
+        clips = read_manifest(manifest, split)
+    else:
+        videos = sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
+        clips = [ClipFile(path.stem, path) for path in videos if not path.name.startswith(".")]
+    if not clips:
+        raise ValueError(f"{folder} has no video; one of {', '.join(VIDEO_SUFFIXES)} is needed")
+    names = [clip.name for clip in clips]
+    double = next((name for name in names if names.count(name) > 1), None)
+    if double is not None:
+        raise ValueError(f"{folder} has two clips named {double}: rename one, its result is named after it")
+    return clips
+
+
+def read_manifest(manifest: Path, split: str | None) -> list[ClipFile]:
+    """The rows of the split, in the file's order. Raises as `list_clips`."""
+    clips, splits = [], set()
+    for number, line in enumerate(manifest.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            file = row["file"]
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(f"{manifest}, line {number}: a JSON object with file is needed") from None
+        splits.add(row.get("split"))
+        if split is None or row.get("split", split) == split:
+            clips.append(ClipFile(str(row.get("id", Path(file).stem)), manifest.parent / file))
+    missing = next((clip for clip in clips if not clip.path.is_file()), None)
+    if missing is not None:
+        raise FileNotFoundError(f"{missing.path}: named in {manifest.name}, but not there")
+    if not clips:
+        known = ", ".join(sorted(str(name) for name in splits)) or "no rows"
+        raise ValueError(f"{manifest} has no clip of split {split!r}; it has {known}")
+    return clips
+
+
+def derangement(count: int, seed: int) -> np.ndarray:
+    """A random permutation int64 (count,) that leaves nothing in place, the same for the same seed.
+
+    By Sattolo's algorithm: one cycle through all. Raises ValueError for fewer than two.
+    """
+    if count < 2:
+        raise ValueError(f"another clip's speech needs two clips or more; got {count}")
+    generator, order = np.random.default_rng(seed), np.arange(count)
+    for last in range(count - 1, 0, -1):
+        other = int(generator.integers(last))
+        order[[last, other]] = order[[other, last]]
+    return order
+
+
+def plan_pairs(clips: Sequence[ClipFile], protocol: str, seed: int, limit: int | None = None) -> list[Pair]:
+    """Every clip with its speech; the first `limit` of them. The pairing is that of all clips, so that a
+    larger limit later adds to what was made."""
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"a protocol is one of {', '.join(PROTOCOLS)}; got {protocol!r}")
+    if limit is not None and limit < 1:
+        raise ValueError(f"a limit of 1 clip or more is needed; got {limit}")
+    order = derangement(len(clips), seed) if protocol == "unpaired" else np.arange(len(clips))
+    pairs = [Pair(clip, clips[other]) for clip, other in zip(clips, order, strict=True)]
+    return pairs[:limit]
+
+
+def open_record(folder: Path, settings: dict) -> dict:
+    """The record of the run in a folder: what was there, or a new one of these settings.
+
+    Raises ValueError where results of other settings are there: they must not stand in one table.
+    """
+    path = folder / RECORD
+    if not path.is_file():
+        return {**settings, "systems": {}, "pairs": {}, "left_out": {}}
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not readable ({error}): name another folder") from error
+    other = next((key for key, value in settings.items() if record.get(key) != value), None)
+    if other is not None:
+        raise ValueError(
+            f"{folder} holds results made with {other} {record.get(other)!r}, not {settings[other]!r}: name "
+            "another folder, or remove it"
+        )
+    return record
+
+
+def note_pair(record: dict, pair: Pair, folder: Path) -> None:
+    """Enter a clip into the record. ValueError where its result speaks another clip's words by now."""
+    entry = {"video": pair.clip.path.name, "speech": pair.speech.name}
+    if record["pairs"].setdefault(pair.clip.name, entry) != entry:
+        raise ValueError(
+            f"{folder} holds a result of {pair.clip.name} made of other files: the clips have changed; name "
+            "another folder"
+        )
+
+
+def note_systems(record: dict, systems: dict[str, dict[str, str]], folder: Path) -> None:
+    """Enter systems with their weights' hashes. ValueError where one was made with others."""
+    for name, hashes in systems.items():
+        if record["systems"].setdefault(name, hashes) != hashes:
+            raise ValueError(f"{folder} holds results of {name} with other weights: name another folder")
+
+
+def save_record(folder: Path, record: dict) -> None:
+    """Write the record, whole."""
+    temporary = folder / f".{RECORD}.{os.getpid()}.tmp"
+    temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.replace(folder / RECORD)

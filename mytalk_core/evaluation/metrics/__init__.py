@@ -1,0 +1,1 @@
+"""The metrics: what each measures, and on which pixels."""

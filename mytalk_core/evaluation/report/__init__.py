@@ -1,0 +1,1 @@
+"""What an evaluation found: JSON, Markdown and one HTML page."""

@@ -1,0 +1,142 @@
+"""An evaluation's report: plain numbers for JSON, and a Markdown table."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from ...media.video import Clip
+from ..clip_files import ClipFiles
+from ..metrics.metric import METRICS
+
+if TYPE_CHECKING:
+    from ..compare import ClipScores, Scoring
+
+JSON_NAME, MARKDOWN_NAME = "report.json", "report.md"
+
+
+def clip_entry(
+    files: ClipFiles, generated: Clip, result: ClipScores, notes: tuple[str, ...], folder: Path
+) -> dict:
+    """One clip of one system, for the report; paths are relative to `folder`."""
+    curves = result.curves
+    return {
+        "id": files.name,
+        "reference": _relative(files.reference, folder),
+        "generated": _relative(generated.path, folder),
+        "frames_compared": result.frames,
+        "scores": {key: plain(value) for key, value in result.scores.items()},
+        "curves": {
+            "times_s": [round(float(t), 3) for t in curves.times_s],
+            "opening": [plain(v) for v in curves.opening],
+            "reference_opening": [plain(v) for v in curves.reference_opening],
+            "speech_level": [plain(v) for v in curves.speech_level],
+        },
+        "frames": {"worst": list(result.worst), "best": list(result.best)},
+        "notes": [*result.notes, *notes],
+    }
+
+
+def plain(value: float | None) -> float | None:
+    """Five digits behind the point; None for what is no number, which JSON has no word for."""
+    return None if value is None or not math.isfinite(value) else round(float(value), 5)
+
+
+def machine_line() -> str:
+    """The kind of machine, without names."""
+    cores = f"{os.cpu_count()}-core {platform.machine()} CPU"
+    return f"{torch.cuda.get_device_name()}, {cores}" if torch.cuda.is_available() else cores
+
+
+def paired_line(scoring: Scoring) -> list[str]:
+    """What the unpaired protocol cannot measure, as a line."""
+    if scoring.paired:
+        return []
+    labels = ", ".join(metric.label for metric in METRICS if metric.paired)
+    return [f"{labels}: left out, the generated videos speak other words than the reference"]
+
+
+def write_report(report: dict, path: Path) -> Path:
+    """Write the JSON (`path`, or report.json in the folder `path`) and report.md beside it; the folder."""
+    folder = path.parent if path.suffix == ".json" else path
+    folder.mkdir(parents=True, exist_ok=True)
+    target = path if path.suffix == ".json" else folder / JSON_NAME
+    _write_whole(target, json.dumps(report, indent=1, allow_nan=False) + "\n")
+    name = f"{target.stem}.md" if path.suffix == ".json" else MARKDOWN_NAME
+    _write_whole(folder / name, markdown(report))
+    return folder
+
+
+def markdown(report: dict) -> str:
+    """The report's table: metrics as rows, systems as columns, the best of those that compete in bold."""
+    systems = report["systems"]
+    clips = max(len(system["clips"]) for system in systems)
+    pictures = "every frame" if report["every"] == 1 else f"each {report['every']}-th frame"
+    lines = [
+        f"# {report['title']}",
+        "",
+        f"{report['date']}, {report['machine']}, {clips} clips, pictures of {pictures}.",
+        *(f"{name}: {digest}" for name, digest in report["models"].items()),
+        "",
+        "| metric | " + " | ".join(system["name"] for system in systems) + " |",
+        "|---|" + "---|" * len(systems),
+    ]
+    for metric in report["metrics"]:
+        values = [system["means"].get(metric["key"]) for system in systems]
+        best = _best(metric, systems)
+        cells = [
+            f"**{_shown(v)}**" if v is not None and v == best and not s.get("anchor") else _shown(v)
+            for v, s in zip(values, systems, strict=True)
+        ]
+        unit = f" ({metric['unit']})" if metric["unit"] else ""
+        arrow = "↑" if metric["better"] == "higher" else "↓"
+        lines.append(f"| {metric['label']}{unit} {arrow} | " + " | ".join(cells) + " |")
+    sources = [f"{m['label']}: {m['source']}" for m in report["metrics"] if m["source"]]
+    for title, entries in (
+        ("Not measured", report["absent"]),
+        ("Notes", [*report["notes"], *_clip_notes(systems)]),
+        ("Weights", sources),
+    ):
+        if entries:
+            lines += ["", f"## {title}", "", *(f"- {entry}" for entry in entries)]
+    return "\n".join(lines) + "\n"
+
+
+def _best(metric: dict, systems: list[dict]) -> float | None:
+    values = [s["means"].get(metric["key"]) for s in systems if not s.get("anchor")]
+    values = [value for value in values if value is not None]
+    if len(values) < 2:
+        return None
+    return max(values) if metric["better"] == "higher" else min(values)
+
+
+def _shown(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}"
+
+
+def _clip_notes(systems: list[dict]) -> list[str]:
+    return [
+        f"{system['name']}, {clip['id']}: {note}"
+        for system in systems
+        if not system.get("anchor")
+        for clip in system["clips"]
+        for note in clip["notes"]
+    ]
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return Path(os.path.relpath(path, folder)).as_posix()
+
+
+def _write_whole(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

@@ -1,0 +1,1 @@
+"""The user study: its site, and what its participants said."""

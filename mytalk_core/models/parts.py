@@ -1,0 +1,164 @@
+"""A model's folder: which parts it has, whether their files are whole, and its model card."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..appearance.generator import AppearanceGenerator
+from ..appearance.refiner import MouthRefiner
+from ..checkpoint.pretrained import CONFIG_NAME, WEIGHTS_NAME, file_sha256
+from ..errors import WeightsError
+from ..expert.sync_expert import SyncExpert
+from ..motion.denoiser import MotionDenoiser
+from ..motion.identity import IdentityExtractor
+from ..motion.space import LandmarkSpace
+from ..speech.features import SpeechEncoder
+
+PARTS = {
+    "motion": MotionDenoiser,
+    "space": LandmarkSpace,
+    "identity": IdentityExtractor,
+    "speech": SpeechEncoder,
+    "appearance": AppearanceGenerator,
+    "refiner": MouthRefiner,
+    "sync": SyncExpert,
+}
+NEEDED = ("motion", "space", "identity")
+# So that a card somebody wrote by hand is never overwritten.
+MARK = "<!-- written by mytalk weights push -->"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a model: its class, format version (0 for a speech encoder), bytes and SHA-256 of weights."""
+
+    name: str
+    kind: str
+    format_version: int
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """Where training data came from: name or address, licence, clips and hours (0 where not known)."""
+
+    name: str
+    licence: str
+    clips: int = 0
+    hours: float = 0.0
+
+    @property
+    def cleared(self) -> bool:
+        """Whether a licence is known."""
+        return bool(self.licence) and "none" not in self.licence.lower()
+
+
+def part_names(folder: Path) -> tuple[str, ...]:
+    """The parts that have a subfolder with any of their files."""
+    names = (CONFIG_NAME, WEIGHTS_NAME)
+    return tuple(part for part in PARTS if any((folder / part / name).is_file() for name in names))
+
+
+def verify_part(folder: Path, name: str) -> Part:
+    """Check one part's files: class, version, hash, fields, and every tensor's name and shape.
+
+    Raises FileNotFoundError and WeightsError as loading it would.
+    """
+    cls, path = PARTS[name], folder / name / WEIGHTS_NAME
+    if cls is SpeechEncoder:
+        SpeechEncoder.from_pretrained(folder / name)
+        return Part(name, cls.__name__, 0, path.stat().st_size, file_sha256(path))
+    description = cls.verify(folder / name)
+    return Part(name, cls.__name__, description["format_version"], path.stat().st_size, description["sha256"])
+
+
+def missing_parts(folder: Path) -> tuple[str, ...]:
+    """Parts that motion cannot be generated without and that the folder lacks."""
+    missing = [name for name in NEEDED if name not in part_names(folder)]
+    if "motion" not in missing and "speech" not in part_names(folder):
+        config = json.loads((folder / "motion" / CONFIG_NAME).read_text(encoding="utf-8")).get("config", {})
+        missing += ["speech"] if config.get("speech_encoder") == "speech" else []
+    return tuple(missing)
+
+
+def read_sources(manifest: Path, splits: tuple[str, ...]) -> list[DataSource]:
+    """The sources of a manifest's rows (JSON lines with split, source, licence and seconds), added up.
+
+    What stands before the first colon of `source` names it.
+
+    Raises WeightsError if no row is of these splits or a row lacks its source.
+    """
+    clips: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for number, line in enumerate(manifest.read_text(encoding="utf-8").splitlines(), 1):
+        row = json.loads(line)
+        if row.get("split") not in splits:
+            continue
+        if not row.get("source"):
+            raise WeightsError(f"{manifest}, line {number}: no source: say where every clip came from")
+        key = (row["source"].split(":")[0], row.get("licence") or "none stated")
+        clips[key].append(row.get("seconds", 0.0))
+    if not clips:
+        raise WeightsError(
+            f"{manifest} has no row of split {' or '.join(splits)}; give the splits trained on"
+        )
+    return [
+        DataSource(*key, len(seconds), round(sum(seconds) / 3600, 2))
+        for key, seconds in sorted(clips.items())
+    ]
+
+
+def model_card(
+    repository: str, parts: list[Part], licence: str, sources: list[DataSource], notes: str = ""
+) -> str:
+    """The README.md of a repository of weights: licence, parts, data sources, what it is for.
+
+    licence: an identifier such as apache-2.0; notes: Markdown of one's own, such as measurements. Weights
+    with a source that nobody licensed are marked as research weights.
+
+    Raises WeightsError without a licence or without sources.
+    """
+    if not licence.strip() or not sources:
+        raise WeightsError("a model card needs the weights' licence and every source of their training data")
+    research = not all(source.cleared for source in sources)
+    table = ["| part | class | format | bytes | SHA-256 |", "|---|---|---|---|---|"]
+    table += [
+        f"| {p.name} | {p.kind} | {p.format_version or ''} | {p.size:,} | `{p.sha256}` |" for p in parts
+    ]
+    data = ["| source | licence | clips | hours |", "|---|---|---|---|"]
+    data += [f"| {s.name} | {s.licence} | {s.clips or ''} | {s.hours or ''} |" for s in sources]
+    tags = ["lip-sync", "talking-head", "mytalk", *(["research"] if research else [])]
+    head = ["---", f"license: {licence}", "library_name: mytalk", "pipeline_tag: video-to-video", "tags:"]
+    warning = (
+        "**Research weights**: some of the training data below has no stated licence.\n\n" if research else ""
+    )
+    return "\n".join(
+        [
+            *head,
+            *(f"- {tag}" for tag in tags),
+            "---",
+            MARK,
+            f"# {repository}\n",
+            f"{warning}Weights for MyTalk: talking videos whose lips follow a given speech.\n",
+            f"    mytalk sync video.mp4 speech.wav -o out.mp4 --model hub:{repository}\n",
+            "## Parts\n",
+            *table,
+            "\n## Training data\n",
+            *data,
+            f"\n## Licence\n\nThe weights: {licence}. The data keeps its own licences, named above.\n",
+            *([notes.strip() + "\n"] if notes.strip() else []),
+            "## Use\n\nOnly for people who agreed to be shown speaking; leave the AI-edited mark in.\n",
+        ]
+    )
+
+
+def write_card(folder: Path, card: str) -> Path:
+    """Write README.md into a model's folder; FileExistsError if one is there that was written by hand."""
+    path = folder / "README.md"
+    if path.exists() and MARK not in path.read_text(encoding="utf-8"):
+        raise FileExistsError(f"{path} was written by hand; move it away, or pass its text with --notes")
+    path.write_text(card, encoding="utf-8")
+    return path

@@ -1,0 +1,1 @@
+"""The loaded model and its stages: video and speech in, lip-synced video out."""

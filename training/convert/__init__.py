@@ -1,0 +1,1 @@
+"""Published weights and meshes -> this project's files."""

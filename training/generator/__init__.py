@@ -1,0 +1,1 @@
+"""Stage two as the paper has it: the appearance generator."""

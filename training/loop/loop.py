@@ -1,0 +1,325 @@
+"""The loop that all training programs share. A program is parse -> build -> step -> save:
+
+    def parse():                    # its own flags, and the loop's
+        parser = argparse.ArgumentParser(...)
+        add_arguments(parser, steps=20000, batch=32, lr=1e-4)
+        return parser.parse_args()
+
+    @dataclass(kw_only=True)
+    class State(TrainingState):     # networks by name and the step; what else `step` needs
+        data: ...
+
+    def build(run) -> State:        # every network through run.network: optimizer, DDP or FSDP, average
+        return State(networks={"denoiser": run.network(model)}, data=...)
+
+    def step(state, batch, draws, accelerator) -> dict[str, Tensor]:
+        terms = losses(...)         # scalars, means over samples; "total" is what --overfit looks at
+        descend(state.networks["denoiser"], terms["total"], accelerator)
+        return terms
+
+    def save(run, state) -> dict[str, float]:      # every process; figures of validation from the main one
+        model = averaged(state.networks["denoiser"], Model(config))
+        if model is None:           # not the main process
+            return {}
+        model.save_pretrained(run.out)
+        run.board.add_image(...)
+        return validate(model)
+
+    def main():
+        run = Run(parse())
+        state = build(run)
+        train(run, state, draw, step, save)
+
+`draw(samples)` gives the batch of samples by number: a dataclass with `.to(device)`. It is a function of
+those numbers only (order.Draws has their random numbers) and may run in other processes. `step` takes its
+random numbers from `draws`, a stream apart from the data's. With two networks, as in a GAN, freeze the other
+(requires_grad_(False)) while one descends. OUT gets checkpoints/, from which the next start goes on,
+log.jsonl and tensorboard/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.utils.tensorboard import SummaryWriter
+
+from .checkpoints import Network, TrainingState, checkpoints, dump_state, load_checkpoint, save_checkpoint
+from .ema import MovingAverage
+from .order import NOISE, Draws, MicroBatch, Order, load
+from .processes import start_missing_processes
+
+SCHEDULES = ("inverse-sqrt", "cosine", "constant")
+OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+# Flags that a resumed run may have otherwise without a word.
+FREE = {"out", "dataset", "features", "steps", "workers", "save_every", "log_every", "keep", "accumulate"}
+
+Step = Callable[[Any, Any, Draws, Accelerator], dict[str, Tensor]]
+
+
+def add_arguments(parser: argparse.ArgumentParser, **defaults: Any) -> None:
+    """The flags that the loop reads; `defaults` sets a program's own."""
+    add = parser.add_argument
+    add("dataset", type=Path, help="folder that mytalk_training.dataset.prepare wrote")
+    add("-o", "--out", type=Path, required=True, help="a run that has checkpoints there goes on")
+    add("--steps", type=int, default=20000)
+    add("--batch", type=int, default=32, help="samples a step, over all processes and micro-batches")
+    add("--accumulate", type=int, default=1, help="micro-batches a process adds up for a step")
+    add("--lr", type=float, default=1e-4, help="peak rate")
+    add("--schedule", choices=SCHEDULES, default="inverse-sqrt", help="of the rate, after --warmup")
+    add("--warmup", type=int, default=500, help="steps over which the rate rises to its peak")
+    add("--optimizer", choices=[*OPTIMIZERS], default="adam")
+    add("--weight-decay", type=float, default=0.0)
+    add("--clip-norm", type=float, default=1.0, help="longest gradient")
+    add("--ema", type=float, default=0.999, help="decay of the moving average, which is what is saved")
+    add("--mixed-precision", choices=("no", "bf16", "fp16"), default="no")
+    add("--fsdp", action="store_true", help="shard weights and optimizer over the processes")
+    add("--overfit", type=int, metavar="N", help="N clips only, nothing varied: does the loss vanish?")
+    add("--overfit-loss", type=float, default=0.05, help="the mean total that --overfit is to reach")
+    add("--workers", type=int, default=0, help="processes that draw batches ahead")
+    add("--save-every", type=int, default=500, help="steps between checkpoints, each with a validation")
+    add("--keep", type=int, default=3, help="checkpoints that stay")
+    add("--log-every", type=int, default=50)
+    add("--seed", type=int, default=0)
+    parser.set_defaults(**defaults)
+
+
+class Run:
+    """What a run has besides its state: flags, accelerator, folder and, on the main process, logs.
+
+    board: TensorBoard's writer, None on other processes.
+    """
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        if args.fsdp and args.mixed_precision == "fp16":
+            raise ValueError("--fsdp needs --mixed-precision bf16 or no: fp16's loss scale is not shared")
+        start_missing_processes()
+        self.args = args
+        self.out: Path = args.out
+        self.accelerator = Accelerator(
+            cpu=not torch.cuda.is_available(),
+            mixed_precision=args.mixed_precision,
+            gradient_accumulation_steps=args.accumulate,
+        )
+        count = self.accelerator.num_processes
+        self.print(f"{count} {'process' if count == 1 else 'processes'}, {self.accelerator.device}")
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.board: SummaryWriter | None = None
+        set_seed(args.seed)
+
+    def print(self, text: str) -> None:
+        """Print on the main process."""
+        if self.accelerator.is_main_process:
+            print(text, flush=True)
+
+    def network(
+        self,
+        module: nn.Module,
+        betas: tuple[float, float] = (0.9, 0.999),
+        shard: tuple[type[nn.Module], ...] | None = (),
+    ) -> Network:
+        """Give a module its optimizer, its copies or shards on all processes, and its moving average.
+
+        shard: with --fsdp, layers of these classes are gathered one at a time, the rest at once; None copies
+        the module all the same, for one that is small or frozen now and then, which shards cannot be.
+        """
+        args, module = self.args, module.to(self.accelerator.device)
+        sharded = args.fsdp and shard is not None
+        if sharded:
+            _shard(module, shard, self.accelerator)
+        optimizer = OPTIMIZERS[args.optimizer](
+            module.parameters(), lr=args.lr, betas=betas, weight_decay=args.weight_decay
+        )
+        if sharded:
+            optimizer = self.accelerator.prepare(optimizer)
+            return Network(module, optimizer, MovingAverage(module, args.ema), args.lr, args.clip_norm)
+        average = MovingAverage(module, args.ema)
+        module, optimizer = self.accelerator.prepare(module, optimizer)
+        return Network(module, optimizer, average, args.lr, args.clip_norm)
+
+    def resume(self, state: TrainingState) -> None:
+        """Go on from the newest checkpoint, if there is one, and open the logs."""
+        found = checkpoints(self.out / "checkpoints")
+        if found:
+            settings = load_checkpoint(state, found[-1], self.accelerator)
+            now = self.settings()
+            other = [f"--{k}: {v}, now {now.get(k)}" for k, v in settings.items() if now.get(k) != v]
+            self.print(f"{found[-1]}: going on at step {state.step}")
+            if other:
+                self.print(f"flags are not those the run was begun with: {'; '.join(other)}")
+        if self.accelerator.is_main_process:
+            _forget_after(self.out / "log.jsonl", state.step)
+            self.board = SummaryWriter(str(self.out / "tensorboard"), purge_step=state.step + 1)
+
+    def settings(self) -> dict[str, Any]:
+        """Flags that decide what a run computes, as plain values."""
+        values = {key: value for key, value in vars(self.args).items() if key not in FREE}
+        return {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
+
+    def log(self, step: int, kind: str, figures: dict[str, float]) -> None:
+        """A line in log.jsonl and on the screen, and TensorBoard's curves; kind is "train" or "valid"."""
+        if self.board is None or not figures:
+            return
+        with (self.out / "log.jsonl").open("a") as file:
+            file.write(json.dumps({"step": step, "kind": kind, **figures}) + "\n")
+        for key, value in figures.items():
+            self.board.add_scalar(f"{kind}/{key}", value, step)
+        shown = ", ".join(f"{key} {value:.4g}" for key, value in figures.items())
+        self.print(f"step {step} {kind}: {shown}")
+
+
+def descend(network: Network, loss: Tensor, accelerator: Accelerator) -> None:
+    """Backward pass of `loss`; with the last micro-batch of a step, the optimizer's step.
+
+    Raises FloatingPointError, before any weight changes, if the loss or the gradient is not finite (with
+    fp16, whose gradients overflow now and then, the scaler leaves such a step out).
+    """
+    if not torch.isfinite(loss):
+        raise FloatingPointError(f"the loss is {loss.item()}")
+    accelerator.backward(loss)
+    if not accelerator.sync_gradients:
+        return
+    accelerator.unscale_gradients(network.optimizer)
+    norm = nn.utils.clip_grad_norm_(network.module.parameters(), network.clip_norm)
+    if accelerator.scaler is None and not torch.isfinite(norm):
+        raise FloatingPointError(f"the gradient's length is {norm.item()}")
+    network.optimizer.step()
+    network.optimizer.zero_grad()
+
+
+def learning_rate(step: int, args: argparse.Namespace) -> float:
+    """Share of the peak rate at a step: linear warm-up, then the inverse square root (the paper's), half a
+    cosine down to 0 at the last step, or none."""
+    warmup = max(1, args.warmup)
+    if step < warmup:
+        return (step + 1) / warmup
+    if args.schedule == "inverse-sqrt":
+        return math.sqrt(warmup / (step + 1))
+    if args.schedule == "cosine":
+        return 0.5 + 0.5 * math.cos(math.pi * min(1.0, (step - warmup) / max(1, args.steps - warmup)))
+    return 1.0
+
+
+def train(
+    run: Run,
+    state: TrainingState,
+    draw: Callable[[list[int]], Any],
+    step: Step,
+    save: Callable[[Run, Any], dict[str, float]],
+) -> None:
+    """Train until args.steps, from the newest checkpoint; the module's docstring says what the parts are.
+
+    Raises FloatingPointError, naming a file with batch and weights, if a loss or a gradient is not finite.
+    """
+    args, accelerator = run.args, run.accelerator
+    run.resume(state)
+    processes, process = accelerator.num_processes, accelerator.process_index
+    order = Order(args.batch, args.accumulate, processes, process, state.step, args.steps)
+    batches, meter, reached = load(draw, order, args.workers), Meter(), False
+    while state.step < args.steps and not reached:
+        began = time.perf_counter()
+        for network in state.networks.values():
+            for group in network.optimizer.param_groups:
+                group["lr"] = network.peak_lr * learning_rate(state.step, args)
+        for _ in range(args.accumulate):
+            asked = time.perf_counter()
+            micro, batch = next(batches)
+            batch = batch.to(accelerator.device)
+            meter.waited_s += time.perf_counter() - asked
+            meter.add(_forward(run, state, micro, batch, step), len(micro.samples))
+        for network in state.networks.values():
+            network.average.update(accelerator.unwrap_model(network.module))
+        state.step += 1
+        meter.spent_s += time.perf_counter() - began
+        if state.step % args.log_every == 0 or state.step == args.steps:
+            figures = meter.read(accelerator)
+            run.log(state.step, "train", figures)
+            reached = args.overfit is not None and figures["total"] < args.overfit_loss
+        if state.step % args.save_every == 0 or state.step == args.steps or reached:
+            # The checkpoint last: a run that is killed in between saves its model again.
+            run.log(state.step, "valid", save(run, state))
+            save_checkpoint(state, run.out / "checkpoints", args.keep, run.settings(), accelerator)
+            accelerator.wait_for_everyone()
+    if run.board is not None:
+        run.board.close()
+    if args.overfit is not None:
+        verdict = f"{'below' if reached else 'NOT below'} {args.overfit_loss} after {state.step} steps"
+        run.print(f"overfit on {args.overfit} clips: the mean total is {verdict}")
+        if not reached:
+            raise SystemExit(1)
+
+
+def _forward(run: Run, state: TrainingState, micro: MicroBatch, batch: Any, step: Step) -> dict[str, Tensor]:
+    """A program's step on one micro-batch; what it fails on is written down."""
+    accelerator, seed = run.accelerator, run.args.seed
+    micro.seed_network(seed)
+    try:
+        with accelerator.accumulate(*(network.module for network in state.networks.values())):
+            terms = step(state, batch, Draws(seed, NOISE, micro.samples), accelerator)
+    except FloatingPointError as error:
+        path = run.out / f"not_finite_step_{state.step:08d}_process_{accelerator.process_index}.pt"
+        dump_state(state, batch, micro.samples, path)
+        raise FloatingPointError(
+            f"step {state.step}: {error}; batch and weights are in {path}: lower --lr, or look there for bad "
+            "data"
+        ) from error
+    return {key: value.detach() for key, value in terms.items()}
+
+
+class Meter:
+    """Means of the losses, samples a second and the share of time spent waiting for data, since last read."""
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.count = self.samples = 0
+        self.waited_s = self.spent_s = 0.0
+
+    def add(self, terms: dict[str, Tensor], samples: int) -> None:
+        """Count a micro-batch."""
+        for key, value in terms.items():
+            self.sums[key] = self.sums.get(key, 0.0) + value.double()
+        self.count += 1
+        self.samples += samples
+
+    def read(self, accelerator: Accelerator) -> dict[str, float]:
+        """The figures over all processes, which must all call; counting starts anew."""
+        means = torch.stack([*self.sums.values()]) / self.count
+        means = accelerator.reduce(means, "mean").tolist()
+        figures = dict(zip(self.sums, means, strict=True))
+        figures["samples_per_s"] = self.samples * accelerator.num_processes / self.spent_s
+        figures["waiting"] = self.waited_s / self.spent_s
+        self._reset()
+        return figures
+
+
+def _shard(module: nn.Module, layers: tuple[type[nn.Module], ...], accelerator: Accelerator) -> None:
+    if accelerator.num_processes == 1:
+        raise ValueError("--fsdp needs more than one process: start with accelerate launch or torchrun")
+    mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
+    for part in [*module.modules()]:
+        if isinstance(part, layers):
+            fully_shard(part, mesh=mesh)
+    fully_shard(module, mesh=mesh)
+
+
+def _forget_after(log: Path, step: int) -> None:
+    """Drop lines of steps that a killed run took behind its last checkpoint: they are taken again."""
+    if log.exists():
+        lines = [line for line in log.read_text().splitlines() if json.loads(line)["step"] <= step]
+        temporary = log.with_suffix(".tmp")
+        temporary.write_text("".join(f"{line}\n" for line in lines))
+        temporary.replace(log)

@@ -1,0 +1,1 @@
+"""Stage one: the identity extractor and the motion model."""

@@ -1,0 +1,218 @@
+"""Windows of motion and speech for training the denoiser, from a dataset that dataset.prepare wrote."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from mytalk_core.face.layout import LandmarkLayout
+from mytalk_core.motion.person import RATE_HZ
+from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
+from mytalk_core.speech.features import SAMPLES_PER_FRAME, SpeechEncoder
+
+from ..dataset.shards import ShardDataset
+from ..loop.order import DATA, Draws
+from .augment import change_tempo, hide_spans, vary_voice
+
+# Pauses put around some copies: in them the mouth comes to rest within about 0.2 s.
+PAUSE_FRAMES, REST_TIME_CONSTANT_S = 40, 0.06
+TEMPI = (1.0, 1.0, 0.9, 1.1)
+
+
+@dataclass(frozen=True)
+class RawClip:
+    """A prepared clip: displacement (F,N,3) in mouth widths, rest (N,3) canonical px, speech (S,) 16 kHz."""
+
+    name: str
+    identity: str
+    layout: str
+    displacement: np.ndarray
+    present: np.ndarray
+    rest: np.ndarray
+    speech: Tensor
+
+
+@dataclass(frozen=True)
+class MotionClip:
+    """What a window is cut from: x0 (F,D), upper (F,U), features (2F,L,Ds) float16, rest (N,2), seen (F,)."""
+
+    x0: Tensor
+    upper: Tensor
+    features: Tensor
+    rest: Tensor
+    seen: Tensor
+    person: int
+
+
+@dataclass(frozen=True)
+class MotionBatch:
+    """x0 (B,F,D), upper (B,F,U), features (B,2F,L,Ds), rest (B,N,2), valid (B,F) bool: seen, not padding."""
+
+    x0: Tensor
+    upper: Tensor
+    features: Tensor
+    rest: Tensor
+    valid: Tensor
+
+    def to(self, device: torch.device | str) -> MotionBatch:
+        """The batch on a device."""
+        return MotionBatch(*(part.to(device) for part in vars(self).values()))
+
+
+def read_clips(dataset: str | Path, layout: str | None = None) -> list[RawClip]:
+    """All samples of a prepared dataset, by key; in `layout`, made from their own, where one is given.
+
+    Raises FileNotFoundError if the folder is no dataset or an empty one, ValueError for another layout.
+    """
+    shards = ShardDataset.open(dataset)
+    if not len(shards):
+        raise FileNotFoundError(f"{dataset} has no samples: its report.md says why all sources were left out")
+    return [read_clip(shards, row, layout) for row in shards.samples]
+
+
+def read_clip(shards: ShardDataset, row: dict, layout: str | None = None) -> RawClip:
+    """One sample; arguments and errors as in `read_clips`."""
+    tensors = shards.tensors(row, "motion.safetensors")
+    speech = torch.from_numpy(tensors["speech"].astype(np.float32) / 32767)
+    displacement = tensors["displacement"].astype(np.float32)
+    seen, rest, name = tensors["present"].astype(bool), tensors["rest"], row["layout"]
+    if layout not in (None, name):
+        made = LandmarkLayout.load(layout)
+        if made.source != name:
+            raise ValueError(f"{row['key']} is in layout {name}, from which {layout} cannot be made")
+        displacement, rest, name = made.from_source(displacement), made.from_source(rest), layout
+    return RawClip(row["key"], row["identity"], name, displacement, seen, rest, speech)
+
+
+def hold_out(clips: list[RawClip], every: int = 16) -> tuple[list[RawClip], list[RawClip]]:
+    """Split by person: every `every`-th person (in order of name) is kept from training."""
+    people = sorted({clip.identity for clip in clips})
+    held = set(people[every // 2 :: every])
+    return [c for c in clips if c.identity not in held], [c for c in clips if c.identity in held]
+
+
+def choose_few(clips: list[RawClip], count: int) -> list[RawClip]:
+    """The first `count` clips, of as many people as there are; ValueError if there are fewer clips."""
+    if not 1 <= count <= len(clips):
+        raise ValueError(f"--overfit must be 1 ... {len(clips)}, the number of clips; got {count}")
+    people = [clip.identity for clip in clips]
+    # A person's second clip comes after everyone's first.
+    order = sorted(range(len(clips)), key=lambda i: people[:i].count(people[i]))
+    return [clips[i] for i in order[:count]]
+
+
+def fit_space(clips: list[RawClip], config: SpaceConfig) -> LandmarkSpace:
+    """The landmark space of all clips and their mirror images: the paper's coordinates where the config has
+    two channels a point, principal components where it has fewer."""
+    rows = [clip.displacement[clip.present] for clip in clips]
+    rows = np.concatenate(rows + [mirrored(row, config.layout) for row in rows])
+    rows = rows[:: max(1, len(rows) // 40000)]
+    if config.lower == 2 * len(LandmarkLayout.load(config.layout).lower):
+        return LandmarkSpace.fit_coordinates(config.layout, rows)
+    return LandmarkSpace.fit(config, rows)
+
+
+def mirrored(shape: np.ndarray, layout: str) -> np.ndarray:
+    """Displacements or shapes about x = 0 (...,N,3), seen in a mirror."""
+    return shape[..., LandmarkLayout.load(layout).mirror, :] * np.array([-1, 1, 1], np.float32)
+
+
+def add_pauses(speech: Tensor, displacement: np.ndarray) -> tuple[Tensor, np.ndarray]:
+    """Silence before and behind a clip, with the mouth closing into it and resting."""
+    ease = np.exp(-np.arange(1, PAUSE_FRAMES + 1) / RATE_HZ / REST_TIME_CONSTANT_S)[:, None, None]
+    before = displacement[:1] * ease[::-1]
+    after = displacement[-1:] * ease
+    quiet = torch.zeros(PAUSE_FRAMES * SAMPLES_PER_FRAME)
+    moved = np.concatenate([before, displacement, after]).astype(np.float32)
+    return torch.cat([quiet, speech[: len(displacement) * SAMPLES_PER_FRAME], quiet]), moved
+
+
+class MotionData:
+    """All clips and their changed copies, in memory, to draw windows from.
+
+    tempi: a copy of each clip for each, the first unchanged; mirror: as many again, seen in a mirror;
+    hidden: stretches of each window's speech that are hidden.
+    """
+
+    def __init__(
+        self,
+        clips: list[RawClip],
+        space: LandmarkSpace,
+        encoder: SpeechEncoder,
+        seed: int,
+        tempi: tuple[float, ...] = TEMPI,
+        mirror: bool = True,
+        hidden: int = 0,
+    ) -> None:
+        self.space, self.hidden = space, hidden
+        generator = torch.Generator().manual_seed(seed)
+        people = sorted({clip.identity for clip in clips})
+        self.clips: list[MotionClip] = []
+        for clip in tqdm(clips, desc="speech features"):
+            for copy, tempo in enumerate(tempi):
+                speech, displacement, seen = clip.speech, clip.displacement, clip.present
+                if tempo != 1.0:
+                    speech, displacement = change_tempo(speech, displacement, tempo)
+                    speech, displacement = add_pauses(speech, displacement)
+                    seen = np.ones(len(displacement), bool) if seen.all() else None
+                if seen is None:
+                    continue
+                speech = vary_voice(speech, generator) if copy else speech
+                features = encoder.encode(speech, 2 * len(displacement)).half()
+                self._add(clip, displacement, seen, features, people.index(clip.identity), mirror)
+        self._reach = torch.tensor([len(clip.x0) for clip in self.clips]).sqrt().cumsum(0)
+
+    def _add(
+        self,
+        clip: RawClip,
+        displacement: np.ndarray,
+        seen: np.ndarray,
+        features: Tensor,
+        person: int,
+        mirror: bool,
+    ) -> None:
+        centre = np.array([128.0, 0, 0], np.float32)
+        for flip in (False, True) if mirror else (False,):
+            rest = clip.rest
+            if flip:
+                displacement = mirrored(displacement, clip.layout)
+                rest = mirrored(rest - centre, clip.layout) + centre
+            x0, upper = self.space.encode_lower(displacement), self.space.encode_upper(displacement)
+            rest_xy = torch.from_numpy(rest[:, :2].copy())
+            self.clips.append(MotionClip(x0, upper, features, rest_xy, torch.from_numpy(seen), person))
+
+    def draw(self, samples: list[int], frames: int, seed: int) -> MotionBatch:
+        """The windows, of `frames` frames, that a seed gives these sample numbers; clips are drawn by the
+        square root of their length, places in them among those that show the face."""
+        rows = []
+        for generator in Draws(seed, DATA, samples).generators:
+            share = torch.rand((), generator=generator) * self._reach[-1]
+            clip = self.clips[
+                min(int(torch.searchsorted(self._reach, share, right=True)), len(self.clips) - 1)
+            ]
+            seen = False
+            while not seen:
+                start = int(torch.randint(max(1, len(clip.x0) - frames + 1), (), generator=generator))
+                seen = bool(clip.seen[start : start + frames].any())
+            x0, upper, features, rest, valid = _window(clip, start, frames)
+            if self.hidden:
+                features = hide_spans(features, self.hidden, generator)
+            rows.append((x0, upper, features, rest, valid))
+        return MotionBatch(*(torch.stack(part) for part in zip(*rows, strict=True)))
+
+
+def _window(clip: MotionClip, start: int, frames: int) -> tuple[Tensor, ...]:
+    """Frames start..start + frames, padded with zeros where the clip ends sooner."""
+
+    def cut(values: Tensor, begin: int, count: int) -> Tensor:
+        part = values[begin : begin + count]
+        return torch.cat([part, part.new_zeros(count - len(part), *part.shape[1:])])
+
+    features = cut(clip.features, 2 * start, 2 * frames).float()
+    x0, upper, valid = (cut(v, start, frames) for v in (clip.x0, clip.upper, clip.seen))
+    return x0, upper, features, clip.rest, valid

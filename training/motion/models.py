@@ -1,0 +1,133 @@
+"""The networks that the motion training puts together: sizes from flags or a preset, the lip-sync expert."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from mytalk_core.expert.sync_expert import SyncExpert
+from mytalk_core.models.preset import Preset
+from mytalk_core.motion.denoiser import MotionConfig, MotionDenoiser
+from mytalk_core.motion.identity import IdentityExtractor
+from mytalk_core.motion.space import LandmarkSpace
+from mytalk_core.speech.features import SpeechEncoder
+
+from .data import MotionBatch, MotionData
+
+
+class SpokenDenoiser(nn.Module):
+    """Encoding of speech and denoising in one forward pass.
+
+    DistributedDataParallel synchronises gradients of its own forward pass only.
+    """
+
+    def __init__(self, denoiser: MotionDenoiser) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+
+    def forward(self, batch: MotionBatch, x_t: Tensor, t: Tensor, person: Tensor, kept: Tensor) -> Tensor:
+        """Noisy x_t (B,F,D) at t (B,), person (B,K,Di) -> x0 (B,F,D).
+
+        kept: (B,3), 0 where a sample is not told of speech, upper face, person; zeros are the null condition
+        of classifier-free guidance.
+        """
+        speech = self.denoiser.encode_speech(batch.features, batch.valid)
+        told = [part * kept[:, i, None, None] for i, part in enumerate((speech, batch.upper, person))]
+        return self.denoiser(x_t, t, *told, batch.valid)
+
+
+def motion_config(
+    args: argparse.Namespace, space: LandmarkSpace, encoder: SpeechEncoder, identity: IdentityExtractor
+) -> MotionConfig:
+    """The bundled model's sizes: the paper's classes with smaller numbers."""
+    embedded = args.conditioning == "id-cross-attention"
+    return MotionConfig(
+        lower=space.config.lower,
+        upper=space.config.upper,
+        landmark_layout=space.config.layout,
+        speech_encoder="speech",
+        speech_width=encoder.dim,
+        speech_layers=encoder.layers,
+        audio_width=args.width,
+        audio_layers=2,
+        audio_heads=4,
+        audio_ffn_width=4 * args.width,
+        audio_kernel=13,
+        width=args.width,
+        layers=args.layers,
+        heads=4,
+        ffn_width=4 * args.width,
+        kernel=9,
+        time_width=2 * args.width,
+        identity_width=identity.config.embedding if embedded else identity.config.channels,
+        condition_mlp=0,
+        conditioning=args.conditioning,
+        predict_upper=False,
+        dropout=args.dropout,
+        process=args.process,
+    )
+
+
+def preset_config(preset: Preset, found: MotionConfig, speech_encoder: str) -> MotionConfig:
+    """The preset's sizes with what the data decides; ValueError where the two cannot meet."""
+    decided = ["lower", "upper", "landmark_layout", "speech_width", "speech_layers"]
+    if found.conditioning == preset.motion.conditioning:
+        decided.append("identity_width")
+    wanted = {name: getattr(preset.motion, name) for name in decided}
+    given = {name: getattr(found, name) for name in decided}
+    if wanted != given:
+        raise ValueError(f"preset {preset.name} needs {wanted}; data, encoder and identity give {given}")
+    chosen = {name: getattr(found, name) for name in ("process", "conditioning", "identity_width")}
+    return replace(preset.motion, speech_encoder=speech_encoder, **chosen)
+
+
+def feature_statistics(data: MotionData) -> tuple[Tensor, Tensor]:
+    """Mean and deviation (L,Ds) of the speech features."""
+    rows = torch.cat([clip.features[::20].float() for clip in data.clips[::4]])
+    return rows.mean(0), rows.std(0).clamp_min(1e-3)
+
+
+def open_expert(
+    folder: Path | None, space: LandmarkSpace, encoder: SpeechEncoder, device: torch.device
+) -> SyncExpert | None:
+    """The frozen lip-sync expert, if one is asked for.
+
+    Raises ValueError if it reads other channels or speech features than the run has.
+    """
+    if folder is None:
+        return None
+    expert = SyncExpert.from_pretrained(folder, device=device).requires_grad_(False)
+    wanted = (space.config.lower, encoder.dim, encoder.layers)
+    found = (expert.config.motion, expert.config.speech_width, expert.config.speech_layers)
+    if wanted != found:
+        raise ValueError(
+            f"{folder}: the expert must read the run's motion channels, speech width and layers {wanted}; "
+            f"it reads {found}: train it on the run's space and speech encoder"
+        )
+    theirs = LandmarkSpace.from_pretrained(folder / "space").lower_basis.to(space.lower_basis)
+    if not torch.allclose(theirs, space.lower_basis, rtol=1e-2, atol=1e-5):
+        raise ValueError(
+            f"{folder}: the expert knows another landmark space than this data's; train it again on it"
+        )
+    return expert
+
+
+def start_from(denoiser: MotionDenoiser, source: str | Path) -> None:
+    """Give a denoiser the weights of a whole model's, feature statistics included.
+
+    Raises ValueError where the two differ in more than process and dropout.
+    """
+    other = MotionDenoiser.from_pretrained(source, "motion")
+    free = ("process", "dropout", "attention_dropout")
+    found, wanted = (
+        {key: value for key, value in vars(model.config).items() if key not in free}
+        for model in (other, denoiser)
+    )
+    differ = [f"{key} {found[key]}, not {wanted[key]}" for key in wanted if found[key] != wanted[key]]
+    if differ:
+        raise ValueError(f"{source} cannot be trained on as this model: its motion has {'; '.join(differ)}")
+    denoiser.load_state_dict(other.state_dict())

@@ -1,0 +1,195 @@
+"""Train the speech-to-landmark diffusion model (paper section 3.3) on a dataset that dataset.prepare wrote.
+
+    accelerate launch -m mytalk_training.motion.train DATASET -o RUN --identity IDENTITY_FOLDER
+
+parse -> build -> step -> save. At every save RUN gets model/motion and model/space, the moving average as
+`MotionDenoiser` and `LandmarkSpace`, and samples/, a video of real and generated landmarks. The paper's own
+training: --preset paper --frames 250 --lr 1e-4 --optimizer adam --weight-decay 0 --velocity-weight 0
+--drop-speech 0 --drop-identity 0, with --fsdp where a device cannot hold 213 million parameters' training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from mytalk_core.cli.main import in_one_line
+from mytalk_core.models.preset import Preset
+from mytalk_core.motion.conformer import ConformerLayer
+from mytalk_core.motion.denoiser import CONDITIONING, MotionConfig, MotionDenoiser
+from mytalk_core.motion.diffusion import PROCESSES
+from mytalk_core.motion.identity import IdentityExtractor
+from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
+from mytalk_core.speech.features import SpeechEncoder
+
+from ..loop.checkpoints import TrainingState, averaged
+from ..loop.loop import Run, add_arguments, descend, train
+from ..loop.order import Draws
+from .data import TEMPI, MotionBatch, MotionData, RawClip, choose_few, fit_space, hold_out, read_clips
+from .kept_features import KeptFeatures
+from .losses import PENALTIES, LossOptions, Objective, losses
+from .models import SpokenDenoiser, feature_statistics, motion_config, open_expert, preset_config, start_from
+from .pictures import show_motion
+from .validation import validate
+
+
+@dataclass(kw_only=True)
+class State(TrainingState):
+    """The denoiser's network as `SpokenDenoiser`, and what its step and its validation need.
+
+    held: clips of people kept from training, with their features (2F,L,Ds).
+    """
+
+    config: MotionConfig
+    objective: Objective
+    held: list[tuple[RawClip, Tensor]]
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_arguments(
+        parser, lr=4e-4, optimizer="adamw", weight_decay=0.01, mixed_precision="bf16", overfit_loss=0.25
+    )
+    add = parser.add_argument
+    add("--identity", type=Path, required=True, help="folder of the trained IdentityExtractor")
+    add("--init", help="a whole model (mini, a folder, hub:OWNER/NAME) whose motion model is trained on")
+    add("--preset", help="paper: all sizes are the preset's, --width and --layers are not read")
+    add("--speech-encoder", help="bundled name, folder or hub:OWNER/NAME; by default the preset's, or mini")
+    add("--features", type=Path, help="folder in which speech features are kept for other runs")
+    add("--frames", type=int, default=100, help="length of a window at 25 Hz (the paper: 250)")
+    add("--width", type=int, default=192)
+    add("--layers", type=int, default=4)
+    add("--dropout", type=float, default=0.15)
+    add("--velocity-weight", type=float, default=1.0)
+    add("--identity-weight", type=float, default=1.0, help="0, 1 and 2 are the paper's Tab. 6")
+    add("--sync", type=Path, help="folder that expert.train wrote: adds its loss")
+    add("--drop-speech", type=float, default=0.1, help="share of windows not told of the speech")
+    add("--hide-speech", type=int, default=0, help="stretches of each window's speech that are hidden")
+    add("--drop-identity", type=float, default=0.3, help="share not told of the person, or of the upper face")
+    add("--own-guess", type=float, default=0.0, help="share whose x_t holds the model's guess, not the truth")
+    add("--time-power", type=float, default=1.0, help="below 1: more of the noisy time steps")
+    add("--plain", action="store_true", help="no copies at other tempi: quicker, less robust")
+    add(
+        "--process",
+        default="diffusion",
+        choices=[*PROCESSES],
+        help="flow: rectified flow; regression: no noise, one pass: the baseline",
+    )
+    add("--penalty", choices=PENALTIES, help="of differences: l2 (eq. 4), or l1, the default of a regression")
+    add(
+        "--conditioning",
+        default="id-cross-attention",
+        choices=CONDITIONING,
+        help="how the denoiser is told of the person: the paper's Tab. 5",
+    )
+    args = parser.parse_args(argv)
+    if args.penalty is None:
+        args.penalty = "l1" if args.process == "regression" else "l2"
+    if args.overfit is not None:
+        args.drop_speech = args.drop_identity = 0.0
+        args.hide_speech = 0
+    return args
+
+
+def build(run: Run) -> tuple[State, MotionData]:
+    """Data and models of a run."""
+    args, device = run.args, run.accelerator.device
+    options = LossOptions(
+        velocity=args.velocity_weight,
+        identity=args.identity_weight,
+        penalty=args.penalty,
+        drop_speech=args.drop_speech,
+        drop_identity=args.drop_identity,
+        own_guess=args.own_guess,
+        time_power=args.time_power,
+    )
+    preset = Preset.load(args.preset) if args.preset else None
+    layout = preset.space.layout if preset else None
+    clips = read_clips(args.dataset, layout)
+    known, held = hold_out(clips)
+    if args.overfit is not None:
+        known = held = choose_few(known, args.overfit)
+    if args.init is None:
+        space = fit_space(known, preset.space if preset else SpaceConfig())
+    else:
+        space = LandmarkSpace.from_pretrained(args.init, "space")
+    own = preset is None or preset.motion.speech_encoder == "speech"
+    source = args.speech_encoder or ("mini" if own else preset.motion.speech_encoder)
+    encoder = SpeechEncoder.from_pretrained(source, layers=preset.motion.speech_layers if preset else None)
+    if args.features is not None:
+        encoder = KeptFeatures(encoder, args.features)
+    plain = args.plain or args.overfit is not None
+    data = MotionData(
+        known,
+        space,
+        encoder,
+        args.seed,
+        tempi=(1.0,) if plain else TEMPI,
+        mirror=args.overfit is None,
+        hidden=args.hide_speech,
+    )
+    identity = IdentityExtractor.from_pretrained(args.identity, device=device).requires_grad_(False)
+    config = motion_config(args, space, encoder, identity)
+    if preset is not None:
+        config = preset_config(preset, config, "speech" if own else source)
+    if args.overfit is not None:
+        config = replace(config, dropout=0.0, attention_dropout=0.0)
+    denoiser = MotionDenoiser(config)
+    denoiser.set_feature_statistics(*feature_statistics(data))
+    if args.init is not None:
+        start_from(denoiser, args.init)
+    sync = open_expert(args.sync, space, encoder, device)
+    state = State(
+        networks={"denoiser": run.network(SpokenDenoiser(denoiser), (0.9, 0.98), (ConformerLayer,))},
+        config=config,
+        objective=Objective(
+            space.to(device), identity, options, PROCESSES[args.process](), config.conditioning, sync
+        ),
+        held=[(clip, encoder.encode(clip.speech, 2 * len(clip.displacement))) for clip in held],
+    )
+    return state, data
+
+
+def step(state: State, batch: MotionBatch, draws: Draws, accelerator: Accelerator) -> dict[str, Tensor]:
+    """One step on one micro-batch: the losses. Raises FloatingPointError as `descend` does."""
+    network = state.networks["denoiser"]
+    network.module.train()
+    with accelerator.autocast():
+        terms = losses(network.module, batch, state.objective, draws)
+    descend(network, terms["total"], accelerator)
+    return terms
+
+
+def save(run: Run, state: State) -> dict[str, float]:
+    """The averaged model as it is loaded later, its figures on clips kept from training, a sample of it."""
+    denoiser = averaged(state.networks["denoiser"], MotionDenoiser(state.config), "denoiser.")
+    if denoiser is None:
+        return {}
+    space, identity = state.objective.space, state.objective.identity
+    denoiser.save_pretrained(run.out / "model" / "motion", torch.float16)
+    space.save_pretrained(run.out / "model" / "space")
+    if not state.held:
+        return {}
+    denoiser.to(run.accelerator.device)
+    picture = show_motion(
+        denoiser, space, identity, *state.held[0], run.out / "samples" / f"step_{state.step:08d}.mp4"
+    )
+    run.board.add_image("landmarks", picture, state.step, dataformats="HWC")
+    return validate(denoiser, space, identity, state.held)
+
+
+def main() -> None:
+    run = Run(parse())
+    state, data = build(run)
+    train(run, state, partial(data.draw, frames=run.args.frames, seed=run.args.seed), step, save)
+
+
+if __name__ == "__main__":
+    sys.exit(in_one_line(main))

@@ -1,0 +1,1 @@
+"""Stage two as it ships: the network of the renderer `network`."""

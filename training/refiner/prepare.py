@@ -1,0 +1,64 @@
+"""Turn a prepared dataset into what the refiner is trained on: frames and the references lent to them.
+
+    python -m mytalk_training.refiner.prepare DATASET -o MOUTHS
+
+DATASET is a folder that mytalk_training.dataset.prepare wrote, with crops. Each sample of it gets one file in
+MOUTHS; those that are there already are left alone, so an interrupted run goes on where it stopped.
+people.json tells whose they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from mytalk_core.cli.main import in_one_line
+
+from ..dataset.shards import ShardDataset
+from .data import PEOPLE, clip_views, pack
+
+FEWEST = 24  # frames of a short sample
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("dataset", type=Path, help="folder that mytalk_training.dataset.prepare wrote")
+    add("-o", "--out", type=Path, required=True)
+    add("--per-second", type=float, default=6.0, help="frames taken of each second of video")
+    add("--most", type=int, default=120, help="frames taken of one sample of the dataset")
+    add("--smallest-face-px", type=float, default=100.0, help="blurred faces teach blur: leave them out")
+    add("--seed", type=int, default=0)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse(argv)
+    args.out.mkdir(parents=True, exist_ok=True)
+    dataset = ShardDataset.open(args.dataset)
+    people: dict[str, str] = {}
+    for number, row in enumerate(tqdm(dataset.samples, desc="samples")):
+        if row["face_px"] < args.smallest_face_px:
+            continue
+        path = args.out / f"{row['key']}.safetensors"
+        if not path.exists():
+            count = int(min(max(row["seconds"] * args.per_second, FEWEST), args.most))
+            rng = np.random.default_rng((args.seed, number))
+            views = list(clip_views(dataset, row, count, rng))
+            if not views:
+                continue
+            pack(views, path)
+        people[row["key"]] = row["identity"] or row["key"]
+    temporary = args.out / f"{PEOPLE}.tmp"
+    temporary.write_text(json.dumps(people, indent=1) + "\n")
+    temporary.replace(args.out / PEOPLE)
+    print(f"{args.out}: {len(people)} of {len(dataset.samples)} samples")
+
+
+if __name__ == "__main__":
+    sys.exit(in_one_line(main))
