@@ -25,7 +25,8 @@ from comfy_server import ComfyServer
 from pack_loader import ROOT
 from whole_process import SECONDS, repeat_speech, repeat_video
 
-from mytalk_core.media.video import Clip
+from mytalk_core.media.clip import Clip
+from mytalk_core.media.file_clip import FileClip
 
 SAMPLE_EVERY_S = 0.5
 LIMIT_MB = 500
@@ -101,7 +102,7 @@ def run(comfyui: Path, clip: Path, speech: Path, seconds: int, model: str, rende
             wall_s = time.perf_counter() - start
             if result["status"] != "success":
                 raise RuntimeError(result["messages"].get("execution_error"))
-            made = Clip.open(next(path for path in result["files"] if path.suffix == ".mp4"))
+            made = FileClip.open(next(path for path in result["files"] if path.suffix == ".mp4"))
             return Run(seconds, idle_mb, record.peak_mb, wall_s, len(made), made.speech().duration_s)
         finally:
             server.stop()
@@ -151,7 +152,9 @@ def main() -> None:
     runs = []
     for seconds in args.seconds:
         runs.append(run(args.comfyui, args.clip, args.speech, seconds, args.model, args.renderer))
-        args.out.write_text("\n".join(table(runs, Clip.open(args.clip), args.comfyui, args.renderer)) + "\n")
+        args.out.write_text(
+            "\n".join(table(runs, FileClip.open(args.clip), args.comfyui, args.renderer)) + "\n"
+        )
     print(args.out.read_text())
 
 

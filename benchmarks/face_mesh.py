@@ -95,12 +95,12 @@ def milliseconds(command: list[str]) -> float:
 
 def speed(video: Path, python: str) -> tuple[list[float], list[float]]:
     """Milliseconds a frame of ours and of MediaPipe, round by round."""
-    from mytalk_core.media.video import Clip
+    from mytalk_core.media.file_clip import FileClip
 
     ours, theirs = [], []
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "frames.npy")
-        np.save(path, np.concatenate(list(Clip.open(video).frames(0, FRAMES))))
+        np.save(path, np.concatenate(list(FileClip.open(video).frames(0, FRAMES))))
         for _ in range(ROUNDS):
             ours.append(milliseconds([sys.executable, __file__, "--worker", path]))
             theirs.append(milliseconds([python, "-c", MEDIAPIPE, path]))

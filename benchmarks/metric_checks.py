@@ -40,7 +40,9 @@ from mytalk_core.evaluation.networks.mfcc import mfcc
 from mytalk_core.evaluation.report.report import machine_line
 from mytalk_core.evaluation.subject import Subject, read_subject
 from mytalk_core.expert.scorer import SyncFigures
-from mytalk_core.media.video import Clip
+from mytalk_core.media.clip import Clip
+from mytalk_core.media.file_clip import FileClip
+from mytalk_core.media.image_clip import ImageClip
 
 PRINTED = {"ex_p0": 0.722, "ex_p1": 0.138}
 SHOWN = ("psnr_face", "psnr_mouth", "ssim_face", "ssim_mouth", "lpips_face", "lpips_mouth", "fid_face")
@@ -133,7 +135,7 @@ def check_ssim(crops: np.ndarray) -> str:
 def harmed(clip: Clip, change: Callable[[np.ndarray], np.ndarray], frames: int) -> Clip:
     """The clip's first frames, each changed."""
     pictures = [change(picture.rgb) for picture in clip.pictures(range(frames))]
-    return Clip.from_frames(np.stack(pictures), clip.fps)
+    return ImageClip.from_frames(np.stack(pictures), clip.fps)
 
 
 def response(networks: Networks, subject: Subject, scoring: Scoring, frames: int) -> list[str]:
@@ -196,7 +198,7 @@ def main() -> None:
     lines = ["# Metrics, checked", "", f"{datetime.date.today()}, {machine_line()}.",
              "`python benchmarks/metric_checks.py`", "", "## Against second implementations", ""]  # fmt: skip
     checks = check_pair(networks, args.pair) if args.pair and networks.lpips else ["LPIPS pair: not given"]
-    subjects = [read_subject(Clip.open(path), networks.reader) for path in args.clips]
+    subjects = [read_subject(FileClip.open(path), networks.reader) for path in args.clips]
     first = subjects[0]
     rows = np.flatnonzero(first.track.present)[:: max(len(first.clip) // 20, 1)]
     pictures = zip(rows, first.clip.pictures(rows), strict=True)

@@ -34,7 +34,7 @@ from mytalk_core.face import alignment
 from mytalk_core.face.track import FaceTrack
 from mytalk_core.face.tracker import load_face_reader, track_faces
 from mytalk_core.media.audio import MODEL_RATE_HZ, Speech
-from mytalk_core.media.video import Clip
+from mytalk_core.media.file_clip import FileClip
 from mytalk_core.motion.denoiser import MotionDenoiser
 from mytalk_core.motion.generate import MotionModel, MotionOptions, generate_motion
 from mytalk_core.motion.person import OPENING_PAIRS, find_rest, interocular, mouth_opening, remove_pose
@@ -127,7 +127,7 @@ def read_track(video: Path, cache: Path | None) -> FaceTrack:
     path = cache / f"{video.stem}.safetensors" if cache else None
     if path is not None and path.exists():
         return FaceTrack.load(path)
-    clip = Clip.open(video)
+    clip = FileClip.open(video)
     track = track_faces(clip.frames(), clip.times_s, load_face_reader()).choose("largest")
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,7 @@ import numpy as np
 from mytalk_core.face import alignment
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.tracker import load_face_reader, track_faces
-from mytalk_core.media.video import Clip
+from mytalk_core.media.file_clip import FileClip
 from mytalk_core.motion.motion import Motion
 from mytalk_core.motion.person import interocular
 from mytalk_core.pipeline.stages import lip_sync
@@ -46,7 +46,7 @@ def measure(video: Path, speech: Path, output: Path, model: str) -> Figures:
     """Lip-sync one clip into `output` and read it back."""
     motion_file = output.with_suffix(".safetensors")
     lip_sync(video, speech, output, model=model, save_motion=motion_file)
-    motion, source, result = Motion.load(motion_file), Clip.open(video), Clip.open(output)
+    motion, source, result = Motion.load(motion_file), FileClip.open(video), FileClip.open(output)
     reader = load_face_reader()
     before, after = (track_faces(c.frames(), c.times_s, reader).choose() for c in (source, result))
     lips = LandmarkLayout.load(before.layout).lips
@@ -64,7 +64,7 @@ def measure(video: Path, speech: Path, output: Path, model: str) -> Figures:
 
 def side_by_side(video: Path, output: Path, path: Path, count: int = 8) -> None:
     """A picture: mouths of `count` source frames over those of the result."""
-    source, result = Clip.open(video), Clip.open(output)
+    source, result = FileClip.open(video), FileClip.open(output)
     index = np.linspace(0, len(source) - 1, count).astype(int)
     reader, columns = load_face_reader(), []
     for before, after in zip(source.pictures(index), result.pictures(index), strict=True):

@@ -41,7 +41,7 @@ from mytalk_core.evaluation.networks.lpips import perceptual_score
 from mytalk_core.evaluation.networks.metric_networks import NEEDS, find_networks
 from mytalk_core.evaluation.networks.recognition import FaceRecogniser
 from mytalk_core.face.layout import LandmarkLayout
-from mytalk_core.media.video import Clip
+from mytalk_core.media.file_clip import FileClip
 
 TARGETS = 16
 NEIGHBOURS = 6  # frames before and after a target that take part in the steady choice, as in a real run
@@ -214,7 +214,7 @@ def main() -> None:
         if row["split"] != arguments.split or (arguments.clips and row["id"] not in arguments.clips):
             continue
         video = arguments.manifest.parent / row["file"]
-        clip, track = Clip.open(video), read_track(video, arguments.tracks)
+        clip, track = FileClip.open(video), read_track(video, arguments.tracks)
         keep = partial(_draw, arguments.keep / row["id"]) if arguments.keep else None
         results[row["id"]] = measure_clip(clip, track, layout, made, judges, arguments.targets, keep)
         print(row["id"], *(f"{name} {s.psnr:.2f}" for name, s in results[row["id"]].items()), flush=True)

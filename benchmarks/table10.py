@@ -31,10 +31,11 @@ from mytalk_core.checkpoint.pretrained import model_hashes
 from mytalk_core.face.track import FaceTrack
 from mytalk_core.face.tracker import FaceReader, load_face_reader
 from mytalk_core.media.audio import Speech
+from mytalk_core.media.clip import Clip
+from mytalk_core.media.file_clip import FileClip
 from mytalk_core.media.patch import paste
 from mytalk_core.media.remux import copy_untagged
 from mytalk_core.media.timeline import plan_timeline
-from mytalk_core.media.video import Clip
 from mytalk_core.media.writer import VideoWriter
 from mytalk_core.memory import peak_memory_mb
 from mytalk_core.motion.generate import MotionModel, MotionOptions, generate_motion
@@ -228,7 +229,7 @@ def run(
     reader = load_face_reader(meter.device)
     watch_models(meter, reader, model)
     with meter.section("face" + IN_ALL):
-        clip, speech = Clip.open(video), Speech.open(video)
+        clip, speech = FileClip.open(video), Speech.open(video)
         track = read_face(clip, reader, "largest", lambda *done: None)
     timeline = plan_timeline(clip, speech.duration_s)
     with meter.section("motion" + IN_ALL):

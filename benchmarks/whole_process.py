@@ -24,7 +24,8 @@ import av
 import numpy as np
 
 from mytalk_core.media.audio import Speech
-from mytalk_core.media.video import Clip
+from mytalk_core.media.clip import Clip
+from mytalk_core.media.file_clip import FileClip
 
 SECONDS = (10, 600)
 
@@ -94,7 +95,7 @@ def run(folder: Path, clip: Path, speech: Path, seconds: int, model: str) -> Run
     if status:
         raise RuntimeError(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
     wall_s = time.perf_counter() - start
-    same = len(Clip.open(video)) == len(Clip.open(output))
+    same = len(FileClip.open(video)) == len(FileClip.open(output))
     figures = json.loads(report.read_text()) | {"same_frames": same}
     return Run(seconds, wall_s, usage.ru_maxrss / 1024, figures)
 
@@ -135,7 +136,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for seconds in args.seconds:
             runs.append(run(Path(folder), args.clip, args.speech, seconds, args.model))
-            args.out.write_text("\n".join(table(runs, Clip.open(args.clip))) + "\n")
+            args.out.write_text("\n".join(table(runs, FileClip.open(args.clip))) + "\n")
     print(args.out.read_text())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import comfy.model_management
 import numpy as np
 import torch
 from comfy_api.latest import Input, io
@@ -11,11 +10,10 @@ from ..mytalk_core.errors import NoFaceError
 from ..mytalk_core.face.external import find_shots, join_faces, with_depth
 from ..mytalk_core.face.preview import draw_mesh
 from ..mytalk_core.face.track import Faces
-from ..mytalk_core.face.tracker import load_face_reader, track_faces
-from ..mytalk_core.media.video import Clip
-from ..mytalk_core.motion.generate import embed_identity
-from ..mytalk_core.motion.person import find_rest
-from .load import CATEGORY, LoadedModel
+from ..mytalk_core.media.clip import Clip
+from ..mytalk_core.pipeline import stages
+from .load import CATEGORY
+from .memory import LoadedModel, bundled_model
 from .progress import NodeProgress
 from .sockets import FaceLandmarksSocket, IdentitySocket, ModelSocket, TrackedFace, TrackSocket, to_clip
 from .video import ClipVideo
@@ -128,15 +126,8 @@ class ExtractLandmarks(io.ComfyNode):
 
 def own_faces(clip: Clip) -> Faces:
     """Every face of a clip by the bundled networks."""
-    progress, done = NodeProgress(), 0
-
-    def advance(frames: int) -> None:
-        nonlocal done
-        done += frames
-        progress("landmarks", done, len(clip))
-
-    reader = load_face_reader(comfy.model_management.get_torch_device())
-    return track_faces(clip.frames(batch_size=BATCH_FRAMES), clip.times_s, reader, advance)
+    reader = bundled_model().ready("reader").reader
+    return stages.track(reader, clip, NodeProgress(), BATCH_FRAMES)
 
 
 def given_faces(clip: Clip, payload: dict) -> Faces:
@@ -186,7 +177,7 @@ class IdentityEmbed(io.ComfyNode):
     @classmethod
     def execute(cls, model: LoadedModel, track: TrackedFace) -> io.NodeOutput:
         """Embed the rest shape."""
-        return io.NodeOutput(embed_identity(model.ready(), find_rest(track.track)))
+        return io.NodeOutput(model.ready("motion").identify(track.track))
 
 
 NODES = [ExtractLandmarks, IdentityEmbed]

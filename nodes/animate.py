@@ -15,10 +15,11 @@ from ..mytalk_core.face.layout import LandmarkLayout
 from ..mytalk_core.face.track import FaceTrack
 from ..mytalk_core.media.timeline import plan_timeline
 from ..mytalk_core.motion.edit import smooth
-from ..mytalk_core.motion.generate import MotionOptions, generate_motion
+from ..mytalk_core.motion.generate import MotionOptions
 from ..mytalk_core.motion.motion import Motion
-from ..mytalk_core.motion.person import RATE_HZ
-from .load import CATEGORY, LoadedModel
+from ..mytalk_core.pipeline.stages import on_timeline
+from .load import CATEGORY
+from .memory import LoadedModel
 from .progress import NodeProgress
 from .sockets import IdentitySocket, ModelSocket, MotionSocket, Performance, TrackedFace, TrackSocket
 from .sound import to_speech
@@ -136,15 +137,12 @@ class MotionDiffusionSampler(io.ComfyNode):
         """Lay out the time, sample, smooth."""
         sound, progress = to_speech(speech), NodeProgress()
         timeline = plan_timeline(track.clip, sound.duration_s, sync_mode)
-        shown = track.track.take(timeline.source_index, timeline.times_s)
-        frames = timeline.moments(RATE_HZ)
         options = MotionOptions(steps, guidance, seed, sampler, temperature, expression)
-        motion = generate_motion(
-            model.ready(), sound.mono_16k, shown, frames, options, identity,
-            progress=lambda done, total: progress("motion", done, total),
-        )  # fmt: skip
-        motion = smooth(motion, smoothing_s)
-        return io.NodeOutput(Performance(motion, timeline, sound), ui=preview(motion, shown))
+        lips = model.ready("motion").speak(sound, track.track, timeline, options, identity, progress)
+        motion = smooth(lips, smoothing_s)
+        return io.NodeOutput(
+            Performance(motion, timeline, sound), ui=preview(motion, on_timeline(track.track, timeline))
+        )
 
 
 def preview(motion: Motion, shown: FaceTrack) -> ui.SavedImages:

@@ -9,8 +9,8 @@ import torch
 from comfy.cli_args import args
 from comfy_api.latest import Input, InputImpl, io, ui
 
+from ..mytalk_core.media.clip import Clip
 from ..mytalk_core.media.timeline import plan_timeline
-from ..mytalk_core.media.video import Clip
 from .animate import SYNC_MODE_HELP, SYNC_MODES
 from .load import CATEGORY
 from .sockets import to_clip
@@ -121,7 +121,7 @@ class VideoCombine(io.ComfyNode):
         clip, speech = to_clip(video, frame_rate), to_speech(audio) if audio is not None else None
         timeline = plan_timeline(clip, speech.duration_s, sync_mode) if speech is not None else None
         path, saved = numbered_file(filename_prefix, extension, clip, save_output)
-        settings = {"codec": codec, "crf": crf, "timeline": timeline, "speech": speech}
+        settings = {"codec": codec, "crf": crf, "timeline": timeline, "sound": speech}
         settings["pixel_format"] = None if pix_fmt == "auto" else pix_fmt
         settings["preview_node"] = getattr(video, "made_by", None)
         write_video(clip, path, **settings, metadata=workflow_metadata(cls.hidden))

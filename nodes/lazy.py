@@ -14,7 +14,7 @@ import psutil
 import torch
 from torch.utils._pytree import tree_map
 
-from ..mytalk_core.media.video import Clip
+from ..mytalk_core.media.clip import Clip
 from ..mytalk_core.pipeline.rendered import RenderedClip
 from .progress import NodeProgress
 

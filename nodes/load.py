@@ -3,60 +3,21 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
-import comfy.model_management
-import comfy.model_patcher
 import folder_paths
-import torch
 from comfy_api.latest import Input, io
 
 from ..mytalk_core.checkpoint.pretrained import file_sha256
 from ..mytalk_core.media.audio import Speech
 from ..mytalk_core.media.cut import cut_speech
-from ..mytalk_core.motion.generate import MotionModel
+from .memory import BUNDLED, LoadedModel, bundled_model
 from .sockets import ModelSocket
 from .sound import to_audio, to_speech
 
 CATEGORY = "MyTalk"
 FOLDER = "mytalk"
-BUNDLED = "mini"
 FROM_HUB = "Hugging Face repository"
-# Activations of the largest published model on one window of 250 frames, float32.
-MOTION_BYTES = 1 << 30
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """MYTALK_MODEL: where a model came from, its parts, the patcher by which ComfyUI moves and frees them."""
-
-    source: str | Path
-    revision: str | None
-    parts: MotionModel
-    patcher: comfy.model_patcher.ModelPatcher
-
-    @classmethod
-    def load(cls, source: str | Path, revision: str | None) -> LoadedModel:
-        """Read the weights to where ComfyUI keeps models that do not run."""
-        device = comfy.model_management.get_torch_device()
-        offload = comfy.model_management.unet_offload_device()
-        half = comfy.model_management.should_use_bf16(device)
-        parts = MotionModel.from_pretrained(
-            source, revision, offload, torch.bfloat16 if half else torch.float32
-        )
-        networks = torch.nn.ModuleList([parts.denoiser, parts.identity, parts.speech_encoder])
-        # Newer cores choose the patcher by the device.
-        make = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
-        return cls(source, revision, parts, make(networks, load_device=device, offload_device=offload))
-
-    def ready(self) -> MotionModel:
-        """The parts on the device, room for their work made there."""
-        # Plain modules cannot run half on one device and half on another.
-        comfy.model_management.load_models_gpu(
-            [self.patcher], memory_required=MOTION_BYTES, force_full_load=True
-        )
-        return self.parts
 
 
 def register_model_folder() -> None:
@@ -116,6 +77,8 @@ class LoadModel(io.ComfyNode):
         """Load once; ComfyUI caches the result."""
         if model == FROM_HUB:
             return io.NodeOutput(LoadedModel.load(f"hub:{repository.strip()}", revision.strip() or None))
+        if model == BUNDLED and model not in installed_models():
+            return io.NodeOutput(bundled_model())
         return io.NodeOutput(LoadedModel.load(installed_models().get(model, model), None))
 
 

@@ -14,6 +14,7 @@ from ..mytalk_core.evaluation.compare import ClipScores, Scoring, compare_clips
 from ..mytalk_core.evaluation.metrics.metric import METRICS
 from ..mytalk_core.evaluation.networks.metric_networks import find_networks
 from .load import CATEGORY, FOLDER
+from .memory import WORK_BYTES, bring, patchers_of
 from .progress import NodeProgress
 from .sockets import to_clip
 from .sound import to_speech
@@ -125,8 +126,8 @@ class Metrics(io.ComfyNode):
         audio: Input.Audio | None = None,
     ) -> io.NodeOutput:
         """Compare, lay out the table."""
-        device = comfy.model_management.get_torch_device()
-        networks = find_networks(weights_folder(), OF_SETS, device)
+        networks = find_networks(weights_folder(), OF_SETS, comfy.model_management.unet_offload_device())
+        bring(list(patchers_of(networks.modules).values()), WORK_BYTES["renderer"])
         found = compare_clips(
             to_clip(reference, frame_rate),
             to_clip(generated, frame_rate),

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
-from comfy.model_management import get_torch_device
 from comfy_api.latest import Input, io
 
 from ..mytalk_core.appearance.crop import UNITS
 from ..mytalk_core.appearance.renderer import WarpSettings
-from ..mytalk_core.appearance.renderers import RENDERERS, load_renderer
+from ..mytalk_core.appearance.renderers import RENDERERS
 from ..mytalk_core.face import alignment
 from ..mytalk_core.face.track import FaceTrack
+from ..mytalk_core.media.clip import Clip
 from ..mytalk_core.media.timeline import Timeline, plan_timeline
-from ..mytalk_core.media.video import Clip
-from ..mytalk_core.pipeline.rendered import RenderedClip
-from ..mytalk_core.pipeline.stages import build_renderer, target_landmarks
 from .lazy import clip_images, clip_masks
-from .load import BUNDLED, CATEGORY, LoadedModel
+from .load import CATEGORY
+from .memory import LoadedModel, bundled_model
 from .sockets import (
     BoundingBoxSocket,
     ModelSocket,
@@ -130,23 +130,29 @@ class AppearanceGenerate(io.ComfyNode):
         clip = check_frames(to_clip(video, track.clip.fps), track)
         timeline = motion.timeline or plan_timeline(clip, len(motion.motion) / motion.motion.rate_hz)
         check_timeline(timeline, clip)
-        shown = track.track.take(timeline.source_index, timeline.times_s)
-        targets = target_landmarks(shown, motion.motion)
-        lips = lip_references or track
-        own = lip_references is None
         settings = WarpSettings(
-            colour_match=colour_match, detail=detail, feather=feather / 100 * UNITS, yield_to_cover=own
+            colour_match=colour_match,
+            detail=detail,
+            feather=feather / 100 * UNITS,
+            yield_to_cover=lip_references is None,
         )
-        source, revision = (model.source, model.revision) if model else (BUNDLED, None)
-        loaded = load_renderer(renderer, source, revision, get_torch_device())
-        drawing = build_renderer(lips.clip, lips.track, shown, targets, loaded, settings)
-        parts = {"shown": shown, "targets": targets, "renderer": drawing}
-        rendered = RenderedClip.of(clip, timeline, motion.speech, **parts)
+        loaded = (model or bundled_model()).with_renderer(renderer)
+        rendered = loaded.model.draw(
+            clip,
+            track.track,
+            motion.motion,
+            timeline,
+            lips=None if lip_references is None else (lip_references.clip, lip_references.track),
+            settings=settings,
+            speech=motion.speech,
+        )
+        # By the time somebody reads it, other models may have taken the network's place on the device.
+        rendered = replace(rendered, prepare=lambda: loaded.ready("renderer"))
         return io.NodeOutput(
             ClipVideo(rendered, cls.hidden.unique_id),
             clip_images(rendered),
             clip_masks(rendered),
-            crop_boxes(shown),
+            crop_boxes(rendered.track),
         )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,12 +15,14 @@ import torch
 from comfy_api.latest import Input, io
 
 from ..mytalk_core.face.track import FaceTrack
-from ..mytalk_core.media.arranged import ArrangedClip, part_of
+from ..mytalk_core.media.arranged import DerivedClip, part_of
 from ..mytalk_core.media.audio import Speech
+from ..mytalk_core.media.clip import Clip
 from ..mytalk_core.media.cut import cut_speech
+from ..mytalk_core.media.file_clip import FileClip
+from ..mytalk_core.media.image_clip import ImageClip
 from ..mytalk_core.media.picture import Picture
-from ..mytalk_core.media.timeline import Timeline, plan_timeline
-from ..mytalk_core.media.video import Clip
+from ..mytalk_core.media.timeline import Timeline
 from ..mytalk_core.motion.motion import Motion
 from .sound import to_speech
 from .video import ClipVideo
@@ -52,18 +54,13 @@ class Performance:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class CancellableClip(ArrangedClip):
+class CancellableClip(DerivedClip):
     """The source itself, but Cancel stops whoever reads it, at the next picture."""
 
-    def pictures(self, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[Picture]:
-        """See `Clip.pictures`."""
-        for picture in super().pictures(indices):
+    def _read(self, rows: np.ndarray) -> Iterator[Picture]:
+        for picture in super()._read(rows):
             comfy.model_management.throw_exception_if_processing_interrupted()
             yield picture
-
-    def speech(self) -> Speech:
-        """The source's own."""
-        return self.source.speech()
 
 
 def to_clip(video: Input.Video | torch.Tensor, frame_rate: float | Fraction) -> Clip:
@@ -75,17 +72,15 @@ def to_clip(video: Input.Video | torch.Tensor, frame_rate: float | Fraction) -> 
     if isinstance(video, ClipVideo):
         return video.clip
     if isinstance(video, torch.Tensor):
-        clip = Clip.from_frames(video.float().cpu().numpy(), as_rate(frame_rate))
+        clip = ImageClip.from_frames(video.float().cpu().numpy(), as_rate(frame_rate))
     elif type(video).get_stream_source is Input.Video.get_stream_source:
         # The default would encode the frames, with loss, to make a stream of them.
         parts = video.get_components()
         speech = to_speech(parts.audio) if parts.audio else None
-        clip = Clip.from_frames(parts.images.float().cpu().numpy(), parts.frame_rate, speech)
+        clip = ImageClip.from_frames(parts.images.float().cpu().numpy(), parts.frame_rate, speech)
     else:
-        clip = Clip.open(stream_path(video.get_stream_source()))
-    cancellable = CancellableClip.of(clip, plan_timeline(clip, clip.duration_s))
-    cancellable = replace(cancellable, has_audio=clip.has_audio)
-    return trimmed(cancellable, *trim_window(video))
+        clip = FileClip.open(stream_path(video.get_stream_source()))
+    return trimmed(CancellableClip.of(clip), *trim_window(video))
 
 
 def as_rate(frame_rate: float | Fraction) -> Fraction | int | float:

@@ -13,12 +13,9 @@ import folder_paths
 from comfy_api.latest import Input, Types
 
 from ..mytalk_core.media.arranged import part_of
-from ..mytalk_core.media.audio import Speech
+from ..mytalk_core.media.clip import Clip
 from ..mytalk_core.media.cut import cut_speech
-from ..mytalk_core.media.timeline import Timeline, plan_timeline
-from ..mytalk_core.media.video import Clip
-from ..mytalk_core.media.writer import VideoWriter
-from ..mytalk_core.pipeline.rendered import clip_tags
+from ..mytalk_core.pipeline import write
 from .lazy import clip_images
 from .progress import NodeProgress
 from .sound import to_audio
@@ -108,40 +105,26 @@ def write_video(
     clip: Clip,
     path: Path,
     *,
-    codec: str | None = None,
-    crf: int = 18,
-    pixel_format: str | None = None,
-    timeline: Timeline | None = None,
-    speech: Speech | None = None,
     metadata: dict[str, Any] | None = None,
     preview_node: str | None = None,
+    **settings: Any,
 ) -> None:
-    """Render a clip, on a timeline if given, into a file, with progress on the running node.
+    """Render a clip into a file, with progress on the running node.
 
-    pixel_format: see `VideoWriter`; speech: its sound, by default the clip's own; metadata: tags, made "
-    "JSON where they are not text;
-    preview_node: see `NodeProgress`.
+    metadata: tags, made JSON where they are not text; preview_node: see `NodeProgress`; settings: as in
+    `write`.
     """
-    timeline = timeline or plan_timeline(clip, clip.duration_s)
-    if speech is None and clip.has_audio:
-        speech = clip.speech()
     tags = {
         key: value if isinstance(value, str) else json.dumps(value) for key, value in (metadata or {}).items()
     }
     progress = NodeProgress(preview_node)
-    with VideoWriter(
-        path,
+    write(
         clip,
-        codec=codec,
-        crf=crf,
-        pixel_format=pixel_format,
-        speech=speech,
-        timeline=timeline,
-        metadata=tags | clip_tags(clip),
-    ) as writer:
-        for done, picture in enumerate(clip.pictures(timeline.source_index), 1):
-            writer.write(picture)
-            progress("render", done, len(timeline), picture)
+        path,
+        metadata=tags,
+        progress=lambda done, total, picture: progress("render", done, total, picture),
+        **settings,
+    )
 
 
 def existing(folder: str) -> Path:

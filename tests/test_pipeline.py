@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 
 from mytalk_core.cli.main import main
+from mytalk_core.face.track import FaceTrack
 from mytalk_core.media.audio import Speech
-from mytalk_core.media.video import Clip
+from mytalk_core.media.file_clip import FileClip
+from mytalk_core.media.writer import VideoWriter
+from mytalk_core.motion.generate import MotionOptions
 from mytalk_core.motion.motion import Motion
-from mytalk_core.pipeline import stages as pipeline
+from mytalk_core.pipeline import LipSync, lip_sync
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 FRAMES = 14
@@ -22,18 +25,19 @@ FRAMES = 14
 
 @pytest.fixture(scope="module")
 def frames():
-    return next(Clip.open(EXAMPLES / "ai_woman.mp4").frames(0, FRAMES, batch_size=FRAMES))
+    return next(FileClip.open(EXAMPLES / "ai_woman.mp4").frames(0, FRAMES, batch_size=FRAMES))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def models():
-    """Load networks once for all tests of this file; what they compute is the same."""
-    patch = pytest.MonkeyPatch()
-    reader, model = pipeline.load_face_reader(), pipeline.MotionModel.from_pretrained("mini")
-    patch.setattr(pipeline, "load_face_reader", lambda device: reader)
-    patch.setattr(pipeline.MotionModel, "from_pretrained", staticmethod(lambda *args: model))
-    yield
-    patch.undo()
+@pytest.fixture(scope="module")
+def model():
+    return LipSync.from_pretrained("mini")
+
+
+@pytest.fixture
+def loaded(model, monkeypatch):
+    """The command takes the model of this file: what it computes is the same."""
+    monkeypatch.setattr(LipSync, "from_pretrained", staticmethod(lambda *args: model))
+    return model
 
 
 def write_video(path: Path, frames: np.ndarray, rate: Fraction, pts: list[int] | None = None) -> Path:
@@ -82,31 +86,31 @@ RATES = [Fraction(24000, 1001), Fraction(24), Fraction(25), Fraction(30000, 1001
 
 
 @pytest.mark.parametrize("rate", RATES, ids=[f"{float(r):.2f}" for r in RATES])
-def test_frames_and_times_are_the_sources_at_any_rate(frames, tmp_path, rate):
+def test_frames_and_times_are_the_sources_at_any_rate(frames, tmp_path, model, rate):
     video = write_video(tmp_path / "in.mp4", frames, rate)
     speech = write_speech(tmp_path / "in.wav", FRAMES / float(rate))
-    report = pipeline.lip_sync(video, speech, tmp_path / "out.mp4")
-    source, result = Clip.open(video), Clip.open(tmp_path / "out.mp4")
+    report = lip_sync(video, speech, tmp_path / "out.mp4", model=model)
+    source, result = FileClip.open(video), FileClip.open(tmp_path / "out.mp4")
     assert report.frames == report.frames_edited == len(source) == len(result) == FRAMES
     np.testing.assert_allclose(result.times_s, source.times_s, atol=1e-4)
     assert abs(result.duration_s - source.duration_s) < 1e-3
     assert abs(offset_s(tmp_path / "out.mp4", speech)) < 1 / float(rate)
 
 
-def test_variable_rate_keeps_every_time_stamp(frames, tmp_path):
+def test_variable_rate_keeps_every_time_stamp(frames, tmp_path, model):
     pts = np.cumsum([0] + [3000, 4500, 3000, 9000, 3600] * 3)[:FRAMES].tolist()
     video = write_video(tmp_path / "in.mp4", frames, Fraction(30), pts)
     speech = write_speech(tmp_path / "in.wav", 0.6)
-    pipeline.lip_sync(video, speech, tmp_path / "out.mp4")
-    np.testing.assert_allclose(Clip.open(tmp_path / "out.mp4").times_s, np.array(pts) / 90000, atol=1e-4)
+    lip_sync(video, speech, tmp_path / "out.mp4", model=model)
+    np.testing.assert_allclose(FileClip.open(tmp_path / "out.mp4").times_s, np.array(pts) / 90000, atol=1e-4)
 
 
-def test_what_the_mask_leaves_out_is_the_source(frames, tmp_path):
+def test_what_the_mask_leaves_out_is_the_source(frames, tmp_path, model):
     video = write_video(tmp_path / "in.mp4", frames, Fraction(25))
     speech = write_speech(tmp_path / "in.wav", 0.5)
     out, mask = tmp_path / "out.mkv", tmp_path / "mask.mkv"
-    pipeline.lip_sync(video, speech, out, codec="ffv1", save_mask=mask)
-    source, result, masks = (np.concatenate(list(Clip.open(p).frames())) for p in (video, out, mask))
+    lip_sync(video, speech, out, codec="ffv1", save_mask=mask, model=model)
+    source, result, masks = (np.concatenate(list(FileClip.open(p).frames())) for p in (video, out, mask))
     edited = masks[..., 0] > 0
     assert 0.01 < edited.mean() < 0.3
     assert (source[~edited] == result[~edited]).all()
@@ -125,30 +129,32 @@ def test_what_the_mask_leaves_out_is_the_source(frames, tmp_path):
         ("remap", 1.1, 28),
     ],
 )
-def test_each_sync_mode_has_its_length_and_its_sound_in_place(frames, tmp_path, mode, seconds, expected):
+def test_each_sync_mode_has_its_length_and_its_sound_in_place(
+    frames, tmp_path, model, mode, seconds, expected
+):
     video = write_video(tmp_path / "in.mp4", frames, Fraction(25))
     speech = write_speech(tmp_path / "in.wav", seconds)
-    report = pipeline.lip_sync(video, speech, tmp_path / "out.mp4", sync_mode=mode)
-    assert len(Clip.open(tmp_path / "out.mp4")) == report.frames == expected
+    report = lip_sync(video, speech, tmp_path / "out.mp4", sync_mode=mode, model=model)
+    assert len(FileClip.open(tmp_path / "out.mp4")) == report.frames == expected
     assert abs(offset_s(tmp_path / "out.mp4", speech)) < 1 / 25
     assert bool(report.warnings) == (mode in ("silence", "cut_off") and seconds > 1), "a cut is told"
 
 
-def test_frames_without_a_face_pass_through(frames, tmp_path):
+def test_frames_without_a_face_pass_through(frames, tmp_path, model):
     mixed = frames.copy()
     mixed[5:8] = np.random.default_rng(0).integers(0, 60, mixed[5:8].shape)
     video = write_video(tmp_path / "in.mp4", mixed, Fraction(25))
     speech = write_speech(tmp_path / "in.wav", 0.5)
-    report = pipeline.lip_sync(video, speech, tmp_path / "out.mkv", codec="ffv1")
+    report = lip_sync(video, speech, tmp_path / "out.mkv", codec="ffv1", model=model)
     assert (report.frames, report.frames_with_face, report.frames_edited) == (14, 11, 11)
     assert "3 of 14 frames" in report.warnings[0]
-    source, result = (np.concatenate(list(Clip.open(p).frames())) for p in (video, tmp_path / "out.mkv"))
+    source, result = (np.concatenate(list(FileClip.open(p).frames())) for p in (video, tmp_path / "out.mkv"))
     assert (source[5:8] == result[5:8]).all()
 
 
-def test_a_covered_mouth_stays_and_is_counted(frames, tmp_path):
-    clip = Clip.open(EXAMPLES / "ai_woman.mp4")
-    track = pipeline.read_face(clip, pipeline.load_face_reader("cpu"), "largest", lambda *done: None)
+def test_a_covered_mouth_stays_and_is_counted(frames, tmp_path, model):
+    clip = FileClip.open(EXAMPLES / "ai_woman.mp4")
+    track = model.track(clip).choose()
     hidden = frames.copy()
     for number in (6, 7):
         chin = track.landmarks[number][[61, 291, 152, 13], :2]
@@ -156,28 +162,28 @@ def test_a_covered_mouth_stays_and_is_counted(frames, tmp_path):
         hidden[number, low[1] : high[1], low[0] : high[0]] = (60, 90, 160)
     video = write_video(tmp_path / "in.mp4", hidden, Fraction(25))
     speech = write_speech(tmp_path / "in.wav", 0.5)
-    report = pipeline.lip_sync(video, speech, tmp_path / "out.mkv", codec="ffv1")
-    source, result = (np.concatenate(list(Clip.open(p).frames())) for p in (video, tmp_path / "out.mkv"))
+    report = lip_sync(video, speech, tmp_path / "out.mkv", codec="ffv1", model=model)
+    source, result = (np.concatenate(list(FileClip.open(p).frames())) for p in (video, tmp_path / "out.mkv"))
     same = [bool((a == b).all()) for a, b in zip(source, result, strict=True)]
     assert report.frames_with_face - report.frames_edited == 2 and same[6] and same[7] and sum(same) == 2
     assert "something before the mouth" in report.warnings[0]
 
 
-def test_the_same_seed_repeats_and_the_mouth_rests_in_silence(frames, tmp_path):
+def test_the_same_seed_repeats_and_the_mouth_rests_in_silence(frames, tmp_path, model):
     video = write_video(tmp_path / "in.mp4", frames, Fraction(25))
     speech = write_speech(tmp_path / "in.wav", 0.25)
     motions = []
     for number, seed in enumerate((3, 3, 4)):
         path = tmp_path / f"{number}.safetensors"
-        options = pipeline.MotionOptions(seed=seed, temperature=1.0)
-        pipeline.lip_sync(video, speech, tmp_path / "out.mp4", options=options, save_motion=path)
+        options = MotionOptions(seed=seed, temperature=1.0)
+        lip_sync(video, speech, tmp_path / "out.mp4", options=options, save_motion=path, model=model)
         motions.append(Motion.load(path).landmarks)
     assert np.array_equal(motions[0], motions[1]) and not np.array_equal(motions[0], motions[2])
     # Speech ends at 0.25 s; 0.2 s later nothing of either seed's movement is left.
     np.testing.assert_allclose(motions[0][12:], motions[2][12:], atol=1e-4)
 
 
-def test_the_command_writes_video_report_and_marks_it_as_edited(frames, tmp_path, capsys):
+def test_the_command_writes_video_report_and_marks_it_as_edited(frames, tmp_path, loaded, capsys):
     video = write_video(tmp_path / "in.mp4", frames, Fraction(25))
     speech = write_speech(tmp_path / "in.wav", 0.5)
     out, report = tmp_path / "out.mp4", tmp_path / "report.json"
@@ -190,12 +196,12 @@ def test_the_command_writes_video_report_and_marks_it_as_edited(frames, tmp_path
     assert "AI-edited" in tags and "compositeWithTrainedAlgorithmicMedia" in tags
 
 
-def test_landmarks_command_draws_the_mesh(frames, tmp_path):
+def test_landmarks_command_draws_the_mesh(frames, tmp_path, loaded):
     video = write_video(tmp_path / "in.mp4", frames[:5], Fraction(25))
     track, preview = tmp_path / "track.safetensors", tmp_path / "preview.mp4"
     assert main(["landmarks", str(video), "-o", str(track), "--preview", str(preview)]) == 0
-    drawn = np.concatenate(list(Clip.open(preview).frames())).astype(int)
-    assert np.abs(drawn - frames[:5]).max() > 100 and pipeline.FaceTrack.load(track).present.all()
+    drawn = np.concatenate(list(FileClip.open(preview).frames())).astype(int)
+    assert np.abs(drawn - frames[:5]).max() > 100 and FaceTrack.load(track).present.all()
 
 
 def nothing_half_written(folder: Path, known: set[str]) -> bool:
@@ -231,7 +237,7 @@ def bad_inputs(folder: Path, frames: np.ndarray) -> dict[str, tuple[list[str], s
     }
 
 
-def test_bad_input_is_one_line_and_nothing_is_left(frames, tmp_path, capsys):
+def test_bad_input_is_one_line_and_nothing_is_left(frames, tmp_path, loaded, capsys):
     cases = bad_inputs(tmp_path, frames)
     known = {path.name for path in tmp_path.iterdir()}
     source = (tmp_path / "in.mp4").read_bytes()
@@ -245,7 +251,7 @@ def test_bad_input_is_one_line_and_nothing_is_left(frames, tmp_path, capsys):
     assert (tmp_path / "in.mp4").read_bytes() == source
 
 
-def test_ctrl_c_leaves_nothing(frames, tmp_path, capsys, monkeypatch):
+def test_ctrl_c_leaves_nothing(frames, tmp_path, loaded, capsys, monkeypatch):
     video = write_video(tmp_path / "in.mp4", frames[:6], Fraction(25))
     speech = write_speech(tmp_path / "in.wav", 0.3)
     known = {path.name for path in tmp_path.iterdir()}
@@ -253,7 +259,7 @@ def test_ctrl_c_leaves_nothing(frames, tmp_path, capsys, monkeypatch):
     def interrupt(self, mask):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline.VideoWriter, "write_mask", interrupt)
+    monkeypatch.setattr(VideoWriter, "write_mask", interrupt)
     arguments = ["sync", str(video), str(speech), "-o", str(tmp_path / "out.mp4")]
     assert main([*arguments, "--save-mask", str(tmp_path / "mask.mkv")]) == 130
     assert "interrupted" in capsys.readouterr().err

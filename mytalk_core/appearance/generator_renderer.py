@@ -27,7 +27,7 @@ class GeneratorRenderer(WarpRenderer):
     as `WarpRenderer` chooses them; another's are the same for all frames, spread evenly from the closed mouth
     to the widest, and encoded once.
 
-    generator: on its device, in eval mode. The other arguments are `WarpRenderer`'s.
+    generator: on its device, in eval mode; dtype: what it computes in; all else as in `WarpRenderer`.
     Raises ValueError if the generator's landmarks cannot be made from the layout's.
     """
 
@@ -39,11 +39,13 @@ class GeneratorRenderer(WarpRenderer):
         layout: LandmarkLayout,
         shots: np.ndarray | None = None,
         settings: WarpSettings | None = None,
+        dtype: torch.dtype = torch.float32,
     ):
         config = generator.config
         choice = Choice(references=config.reference_count)
         super().__init__(references, targets, layout, shots, choice, settings)
-        self.generator, self.own = generator, LandmarkLayout.load(config.landmark_layout)
+        self.generator, self.dtype = generator, dtype
+        self.own = LandmarkLayout.load(config.landmark_layout)
         if layout.name not in (self.own.name, self.own.source):
             raise ValueError(
                 f"the generator reads landmarks of {self.own.name}, which cannot be made of {layout.name}"
@@ -64,7 +66,8 @@ class GeneratorRenderer(WarpRenderer):
         wanted, place = self._to_own(target), next(self.generator.parameters()).device
         whole = whole_mask(mask, self.generator.config.size)
         frame = frame_pictures(self.generator.config, crop, wanted, whole)
-        with torch.inference_mode(), torch.autocast(place.type, torch.bfloat16):
+        precision = torch.autocast(place.type, self.dtype, enabled=self.dtype != torch.float32)
+        with torch.inference_mode(), precision:
             lent = self._lend(index, wanted, whole, place)
             made = self.generator(lent, *(picture[None].to(place) for picture in frame)).frames[0].float()
         picture = ((made + 1) * 127.5).permute(1, 2, 0).cpu().numpy()

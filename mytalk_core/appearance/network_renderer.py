@@ -101,7 +101,7 @@ def crisp(refinement: Refinement, detail: float) -> Refinement:
 class NetworkRenderer(WarpRenderer):
     """`WarpRenderer` whose references are mixed by a `MouthRefiner` instead of by fixed shares.
 
-    refiner: on its device, in eval mode. The other arguments are `WarpRenderer`'s.
+    refiner: on its device, in eval mode; dtype: what it computes in; all else as in `WarpRenderer`.
     """
 
     def __init__(
@@ -113,9 +113,10 @@ class NetworkRenderer(WarpRenderer):
         shots: np.ndarray | None = None,
         choice: Choice | None = None,
         settings: WarpSettings | None = None,
+        dtype: torch.dtype = torch.float32,
     ):
         super().__init__(references, targets, layout, shots, choice or CHOICE, settings)
-        self.refiner = refiner
+        self.refiner, self.dtype = refiner, dtype
         # One sample a unit is what the refiner reads; larger references are averaged down once.
         self.small = references.resized(UNITS)
 
@@ -128,7 +129,7 @@ class NetworkRenderer(WarpRenderer):
         view = unit_view(small, target, mask, self.small, loan, self.triangulation)
         place = next(self.refiner.parameters()).device
         inputs = refiner_inputs(view)
-        with torch.autocast(place.type, torch.bfloat16):
+        with torch.autocast(place.type, self.dtype, enabled=self.dtype != torch.float32):
             refinement = self.refiner(RefinerInputs(**{k: v.to(place) for k, v in vars(inputs).items()}))
         top, left = core.top - view.window.top, core.left - view.window.left
         height, width = core.shape

@@ -19,7 +19,7 @@ from .crop import UNITS, cut_crop
 
 if TYPE_CHECKING:
     from ..face.track import FaceTrack
-    from ..media.video import Clip
+    from ..media.clip import Clip
 
 POOL = 96
 POOL_BYTES = 96 << 20  # what the crops may take together, whatever their size

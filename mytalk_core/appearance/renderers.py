@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from ..checkpoint.pretrained import PretrainedModel
 from ..face.layout import LandmarkLayout
@@ -17,10 +19,19 @@ from .references import References
 from .refiner import MouthRefiner
 from .renderer import Renderer, WarpRenderer, WarpSettings
 
-# By renderer: the part of a model that it needs, its class, and what draws with it.
+
+@dataclass(frozen=True)
+class NetworkKind:
+    """What a renderer with a network needs. part: of a model; network: its class; renderer: what draws."""
+
+    part: str
+    network: type[PretrainedModel]
+    renderer: Callable[..., Renderer]
+
+
 NETWORKS = {
-    "generator": ("appearance", AppearanceGenerator, GeneratorRenderer),
-    "network": ("refiner", MouthRefiner, NetworkRenderer),
+    "generator": NetworkKind("appearance", AppearanceGenerator, GeneratorRenderer),
+    "network": NetworkKind("refiner", MouthRefiner, NetworkRenderer),
 }
 RENDERERS = ("auto", *NETWORKS, "warp")
 
@@ -28,15 +39,21 @@ RENDERERS = ("auto", *NETWORKS, "warp")
 @dataclass(frozen=True)
 class LoadedRenderer:
     """A renderer that is ready to be made for any clip. name: of RENDERERS, never "auto"; network: the
-    model's, None for `warp`."""
+    model's, None for `warp`; dtype: what it computes in."""
 
     name: str = "warp"
     network: PretrainedModel | None = None
+    dtype: torch.dtype = torch.float32
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """The network by name, if there is one."""
+        return {} if self.network is None else {f"renderer {self.name}": self.network}
 
     @property
     def parts(self) -> tuple[str, ...]:
         """The parts of the model that it reads."""
-        return () if self.network is None else (NETWORKS[self.name][0],)
+        return () if self.network is None else (NETWORKS[self.name].part,)
 
     def make(
         self,
@@ -49,18 +66,22 @@ class LoadedRenderer:
         """The renderer of one clip; the arguments are `WarpRenderer`'s."""
         if self.network is None:
             return WarpRenderer(references, targets, layout, shots, settings=settings)
-        draws = NETWORKS[self.name][2]
-        return draws(self.network, references, targets, layout, shots, settings=settings)
+        make = NETWORKS[self.name].renderer
+        return make(self.network, references, targets, layout, shots, settings=settings, dtype=self.dtype)
 
 
 def load_renderer(
-    name: str, model: str | Path, revision: str | None = None, device: torch.device | str = "cpu"
+    name: str,
+    model: str | Path,
+    revision: str | None = None,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
 ) -> LoadedRenderer:
     """The renderer of that name with its network from a model (a bundled name, a folder, hub:OWNER/NAME).
 
     warp: no network; network: the model's refiner mends what `warp` borrows; generator: the lips are drawn by
     the model's appearance generator, the paper's; auto: `network` if the model brings a refiner that its
-    makers prefer, else `warp`.
+    makers prefer, else `warp`. dtype: what it computes in; its weights stay float32.
     Raises ValueError for another name, FileNotFoundError if the model has not what the renderer needs.
     """
     if name not in RENDERERS:
@@ -68,9 +89,9 @@ def load_renderer(
     if name == "warp":
         return LoadedRenderer()
     wanted = "network" if name == "auto" else name
-    part, kind, _ = NETWORKS[wanted]
+    part = NETWORKS[wanted].part
     try:
-        network = kind.from_pretrained(model, part, revision, device).eval()
+        network = NETWORKS[wanted].network.from_pretrained(model, part, revision, device)
     except FileNotFoundError as error:
         if name == "auto":
             return LoadedRenderer()
@@ -80,4 +101,4 @@ def load_renderer(
         ) from error
     if name == "auto" and not network.config.preferred:
         return LoadedRenderer()
-    return LoadedRenderer(wanted, network)
+    return LoadedRenderer(wanted, network, dtype)

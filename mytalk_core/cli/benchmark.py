@@ -95,18 +95,20 @@ def _load(args: argparse.Namespace) -> tuple[Tools, dict, dict[str, dict[str, st
     from ..evaluation.benchmark.generation import Tools
     from ..face.tracker import load_face_reader
     from ..motion.generate import MotionModel
-    from ..pipeline.stages import choose_device, choose_dtype
+    from ..pipeline.device import choose_device, choose_dtype
+    from ..pipeline.lip_sync import MOTION_PARTS
 
-    place, motion, parts = choose_device(args.device), None, ()
+    device = choose_device(args.device)
+    dtype = choose_dtype(args.dtype, device)
+    motion, parts = None, ()
     renderers, systems = {}, {}
     for name in args.renderer:
-        loaded = load_renderer(name, args.model, args.revision, place)
+        loaded = load_renderer(name, args.model, args.revision, device, dtype)
         renderers[loaded.name] = loaded
         systems[loaded.name] = model_hashes(args.model, loaded.parts, args.revision)
     if args.protocol != "landmarks":
-        dtype = choose_dtype(args.dtype, place)
-        motion = MotionModel.from_pretrained(args.model, args.revision, place, dtype)
-        parts = ("motion", "space", "identity", "speech")
+        motion = MotionModel.from_pretrained(args.model, args.revision, device, dtype)
+        parts = MOTION_PARTS
     settings = {
         "protocol": args.protocol,
         "seed": args.seed,
@@ -114,7 +116,7 @@ def _load(args: argparse.Namespace) -> tuple[Tools, dict, dict[str, dict[str, st
         "crf": args.crf,
         "models": model_hashes(args.model, parts, args.revision),
     }
-    return Tools(load_face_reader(place), motion, renderers), settings, systems
+    return Tools(load_face_reader(device), motion, renderers), settings, systems
 
 
 def _make(pair: Pair, tools: Tools, args: argparse.Namespace, record: dict) -> ClipFiles | None:
@@ -176,7 +178,7 @@ def _evaluate(clips: list[ClipFiles], args: argparse.Namespace, record: dict) ->
     from ..evaluation.networks.metric_networks import find_networks
     from ..evaluation.report.page import write_page
     from ..evaluation.report.report import markdown, write_report
-    from ..pipeline.stages import choose_device
+    from ..pipeline.device import choose_device
 
     scoring = Scoring(args.every, args.protocol != "unpaired", check_keys(args.skip))
     networks = find_networks(args.weights, scoring.skip, choose_device(args.device))

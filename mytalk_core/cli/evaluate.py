@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> None:
     from ..evaluation.networks.metric_networks import find_networks
     from ..evaluation.report.page import write_page
     from ..evaluation.report.report import markdown, write_report
-    from ..pipeline.stages import choose_device
+    from ..pipeline.device import choose_device
 
     paired = args.protocol == "paired" if args.protocol else args.speech is None
     scoring = Scoring(args.every, paired, check_keys(args.skip))

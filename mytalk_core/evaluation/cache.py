@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from ..checkpoint.pretrained import file_sha256
 from ..face.track import FaceTrack
 from ..face.tracker import FaceReader
-from ..media.video import Clip
-from ..media.writer import VideoWriter
+from ..media.clip import Clip
+from ..media.file_clip import FileClip
+from ..pipeline.stages import Progress
+from ..pipeline.write import write
 from .subject import Subject, read_subject
 
 
@@ -23,10 +24,10 @@ class SubjectCache:
             folder.mkdir(parents=True, exist_ok=True)
 
     def read(
-        self, clip: Clip, face: str | int | tuple[float, float], progress: Callable[[int], None] | None = None
+        self, clip: Clip, face: str | int | tuple[float, float], progress: Progress | None = None
     ) -> Subject:
         """A clip with its face; errors as in `read_subject`."""
-        if self.folder is None or clip.path is None:
+        if self.folder is None or not isinstance(clip, FileClip):
             return read_subject(clip, self.reader, face, progress)
         # A place is where the face was seen elsewhere: a few pixels do not make it another face.
         word = "-".join(str(round(number / 16)) for number in face) if isinstance(face, tuple) else face
@@ -45,8 +46,5 @@ def encode_again(clip: Clip, path: Path) -> Path:
     if path.is_file():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    sound = clip.speech() if clip.has_audio else None
-    with VideoWriter(path, clip, speech=sound) as writer:
-        for picture in clip.pictures():
-            writer.write(picture)
+    write(clip, path)
     return path

@@ -10,7 +10,7 @@ import numpy as np
 from ..face import alignment
 from ..face.layout import LandmarkLayout
 from ..media.audio import Speech
-from ..media.video import Clip
+from ..media.clip import Clip
 from ..motion.person import RATE_HZ
 from .metrics.frame_pairs import FramePairs, pair_frames
 from .metrics.frechet import Moments
@@ -92,7 +92,7 @@ def compare_clips(
     """
     networks = networks or bundled_networks()
     scoring = scoring or Scoring()
-    truth = read_subject(reference, networks.reader, face, _counter(progress, "reference", len(reference)))
+    truth = read_subject(reference, networks.reader, face, _as_stage("reference", progress))
     made = follow(truth, generated, networks, progress)
     sound, note = choose_speech(speech, generated, reference)
     result = compare(truth, made, sound, networks, scoring, progress=progress)
@@ -103,8 +103,8 @@ def follow(
     reference: Subject, generated: Clip, networks: Networks, progress: Progress | None = None
 ) -> Subject:
     """The reference's person in a generated video."""
-    counter = _counter(progress, "generated", len(generated))
-    return read_subject(generated, networks.reader, same_face(reference, generated), counter)
+    following = _as_stage("generated", progress)
+    return read_subject(generated, networks.reader, same_face(reference, generated), following)
 
 
 def choose_speech(
@@ -241,14 +241,6 @@ def _missing(reference: Subject, generated: Subject, pairs: FramePairs) -> list[
     return notes
 
 
-def _counter(progress: Progress | None, stage: str, total: int) -> Callable[[int], None] | None:
-    if progress is None:
-        return None
-    done = 0
-
-    def advance(frames: int) -> None:
-        nonlocal done
-        done += frames
-        progress(stage, done, total)
-
-    return advance
+def _as_stage(stage: str, progress: Progress | None) -> Progress | None:
+    """A progress whose every stage is called `stage`."""
+    return None if progress is None else lambda _, done, total: progress(stage, done, total)

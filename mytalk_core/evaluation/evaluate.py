@@ -10,7 +10,7 @@ from pathlib import Path
 from ..checkpoint.pretrained import file_sha256
 from ..errors import MediaError, NoFaceError
 from ..media.audio import Speech
-from ..media.video import Clip
+from ..media.file_clip import FileClip
 from .cache import SubjectCache, encode_again
 from .clip_files import ClipFiles
 from .compare import ClipScores, Scoring, choose_speech, compare
@@ -78,7 +78,7 @@ class Evaluation:
         failures: dict[str, Exception] = {}
         for done, files in enumerate(clips):
             try:
-                reference = subjects.read(Clip.open(files.reference), self.face)
+                reference = subjects.read(FileClip.open(files.reference), self.face)
             except (MediaError, NoFaceError) as error:
                 failures |= {system.name: error for system in systems}
                 self.notes.append(f"{files.name}: left out, {error}")
@@ -102,7 +102,7 @@ class Evaluation:
             generated = reference
         else:
             path = self._re_encoded(files, reference) if system.anchor else files.generated[system.name]
-            clip = Clip.open(path)
+            clip = FileClip.open(path)
             generated = subjects.read(clip, same_face(reference, clip))
         speech = Speech.open(files.speech) if files.speech is not None and not system.anchor else None
         speech, guessed = choose_speech(speech, generated.clip, reference.clip)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from ..errors import NoFaceError
 from ..face.track import FaceTrack
-from ..face.tracker import FaceReader, track_faces
-from ..media.video import Clip
+from ..face.tracker import FaceReader
+from ..media.clip import Clip
+from ..pipeline.stages import Progress, track
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,14 +26,14 @@ def read_subject(
     clip: Clip,
     reader: FaceReader,
     face: str | int | tuple[float, float] = "largest",
-    progress: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Subject:
     """Follow a face through a clip in one pass; `face` as in `Faces.choose`.
 
     Raises NoFaceError, which names the file, if there is none.
     """
     try:
-        return Subject(clip, track_faces(clip.frames(), clip.times_s, reader, progress).choose(face))
+        return Subject(clip, track(reader, clip, progress).choose(face))
     except NoFaceError as error:
         raise NoFaceError(f"{name_of(clip)}: {error}") from error
 
@@ -49,4 +48,4 @@ def same_face(reference: Subject, clip: Clip) -> tuple[float, float]:
 
 def name_of(clip: Clip) -> str:
     """The file's name, or what frames in memory are called."""
-    return Path(clip.path).name if clip.path is not None else "frames"
+    return clip.files[0].name if clip.files else "frames"

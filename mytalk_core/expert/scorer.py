@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from ..errors import WeightsError
 from ..face.track import FaceTrack
@@ -37,6 +38,11 @@ class ExpertScorer:
     expert: SyncExpert
     space: LandmarkSpace
     encoder: SpeechEncoder
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """Both networks by name; the landmark space is a table."""
+        return {"lip-sync expert": self.expert, "speech encoder": self.encoder}
 
     @staticmethod
     def from_pretrained(

@@ -109,7 +109,6 @@ class FaceDetector:
 
     def __init__(self, network: BlazeFace, device: torch.device | str = "cpu") -> None:
         self.network = network.to(device).eval()
-        self.device = torch.device(device)
         self.anchors = anchor_centres()
 
     def detect(self, frame: np.ndarray, tiles: bool = False) -> list[Detection]:
@@ -120,7 +119,8 @@ class FaceDetector:
         if tiles:
             regions += _tile_regions(height, width)
         crops = np.stack([_cut_square(frame, region) for region in regions])
-        images = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+        device = next(self.network.parameters()).device
+        images = torch.from_numpy(crops).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1.0
         with torch.inference_mode():
             boxes, logits = (x.float().cpu().numpy() for x in self.network(images))
         rows = [self._decode(boxes[i], logits[i], region) for i, region in enumerate(regions)]

@@ -16,8 +16,7 @@ class FaceMeshReader:
 
     def __init__(self, network: FaceMesh, device: torch.device | str = "cpu") -> None:
         self.network = network.to(device).eval().to(memory_format=torch.channels_last)
-        self.device = torch.device(device)
-        self.opencv = trusted_opencv_mesh(self.network) if self.device.type == "cpu" else None
+        self.opencv = trusted_opencv_mesh(self.network) if torch.device(device).type == "cpu" else None
 
     def read(self, frames: list[np.ndarray], regions: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Landmarks of one region in each frame.
@@ -28,7 +27,9 @@ class FaceMeshReader:
         matrices = [region_matrix(region) for region in regions]
         crops = np.stack([cut_crop(f, m) for f, m in zip(frames, matrices, strict=True)])
         with torch.inference_mode():
-            points, logits = self.opencv(crops) if self.opencv else self._run_network(crops)
+            device = next(self.network.parameters()).device
+            on_opencv = self.opencv is not None and device.type == "cpu"
+            points, logits = self.opencv(crops) if on_opencv else self._run_network(crops, device)
             points, presence = points.float().cpu().numpy(), torch.sigmoid(logits.float()).cpu().numpy()
         landmarks = np.empty_like(points)
         for i, (matrix, region) in enumerate(zip(matrices, regions, strict=True)):
@@ -37,8 +38,8 @@ class FaceMeshReader:
             landmarks[i, :, 2] = points[i, :, 2] * (region[2] / INPUT_PX)
         return landmarks, presence
 
-    def _run_network(self, crops: np.ndarray) -> tuple[Tensor, Tensor]:
-        images = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float().div_(255.0)
+    def _run_network(self, crops: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
+        images = torch.from_numpy(crops).to(device).permute(0, 3, 1, 2).float().div_(255.0)
         return self.network(images.contiguous(memory_format=torch.channels_last))
 
 

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
-from ..media.arranged import ArrangedClip
+from ..media.arranged import DerivedClip
+from ..media.clip import Clip
 from ..media.picture import Picture, rgb_colour
-from ..media.timeline import plan_timeline
-from ..media.video import Clip
-from ..media.writer import VideoWriter
 from .draw import draw_landmarks
 from .layout import LandmarkLayout
 from .track import FaceTrack
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class MeshClip(ArrangedClip):
+class MeshClip(DerivedClip):
     """A clip with the mesh and contours of `track`, drawn as it is read; RGB frames."""
 
     track: FaceTrack = field(repr=False)
 
-    def pictures(self, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[Picture]:
-        """See `Clip.pictures`; frames without the face show no mesh."""
+    def _read(self, rows: np.ndarray) -> Iterator[Picture]:
+        """Frames without the face show no mesh."""
         layout = LandmarkLayout.load(self.track.layout)
-        for picture in super().pictures(indices):
+        for picture in super()._read(rows):
             rgb = picture.rgb
             if self.track.present[picture.index]:
                 rgb = draw_landmarks(rgb, self.track.landmarks[picture.index], layout)
@@ -36,17 +33,4 @@ class MeshClip(ArrangedClip):
 
 def draw_mesh(clip: Clip, track: FaceTrack) -> MeshClip:
     """`clip` with the mesh of `track`, one row a frame, and with the clip's own sound."""
-    timeline = plan_timeline(clip, clip.duration_s)
-    speech = clip.speech() if clip.has_audio else None
-    rgb = {"format_name": "gbrp", "colour": rgb_colour(clip.height)}
-    return MeshClip.of(clip, timeline, speech, track=track, **rgb)
-
-
-def write_preview(
-    clip: Clip, track: FaceTrack, path: Path, progress: Callable[[int], None] = lambda done: None
-) -> None:
-    """Write `clip` with the mesh and contours of `track`; frames without the face show none."""
-    with VideoWriter(path, clip) as writer:
-        for picture in draw_mesh(clip, track).pictures():
-            writer.write(picture)
-            progress(picture.index + 1)
+    return MeshClip.of(clip, track=track, format_name="gbrp", colour=rgb_colour(clip.height))

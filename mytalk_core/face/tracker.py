@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from .detector import BlazeFace, FaceDetector
 from .mesh import POINTS, FaceMesh, region_from_box, region_from_landmarks
@@ -33,6 +34,11 @@ class FaceReader:
 
     detector: FaceDetector
     mesh: FaceMeshReader
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """Both networks by name."""
+        return {"face detector": self.detector.network, "face mesh": self.mesh.network}
 
 
 def load_face_reader(device: torch.device | str = "cpu") -> FaceReader:

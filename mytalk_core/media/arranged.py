@@ -1,75 +1,104 @@
-"""Clips made of another clip, read from it when asked for: rearranged, or changed picture by picture."""
+"""Clips made of another clip, read from it when asked for: changed picture by picture, or rearranged."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
-from fractions import Fraction
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
+from ..errors import MediaError
 from .audio import Speech
+from .clip import Clip
 from .picture import Picture
 from .timeline import Timeline
-from .video import Clip
 
+Derived = TypeVar("Derived", bound="DerivedClip")
 Arranged = TypeVar("Arranged", bound="ArrangedClip")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ArrangedClip(Clip):
-    """The frames `timeline.source_index` of `source`, shown at the timeline's times."""
+class DerivedClip(Clip):
+    """A clip frame by frame, with its times and sound; a subclass changes the pictures."""
 
     source: Clip = field(repr=False)
-    timeline: Timeline = field(repr=False)
 
     @classmethod
-    def of(
-        cls: type[Arranged], source: Clip, timeline: Timeline, speech: Speech | None = None, **parts: Any
-    ) -> Arranged:
-        """Describe the arrangement; nothing is read. speech: its sound; parts: a subclass's own fields."""
-        described = {entry.name: getattr(source, entry.name) for entry in fields(Clip)}
-        described |= {
-            "pts": timeline.pts,
-            "time_base": timeline.time_base,
-            "last_duration": timeline.last_duration,
-            "fps": Fraction(len(timeline)) / (ticks(timeline) * timeline.time_base),
-            "path": None,
-            "table": None,
-            "images": None,
-            "has_audio": speech is not None,
-            "images_speech": speech,
+    def of(cls: type[Derived], source: Clip, **parts: Any) -> Derived:
+        """Describe it; nothing is read. parts: a subclass's own fields, and facts that differ."""
+        facts = {
+            "height": source.height,
+            "width": source.width,
+            "pts": source.pts,
+            "time_base": source.time_base,
+            "last_duration": source.last_duration,
+            "fps": source.fps,
+            "colour": source.colour,
+            "format_name": source.format_name,
+            "rotation": source.rotation,
+            "sample_aspect_ratio": source.sample_aspect_ratio,
+            "has_audio": source.has_audio,
         }
-        return cls(**(described | parts), source=source, timeline=timeline)
+        return cls(**(facts | parts), source=source)
 
-    def pictures(self, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[Picture]:
-        """See `Clip.pictures`; a picture's index counts in this clip."""
-        rows = self.rows(indices)
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """See `Clip.files`."""
+        return self.source.files
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """See `Clip.tags`."""
+        return self.source.tags
+
+    def speech(self) -> Speech:
+        """See `Clip.speech`."""
+        return self.source.speech()
+
+    def _read(self, rows: np.ndarray) -> Iterator[Picture]:
+        return self.source.pictures(rows)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ArrangedClip(DerivedClip):
+    """The frames `timeline.source_index` of the source, shown at the timeline's times; sound: its own."""
+
+    timeline: Timeline = field(repr=False)
+    sound: Speech | None = field(default=None, repr=False)
+
+    @classmethod
+    def arrange(
+        cls: type[Arranged], source: Clip, timeline: Timeline, sound: Speech | None = None, **parts: Any
+    ) -> Arranged:
+        """Describe the arrangement; nothing is read. parts: a subclass's own fields."""
+        return cls.of(
+            source,
+            pts=timeline.pts,
+            time_base=timeline.time_base,
+            last_duration=timeline.last_duration,
+            has_audio=sound is not None,
+            timeline=timeline,
+            sound=sound,
+            **parts,
+        )
+
+    def speech(self) -> Speech:
+        """See `Clip.speech`."""
+        if self.sound is None:
+            raise MediaError("speech was required, but these frames came without sound: give a sound file")
+        return self.sound
+
+    def _read(self, rows: np.ndarray) -> Iterator[Picture]:
+        """A picture's index counts in this clip."""
         for row, picture in zip(rows, self.source.pictures(self.timeline.source_index[rows]), strict=True):
-            yield renumbered(picture, int(row))
-
-    def rows(self, indices: Sequence[int] | np.ndarray | None) -> np.ndarray:
-        """Frame numbers of this clip, int64; all where None."""
-        return np.arange(len(self)) if indices is None else np.asarray(indices, np.int64)
+            yield picture.numbered(int(row))
 
 
-def ticks(timeline: Timeline) -> int:
-    """The timeline's length in its time base."""
-    return int(timeline.pts[-1]) + timeline.last_duration
-
-
-def renumbered(picture: Picture, index: int) -> Picture:
-    """The same picture under another number; its RGB is not made again."""
-    if picture.index == index:
-        return picture
-    other = Picture(index, picture.frame, picture.colour, picture.converter)
-    if "rgb" in picture.__dict__:
-        other.__dict__["rgb"] = picture.__dict__["rgb"]
-    return other
-
-
-def part_of(clip: Clip, start_s: float, duration_s: float | None, speech: Speech | None = None) -> Clip:
+def part_of(
+    clip: Clip, start_s: float, duration_s: float | None, sound: Speech | None = None
+) -> ArrangedClip:
     """The frames that begin in start_s .. start_s + duration_s (to the end where None), from time 0 on.
 
     Raises: ValueError where there are none.
@@ -82,7 +111,7 @@ def part_of(clip: Clip, start_s: float, duration_s: float | None, speech: Speech
             f"a part with frames in it was required, but {start_s} s + {duration_s} s of a video of "
             f"{clip.duration_s:.2f} s arrived: choose another part"
         )
-    ends = np.append(clip.pts[1:], clip.pts[-1] + clip.last_duration)
+    ends = clip.pts + clip.durations
     timeline = Timeline(
         rows,
         clip.pts[rows] - clip.pts[rows[0]],
@@ -90,4 +119,4 @@ def part_of(clip: Clip, start_s: float, duration_s: float | None, speech: Speech
         int(ends[rows[-1]] - clip.pts[rows[-1]]),
         float((ends[rows[-1]] - clip.pts[rows[0]]) * clip.time_base),
     )
-    return ArrangedClip.of(clip, timeline, speech)
+    return ArrangedClip.arrange(clip, timeline, sound)

@@ -9,10 +9,10 @@ import av
 import numpy as np
 
 from ..errors import MediaError
+from .clip import Clip
 from .colour import FULL, LIMITED, UNSPECIFIED, Colour, matrix_for_height
 from .pixels import is_planar, layout_of, nearest_format
 from .timeline import Timeline
-from .video import Clip
 
 # Codec -> FFmpeg's encoder, and the sound codec for each container it goes into.
 ENCODERS = {"h264": "libx264", "prores": "prores_ks", "vp9": "libvpx-vp9", "ffv1": "ffv1"}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 
 import av
 import numpy as np
@@ -12,17 +11,19 @@ from .colour import FULL, RGB_MATRIX, Colour, RgbConverter, matrix_for_height
 from .pixels import planes_of
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Picture:
     """A decoded frame: planar, upright, never written to (`paste` makes a new one).
 
-    index: frame number in its clip; frame: native planes; colour: tags that hold for the whole clip.
+    index: frame number in its clip; frame: native planes; colour: tags that hold for the whole clip;
+    converted: its RGB once somebody asked for it.
     """
 
     index: int
     frame: av.VideoFrame
     colour: Colour
     converter: RgbConverter
+    converted: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def height(self) -> int:
@@ -39,10 +40,16 @@ class Picture:
         """FFmpeg's name of the planar pixel format."""
         return self.frame.format.name
 
-    @cached_property
+    @property
     def rgb(self) -> np.ndarray:
         """uint8 (H, W, 3) by the clip's matrix and range; converted once. Shared: copy before changing it."""
-        return self.converter(self.frame)
+        if self.converted is None:
+            self.converted = self.converter(self.frame)
+        return self.converted
+
+    def numbered(self, index: int) -> Picture:
+        """The same picture under another number; its RGB is not made again."""
+        return self if self.index == index else replace(self, index=index)
 
     @classmethod
     def from_rgb(cls, index: int, rgb: np.ndarray) -> Picture:
@@ -56,9 +63,7 @@ class Picture:
         frame = av.VideoFrame(rgb.shape[1], rgb.shape[0], "gbrp")
         for plane, channel in zip(planes_of(frame), (1, 2, 0), strict=True):
             np.copyto(plane, rgb[..., channel])
-        picture = cls(index, frame, colour, RgbConverter(colour))
-        picture.__dict__["rgb"] = rgb
-        return picture
+        return cls(index, frame, colour, RgbConverter(colour), rgb)
 
 
 def rgb_colour(height: int) -> Colour:

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from .video import Clip
+from .clip import Clip
 
 MODES = ("silence", "cut_off", "loop", "bounce", "remap")
 # Lengths that differ by no more than this count as equal: recorders end sound and picture a little apart.
@@ -40,6 +40,11 @@ class Timeline:
     def times_s(self) -> np.ndarray:
         """float64 (T_out,): when each frame begins, seconds from the first."""
         return self.pts * float(self.time_base)
+
+    @property
+    def durations(self) -> np.ndarray:
+        """int64 (T_out,): how long each frame is shown, in `time_base` seconds."""
+        return np.diff(np.append(self.pts, self.pts[-1] + self.last_duration))
 
     @property
     def duration_s(self) -> float:
@@ -81,7 +86,7 @@ def plan_timeline(clip: Clip, speech_duration_s: float, mode: str = "silence") -
 
 def laid_out(clip: Clip, source: np.ndarray, speech_duration_s: float) -> Timeline:
     """Frames one after the other, each shown as long as in the source."""
-    durations = np.diff(np.append(clip.pts, clip.pts[-1] + clip.last_duration))[source]
+    durations = clip.durations[source]
     pts = np.concatenate([[0], np.cumsum(durations[:-1])]).astype(np.int64)
     length_s = float((int(pts[-1]) + int(durations[-1])) * clip.time_base)
     warnings = ()
@@ -106,7 +111,7 @@ def repeated(clip: Clip, speech_duration_s: float, *, bounce: bool) -> np.ndarra
     """
     forward = np.arange(len(clip))
     cycle = np.concatenate([forward, forward[-2:0:-1]]) if bounce else forward
-    durations = np.diff(np.append(clip.pts, clip.pts[-1] + clip.last_duration)) * float(clip.time_base)
+    durations = clip.durations * float(clip.time_base)
     rounds = int(np.ceil(speech_duration_s / durations[cycle].sum())) + 1
     source = np.tile(cycle, rounds)
     starts = np.concatenate([[0.0], np.cumsum(durations[source])[:-1]])

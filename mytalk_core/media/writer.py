@@ -16,6 +16,7 @@ from av.video.reformatter import VideoReformatter
 
 from ..errors import MediaError
 from .audio import Speech
+from .clip import Clip
 from .colour import FULL, Colour
 from .container import reason
 from .encoders import choose_codec, plan_encoding
@@ -23,7 +24,6 @@ from .picture import Picture
 from .pixels import convert, layout_of, new_frame, planes_of
 from .soundtrack import Soundtrack
 from .timeline import Timeline, plan_timeline
-from .video import Clip
 
 
 class VideoWriter:
@@ -57,14 +57,12 @@ class VideoWriter:
     ):
         self.path = Path(path)
         codec = choose_codec(self.path, codec)
-        check_output(self.path, [like.path, speech.path if speech else None])
+        check_output(self.path, [*like.files, speech.path if speech else None])
         self._like = like
         self._speech = speech
         self._metadata = dict(metadata or {})
         self._timeline = timeline or plan_timeline(like, like.duration_s)
-        self._durations = np.diff(
-            np.append(self._timeline.pts, self._timeline.pts[-1] + self._timeline.last_duration)
-        )
+        self._durations = self._timeline.durations
         self._plan = plan_encoding(self.path, like, self._timeline, codec, crf, preset, pixel_format)
         self._reformatter = VideoReformatter()
         self._container: av.container.OutputContainer | None = None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from ..face.layout import LandmarkLayout
 from ..face.track import FaceTrack
@@ -38,6 +39,15 @@ class MotionModel:
     space: LandmarkSpace
     identity: IdentityExtractor
     speech_encoder: SpeechEncoder
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """Every network by name; the landmark space is a table, not a network."""
+        return {
+            "motion denoiser": self.denoiser,
+            "identity extractor": self.identity,
+            "speech encoder": self.speech_encoder,
+        }
 
     @staticmethod
     def from_pretrained(

@@ -1,1 +1,6 @@
 """The loaded model and its stages: video and speech in, lip-synced video out."""
+
+from .lip_sync import LipSync, Report, lip_sync
+from .write import write
+
+__all__ = ["LipSync", "Report", "lip_sync", "write"]

@@ -12,7 +12,7 @@ from mytalk_core.appearance.occlusion import SkinGauge, uncovered
 from mytalk_core.appearance.references import References, read_references
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.tracker import load_face_reader, track_faces
-from mytalk_core.media.video import Clip
+from mytalk_core.media.file_clip import FileClip
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LAYOUT = LandmarkLayout.load("mesh478")
@@ -20,7 +20,7 @@ LAYOUT = LandmarkLayout.load("mesh478")
 
 @pytest.fixture(scope="module")
 def references() -> References:
-    clip = Clip.open(EXAMPLES / "ai_woman.mp4")
+    clip = FileClip.open(EXAMPLES / "ai_woman.mp4")
     frames = np.concatenate(list(clip.frames(0, 12)))
     track = track_faces([frames], clip.times_s[:12], load_face_reader()).choose()
     return read_references(clip, track, np.arange(12), 256, LAYOUT)

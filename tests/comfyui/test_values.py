@@ -120,7 +120,7 @@ class TestToClip:
 
         clip = part("nodes.sockets").to_clip(Trimmed(), 25.0)
         assert len(clip) == 5 and clip.times_s[0] == 0 and not clip.has_audio
-        whole = part("mytalk_core.media.video").Clip.open(examples_folder / "ai_woman.mp4")
+        whole = part("mytalk_core.media.file_clip").FileClip.open(examples_folder / "ai_woman.mp4")
         np.testing.assert_array_equal(next(clip.pictures()).rgb, next(whole.pictures([10])).rgb)
 
 
@@ -230,8 +230,8 @@ class TestNodes:
 
     def test_feather_widens_the_mask_of_appearance_generate(self, part, examples_folder, monkeypatch):
         sockets, render = part("nodes.sockets"), part("nodes.render")
-        arranged, video = part("mytalk_core.media.arranged"), part("mytalk_core.media.video")
-        clip = arranged.part_of(video.Clip.open(examples_folder / "ai_woman.mp4"), 0.0, 0.16)
+        arranged, video = part("mytalk_core.media.arranged"), part("mytalk_core.media.file_clip")
+        clip = arranged.part_of(video.FileClip.open(examples_folder / "ai_woman.mp4"), 0.0, 0.16)
         track = part("nodes.analyse").own_faces(clip).choose("largest")
         lower = part("mytalk_core.face.layout").LandmarkLayout.load("mesh478").lower
         motion = part("mytalk_core.motion.motion").Motion(track.canonical[:][:, lower], "mesh478", lower)
@@ -249,8 +249,8 @@ class TestNodes:
 
     def test_metrics_of_a_video_against_itself_and_of_a_flat_one(self, part, examples_folder, folders):
         metrics = part("nodes.measure").Metrics
-        arranged, video = part("mytalk_core.media.arranged"), part("mytalk_core.media.video")
-        clip = arranged.part_of(video.Clip.open(examples_folder / "ai_woman.mp4"), 0.0, 0.2)
+        arranged, video = part("mytalk_core.media.arranged"), part("mytalk_core.media.file_clip")
+        clip = arranged.part_of(video.FileClip.open(examples_folder / "ai_woman.mp4"), 0.0, 0.2)
         same = part("nodes.video").ClipVideo(clip)
         blurred = torch.stack([torch.from_numpy(picture.rgb) for picture in clip.pictures()]) / 255
         blurred = torch.nn.functional.avg_pool2d(blurred.movedim(-1, 1), 9, 1, 4).movedim(1, -1)
@@ -280,8 +280,8 @@ class TestNodes:
 
     def test_landmarks_of_the_cores_own_detector_make_the_same_track(self, part, examples_folder):
         analyse = part("nodes.analyse")
-        arranged, video = part("mytalk_core.media.arranged"), part("mytalk_core.media.video")
-        clip = arranged.part_of(video.Clip.open(examples_folder / "ai_woman.mp4"), 0.0, 0.24)
+        arranged, video = part("mytalk_core.media.arranged"), part("mytalk_core.media.file_clip")
+        clip = arranged.part_of(video.FileClip.open(examples_folder / "ai_woman.mp4"), 0.0, 0.24)
         own = analyse.own_faces(clip).choose("largest")
         frames = [
             [{"landmarks_xy": points[:, :2], "landmarks_3d": points * 0.4}] for points in own.landmarks[:]

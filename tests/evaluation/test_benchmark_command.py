@@ -16,20 +16,22 @@ from mytalk_core.cli.main import main
 from mytalk_core.evaluation.benchmark import generation, protocol
 from mytalk_core.face.tracker import load_face_reader
 from mytalk_core.media.audio import Speech
+from mytalk_core.media.file_clip import FileClip
+from mytalk_core.media.image_clip import ImageClip
 from mytalk_core.media.remux import copy_untagged
-from mytalk_core.media.video import Clip
+from mytalk_core.media.timeline import plan_timeline
 from mytalk_core.media.writer import VideoWriter
 from mytalk_core.motion.generate import MotionModel
-from mytalk_core.pipeline.stages import read_face
+from mytalk_core.pipeline.stages import track as read_faces
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def make_clip(path: Path, source: str, seconds: float, speech_from_s: float = 0.0) -> Path:
     """The beginning of an example with a part of the sample speech, B-frames and all."""
-    clip = Clip.open(EXAMPLES / source)
+    clip = FileClip.open(EXAMPLES / source)
     count = int(np.searchsorted(clip.times_s, seconds))
-    part = Clip.from_frames(next(clip.frames(0, count, batch_size=count)), clip.fps)
+    part = ImageClip.from_frames(next(clip.frames(0, count, batch_size=count)), clip.fps)
     sound = Speech.open(EXAMPLES / "speech_en.wav").mono_16k
     speech = Speech.from_waveform(sound[int(speech_from_s * 16000) :][: int(seconds * 16000)], 16000)
     with VideoWriter(path, part, speech=speech, pixel_format="yuv420p", preset="medium") as writer:
@@ -116,7 +118,7 @@ def test_unpaired_results_speak_the_others_words_and_end_with_the_shorter(clips,
     for number, name in enumerate("abc"):
         other = "abc"[order[number]]
         assert record["pairs"][name] == {"video": f"{name}.mp4", "speech": other}
-        source, made = Clip.open(clips / f"{name}.mp4"), Clip.open(tmp_path / "warp" / f"{name}.mp4")
+        source, made = FileClip.open(clips / f"{name}.mp4"), FileClip.open(tmp_path / "warp" / f"{name}.mp4")
         said = Speech.open(clips / f"{other}.mp4")
         shorter_s = min(source.duration_s, said.duration_s)
         # Lengths within 0.1 s count as equal, and then no frame is lost.
@@ -158,8 +160,8 @@ def test_a_clip_that_cannot_be_made_is_left_out_and_said(clips, tmp_path, capsys
     folder.mkdir()
     (folder / "a.mp4").write_bytes((clips / "a.mp4").read_bytes())
     noise = np.random.default_rng(0).integers(0, 60, (6, 64, 64, 3), dtype=np.uint8)
-    with VideoWriter(folder / "blank.mp4", Clip.from_frames(noise, 25)) as writer:
-        for picture in Clip.from_frames(noise, 25).pictures():
+    with VideoWriter(folder / "blank.mp4", ImageClip.from_frames(noise, 25)) as writer:
+        for picture in ImageClip.from_frames(noise, 25).pictures():
             writer.write(picture)
     assert run(folder, tmp_path / "out", "paired") == 0
     left_out = json.loads((tmp_path / "out" / "protocol.json").read_text())["left_out"]
@@ -172,8 +174,8 @@ def test_a_clip_that_cannot_be_made_is_left_out_and_said(clips, tmp_path, capsys
 
 def test_seconds_cut_the_real_video_without_encoding_it(clips, tmp_path):
     assert run(clips, tmp_path, "paired", "--limit", "1", "--seconds", "0.3") == 0
-    source = Clip.open(clips / "a.mp4")
-    cut, made = (Clip.open(tmp_path / kind / "a.mp4") for kind in ("reference", "warp"))
+    source = FileClip.open(clips / "a.mp4")
+    cut, made = (FileClip.open(tmp_path / kind / "a.mp4") for kind in ("reference", "warp"))
     assert len(cut) == len(made) and 0.3 <= cut.duration_s < 0.5
     numbers = [int(np.abs(source.times_s - time).argmin()) for time in cut.times_s]
     assert set(range(int(np.ceil(0.3 * float(source.fps))))) <= set(numbers)
@@ -182,7 +184,7 @@ def test_seconds_cut_the_real_video_without_encoding_it(clips, tmp_path):
 
 
 def test_cut_keeps_what_b_frames_are_decoded_from(tmp_path):
-    frames = next(Clip.open(EXAMPLES / "cartoon_boy.mp4").frames(0, 24, batch_size=24))
+    frames = next(FileClip.open(EXAMPLES / "cartoon_boy.mp4").frames(0, 24, batch_size=24))
     path = tmp_path / "in.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=Fraction(25), options={"bf": "3", "b-adapt": "0"})
@@ -190,48 +192,40 @@ def test_cut_keeps_what_b_frames_are_decoded_from(tmp_path):
         for image in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode(None))
-    source = Clip.open(path)
+    source = FileClip.open(path)
     for count in range(1, 12):
         copy_untagged(path, tmp_path / "out.mp4", count / 25)
-        cut = Clip.open(tmp_path / "out.mp4")
+        cut = FileClip.open(tmp_path / "out.mp4")
         assert count <= len(cut) <= count + 4
         whole = source.pictures(range(count))
         assert all((a.rgb == b.rgb).all() for a, b in zip(whole, cut.pictures(range(count)), strict=True))
 
 
 def test_halves_lend_to_each_other_and_never_within_reach(long_clip):
-    clip = Clip.open(long_clip)
-    track = read_face(clip, load_face_reader(), "largest", lambda *done: None)
-    renderer = generation.HalvesRenderer.of(clip, track, LoadedRenderer())
+    clip = FileClip.open(long_clip)
+    track = read_faces(load_face_reader(), clip).choose()
+    drawn = generation.Halves.drawn(LoadedRenderer(), clip, track, plan_timeline(clip, clip.duration_s))
     frames, times = np.arange(len(clip)), clip.times_s
-    for half, own in enumerate(renderer.halves):
-        drawn = frames[renderer.second == bool(half)]
-        lent = own.references.frame_index
-        apart = np.abs(times[drawn][:, None] - times[lent][None])
+    for half, own in enumerate(drawn.halves):
+        rows = frames[drawn.second == bool(half)]
+        lent = own.renderer.references.frame_index
+        apart = np.abs(times[rows][:, None] - times[lent][None])
         assert len(lent) > 4 and apart.min() >= generation.APART_S - 1e-6
-    assert renderer.second.any() and not renderer.second.all()
-    # A batch over the middle: each frame is drawn by its own half's renderer, and no mouth is left as it is.
-    middle = int(np.flatnonzero(renderer.second)[0])
-    rows = np.array([middle, middle - 1])
-    size = renderer.halves[0].references.size
-    crops = np.random.default_rng(0).integers(0, 255, (2, size, size, 3), dtype=np.uint8)
-    landmarks = track.canonical[rows]
-    together = renderer.render(crops, landmarks, landmarks, rows)
-    for place, half in ((0, 1), (1, 0)):
-        alone = renderer.halves[half].render(
-            crops[[place]], landmarks[[place]], landmarks[[place]], rows[[place]]
-        )
-        assert (together.crops[place] == alone.crops[0]).all() and (
-            together.alpha[place] == alone.alpha[0]
-        ).all()
-    assert (renderer.sight(crops, landmarks) == 1).all()
+    assert drawn.second.any() and not drawn.second.all()
+    # Pictures over the middle: each frame is drawn by its own half's renderer, and no mouth is left as it is.
+    middle = int(np.flatnonzero(drawn.second)[0])
+    together = drawn.pictures([middle, middle - 1])
+    for picture, row, half in zip(together, (middle, middle - 1), (1, 0), strict=True):
+        alone, other = (next(drawn.halves[k].pictures([row])).rgb for k in (half, 1 - half))
+        assert (picture.rgb == alone).all() and (picture.rgb != other).any() and picture.index == row
+    assert all(edit.patches for half in drawn.halves for edit in half.edits())
 
 
 def test_landmarks_protocol_redraws_every_mouth(long_clip, tmp_path):
     assert run(long_clip.parent, tmp_path, "landmarks") == 0
-    source, made = Clip.open(long_clip), Clip.open(tmp_path / "warp" / "long.mp4")
+    source, made = FileClip.open(long_clip), FileClip.open(tmp_path / "warp" / "long.mp4")
     np.testing.assert_allclose(source.times_s, made.times_s, atol=1e-4)
-    track = read_face(source, load_face_reader(), "largest", lambda *done: None)
+    track = read_faces(load_face_reader(), source).choose()
     for index in (3, len(source) - 4):
         one, other = (next(clip.pictures([index])).rgb.astype(int) for clip in (source, made))
         mouth = track.landmarks[index][[61, 291, 13, 14], :2].mean(0).round().astype(int)

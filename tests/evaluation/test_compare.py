@@ -19,7 +19,8 @@ from mytalk_core.face.packed import PackedLandmarks
 from mytalk_core.face.track import build_track
 from mytalk_core.face.tracker import load_face_reader
 from mytalk_core.media.audio import Speech
-from mytalk_core.media.video import Clip
+from mytalk_core.media.file_clip import FileClip
+from mytalk_core.media.image_clip import ImageClip
 
 VIDEO = Path(__file__).parents[2] / "examples" / "ai_woman.mp4"
 FRAMES = 12
@@ -32,7 +33,7 @@ def networks() -> Networks:
 
 @pytest.fixture(scope="module")
 def frames() -> np.ndarray:
-    clip = Clip.open(VIDEO)
+    clip = FileClip.open(VIDEO)
     return np.stack([cv2.resize(f, (256, 256), interpolation=cv2.INTER_AREA) for f in next(clip.frames())])[
         :FRAMES
     ]
@@ -40,7 +41,7 @@ def frames() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def reference(frames, networks) -> Subject:
-    return read_subject(Clip.from_frames(frames, 25), networks.reader)
+    return read_subject(ImageClip.from_frames(frames, 25), networks.reader)
 
 
 def scores(reference, generated, networks, speech=None, **how) -> dict:
@@ -74,7 +75,7 @@ def test_scores_fall_with_harm(reference, networks, frames, kind):
         else:
             noise = np.random.default_rng(0).normal(0, 6 * amount, frames.shape)
             harmed = np.clip(frames + noise, 0, 255).astype(np.uint8)
-        found.append(scores(reference, Clip.from_frames(harmed, 25), networks, every=3))
+        found.append(scores(reference, ImageClip.from_frames(harmed, 25), networks, every=3))
     little, much = found
     for key in ("psnr_face", "psnr_mouth", "psnr_frame", "ssim_face", "ssim_mouth", "ssim_frame"):
         assert much[key] < little[key], key
@@ -87,14 +88,14 @@ def test_only_the_mouth_changed_is_seen_there(reference, networks, frames):
     for i in range(FRAMES):
         x, y = reference.track.landmarks[i][13, :2].astype(int)
         changed[i, y - 6 : y + 7, x - 8 : x + 9] = 90
-    found = scores(reference, Clip.from_frames(changed, 25), networks, every=4)
+    found = scores(reference, ImageClip.from_frames(changed, 25), networks, every=4)
     assert found["outside_frame"] == 0
     assert found["psnr_mouth"] < found["psnr_face"] < found["psnr_frame"] < 100
 
 
 def test_sizes_and_lengths_that_differ_get_a_line_each(networks, frames, reference):
     small = np.stack([cv2.resize(f, (192, 192), interpolation=cv2.INTER_AREA) for f in frames[:8]])
-    result = compare_clips(reference.clip, Clip.from_frames(small, 25), networks=networks)
+    result = compare_clips(reference.clip, ImageClip.from_frames(small, 25), networks=networks)
     assert result.frames == 8
     assert any("192x192" in note for note in result.notes)
     assert any("8 frames, the reference has 12" in note for note in result.notes)
@@ -112,7 +113,7 @@ def test_unpaired_leaves_out_what_needs_the_same_words(reference, networks, itse
 
 
 def test_scores_of_each_third_frame_are_near_all(reference, networks, frames):
-    blurred = Clip.from_frames(np.stack([cv2.GaussianBlur(f, (0, 0), 2) for f in frames]), 25)
+    blurred = ImageClip.from_frames(np.stack([cv2.GaussianBlur(f, (0, 0), 2) for f in frames]), 25)
     whole, third = (scores(reference, blurred, networks, every=n) for n in (1, 3))
     assert third["psnr_face"] == pytest.approx(whole["psnr_face"], abs=0.5)
     with pytest.raises(ValueError, match="every must be 1"):
@@ -120,7 +121,7 @@ def test_scores_of_each_third_frame_are_near_all(reference, networks, frames):
 
 
 def test_no_face_is_one_line(networks):
-    empty = Clip.from_frames(np.full((3, 128, 128, 3), 90, np.uint8), 25)
+    empty = ImageClip.from_frames(np.full((3, 128, 128, 3), 90, np.uint8), 25)
     with pytest.raises(NoFaceError, match="frames: a video with a visible face is needed"):
         compare_clips(empty, empty, networks=networks)
 
@@ -138,7 +139,7 @@ class Repeated:
 def test_memory_does_not_grow_with_the_clip(frames):
     def peak(count: int) -> int:
         pts = np.arange(count, dtype=np.int64)
-        clip = replace(Clip.from_frames(frames[:1], 25), pts=pts, images=Repeated(frames[0]))
+        clip = replace(ImageClip.from_frames(frames[:1], 25), pts=pts, images=Repeated(frames[0]))
         face = np.tile(LandmarkLayout.load("mesh478").template, (count, 1, 1)).astype(np.float32)
         shots = np.zeros(count, np.int32)
         track = build_track(PackedLandmarks.pack(face), np.ones(count, bool), clip.times_s, shots)

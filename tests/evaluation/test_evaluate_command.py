@@ -16,7 +16,8 @@ from mytalk_core.evaluation.networks import metric_networks as finding
 from mytalk_core.evaluation.networks.metric_networks import Networks
 from mytalk_core.face.tracker import load_face_reader
 from mytalk_core.media.audio import Speech
-from mytalk_core.media.video import Clip
+from mytalk_core.media.file_clip import FileClip
+from mytalk_core.media.image_clip import ImageClip
 from mytalk_core.media.writer import VideoWriter
 
 VIDEO = Path(__file__).parents[2] / "examples" / "ai_woman.mp4"
@@ -42,7 +43,7 @@ def light_networks(monkeypatch):
 
 def write(path: Path, frames: np.ndarray, seconds: float = 0.24) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    clip = Clip.from_frames(frames, 25)
+    clip = ImageClip.from_frames(frames, 25)
     sound = np.random.default_rng(0).normal(0, 0.1, int(16_000 * seconds)).astype(np.float32)
     with VideoWriter(path, clip, crf=12, speech=Speech.from_waveform(sound, 16_000)) as writer:
         for picture in clip.pictures():
@@ -52,7 +53,7 @@ def write(path: Path, frames: np.ndarray, seconds: float = 0.24) -> None:
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("videos")
-    frames = next(Clip.open(VIDEO).frames())[:FRAMES]
+    frames = next(FileClip.open(VIDEO).frames())[:FRAMES]
     frames = np.stack([cv2.resize(frame, (256, 256), interpolation=cv2.INTER_AREA) for frame in frames])
     for name in ("one", "two"):
         write(folder / "real" / f"{name}.mp4", frames)
@@ -144,7 +145,7 @@ def test_unreadable_and_faceless_videos_are_one_line(folders, tmp_path, capsys):
     assert main(["evaluate", "--reference", real, "--generated", str(tmp_path / "empty"), *output]) == 1
     assert "one.mp4: a video with a visible face" in one_line(capsys)
     # Beside a clip that can be scored it is a note.
-    write(tmp_path / "empty" / "two.mp4", next(Clip.open(folders / "real" / "two.mp4").frames()))
+    write(tmp_path / "empty" / "two.mp4", next(FileClip.open(folders / "real" / "two.mp4").frames()))
     assert main(["evaluate", "--reference", real, "--generated", str(tmp_path / "empty"), *output]) == 0
     notes = json.loads((tmp_path / "out" / "report.json").read_text())["notes"]
     assert any(
@@ -171,7 +172,7 @@ def test_files_pair_by_stem(tmp_path):
 
 
 def test_a_cached_track_is_the_same(folders, tmp_path, monkeypatch):
-    clip = Clip.open(folders / "real" / "one.mp4")
+    clip = FileClip.open(folders / "real" / "one.mp4")
     cache = SubjectCache(tmp_path / "cache", load_face_reader())
     first = cache.read(clip, "largest")
     monkeypatch.setattr("mytalk_core.evaluation.cache.read_subject", None)
@@ -179,5 +180,5 @@ def test_a_cached_track_is_the_same(folders, tmp_path, monkeypatch):
     np.testing.assert_array_equal(first.track.present, second.track.present)
     np.testing.assert_allclose(first.track.landmarks[:], second.track.landmarks[:], atol=0.05)
     again = encode_again(clip, tmp_path / "again.mp4")
-    assert len(Clip.open(again)) == len(clip)
-    assert Clip.open(again).has_audio
+    assert len(FileClip.open(again)) == len(clip)
+    assert FileClip.open(again).has_audio

@@ -16,14 +16,15 @@ from mytalk_core.evaluation.metrics.lips import (
     velocity_distance,
 )
 from mytalk_core.face.layout import LandmarkLayout
-from mytalk_core.media.video import Clip
+from mytalk_core.media.clip import Clip
+from mytalk_core.media.image_clip import ImageClip
 from mytalk_core.motion.person import interocular
 
 LAYOUT = LandmarkLayout.load("mesh478")
 
 
 def clip(frames: int, fps=25, size=(16, 12)) -> Clip:
-    return Clip.from_frames(np.zeros((frames, *size, 3), np.uint8), fps)
+    return ImageClip.from_frames(np.zeros((frames, *size, 3), np.uint8), fps)
 
 
 def test_landmark_distance_by_hand():

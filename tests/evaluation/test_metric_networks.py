@@ -28,7 +28,7 @@ from mytalk_core.evaluation.networks.syncnet_v2 import (
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.packed import PackedLandmarks
 from mytalk_core.face.track import build_track
-from mytalk_core.media.video import Clip
+from mytalk_core.media.image_clip import ImageClip
 from mytalk_core.motion.identity import IdentityExtractor
 
 LAYOUT = LandmarkLayout.load("mesh478")
@@ -127,12 +127,12 @@ def test_syncnet_scores_a_clip_and_travels(tmp_path):
     SyncNet(SyncNetConfig(width=4, outputs=8)).save_pretrained(tmp_path)
     model = SyncNet.from_pretrained(tmp_path)
     frames = np.random.default_rng(0).integers(0, 256, (40, 256, 256, 3)).astype(np.uint8)
-    clip = Clip.from_frames(frames, 25)
+    clip = ImageClip.from_frames(frames, 25)
     sound = np.random.default_rng(1).normal(0, 0.1, 40 * 640).astype(np.float32)
     figures = model.score(clip, track(40), sound)
     assert np.isfinite([figures.distance, figures.confidence]).all()
     assert figures.confidence >= 0
-    assert model.score(Clip.from_frames(frames[:20], 25), track(20), sound) is None
+    assert model.score(ImageClip.from_frames(frames[:20], 25), track(20), sound) is None
 
 
 def test_syncnet_s_crop_reaches_below_the_chin_and_is_blue_first():
@@ -151,7 +151,7 @@ def test_syncnet_s_crop_reaches_below_the_chin_and_is_blue_first():
 
 def test_syncnet_reads_any_rate_at_25_hz():
     frames = np.repeat(np.arange(60, dtype=np.uint8)[:, None, None, None], 256, axis=1)
-    clip = Clip.from_frames(np.broadcast_to(frames * 4, (60, 256, 256, 3)).copy(), 50)
+    clip = ImageClip.from_frames(np.broadcast_to(frames * 4, (60, 256, 256, 3)).copy(), 50)
     batches = list(_windows(clip, track(60), 20))
     windows = np.concatenate(batches)
     assert windows.shape == (20, 3, 5, 224, 224)

@@ -20,7 +20,8 @@ from mytalk_core.evaluation.report.page_frames import mouth_window
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.mesh import region_from_box
 from mytalk_core.face.tracker import load_face_reader
-from mytalk_core.media.video import Clip
+from mytalk_core.media.file_clip import FileClip
+from mytalk_core.media.image_clip import ImageClip
 from mytalk_core.media.writer import VideoWriter
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -64,7 +65,7 @@ class Reader(HTMLParser):
 
 
 def write_clip(path: Path, frames: np.ndarray, **options) -> Path:
-    clip = Clip.from_frames(frames, 25)
+    clip = ImageClip.from_frames(frames, 25)
     with VideoWriter(path, clip, **options) as writer:
         for picture in clip.pictures():
             writer.write(picture)
@@ -73,7 +74,7 @@ def write_clip(path: Path, frames: np.ndarray, **options) -> Path:
 
 @pytest.fixture(scope="module")
 def frames():
-    return next(Clip.open(EXAMPLES / "ai_woman.mp4").frames(0, FRAMES, batch_size=FRAMES))
+    return next(FileClip.open(EXAMPLES / "ai_woman.mp4").frames(0, FRAMES, batch_size=FRAMES))
 
 
 @pytest.fixture
@@ -159,7 +160,7 @@ def test_videos_are_embedded_when_small_and_linked_when_not(report, tmp_path, mo
 def test_what_browsers_do_not_play_is_written_again(report, tmp_path, monkeypatch, frames):
     monkeypatch.setattr(page, "EMBEDDED_BYTES", 10)
     source = read(report, tmp_path).all("video")[2]["src"]
-    again, original = Clip.open(tmp_path / source), Clip.open(tmp_path / "out" / "b.mkv")
+    again, original = FileClip.open(tmp_path / source), FileClip.open(tmp_path / "out" / "b.mkv")
     assert page.plays_everywhere(tmp_path / source) and not page.plays_everywhere(original.path)
     np.testing.assert_allclose(again.times_s, original.times_s, atol=1e-3)
     difference = np.abs(next(again.frames()).astype(int) - next(original.frames()))

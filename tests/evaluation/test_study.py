@@ -14,7 +14,7 @@ import pytest
 from mytalk_core.cli.main import main
 from mytalk_core.evaluation.study.opinions import read_opinions, student_quantile, summarise
 from mytalk_core.evaluation.study.site import COLUMNS, RATINGS, write_site
-from mytalk_core.media.video import Clip
+from mytalk_core.media.file_clip import FileClip
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SYSTEMS = ("oursystem", "real", "theirsystem")
@@ -70,7 +70,7 @@ def test_videos_are_copied_bit_for_bit_without_their_tags(folder, tmp_path):
         assert b"oursystem" not in copy.read_bytes()
         with av.open(str(copy)) as container:
             assert not {"comment", "title", "encoder"} & set(container.metadata)
-        one, other = Clip.open(copy), Clip.open(source)
+        one, other = FileClip.open(copy), FileClip.open(source)
         np.testing.assert_array_equal(one.times_s, other.times_s)
         assert all((a == b).all() for a, b in zip(one.frames(), other.frames(), strict=True))
         assert one.has_audio == other.has_audio

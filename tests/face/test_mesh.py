@@ -13,7 +13,7 @@ from mytalk_core.face import mesh_opencv
 from mytalk_core.face.mesh import FaceMesh, region_from_box, region_matrix
 from mytalk_core.face.mesh_reader import FaceMeshReader, cut_crop
 from mytalk_core.face.tracker import load_face_reader
-from mytalk_core.media.video import Clip
+from mytalk_core.media.file_clip import FileClip
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -25,7 +25,7 @@ def reader():
 
 @pytest.fixture(scope="module")
 def frames():
-    return next(Clip.open(EXAMPLES / "ai_woman.mp4").frames(0, 3, batch_size=3))
+    return next(FileClip.open(EXAMPLES / "ai_woman.mp4").frames(0, 3, batch_size=3))
 
 
 @pytest.fixture(scope="module")

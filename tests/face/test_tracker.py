@@ -11,7 +11,7 @@ import pytest
 from mytalk_core.errors import NoFaceError
 from mytalk_core.face.track import FaceTrack
 from mytalk_core.face.tracker import load_face_reader, track_faces
-from mytalk_core.media.video import Clip
+from mytalk_core.media.file_clip import FileClip
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -23,12 +23,12 @@ def reader():
 
 @pytest.fixture(scope="module")
 def woman():
-    return next(Clip.open(EXAMPLES / "ai_woman.mp4").frames(0, 12, batch_size=12))
+    return next(FileClip.open(EXAMPLES / "ai_woman.mp4").frames(0, 12, batch_size=12))
 
 
 @pytest.fixture(scope="module")
 def boy():
-    return next(Clip.open(EXAMPLES / "cartoon_boy.mp4").frames(0, 12, batch_size=12))
+    return next(FileClip.open(EXAMPLES / "cartoon_boy.mp4").frames(0, 12, batch_size=12))
 
 
 def follow(reader, frames):

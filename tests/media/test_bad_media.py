@@ -9,7 +9,7 @@ from made_media import Sound, write_video
 
 from mytalk_core.errors import MediaError
 from mytalk_core.media.audio import Speech
-from mytalk_core.media.video import Clip
+from mytalk_core.media.file_clip import FileClip
 
 
 def fails(error, opening, path, *parts) -> None:
@@ -21,7 +21,7 @@ def fails(error, opening, path, *parts) -> None:
         assert part in message
 
 
-@pytest.mark.parametrize("opening", [Clip.open, Speech.open])
+@pytest.mark.parametrize("opening", [FileClip.open, Speech.open])
 def test_what_is_no_media_file(tmp_path, opening):
     fails(FileNotFoundError, opening, tmp_path / "none.mp4", "does not exist", "check the path")
     fails(MediaError, opening, tmp_path, "is a folder", "name a file")
@@ -32,20 +32,20 @@ def test_what_is_no_media_file(tmp_path, opening):
 
 
 def test_video_and_sound_missing(tmp_path, examples):
-    fails(MediaError, Clip.open, examples / "speech_en.wav", "no video stream", "holds: audio")
+    fails(MediaError, FileClip.open, examples / "speech_en.wav", "no video stream", "holds: audio")
     fails(MediaError, Speech.open, examples / "ai_woman.mp4", "no audio stream", "holds: video")
     with pytest.raises(MediaError, match="no audio stream"):
-        Clip.open(examples / "ai_woman.mp4").speech()
+        FileClip.open(examples / "ai_woman.mp4").speech()
 
 
 def test_cut_off_files(tmp_path):
     whole = write_video(tmp_path / "plain.mp4", pts=list(range(120))).read_bytes()
     (tmp_path / "noindex.mp4").write_bytes(whole[: len(whole) * 6 // 10])
-    fails(MediaError, Clip.open, tmp_path / "noindex.mp4", "not readable", "cut off")
+    fails(MediaError, FileClip.open, tmp_path / "noindex.mp4", "not readable", "cut off")
     for name, options in (("fast.mp4", {"movflags": "faststart"}), ("a.mkv", {})):
         path = write_video(tmp_path / name, pts=list(range(120)), container_options=options)
         path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
-        fails(MediaError, Clip.open, path, "breaks off", "promised frames", "copy or export it again")
+        fails(MediaError, FileClip.open, path, "breaks off", "promised frames", "copy or export it again")
 
 
 def test_packets_that_stop_decoding(tmp_path):
@@ -54,7 +54,7 @@ def test_packets_that_stop_decoding(tmp_path):
     whole = bytearray(path.read_bytes())
     tail = len(whole) * 7 // 10
     path.write_bytes(whole[:tail] + bytes(len(whole) - tail))
-    fails(MediaError, Clip.open, path, "of 120 promised", "can be decoded")
+    fails(MediaError, FileClip.open, path, "of 120 promised", "can be decoded")
 
 
 def test_damage_in_the_middle_never_loses_frames_silently(tmp_path):
@@ -69,7 +69,7 @@ def test_damage_in_the_middle_never_loses_frames_silently(tmp_path):
     begin, end = len(whole) * 4 // 10, len(whole) * 5 // 10
     path.write_bytes(whole[:begin] + bytes(end - begin) + whole[end:])
     with pytest.raises(MediaError, match=r"\d+ of 120 promised frames decoded"):
-        list(Clip.open(path).pictures())
+        list(FileClip.open(path).pictures())
 
 
 @pytest.mark.skipif(not hasattr(av.stream.Stream, "index_entries"), reason="PyAV before 17 shows no index")

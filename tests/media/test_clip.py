@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from made_media import decoded_frames, moving_image, write_video
 
-from mytalk_core.media import decode, video
+from mytalk_core.media import decode, file_clip
+from mytalk_core.media.file_clip import FileClip
+from mytalk_core.media.image_clip import ImageClip, exact_rate
 from mytalk_core.media.scan import strictly_increasing
-from mytalk_core.media.video import Clip, exact_rate
 
 RATES = [Fraction(24000, 1001), 24, 25, Fraction(30000, 1001), 30, 60]
 
@@ -19,7 +20,7 @@ RATES = [Fraction(24000, 1001), 24, 25, Fraction(30000, 1001), 30, 60]
 @pytest.mark.parametrize("fps", RATES)
 def test_times_of_constant_rates(tmp_path, fps):
     path = write_video(tmp_path / "a.mp4", fps=fps, time_base=1 / Fraction(fps))
-    clip = Clip.open(path)
+    clip = FileClip.open(path)
     assert len(clip) == 40 and clip.fps == fps
     np.testing.assert_allclose(clip.times_s, np.arange(40) / float(fps), atol=1e-9)
     assert clip.duration_s == pytest.approx(40 / float(fps), abs=1e-9)
@@ -27,7 +28,7 @@ def test_times_of_constant_rates(tmp_path, fps):
 
 def test_variable_rate_keeps_every_stamp(tmp_path):
     stamps = np.cumsum(np.random.default_rng(0).integers(1, 90, 40)).tolist()
-    clip = Clip.open(write_video(tmp_path / "a.mp4", pts=stamps, time_base=Fraction(1, 1000)))
+    clip = FileClip.open(write_video(tmp_path / "a.mp4", pts=stamps, time_base=Fraction(1, 1000)))
     np.testing.assert_allclose(clip.times_s, (np.array(stamps) - stamps[0]) / 1000, atol=1e-9)
 
 
@@ -45,7 +46,7 @@ CONTAINERS = [
 @pytest.mark.parametrize(("name", "codec", "options"), CONTAINERS)
 def test_frame_count_is_what_decoding_yields(tmp_path, name, codec, options):
     path = write_video(tmp_path / name, codec=codec, options=options)
-    clip = Clip.open(path)
+    clip = FileClip.open(path)
     assert len(clip) == len(decoded_frames(path)) == 40
     assert [picture.index for picture in clip.pictures()] == list(range(40))
     np.testing.assert_allclose(clip.times_s, np.arange(40) / 25, atol=2e-3)
@@ -53,7 +54,7 @@ def test_frame_count_is_what_decoding_yields(tmp_path, name, codec, options):
 
 def test_edit_list_hides_leading_frames(tmp_path):
     path = write_video(tmp_path / "a.mp4", pts=list(range(-10, 30)))
-    clip = Clip.open(path)
+    clip = FileClip.open(path)
     assert len(clip) == len(decoded_frames(path)) == 30
     first = next(clip.pictures([0])).rgb.astype(int)
     assert np.abs(first - moving_image(10, 48, 64)).mean() < 6
@@ -76,9 +77,9 @@ def test_missing_and_doubled_stamps_rise_strictly():
 def test_any_order_gives_the_same_pictures(tmp_path, monkeypatch, name):
     codec = "mpeg2video" if name.endswith("mpg") else "libx264"
     options = {"g": "8"} if codec == "mpeg2video" else {"x264-params": "keyint=8:open-gop=1"}
-    clip = Clip.open(write_video(tmp_path / name, codec=codec, options=options))
+    clip = FileClip.open(write_video(tmp_path / name, codec=codec, options=options))
     straight = [picture.rgb for picture in clip.pictures()]
-    monkeypatch.setattr(video, "HELD_BYTES", 5 * video.frame_bytes(clip))
+    monkeypatch.setattr(file_clip, "HELD_BYTES", 5 * file_clip.frame_bytes(clip))
     scattered = np.random.default_rng(1).integers(0, 40, 25).tolist()
     bounce = [*range(40), *range(38, -1, -1), 0, 0, 1, 1]
     for wanted in (bounce, scattered):
@@ -95,8 +96,8 @@ def test_backward_reading_holds_few_frames():
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])
 def test_rotation_is_undone(tmp_path, degrees):
-    turned = Clip.open(write_video(tmp_path / "turned.mp4", codec="mpeg4", rotation=degrees))
-    plain = Clip.open(write_video(tmp_path / "plain.mp4", codec="mpeg4"))
+    turned = FileClip.open(write_video(tmp_path / "turned.mp4", codec="mpeg4", rotation=degrees))
+    plain = FileClip.open(write_video(tmp_path / "plain.mp4", codec="mpeg4"))
     assert turned.rotation == degrees
     assert (turned.height, turned.width) == ((64, 48) if degrees != 180 else (48, 64))
     for upright, coded in zip(turned.pictures(), plain.pictures(), strict=True):
@@ -104,7 +105,7 @@ def test_rotation_is_undone(tmp_path, degrees):
 
 
 def test_rotated_422_turns_its_chroma(tmp_path):
-    clip = Clip.open(
+    clip = FileClip.open(
         write_video(tmp_path / "a.mov", codec="prores_ks", pix_fmt="yuv422p10le", rotation=90, size=(48, 66))
     )
     assert clip.format_name == "yuv440p10le" and (clip.height, clip.width) == (66, 48)
@@ -126,7 +127,9 @@ FORMATS = [
 @pytest.mark.parametrize(("pix_fmt", "codec", "tolerance"), FORMATS)
 def test_odd_sizes_and_pixel_formats(tmp_path, pix_fmt, codec, tolerance):
     size = (48, 66) if codec == "rawvideo" else (37, 53)
-    clip = Clip.open(write_video(tmp_path / "a.mkv", codec=codec, pix_fmt=pix_fmt, size=size, pts=[0, 1, 2]))
+    clip = FileClip.open(
+        write_video(tmp_path / "a.mkv", codec=codec, pix_fmt=pix_fmt, size=size, pts=[0, 1, 2])
+    )
     assert (clip.height, clip.width) == size
     for index, picture in enumerate(clip.pictures()):
         assert picture.rgb.shape == (*size, 3) and picture.rgb.dtype == np.uint8
@@ -134,7 +137,7 @@ def test_odd_sizes_and_pixel_formats(tmp_path, pix_fmt, codec, tolerance):
 
 
 def test_frames_batches_and_reads_again(tmp_path):
-    clip = Clip.open(write_video(tmp_path / "a.mp4"))
+    clip = FileClip.open(write_video(tmp_path / "a.mp4"))
     for _ in range(2):
         batches = list(clip.frames(3, 40, batch_size=16))
         assert [len(batch) for batch in batches] == [16, 16, 5]
@@ -146,11 +149,11 @@ def test_frames_batches_and_reads_again(tmp_path):
 def test_from_frames_takes_uint8_and_comfy_images():
     frames = np.random.default_rng(0).integers(0, 256, (5, 9, 7, 3), dtype=np.uint8)
     for images in (frames, (frames / 255.0).astype(np.float32)):
-        clip = Clip.from_frames(images, 29.97)
+        clip = ImageClip.from_frames(images, 29.97)
         assert clip.fps == Fraction(30000, 1001) and len(clip) == 5 and (clip.height, clip.width) == (9, 7)
         assert np.array_equal(np.concatenate(list(clip.frames(batch_size=2))), frames)
     with pytest.raises(ValueError, match=r"\(T, H, W, 3\)"):
-        Clip.from_frames(frames[0], 25)
+        ImageClip.from_frames(frames[0], 25)
 
 
 def test_exact_rates():
@@ -162,12 +165,12 @@ def test_exact_rates():
 
 def test_one_image_is_a_clip_of_one_frame(tmp_path):
     av.VideoFrame.from_ndarray(moving_image(0, 20, 30), format="rgb24").to_image().save(tmp_path / "a.png")
-    clip = Clip.open(tmp_path / "a.png")
+    clip = FileClip.open(tmp_path / "a.png")
     assert len(clip) == 1 and np.array_equal(next(clip.pictures()).rgb, moving_image(0, 20, 30))
 
 
 def test_example_videos(examples):
     for name in ("ai_woman.mp4", "cartoon_boy.mp4"):
-        clip = Clip.open(examples / name)
+        clip = FileClip.open(examples / name)
         assert (len(clip), clip.height, clip.width, clip.fps) == (200, 512, 512, 25)
         assert sum(len(batch) for batch in clip.frames(batch_size=64)) == 200

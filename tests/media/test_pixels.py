@@ -9,8 +9,8 @@ from av.video.reformatter import VideoReformatter
 from made_media import moving_image, write_video
 
 from mytalk_core.media.colour import Colour
+from mytalk_core.media.file_clip import FileClip
 from mytalk_core.media.pixels import is_planar, layout_of, nearest_format, planar_format, planes_of, unpack
-from mytalk_core.media.video import Clip
 
 
 def packed_frame(pix_fmt: str, high: int, shift: int = 0) -> tuple[av.VideoFrame, list[np.ndarray]]:
@@ -84,5 +84,5 @@ def test_nearest_format(source, offered, expected):
 
 def test_bottom_up_raw_avi_is_not_upside_down(tmp_path):
     path = write_video(tmp_path / "a.avi", codec="rawvideo", pix_fmt="bgr24", pts=[0, 1, 2])
-    picture = next(Clip.open(path).pictures())
+    picture = next(FileClip.open(path).pictures())
     assert np.array_equal(picture.rgb, moving_image(0, 48, 64))

@@ -9,7 +9,7 @@ from made_media import Sound, chirp, offset_s, write_video
 
 from mytalk_core.errors import MediaError
 from mytalk_core.media.audio import MODEL_RATE_HZ, Speech, mix_weights
-from mytalk_core.media.video import Clip
+from mytalk_core.media.file_clip import FileClip
 
 
 def write_sound(path, codec: str, rate: int, layout: str, wave: np.ndarray) -> None:
@@ -81,7 +81,7 @@ VIDEOS = [
 
 @pytest.mark.parametrize(("name", "codec", "sound"), VIDEOS)
 def test_priming_is_skipped(tmp_path, name, codec, sound):
-    clip = Clip.open(write_video(tmp_path / name, codec=codec, sound=sound))
+    clip = FileClip.open(write_video(tmp_path / name, codec=codec, sound=sound))
     heard = clip.speech()
     assert clip.has_audio and heard.sample_rate == sound.rate
     lag = offset_s(heard.waveform[0], chirp(sound.rate, 1.6)[0], sound.rate)
@@ -137,7 +137,7 @@ def test_a_cover_picture_is_no_video(tmp_path):
         container.mux(stream.encode(None))
     assert Speech.open(tmp_path / "a.m4a").duration_s == pytest.approx(0.9, abs=0.05)
     with pytest.raises(MediaError, match="no video stream"):
-        Clip.open(tmp_path / "a.m4a")
+        FileClip.open(tmp_path / "a.m4a")
 
 
 def test_example_speech(examples):

@@ -7,12 +7,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from mytalk_core.media.clip import Clip
+from mytalk_core.media.image_clip import ImageClip
 from mytalk_core.media.timeline import MODES, plan_timeline
-from mytalk_core.media.video import Clip
 
 
 def clip_of(count: int, fps=25) -> Clip:
-    return Clip.from_frames(np.zeros((count, 2, 2, 3), np.uint8), fps)
+    return ImageClip.from_frames(np.zeros((count, 2, 2, 3), np.uint8), fps)
 
 
 def uneven_clip() -> Clip:

@@ -13,10 +13,12 @@ from made_media import chirp, moving_image, offset_s, write_video
 
 from mytalk_core.errors import MediaError
 from mytalk_core.media.audio import Speech
+from mytalk_core.media.clip import Clip
+from mytalk_core.media.file_clip import FileClip
+from mytalk_core.media.image_clip import ImageClip
 from mytalk_core.media.patch import Patch, coverage, paste
 from mytalk_core.media.pixels import planes_of
 from mytalk_core.media.timeline import MODES, plan_timeline
-from mytalk_core.media.video import Clip
 from mytalk_core.media.writer import VideoWriter
 
 TARGETS = [
@@ -36,11 +38,11 @@ def copy(clip: Clip, path, **options) -> Clip:
     with VideoWriter(path, clip, **options) as writer:
         for picture in clip.pictures():
             writer.write(picture)
-    return Clip.open(path)
+    return FileClip.open(path)
 
 
 def small_clip(count: int = 30, fps=25, size=(48, 64)) -> Clip:
-    return Clip.from_frames(np.stack([moving_image(index, *size) for index in range(count)]), fps)
+    return ImageClip.from_frames(np.stack([moving_image(index, *size) for index in range(count)]), fps)
 
 
 def container_seconds(path) -> float:
@@ -51,7 +53,7 @@ def container_seconds(path) -> float:
 @pytest.mark.parametrize("fps", RATES)
 @pytest.mark.parametrize(("name", "codec"), TARGETS)
 def test_constant_rates_come_back(tmp_path, name, codec, fps):
-    source = Clip.open(
+    source = FileClip.open(
         write_video(tmp_path / "in.mp4", fps=fps, time_base=1 / Fraction(fps), pts=list(range(20)))
     )
     back = copy(source, tmp_path / name, codec=codec)
@@ -66,7 +68,7 @@ def test_constant_rates_come_back(tmp_path, name, codec, fps):
 @pytest.mark.parametrize(("name", "codec"), TARGETS)
 def test_variable_rate_and_its_last_frame_come_back(tmp_path, name, codec):
     stamps = (700 + np.cumsum(np.random.default_rng(3).integers(5, 90, 40))).tolist()
-    source = Clip.open(write_video(tmp_path / "in.mp4", pts=stamps, time_base=Fraction(1, 1000)))
+    source = FileClip.open(write_video(tmp_path / "in.mp4", pts=stamps, time_base=Fraction(1, 1000)))
     back = copy(source, tmp_path / name, codec=codec)
     np.testing.assert_allclose(back.times_s, source.times_s, atol=1e-4)
     assert back.duration_s == pytest.approx(source.duration_s, abs=1e-4)
@@ -89,7 +91,7 @@ PLANE_FORMATS = [
 @pytest.mark.parametrize("pix_fmt", PLANE_FORMATS)
 def test_ffv1_keeps_every_sample_outside_the_mask(tmp_path, pix_fmt):
     path = write_video(tmp_path / "in.mkv", codec="ffv1", pix_fmt=pix_fmt, size=(71, 93), pts=[0, 1, 2])
-    source = Clip.open(path)
+    source = FileClip.open(path)
     alpha = np.zeros((40, 40), np.float32)
     alpha[4:36, 4:36] = 0.7
     patches = [Patch(15, 22, np.full((40, 40, 3), 90, np.uint8), alpha)]
@@ -101,13 +103,13 @@ def test_ffv1_keeps_every_sample_outside_the_mask(tmp_path, pix_fmt):
         for picture in pasted:
             writer.write(picture)
             masks.write_mask(coverage(patches, 71, 93))
-    back = Clip.open(tmp_path / "out.mkv")
+    back = FileClip.open(tmp_path / "out.mkv")
     assert back.format_name == source.format_name
     for written, read in zip(pasted, back.pictures(), strict=True):
         for given, got in zip(planes_of(written.frame), planes_of(read.frame), strict=True):
             assert np.array_equal(given, got)
     for before, after, mask in zip(
-        source.frames(), back.frames(), Clip.open(tmp_path / "mask.mkv").frames(), strict=True
+        source.frames(), back.frames(), FileClip.open(tmp_path / "mask.mkv").frames(), strict=True
     ):
         assert set(np.unique(mask)) == {0, 179}
         assert np.array_equal(before[mask[..., 0] == 0], after[mask[..., 0] == 0])
@@ -118,7 +120,7 @@ def test_ffv1_keeps_every_sample_outside_the_mask(tmp_path, pix_fmt):
 @pytest.mark.parametrize("colour", [(1, 1, 1, 1), (5, 1, 5, 6), (9, 1, 9, 16)])
 def test_colour_description_comes_back(tmp_path, name, codec, colour):
     path = write_video(tmp_path / "in.mp4", pix_fmt="yuv420p10le", colour=colour, pts=[0, 1])
-    source = Clip.open(path)
+    source = FileClip.open(path)
     assert (
         source.colour.matrix,
         source.colour.range,
@@ -135,7 +137,7 @@ def test_colour_description_comes_back(tmp_path, name, codec, colour):
 
 def test_full_range_comes_back_and_prores_is_made_limited(tmp_path):
     path = write_video(tmp_path / "in.mp4", colour=(1, 2, 1, 1), pix_fmt="yuvj420p", pts=[0, 1])
-    source = Clip.open(path)
+    source = FileClip.open(path)
     assert source.colour.range == 2 and source.format_name == "yuv420p"
     for name, codec, expected in (("a.mp4", "h264", 2), ("a.mkv", "ffv1", 2), ("a.mov", "prores", 1)):
         back = copy(source, tmp_path / name, codec=codec, crf=1)
@@ -163,7 +165,7 @@ def test_full_range_comes_back_and_prores_is_made_limited(tmp_path):
     ],
 )
 def test_nearest_format_and_odd_sizes(tmp_path, pix_fmt, size, codec, expected):
-    source = Clip.open(
+    source = FileClip.open(
         write_video(tmp_path / "in.mkv", codec="ffv1", pix_fmt=pix_fmt, size=size, pts=[0, 1, 2])
     )
     suffix = {"h264": "mp4", "vp9": "webm", "prores": "mov"}[codec]
@@ -174,7 +176,7 @@ def test_nearest_format_and_odd_sizes(tmp_path, pix_fmt, size, codec, expected):
 
 
 def test_turned_video_is_written_upright(tmp_path):
-    source = Clip.open(write_video(tmp_path / "in.mp4", size=(480, 854), rotation=90, pts=[0, 1]))
+    source = FileClip.open(write_video(tmp_path / "in.mp4", size=(480, 854), rotation=90, pts=[0, 1]))
     back = copy(source, tmp_path / "out.mp4", crf=4)
     assert (back.height, back.width, back.rotation) == (854, 480, 0)
     # 854 lines would be read as BT.709, but the samples are those of a 480-line video.
@@ -235,7 +237,7 @@ def test_sound_that_no_codec_holds_is_converted(tmp_path):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("seconds", [0.9, 2.6])
 def test_sound_offset_in_every_mode(tmp_path, mode, seconds):
-    source = Clip.open(
+    source = FileClip.open(
         write_video(tmp_path / "in.mp4", fps=Fraction(30000, 1001), time_base=Fraction(1001, 30000))
     )
     speech = Speech.from_waveform(chirp(22050, seconds, at_s=0.4), 22050)
@@ -243,7 +245,7 @@ def test_sound_offset_in_every_mode(tmp_path, mode, seconds):
     with VideoWriter(tmp_path / "out.mp4", source, speech=speech, timeline=timeline) as writer:
         for picture in source.pictures(timeline.source_index):
             writer.write(picture)
-    back = Clip.open(tmp_path / "out.mp4")
+    back = FileClip.open(tmp_path / "out.mp4")
     np.testing.assert_allclose(back.times_s, timeline.times_s, atol=1e-4)
     assert back.duration_s == pytest.approx(timeline.duration_s, abs=1e-3)
     heard = back.speech()
@@ -255,11 +257,11 @@ def test_sound_offset_in_every_mode(tmp_path, mode, seconds):
 def test_sound_of_a_video_keeps_its_place(tmp_path, examples):
     """A clip's own speech, and a true recording, through the writer and back."""
     speech = Speech.open(examples / "speech_en.wav")
-    clip = Clip.open(examples / "ai_woman.mp4")
+    clip = FileClip.open(examples / "ai_woman.mp4")
     with VideoWriter(tmp_path / "out.mp4", clip, speech=speech, crf=40, preset="ultrafast") as writer:
         for picture in clip.pictures():
             writer.write(picture)
-    heard = Clip.open(tmp_path / "out.mp4").speech()
+    heard = FileClip.open(tmp_path / "out.mp4").speech()
     assert heard.sample_rate == speech.sample_rate
     assert abs(offset_s(heard.waveform[0], speech.waveform[0], speech.sample_rate)) < 1e-3
 
@@ -295,7 +297,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path):
     try:
         for name in ("out.mp4", "out.mkv"):
             with pytest.raises(MediaError, match="could not be written.*free disk space"):
-                copy(Clip.from_frames(noise, 25), tmp_path / name)
+                copy(ImageClip.from_frames(noise, 25), tmp_path / name)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, ignored)
@@ -344,7 +346,7 @@ def test_outputs_that_cannot_be(tmp_path):
 def test_the_source_is_never_the_output(tmp_path):
     path = write_video(tmp_path / "in.mp4", pts=[0, 1])
     (tmp_path / "link.mp4").symlink_to(path)
-    clip = Clip.open(path)
+    clip = FileClip.open(path)
     for output in (path, tmp_path / "link.mp4"):
         with pytest.raises(MediaError, match="other than the source"):
             VideoWriter(output, clip)

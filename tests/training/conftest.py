@@ -12,7 +12,7 @@ from mytalk_training.dataset.shards import INDEX_NAME, ShardDataset
 
 from mytalk_core.face.tracker import load_face_reader, track_faces
 from mytalk_core.media.audio import Speech
-from mytalk_core.media.video import Clip
+from mytalk_core.media.file_clip import FileClip
 
 PEOPLE = 9
 
@@ -33,7 +33,7 @@ def clips(tmp_path_factory) -> Clips:
     (folder / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     reader = load_face_reader()
     for name in made:
-        clip = Clip.open(folder / "train" / f"{name}.mp4")
+        clip = FileClip.open(folder / "train" / f"{name}.mp4")
         faces = track_faces(clip.frames(), clip.times_s, reader)
         faces.choose("largest").save(tracks / f"{name}.safetensors")
     return Clips(folder, tracks)

@@ -10,7 +10,7 @@ import av
 import cv2
 import numpy as np
 
-from mytalk_core.media.video import Clip
+from mytalk_core.media.file_clip import FileClip
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SHOT_FRAMES = 34
@@ -44,6 +44,6 @@ def write_talking(path: Path, pictures: np.ndarray, speech: np.ndarray | None) -
 
 def pictures_of(name: str, start: int) -> np.ndarray:
     """SHOT_FRAMES pictures of an example from frame `start` on, uint8 (T,SIDE,SIDE,3)."""
-    clip = Clip.open(EXAMPLES / f"{name}.mp4")
+    clip = FileClip.open(EXAMPLES / f"{name}.mp4")
     frames = np.concatenate(list(clip.frames(start, start + SHOT_FRAMES)))
     return np.stack([cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for frame in frames])

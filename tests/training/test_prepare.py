@@ -15,7 +15,7 @@ from mytalk_training.motion.data import read_clips
 
 from mytalk_core.face.track import FaceTrack
 from mytalk_core.media.audio import Speech
-from mytalk_core.media.video import Clip
+from mytalk_core.media.file_clip import FileClip
 from mytalk_core.motion.person import find_rest, remove_pose
 
 
@@ -81,7 +81,7 @@ def test_crops_are_the_canonical_face(clips, whole):
     crop, track = whole.crop(row, 7), whole.tensors(row, "track.safetensors")
     assert crop.shape == (256, 256, 3)
     # The point of the upper lip's middle is redder than the skin beside the nose.
-    picture = next(Clip.open(clips.folder / row["source"]).pictures([7])).rgb
+    picture = next(FileClip.open(clips.folder / row["source"]).pictures([7])).rgb
     x, y = track["landmarks"][7, 1].astype(int)
     frame_x, frame_y = FaceTrack.load(clips.tracks / "woman.safetensors").landmarks[7][1, :2].astype(int)
     assert np.abs(crop[y, x].astype(int) - picture[frame_y, frame_x].astype(int)).max() < 16

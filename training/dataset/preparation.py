@@ -15,11 +15,13 @@ from mytalk_core.errors import MediaError, NoFaceError
 from mytalk_core.evaluation.networks.recognition import FaceRecogniser
 from mytalk_core.expert.scorer import ExpertScorer
 from mytalk_core.face.track import FaceTrack
-from mytalk_core.face.tracker import FaceReader, load_face_reader, track_faces
+from mytalk_core.face.tracker import FaceReader, load_face_reader
 from mytalk_core.media.audio import Speech
-from mytalk_core.media.video import Clip
+from mytalk_core.media.clip import Clip
+from mytalk_core.media.file_clip import FileClip
 from mytalk_core.motion.identity import IdentityExtractor
 from mytalk_core.motion.person import Person, find_rest
+from mytalk_core.pipeline import stages
 
 from .adapters import Source, shot_key
 from .filters import Figures, measure_face, missed_limit
@@ -131,7 +133,7 @@ class Preparer:
     def _open(self, source: Source) -> Opened:
         if self.settings.sync == "manifest" and source.sync not in (None, "yes", "unknown"):
             raise LeftOutError("out of sync", f"its manifest says {source.sync}")
-        clip = Clip.open(self.folder / source.path)
+        clip = FileClip.open(self.folder / source.path)
         if source.speech is None and not clip.has_audio:
             raise LeftOutError("no sound", "neither in the video nor in a file of the same name beside it")
         speech = Speech.open(self.folder / (source.speech or source.path)).mono_16k
@@ -141,7 +143,7 @@ class Preparer:
             if len(track) != len(clip):
                 raise MediaError(f"{cached} has {len(track)} frames, {clip.path} {len(clip)}: track it again")
             return Opened(source, clip, track, speech, {})
-        faces = track_faces(clip.frames(), clip.times_s, self.reader)
+        faces = stages.track(self.reader, clip)
         dominance = {int(shot): faces.dominance(shot) for shot in np.unique(faces.shots)}
         return Opened(source, clip, faces.choose("largest"), speech, dominance)
 

@@ -22,7 +22,7 @@ import torch
 from tqdm import tqdm
 
 from mytalk_core.cli.main import in_one_line
-from mytalk_core.pipeline.stages import choose_device
+from mytalk_core.pipeline.device import choose_device
 
 from ..loop.processes import place_among_processes, start_missing_processes
 from .adapters import Source, find_sources

@@ -14,7 +14,7 @@ from mytalk_core.appearance.references import mouth_detail
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.track import FaceTrack
 from mytalk_core.media.audio import MODEL_RATE_HZ
-from mytalk_core.media.video import Clip
+from mytalk_core.media.clip import Clip
 from mytalk_core.motion.person import RATE_HZ, Person, remove_pose
 from mytalk_core.speech.features import SAMPLES_PER_FRAME
 

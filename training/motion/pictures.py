@@ -10,12 +10,12 @@ from torch import Tensor
 from mytalk_core.face.draw import landmark_image
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.media.audio import MODEL_RATE_HZ, Speech
-from mytalk_core.media.video import Clip
-from mytalk_core.media.writer import VideoWriter
+from mytalk_core.media.image_clip import ImageClip
 from mytalk_core.motion.denoiser import MotionDenoiser
 from mytalk_core.motion.identity import IdentityExtractor
 from mytalk_core.motion.person import MOUTH_CORNERS, RATE_HZ
 from mytalk_core.motion.space import LandmarkSpace
+from mytalk_core.pipeline import write
 
 from .data import RawClip
 from .validation import sample_clip
@@ -48,10 +48,8 @@ def show_motion(
         for movement in (real, generated)
     ]
     speech = Speech.from_waveform(clip.speech[None].numpy(), MODEL_RATE_HZ)
-    video = Clip.from_frames(np.concatenate(rows, axis=2), RATE_HZ)
+    video = ImageClip.from_frames(np.concatenate(rows, axis=2), RATE_HZ)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with VideoWriter(path, video, speech=speech) as writer:
-        for picture in video.pictures():
-            writer.write(picture)
+    write(video, path, sound=speech)
     shown = np.linspace(0, frames - 1, COLUMNS).astype(int)
     return np.concatenate([np.concatenate([*row[shown]], axis=1) for row in rows])

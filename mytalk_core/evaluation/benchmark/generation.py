@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 
 from ...appearance.references import APART_S
-from ...appearance.renderer import Renderer, Rendering
+from ...appearance.renderer import WarpSettings
 from ...appearance.renderers import LoadedRenderer
-from ...face.packed import Mapped
 from ...face.track import FaceTrack
 from ...face.tracker import FaceReader
+from ...media.arranged import DerivedClip
 from ...media.audio import Speech
-from ...media.patch import paste
+from ...media.clip import Clip
+from ...media.file_clip import FileClip
+from ...media.picture import Picture
 from ...media.timeline import Timeline, plan_timeline
-from ...media.video import Clip
-from ...media.writer import VideoWriter
-from ...motion.generate import MotionModel, MotionOptions, generate_motion
-from ...motion.person import RATE_HZ
-from ...pipeline.stages import (
-    Progress,
-    build_renderer,
-    disclosure_tags,
-    read_face,
-    render_pictures,
-    target_landmarks,
-)
+from ...motion.generate import MotionModel, MotionOptions
+from ...pipeline.rendered import RenderedClip
+from ...pipeline.stages import Progress, draw, speak, track
+from ...pipeline.write import write
 from .protocol import Pair
 
 
@@ -58,79 +53,60 @@ def generate(
     With another clip's speech the result ends with the shorter of the two; else it is as long as the clip.
     Raises: NoFaceError, MediaError, FileNotFoundError.
     """
-    clip = Clip.open(pair.clip.path)
+    clip = FileClip.open(pair.clip.path)
     own = pair.speech == pair.clip
     # True landmarks need no sound; what there is travels along.
     silent = tools.motion is None and not clip.has_audio
     speech = None if silent else Speech.open(pair.speech.path)
     length_s = clip.duration_s if speech is None else speech.duration_s
     timeline = plan_timeline(clip, length_s, "silence" if own else "cut_off")
-    track = read_face(clip, tools.reader, "largest", progress)
-    shown = track.take(timeline.source_index, timeline.times_s)
-    targets = shown.canonical if tools.motion is None else speak(speech, shown, timeline, tools.motion, how)
+    face = track(tools.reader, clip, progress).choose("largest")
+    motion = None
+    if tools.motion is not None and speech is not None:
+        motion = speak(tools.motion, speech, face, timeline, how.options)
     for system, path in outputs.items():
-        loaded = tools.renderers[system]
-        if tools.motion is None:
-            renderer: Renderer = HalvesRenderer.of(clip, track, loaded)
+        renderer = tools.renderers[system]
+        drawn: Clip
+        if motion is None:
+            drawn = Halves.drawn(renderer, clip, face, timeline)
         else:
-            renderer = build_renderer(clip, track, shown, targets, loaded)
-        pictures = render_pictures(clip, timeline, shown, targets, renderer)
-        writer = VideoWriter(
-            path, clip, crf=how.crf, speech=speech, timeline=timeline, metadata=disclosure_tags()
+            drawn = draw(renderer, clip, face, motion, timeline)
+        write(
+            drawn,
+            path,
+            sound=speech,
+            crf=how.crf,
+            progress=lambda done, total, picture, system=system: progress(system, done, total),
         )
-        with writer:
-            for done, (picture, patches) in enumerate(pictures, 1):
-                writer.write(paste(picture, patches))
-                progress(system, done, len(timeline))
 
 
-def speak(
-    speech: Speech, shown: FaceTrack, timeline: Timeline, model: MotionModel, how: Generation
-) -> Mapped:
-    """The landmarks that the speech asks for, on the output's frames."""
-    frames = timeline.moments(RATE_HZ)
-    return target_landmarks(shown, generate_motion(model, speech.mono_16k, shown, frames, how.options))
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Halves(DerivedClip):
+    """A clip whose every mouth is drawn anew from its true landmarks, with references from the other half,
+    0.6 s or more away: the appearance alone, which may not borrow a mouth from the frame it rebuilds or from
+    those beside it.
 
-
-@dataclass(frozen=True)
-class HalvesRenderer:
-    """Draws every frame with references from the other half of the clip, 0.6 s or more away: the appearance
-    alone, which may not borrow a mouth from the frame it rebuilds or from those beside it.
-
-    halves: one renderer for each half's frames; second: bool (T,), which frames are the second half's.
+    halves: the clip drawn for the frames of each half; second: bool (T,), which frames are the second half's.
     """
 
-    halves: Sequence[Renderer]
-    second: np.ndarray
+    halves: tuple[RenderedClip, RenderedClip] = field(repr=False)
+    second: np.ndarray = field(repr=False)
 
     @staticmethod
-    def of(clip: Clip, track: FaceTrack, loaded: LoadedRenderer) -> HalvesRenderer:
+    def drawn(renderer: LoadedRenderer, clip: Clip, face: FaceTrack, timeline: Timeline) -> Halves:
         """For a whole clip and its own landmarks. Raises NoFaceError where a half shows no face."""
-        middle_s = (track.times_s[0] + track.times_s[-1]) / 2
-        renderers = []
-        for lends in (track.times_s >= middle_s + APART_S, track.times_s < middle_s - APART_S):
-            lender = replace(track, present=track.present & lends)
-            renderers.append(build_renderer(clip, lender, track, track.canonical, loaded))
-        return HalvesRenderer(renderers, track.times_s >= middle_s)
+        middle_s = (face.times_s[0] + face.times_s[-1]) / 2
+        # Every mouth: one that is left as it is would count as rebuilt without a fault.
+        settings = WarpSettings(yield_to_cover=False)
 
-    def render(
-        self,
-        crops: np.ndarray,
-        source_landmarks: np.ndarray,
-        target_landmarks: np.ndarray,
-        frame_index: np.ndarray,
-    ) -> Rendering:
-        """See `Renderer.render`."""
-        rendered, alpha = np.empty_like(crops), np.empty(crops.shape[:3], np.float32)
-        for half, renderer in enumerate(self.halves):
-            own = self.second[frame_index] == bool(half)
-            if own.any():
-                part = renderer.render(
-                    crops[own], source_landmarks[own], target_landmarks[own], frame_index[own]
-                )
-                rendered[own], alpha[own] = part.crops, part.alpha
-        return Rendering(rendered, alpha)
+        def half(lends: np.ndarray) -> RenderedClip:
+            lender = replace(face, present=face.present & lends)
+            return draw(renderer, clip, face, None, timeline, lips=(clip, lender), settings=settings)
 
-    def sight(self, crops: np.ndarray, source_landmarks: np.ndarray) -> np.ndarray:
-        """Every mouth is drawn: one that is left as it is would count as rebuilt without a fault."""
-        return np.ones(len(crops), np.float32)
+        first = half(face.times_s >= middle_s + APART_S)
+        second = half(face.times_s < middle_s - APART_S)
+        return Halves.of(first, halves=(first, second), second=face.times_s >= middle_s)
+
+    def _read(self, rows: np.ndarray) -> Iterator[Picture]:
+        for second, run in groupby(rows, key=lambda row: bool(self.second[row])):
+            yield from self.halves[second].pictures(list(run))

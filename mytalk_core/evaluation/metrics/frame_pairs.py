@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...media.video import Clip
+from ...media.clip import Clip
 
 
 @dataclass(frozen=True)

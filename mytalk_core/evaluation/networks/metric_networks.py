@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from ...appearance.perceptual import PerceptualDistance
 from ...checkpoint import hub
@@ -53,6 +54,14 @@ class Networks:
     syncnet: SyncNet | None = None
     sources: dict[str, str] = field(default_factory=dict)
     absent: tuple[str, ...] = ()
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """The networks by name, for whoever moves or counts them."""
+        expert = {} if self.expert is None else self.expert.networks
+        alone = ("face_shape", "lpips", "lpips_vgg", "inception", "syncnet")
+        own = {name: getattr(self, name) for name in alone if getattr(self, name) is not None}
+        return {**self.reader.networks, **expert, **own}
 
 
 # Which network a metric's key needs; keys that are not here need none.

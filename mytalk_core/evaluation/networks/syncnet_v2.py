@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ...checkpoint.pretrained import PretrainedModel
 from ...expert.scorer import SyncFigures
 from ...face.track import FaceTrack
-from ...media.video import Clip
+from ...media.clip import Clip
 from .mfcc import mfcc
 
 RATE_HZ = 25

@@ -13,7 +13,8 @@ from urllib.parse import quote
 from ...errors import MediaError
 from ...face.detector import FaceDetector
 from ...media.browser import plays_everywhere
-from ...media.video import Clip
+from ...media.clip import Clip
+from ...media.file_clip import FileClip
 from ...media.writer import VideoWriter
 from ..pages import read_page
 from .page_curves import draw_curves
@@ -192,7 +193,7 @@ class _Builder:
         path = self.folder / address
         caption = f"<figcaption>{text_of(label)}</figcaption>"
         try:
-            clip = Clip.open(path)
+            clip = FileClip.open(path)
             still = poster(clip, len(clip) // 2)
             source = self.address(path, clip, name)
         except (FileNotFoundError, MediaError) as error:
@@ -242,7 +243,7 @@ class _Builder:
     def pictures(self, kind: str, clip: dict, indices: list[int]) -> str:
         """A row of pictures, each a button that takes the players there."""
         try:
-            source, result = (Clip.open(self.folder / clip[key]) for key in ("reference", "generated"))
+            source, result = (FileClip.open(self.folder / clip[key]) for key in ("reference", "generated"))
         except (FileNotFoundError, MediaError):
             return ""
         columns = [

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...errors import MediaError
 from ...face.detector import FaceDetector
-from ...media.video import Clip
+from ...media.clip import Clip
 
 MOUTH_PX = 150
 MOUTH_EYES = 0.85  # half width of the square around a mouth, in distances between the eyes

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ...media.video import Clip
+from ...media.clip import Clip
 from ..clip_files import ClipFiles
 from ..metrics.metric import METRICS
 

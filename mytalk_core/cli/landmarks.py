@@ -1,0 +1,47 @@
+"""`mytalk landmarks`: a face's landmarks in every frame."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..files import check_folder
+from .progress import bars
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Register the command."""
+    landmarks = commands.add_parser(
+        "landmarks",
+        help="write a face's landmarks in every frame",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    landmarks.set_defaults(run=run)
+    landmarks.add_argument("video", type=Path)
+    landmarks.add_argument("-o", "--output", type=Path, required=True, help="a .safetensors file")
+    landmarks.add_argument("--face", default="largest", help="largest, left, right, or a number")
+    landmarks.add_argument("--preview", type=Path, help="also write the video with the mesh drawn over it")
+    landmarks.add_argument("--device", default="auto")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Track the face, write its landmarks and, if asked for, the mesh."""
+    from ..face.preview import draw_mesh
+    from ..face.tracker import load_face_reader
+    from ..media.file_clip import FileClip
+    from ..pipeline.device import choose_device
+    from ..pipeline.stages import track
+    from ..pipeline.write import write
+
+    check_folder(args.output)
+    clip = FileClip.open(args.video)
+    with bars() as progress:
+        face = track(load_face_reader(choose_device(args.device)), clip, progress).choose(args.face)
+        face.save(args.output)
+        if args.preview is not None:
+            write(
+                draw_mesh(clip, face),
+                args.preview,
+                progress=lambda done, total, picture: progress("preview", done, total),
+            )
+    print(f"{args.output}: {len(face)} frames, {int(face.present.sum())} with the face")

@@ -1,0 +1,92 @@
+"""`mytalk sync`: a video's lips follow a speech."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from ..files import check_folder, write_text
+from .progress import bars
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Register the command."""
+    sync = commands.add_parser(
+        "sync",
+        help="make a video's lips follow a speech",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    sync.set_defaults(run=run)
+    sync.add_argument("video", type=Path, help="a video with a visible face, any container")
+    sync.add_argument("speech", type=Path, help="a sound file, or a video whose sound is taken")
+    sync.add_argument("-o", "--output", type=Path, required=True, help=".mp4, .mov, .mkv or .webm")
+    sync.add_argument(
+        "--sync-mode",
+        default="silence",
+        choices=["cut_off", "loop", "bounce", "silence", "remap"],
+        help="where lengths differ: silence keeps the video's frames (a shorter speech is followed by "
+        "silence, a longer one is cut); cut_off ends with the shorter; loop and bounce repeat the video, "
+        "remap re-times it, to the speech's length",
+    )
+    sync.add_argument("--face", default="largest", help="largest, left, right, or a number: 0 is the largest")
+    sync.add_argument("--model", default="mini", help="mini, a folder, or hub:OWNER/NAME")
+    sync.add_argument("--revision", help="branch, tag or commit of a Hub repository")
+    sync.add_argument(
+        "--renderer",
+        default="auto",
+        help="what draws the new lips: warp, network, generator (the paper's, where the model has one), or "
+        "auto: a network its makers prefer, else warp",
+    )
+    sync.add_argument("--steps", type=int, default=10, help="sampling steps of the motion, 1 to 1000")
+    sync.add_argument("--guidance", type=float, default=1.0, help="how hard the motion follows the speech")
+    sync.add_argument("--sampler", default="dpmpp_2m", choices=["dpmpp_2m", "ddim", "ddpm"])
+    sync.add_argument("--temperature", type=float, default=0.3, help="variety of the motion, 0 to 1")
+    sync.add_argument("--expression", type=float, default=1.0, help="scale of the movement")
+    sync.add_argument("--seed", type=int, default=0, help="the same seed gives the same motion")
+    sync.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
+    sync.add_argument("--dtype", default="auto", choices=["auto", "float32", "float16", "bfloat16"])
+    sync.add_argument(
+        "--codec", choices=["h264", "prores", "vp9", "ffv1"], help="by default what suits the extension"
+    )
+    sync.add_argument("--crf", type=int, default=18, help="quality of h264 and vp9, lower is better")
+    sync.add_argument("--report", type=Path, help="write what was done as JSON")
+    sync.add_argument("--save-motion", type=Path, help="write the generated landmarks as safetensors")
+    sync.add_argument("--save-mask", type=Path, help="write a lossless .mkv of which pixels were edited")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Lip-sync, and say what stayed as it was."""
+    from ..motion.generate import MotionOptions
+    from ..pipeline.lip_sync import lip_sync
+
+    options = MotionOptions(
+        args.steps, args.guidance, args.seed, args.sampler, args.temperature, args.expression
+    )
+    if args.report is not None:
+        check_folder(args.report)
+    with bars() as progress:
+        report = lip_sync(
+            args.video,
+            args.speech,
+            args.output,
+            model=args.model,
+            revision=args.revision,
+            renderer=args.renderer,
+            face=args.face,
+            sync_mode=args.sync_mode,
+            options=options,
+            device=args.device,
+            dtype=args.dtype,
+            codec=args.codec,
+            crf=args.crf,
+            save_motion=args.save_motion,
+            save_mask=args.save_mask,
+            progress=progress,
+        )
+    for warning in report.warnings:
+        print(f"mytalk: note: {warning}", file=sys.stderr)
+    if args.report is not None:
+        write_text(args.report, json.dumps(report.to_dict(), indent=2) + "\n")
+    print(f"{args.output}: {report.frames} frames, {report.frames_edited} edited, {report.duration_s} s")

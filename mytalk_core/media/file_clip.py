@@ -1,0 +1,153 @@
+"""A video file that is read again and again without being held."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from ..errors import MediaError
+from .audio import Speech
+from .clip import Clip
+from .colour import ONE_THREAD, Colour, RgbConverter
+from .container import open_media, video_stream
+from .decode import HELD_BYTES, FrameCursor, reading_order
+from .picture import Picture
+from .pixels import Orientation, make_upright, oriented_format, planar_format, unpack
+from .scan import FrameTable, check_complete, scan_packets, table_by_decoding, table_from_packets
+
+PROBED_FRAMES = 4
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FileClip(Clip):
+    """A file's video stream; times follow the stream's stamps.
+
+    path: the file; table: where each frame is in it; orientation: what makes its frames upright.
+    """
+
+    path: Path
+    table: FrameTable = field(repr=False)
+    orientation: Orientation = field(default=Orientation(), repr=False)
+
+    @staticmethod
+    def open(path: str | Path) -> FileClip:
+        """Describe a video file; its packets are read once, no frame is kept.
+
+        Raises: FileNotFoundError; MediaError (no video in it, nothing decodes, or less than its index
+        promises).
+        """
+        path = Path(path)
+        with open_media(path, "a video") as container:
+            stream = video_stream(container, path)
+            has_audio = bool(container.streams.audio)
+            scan = scan_packets(container, stream)
+            check_complete(container, stream, scan, path)
+            table = table_from_packets(scan, stream)
+            aspect = stream.sample_aspect_ratio or Fraction(1)
+            gamut = stream.codec_context.color_primaries, stream.codec_context.color_trc
+        first = probe(path, table) if table is not None else None
+        if table is None or first is None:
+            table = table_by_decoding(path, scan.pts)
+            first = probe(path, table)
+        if first is None:
+            raise MediaError(
+                f"a video was required, but {path} decodes differently each time: it is damaged; export it "
+                "again"
+            )
+        orientation = Orientation.of_frame(first)
+        height, width = (first.width, first.height) if orientation.transpose else (first.height, first.width)
+        return FileClip(
+            height=height,
+            width=width,
+            pts=table.pts,
+            time_base=table.time_base,
+            last_duration=table.last_duration,
+            fps=table.fps,
+            colour=Colour.of_frame(first, *gamut),
+            format_name=oriented_format(planar_format(first.format.name), orientation),
+            rotation=orientation.degrees,
+            sample_aspect_ratio=1 / aspect if orientation.transpose else aspect,
+            has_audio=has_audio,
+            path=path,
+            table=table,
+            orientation=orientation,
+        )
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """See `Clip.files`."""
+        return (self.path,)
+
+    def speech(self) -> Speech:
+        """See `Clip.speech`."""
+        return Speech.open(self.path)
+
+    def _read(self, rows: np.ndarray) -> Iterator[Picture]:
+        normalise = FrameNormaliser(self)
+        held = max(2, HELD_BYTES // frame_bytes(self))
+        with FrameCursor(self.path, self.table) as cursor:
+            for begin, end, forward in reading_order(rows, held):
+                stretch = [int(index) for index in rows[begin:end]]
+                if forward:
+                    picture = None
+                    for index in stretch:
+                        if picture is None or picture.index != index:
+                            picture = normalise(index, cursor.fetch(index))
+                        yield picture
+                    continue
+                kept = {index: normalise(index, cursor.fetch(index)) for index in sorted(set(stretch))}
+                for position, index in enumerate(stretch):
+                    yield kept[index]
+                    if index not in stretch[position + 1 : position + 2]:
+                        del kept[index]
+
+
+class FrameNormaliser:
+    """Decoded frames of a clip -> pictures: planar, upright, of the clip's size and format."""
+
+    def __init__(self, clip: FileClip):
+        self._clip = clip
+        self._reformatter = VideoReformatter()
+        self._converter = RgbConverter(clip.colour)
+
+    def __call__(self, index: int, frame: av.VideoFrame) -> Picture:
+        """One picture; a stream that changes size or format on the way is brought back to its first
+        frame's.
+        """
+        clip = self._clip
+        frame = unpack(frame, self._reformatter, clip.colour)
+        frame = make_upright(frame, clip.orientation, self._reformatter, clip.colour)
+        if (frame.width, frame.height, frame.format.name) != (clip.width, clip.height, clip.format_name):
+            frame = self._reformatter.reformat(
+                frame, clip.width, clip.height, clip.format_name, interpolation="BICUBIC", **ONE_THREAD
+            )
+        return Picture(index, frame, clip.colour, self._converter)
+
+
+def probe(path: Path, table: FrameTable) -> av.VideoFrame | None:
+    """The first frame, when the first few frames and the whole last group of pictures decode as the table
+    says, else None.
+    """
+    last = len(table) - 1
+    tail = table.keyframe_before(last)
+    try:
+        with FrameCursor(path, table) as cursor:
+            first = cursor.fetch(0)
+            for index in range(1, min(PROBED_FRAMES, len(table))):
+                cursor.fetch(index)
+            for index in range(tail if tail is not None else last, len(table)):
+                cursor.fetch(index)
+    except MediaError:
+        return None
+    return first
+
+
+def frame_bytes(clip: Clip) -> int:
+    """An upper bound for one native frame, bytes."""
+    return clip.height * clip.width * (3 if clip.format_name.endswith("p") else 6)

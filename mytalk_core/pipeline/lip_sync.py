@@ -1,0 +1,251 @@
+"""The loaded model, and the whole method as one call: video and speech in, lip-synced video out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from .. import __version__
+from ..appearance.renderer import WarpSettings
+from ..appearance.renderers import LoadedRenderer, load_renderer
+from ..checkpoint.pretrained import model_hashes
+from ..face.track import Faces, FaceTrack
+from ..face.tracker import FaceReader, load_face_reader
+from ..media.audio import Speech
+from ..media.clip import Clip
+from ..media.encoders import choose_codec
+from ..media.file_clip import FileClip
+from ..media.timeline import Timeline, plan_timeline
+from ..media.writer import check_output
+from ..memory import peak_memory_mb
+from ..motion.generate import MotionModel, MotionOptions, embed_identity
+from ..motion.motion import Motion
+from ..motion.person import find_rest
+from . import stages
+from .device import choose_device, choose_dtype
+from .rendered import RenderedClip
+from .stages import Progress
+from .write import write
+
+MOTION_PARTS = ("motion", "space", "identity", "speech")
+
+
+@dataclass(frozen=True, eq=False)
+class LipSync:
+    """Every network of both stages, loaded once; its methods are the stages.
+
+    source, revision: where it came from; reader: the face networks; motion: stage one; renderer: stage two;
+    hashes: SHA-256 of each part's weights.
+    """
+
+    source: str | Path
+    revision: str | None
+    device: torch.device
+    dtype: torch.dtype
+    reader: FaceReader
+    motion: MotionModel
+    renderer: LoadedRenderer
+    hashes: dict[str, str]
+
+    @staticmethod
+    def from_pretrained(
+        model: str | Path = "mini",
+        renderer: str = "auto",
+        device: str | torch.device = "auto",
+        dtype: str | torch.dtype = "auto",
+        revision: str | None = None,
+    ) -> LipSync:
+        """Load a bundled model by name, a folder, or hub:OWNER/NAME.
+
+        renderer: see `load_renderer`; device, dtype: see `choose_device`, `choose_dtype`; the face networks
+        and the identity extractor stay float32; revision: branch, tag or commit of a Hub repository.
+        Raises ValueError for an argument, FileNotFoundError and WeightsError as `PretrainedModel` does.
+        """
+        device = choose_device(device)
+        dtype = choose_dtype(dtype, device)
+        drawing = load_renderer(renderer, model, revision, device, dtype)
+        return LipSync(
+            source=model,
+            revision=revision,
+            device=device,
+            dtype=dtype,
+            reader=load_face_reader(device),
+            motion=MotionModel.from_pretrained(model, revision, device, dtype),
+            renderer=drawing,
+            hashes=model_hashes(model, (*MOTION_PARTS, *drawing.parts), revision),
+        )
+
+    def with_renderer(self, renderer: str) -> LipSync:
+        """The same networks, and another renderer, whose own network is loaded now."""
+        drawing = load_renderer(renderer, self.source, self.revision, self.device, self.dtype)
+        kept = {name: digest for name, digest in self.hashes.items() if name in MOTION_PARTS}
+        hashes = kept | model_hashes(self.source, drawing.parts, self.revision)
+        return replace(self, renderer=drawing, hashes=hashes)
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """Every network by name, for whoever moves, counts or frees them."""
+        return {
+            **self.reader.networks,
+            **self.motion.networks,
+            **self.renderer.networks,
+        }
+
+    def track(self, clip: Clip, progress: Progress | None = None) -> Faces:
+        """See `stages.track`."""
+        return stages.track(self.reader, clip, progress)
+
+    def identify(self, face: FaceTrack) -> torch.Tensor:
+        """A face's identity condition (1,Di) for `speak`; another person's is an emotional reference."""
+        return embed_identity(self.motion, find_rest(face))
+
+    def speak(
+        self,
+        speech: Speech,
+        face: FaceTrack,
+        timeline: Timeline,
+        options: MotionOptions | None = None,
+        identity: torch.Tensor | None = None,
+        progress: Progress | None = None,
+    ) -> Motion:
+        """See `stages.speak`."""
+        return stages.speak(self.motion, speech, face, timeline, options, identity, progress)
+
+    def draw(
+        self,
+        clip: Clip,
+        face: FaceTrack,
+        motion: Motion | None,
+        timeline: Timeline,
+        *,
+        lips: tuple[Clip, FaceTrack] | None = None,
+        settings: WarpSettings | None = None,
+        speech: Speech | None = None,
+    ) -> RenderedClip:
+        """See `stages.draw`."""
+        return stages.draw(
+            self.renderer, clip, face, motion, timeline, lips=lips, settings=settings, speech=speech
+        )
+
+
+@dataclass
+class Report:
+    """What a run did: counts of output frames, seconds by stage, peak memory of the process, what made it."""
+
+    output: str
+    frames: int = 0
+    frames_with_face: int = 0
+    frames_edited: int = 0
+    duration_s: float = 0.0
+    shots: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    peak_memory_mb: float | None = None
+    model: str = ""
+    model_hashes: dict[str, str] = field(default_factory=dict)
+    renderer: str = ""
+    seed: int = 0
+    device: str = ""
+    version: str = __version__
+    warnings: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict:
+        """As plain numbers and strings, for JSON."""
+        return asdict(self)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the block's wall time to `seconds[stage]`."""
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] = round(self.seconds.get(stage, 0.0) + time.perf_counter() - start, 3)
+
+
+def lip_sync(
+    video: str | Path,
+    speech: str | Path,
+    output: str | Path,
+    *,
+    model: LipSync | str | Path = "mini",
+    revision: str | None = None,
+    renderer: str = "auto",
+    face: str | int = "largest",
+    sync_mode: str = "silence",
+    options: MotionOptions | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    codec: str | None = None,
+    crf: int = 18,
+    save_motion: str | Path | None = None,
+    save_mask: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Write `output`: the talking `video` with lips that follow `speech`; all else stays the source's.
+
+    video: any video file with a visible face; speech: any file with sound; model: a loaded one, or what
+    `LipSync.from_pretrained` takes together with renderer, device, dtype and revision, which a loaded one has
+    already; face: see `Faces.choose`; sync_mode: see `plan_timeline`; codec, crf: see `VideoWriter`; options:
+    of the motion. A frame without the face passes through untouched.
+
+    Raises FileNotFoundError, MediaError, NoFaceError, WeightsError, or ValueError for an argument.
+    """
+    progress = progress or (lambda stage, done, total: None)
+    options = options or MotionOptions()
+    report = Report(str(output), seed=options.seed)
+    with report.timed("load"):
+        clip, sound = FileClip.open(video), Speech.open(speech)
+        timeline = plan_timeline(clip, sound.duration_s, sync_mode)
+        for path in (output, save_mask):
+            if path is not None:
+                check_output(Path(path), [*clip.files, sound.path])
+        choose_codec(Path(output), codec)  # what cannot be written is said before the work, not after it
+        if not isinstance(model, LipSync):
+            model = LipSync.from_pretrained(model, renderer, device, dtype, revision)
+        report.model, report.model_hashes = str(model.source), model.hashes
+        report.renderer, report.device = model.renderer.name, str(model.device)
+    with report.timed("landmarks"):
+        track = model.track(clip, progress).choose(face)
+    with report.timed("motion"):
+        motion = model.speak(sound, track, timeline, options, progress=progress)
+        if save_motion is not None:
+            motion.save(save_motion)
+    with report.timed("references"):
+        drawn = model.draw(clip, track, motion, timeline)
+    with report.timed("render"):
+        report.frames_edited = write(
+            drawn,
+            output,
+            sound=sound,
+            codec=codec,
+            crf=crf,
+            masks=save_mask,
+            progress=lambda done, total, picture: progress("render", done, total),
+        )
+    shown = drawn.track
+    report.frames, report.frames_with_face = len(timeline), int(shown.present.sum())
+    report.duration_s, report.shots = round(timeline.duration_s, 3), len(np.unique(shown.shots))
+    report.peak_memory_mb = peak_memory_mb()
+    report.warnings = [*timeline.warnings, *face_warnings(shown, report.frames_edited)]
+    return report
+
+
+def face_warnings(shown: FaceTrack, edited: int) -> list[str]:
+    """Lines for the user: frames of the output that stay as they are, and why."""
+    warnings = []
+    missing, covered = int((~shown.present).sum()), int(shown.present.sum()) - edited
+    if missing:
+        first = np.flatnonzero(~shown.present)[:5].tolist()
+        warnings.append(
+            f"{missing} of {len(shown)} frames show no such face and stay as they are (first: {first})"
+        )
+    if covered:
+        warnings.append(
+            f"{covered} of {len(shown)} frames have something before the mouth and stay as they are"
+        )
+    return warnings

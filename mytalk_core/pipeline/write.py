@@ -1,0 +1,77 @@
+"""A clip to a file, rendered while it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from ..media.audio import Speech
+from ..media.clip import Clip
+from ..media.picture import Picture
+from ..media.timeline import Timeline, plan_timeline
+from ..media.writer import VideoWriter
+from .rendered import Edit, RenderedClip
+
+# progress(done, total, picture): of frames, and the latest one.
+Written = Callable[[int, int, Picture], None]
+
+
+def write(
+    clip: Clip,
+    path: str | Path,
+    *,
+    sound: Speech | None = None,
+    timeline: Timeline | None = None,
+    codec: str | None = None,
+    crf: int = 18,
+    pixel_format: str | None = None,
+    masks: str | Path | None = None,
+    metadata: Mapping[str, str] | None = None,
+    progress: Written | None = None,
+) -> int:
+    """Write `clip` to `path`, whole or not at all; how many of its frames were edited.
+
+    sound: by default the clip's own; timeline: what is shown when, by default all frames at their own times;
+    codec, crf, pixel_format: see `VideoWriter`; masks: a lossless .mkv of which pixels are new, of a
+    `RenderedClip`; metadata: container tags beside those that the clip must carry.
+    Raises MediaError, and ValueError for masks of a clip that is not rendered.
+    """
+    timeline = timeline or plan_timeline(clip, clip.duration_s)
+    if sound is None and clip.has_audio:
+        sound = clip.speech()
+    if masks is not None and not isinstance(clip, RenderedClip):
+        raise ValueError("masks of a rendered clip were required, but this clip is not one: leave masks out")
+    tags = {**(metadata or {}), **clip.tags}
+    writer = VideoWriter(
+        path,
+        clip,
+        codec=codec,
+        crf=crf,
+        pixel_format=pixel_format,
+        speech=sound,
+        timeline=timeline,
+        metadata=tags,
+    )
+    mask_writer = None if masks is None else VideoWriter.for_masks(masks, clip, timeline=timeline)
+    edited = 0
+    with ExitStack() as stack:
+        stack.enter_context(writer)
+        if mask_writer is not None:
+            stack.enter_context(mask_writer)
+        for done, edit in enumerate(_edits(clip, timeline), 1):
+            picture = edit.pasted()
+            writer.write(picture)
+            if mask_writer is not None:
+                mask_writer.write_mask(edit.mask())
+            edited += bool(edit.patches)
+            if progress is not None:
+                progress(done, len(timeline), picture)
+    return edited
+
+
+def _edits(clip: Clip, timeline: Timeline) -> Iterator[Edit]:
+    rows = timeline.source_index
+    if isinstance(clip, RenderedClip):
+        return clip.edits(rows)
+    return (Edit(picture, []) for picture in clip.pictures(rows))

@@ -1,0 +1,80 @@
+"""Networks as ComfyUI's memory manager knows them: counted, moved to the device, freed and offloaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import comfy.model_management
+import comfy.model_patcher
+import torch
+from torch import nn
+
+from ..mytalk_core.pipeline import LipSync
+
+BUNDLED = "mini"
+# Bytes of activations, by part of a model: the largest published one on a window of 250 frames, float32; a
+# batch of frames; a frame.
+WORK_BYTES = {"motion": 1 << 30, "reader": 1 << 28, "renderer": 1 << 30}
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """MYTALK_MODEL: a loaded model, and the patcher of each of its networks."""
+
+    model: LipSync
+    patchers: dict[str, comfy.model_patcher.ModelPatcher]
+    renderers: dict[str, LoadedModel] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def load(cls, source: str | Path, revision: str | None) -> LoadedModel:
+        """Read the weights to where ComfyUI keeps models that do not run."""
+        half = comfy.model_management.should_use_bf16(comfy.model_management.get_torch_device())
+        model = LipSync.from_pretrained(
+            source,
+            renderer="warp",  # whoever draws says which renderer is wanted: see `with_renderer`
+            device=comfy.model_management.unet_offload_device(),
+            dtype=torch.bfloat16 if half else torch.float32,
+            revision=revision,
+        )
+        return cls(model, patchers_of(model.networks))
+
+    def with_renderer(self, renderer: str) -> LoadedModel:
+        """The same with a renderer of that name, whose network is read once."""
+        if renderer not in self.renderers:
+            model = self.model.with_renderer(renderer)
+            patchers = self.patchers | patchers_of(model.renderer.networks)
+            self.renderers[renderer] = LoadedModel(model, patchers)
+        return self.renderers[renderer]
+
+    def ready(self, part: str) -> LipSync:
+        """The model, its "reader", "motion" or "renderer" on the device, room for its work made there."""
+        networks = getattr(self.model, part).networks
+        bring([self.patchers[name] for name in networks], WORK_BYTES[part])
+        return self.model
+
+
+@cache
+def bundled_model() -> LoadedModel:
+    """The model that comes with the pack, loaded once."""
+    return LoadedModel.load(BUNDLED, None)
+
+
+def patchers_of(networks: Mapping[str, nn.Module]) -> dict[str, comfy.model_patcher.ModelPatcher]:
+    """A patcher for each network, by name."""
+    # Newer cores choose the patcher by the device.
+    make = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
+    device = comfy.model_management.get_torch_device()
+    offload = comfy.model_management.unet_offload_device()
+    return {
+        name: make(network, load_device=device, offload_device=offload) for name, network in networks.items()
+    }
+
+
+def bring(patchers: list[comfy.model_patcher.ModelPatcher], work_bytes: int) -> None:
+    """Move networks to the device, `work_bytes` beside them free."""
+    if patchers:
+        # Plain modules cannot run half on one device and half on another.
+        comfy.model_management.load_models_gpu(patchers, memory_required=work_bytes, force_full_load=True)
