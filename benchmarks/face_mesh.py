@@ -64,14 +64,15 @@ def follow_frames(path: str) -> None:
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    from mytalk_core.face.tracker import load_face_reader, track_faces
+    from mytalk_core.face.tracker import load_face_reader
+    from mytalk_core.media.image_clip import ImageClip
+    from mytalk_core.pipeline.stages import track
 
     frames = np.load(path)
     reader = load_face_reader()
 
     def run(part: np.ndarray) -> int:
-        batches = [part[i : i + 16] for i in range(0, len(part), 16)]
-        return int(track_faces(batches, np.arange(len(part)) / 25, reader).choose().present.sum())
+        return int(track(reader, ImageClip.from_frames(part, 25)).choose().present.sum())
 
     run(frames[:16])
     start = time.process_time()

@@ -32,13 +32,17 @@ from mytalk_core.checkpoint.pretrained import model_hashes
 from mytalk_core.evaluation.metrics.lips import velocity_distance
 from mytalk_core.face import alignment
 from mytalk_core.face.track import FaceTrack
-from mytalk_core.face.tracker import load_face_reader, track_faces
+from mytalk_core.face.tracker import load_face_reader
 from mytalk_core.media.audio import MODEL_RATE_HZ, Speech
+from mytalk_core.media.clip import Clip
 from mytalk_core.media.file_clip import FileClip
+from mytalk_core.media.timeline import Timeline, plan_timeline
 from mytalk_core.motion.denoiser import MotionDenoiser
-from mytalk_core.motion.generate import MotionModel, MotionOptions, generate_motion
+from mytalk_core.motion.generate import MotionModel, MotionOptions
 from mytalk_core.motion.person import OPENING_PAIRS, find_rest, interocular, mouth_opening, remove_pose
 from mytalk_core.motion.space import LandmarkSpace
+from mytalk_core.pipeline.stages import speak
+from mytalk_core.pipeline.stages import track as read_faces
 
 SILENCE_FROM_S, SILENCE_WITHIN = 0.2, 0.15
 
@@ -77,10 +81,11 @@ def resting(track: FaceTrack, frames: int) -> np.ndarray:
 
 
 def measure(
-    model: MotionModel, row: dict, track: FaceTrack, speech: np.ndarray, options: dict, seeds: range
+    model: MotionModel, row: dict, clip: Clip, track: FaceTrack, speech: Speech, options: dict, seeds: range
 ) -> Figures:
     """Figures of one clip."""
-    times_s = np.arange(int(min(track.times_s[-1], len(speech) / MODEL_RATE_HZ) * 25)) / 25
+    times_s = np.arange(int(min(track.times_s[-1], len(speech.mono_16k) / MODEL_RATE_HZ) * 25)) / 25
+    timeline = plan_timeline(clip, clip.duration_s)
     seen = track.at(times_s).distance_s < 0.06
     video = track_canonical(track, times_s)
     real = mouth_opening(video)
@@ -89,9 +94,9 @@ def measure(
     correlations: dict[float, list[float]] = {}
     spreads, velocities = [], []
     for shift_s in {0.0, lag_s}:
-        moved = shift(speech, shift_s)
+        moved = Speech.from_waveform(shift(speech.mono_16k, shift_s)[None], MODEL_RATE_HZ)
         for seed in seeds:
-            motion = generate_motion(model, moved, track, len(times_s), MotionOptions(seed=seed, **options))
+            motion = speak(model, moved, track, timeline, MotionOptions(seed=seed, **options))
             made = motion.onto(video, times_s)
             generated = mouth_opening(made)
             correlations.setdefault(shift_s, []).append(np.corrcoef(real[seen], generated[seen])[0, 1])
@@ -99,18 +104,24 @@ def measure(
                 spreads.append(generated[seen].std() / real[seen].std())
                 velocities.append(velocity_error(video, made, points, seen))
     rest = resting(track, len(times_s))
-    at_rest = rest_share(model, track, times_s, rest, options)
+    at_rest = rest_share(model, track, timeline, times_s, rest, options)
     still = velocity_error(video, rest, points, seen)
     velocity = float(np.mean(velocities))
     return Figures(correlations[lag_s], correlations[0.0], float(np.mean(spreads)), at_rest, velocity, still)
 
 
 def rest_share(
-    model: MotionModel, track: FaceTrack, times_s: np.ndarray, rest: np.ndarray, options: dict
+    model: MotionModel,
+    track: FaceTrack,
+    timeline: Timeline,
+    times_s: np.ndarray,
+    rest: np.ndarray,
+    options: dict,
 ) -> float:
     """Share of frames after 200 ms of digital silence whose opening is within 15 % of the rest opening."""
-    silence = np.zeros(int(len(times_s) / 25 * MODEL_RATE_HZ), np.float32)
-    motion = generate_motion(model, silence, track, len(times_s), MotionOptions(**options))
+    samples = np.zeros((1, int(len(times_s) / 25 * MODEL_RATE_HZ)), np.float32)
+    silence = Speech.from_waveform(samples, MODEL_RATE_HZ)
+    motion = speak(model, silence, track, timeline, MotionOptions(**options))
     canonical = motion.onto(track_canonical(track, times_s), times_s)
     scale = interocular(canonical)
     lips = [
@@ -128,7 +139,7 @@ def read_track(video: Path, cache: Path | None) -> FaceTrack:
     if path is not None and path.exists():
         return FaceTrack.load(path)
     clip = FileClip.open(video)
-    track = track_faces(clip.frames(), clip.times_s, load_face_reader()).choose("largest")
+    track = read_faces(load_face_reader(), clip).choose("largest")
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         track.save(path)
@@ -229,11 +240,17 @@ def main() -> None:
         if row["split"] != args.split:
             continue
         video = args.manifest.parent / row["file"]
-        track, speech = read_track(video, args.tracks), Speech.open(video).mono_16k
+        clip, track, speech = FileClip.open(video), read_track(video, args.tracks), Speech.open(video)
         for model in models:
             for name, scale in zip(labels(model, args.expression), args.expression, strict=True):
                 found = measure(
-                    models[model], row, track, speech, {**options, "expression": scale}, range(args.seeds)
+                    models[model],
+                    row,
+                    clip,
+                    track,
+                    speech,
+                    {**options, "expression": scale},
+                    range(args.seeds),
                 )
                 figures[name][row["id"]] = found
                 print(row["id"], name, found, flush=True)

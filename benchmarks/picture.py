@@ -23,11 +23,10 @@ import numpy as np
 
 from mytalk_core.face import alignment
 from mytalk_core.face.layout import LandmarkLayout
-from mytalk_core.face.tracker import load_face_reader, track_faces
 from mytalk_core.media.file_clip import FileClip
 from mytalk_core.motion.motion import Motion
 from mytalk_core.motion.person import interocular
-from mytalk_core.pipeline.stages import lip_sync
+from mytalk_core.pipeline import LipSync, lip_sync
 
 ENLARGED_PX = 300
 
@@ -42,13 +41,12 @@ class Figures:
     same_times: bool
 
 
-def measure(video: Path, speech: Path, output: Path, model: str) -> Figures:
+def measure(video: Path, speech: Path, output: Path, model: LipSync) -> Figures:
     """Lip-sync one clip into `output` and read it back."""
     motion_file = output.with_suffix(".safetensors")
     lip_sync(video, speech, output, model=model, save_motion=motion_file)
     motion, source, result = Motion.load(motion_file), FileClip.open(video), FileClip.open(output)
-    reader = load_face_reader()
-    before, after = (track_faces(c.frames(), c.times_s, reader).choose() for c in (source, result))
+    before, after = (model.track(clip).choose() for clip in (source, result))
     lips = LandmarkLayout.load(before.layout).lips
     rows = np.flatnonzero(before.present & after.present)
     intended = motion.onto(before.canonical[rows], before.times_s[rows])
@@ -62,13 +60,13 @@ def measure(video: Path, speech: Path, output: Path, model: str) -> Figures:
     return Figures(obeyed, asked, bool(same))
 
 
-def side_by_side(video: Path, output: Path, path: Path, count: int = 8) -> None:
+def side_by_side(model: LipSync, video: Path, output: Path, path: Path, count: int = 8) -> None:
     """A picture: mouths of `count` source frames over those of the result."""
     source, result = FileClip.open(video), FileClip.open(output)
     index = np.linspace(0, len(source) - 1, count).astype(int)
-    reader, columns = load_face_reader(), []
+    columns = []
     for before, after in zip(source.pictures(index), result.pictures(index), strict=True):
-        faces = reader.detector.detect(before.rgb, tiles=True)
+        faces = model.reader.detector.detect(before.rgb, tiles=True)
         if faces:
             mouth = faces[0].key_points[3]
             reach = np.linalg.norm(faces[0].key_points[0] - faces[0].key_points[1])
@@ -95,7 +93,7 @@ def main() -> None:
     args = parser.parse_args()
     rows = [json.loads(line) for line in args.manifest.read_text().splitlines()]
     rows = [row for row in rows if row["split"] == args.split]
-    figures = {}
+    model, figures = LipSync.from_pretrained(args.model), {}
     with tempfile.TemporaryDirectory() as folder:
         keep = args.keep or Path(folder)
         keep.mkdir(parents=True, exist_ok=True)
@@ -104,8 +102,8 @@ def main() -> None:
                 continue
             video, speech = (args.manifest.parent / r["file"] for r in (row, other))
             output = keep / f"{row['id']}.mp4"
-            figures[row["id"]] = measure(video, speech, output, args.model)
-            side_by_side(video, output, output.with_suffix(".png"))
+            figures[row["id"]] = measure(video, speech, output, model)
+            side_by_side(model, video, output, output.with_suffix(".png"))
             print(row["id"], figures[row["id"]], flush=True)
     means = np.mean([(f.obeyed, f.asked) for f in figures.values()], axis=0)
     lines = [

@@ -26,28 +26,15 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from mytalk_core.appearance.renderers import NETWORKS, LoadedRenderer, load_renderer
-from mytalk_core.checkpoint.pretrained import model_hashes
+from mytalk_core.appearance.renderers import NETWORKS
 from mytalk_core.face.track import FaceTrack
-from mytalk_core.face.tracker import FaceReader, load_face_reader
 from mytalk_core.media.audio import Speech
 from mytalk_core.media.clip import Clip
 from mytalk_core.media.file_clip import FileClip
-from mytalk_core.media.patch import paste
 from mytalk_core.media.remux import copy_untagged
 from mytalk_core.media.timeline import plan_timeline
-from mytalk_core.media.writer import VideoWriter
 from mytalk_core.memory import peak_memory_mb
-from mytalk_core.motion.generate import MotionModel, MotionOptions, generate_motion
-from mytalk_core.motion.person import RATE_HZ
-from mytalk_core.pipeline.stages import (
-    build_renderer,
-    choose_device,
-    choose_dtype,
-    read_face,
-    render_pictures,
-    target_landmarks,
-)
+from mytalk_core.pipeline import LipSync, write
 
 # Table 10 of the paper: parameters in billions, seconds on a machine it does not name.
 PUBLISHED = {
@@ -201,8 +188,9 @@ def sizes(values: list) -> tuple:
     return tuple(found)
 
 
-def watch_models(meter: Meter, reader: FaceReader, model: MotionModel) -> None:
-    """Every network of the chain, where it is called."""
+def watch_models(meter: Meter, model: LipSync) -> None:
+    """Every network up to the motion, where it is called."""
+    reader, motion = model.reader, model.motion
     mesh = reader.mesh.network
 
     def plain_mesh(frames: list, regions: list) -> None:
@@ -210,41 +198,36 @@ def watch_models(meter: Meter, reader: FaceReader, model: MotionModel) -> None:
         weight = next(mesh.parameters())
         mesh(torch.zeros(len(frames), 3, MESH_PX, MESH_PX, device=weight.device, dtype=weight.dtype))
 
-    encoder = model.speech_encoder
+    encoder = motion.speech_encoder
     meter.watch("face detector", reader.detector, "detect", (reader.detector.network,))
     meter.watch("face mesh", reader.mesh, "read", (mesh,), plain_mesh)
     meter.watch("speech encoder", encoder, "encode_chunk", (encoder.model,))
-    meter.watch("identity", model.identity, "forward", (model.identity,))
-    denoiser = model.denoiser
+    meter.watch("identity", motion.identity, "forward", (motion.identity,))
+    denoiser = motion.denoiser
     denoiser.requires_grad_(False)
     own = (denoiser.audio_encoder, denoiser.downsample)
     meter.watch("motion: speech", denoiser, "encode_speech", own)
     meter.watch("motion: denoiser, all steps", denoiser, "forward", (denoiser.backbone,))
 
 
-def run(
-    video: Path, folder: Path, meter: Meter, model: MotionModel, renderers: list[LoadedRenderer]
-) -> tuple[Clip, FaceTrack]:
-    """The whole chain, the picture once with each renderer."""
-    reader = load_face_reader(meter.device)
-    watch_models(meter, reader, model)
+def run(video: Path, folder: Path, meter: Meter, models: list[LipSync]) -> tuple[Clip, FaceTrack]:
+    """The whole chain, the picture once with each model's renderer; all else they have in common."""
+    first = models[0]
+    watch_models(meter, first)
     with meter.section("face" + IN_ALL):
         clip, speech = FileClip.open(video), Speech.open(video)
-        track = read_face(clip, reader, "largest", lambda *done: None)
+        track = first.track(clip).choose()
     timeline = plan_timeline(clip, speech.duration_s)
     with meter.section("motion" + IN_ALL):
-        frames = timeline.moments(RATE_HZ)
-        motion = generate_motion(model, speech.mono_16k, track, frames, MotionOptions())
-    targets = target_landmarks(track, motion)
-    for loaded in renderers:
-        if loaded.network is not None:
-            meter.watch(NETWORK_OF.format(loaded.name), loaded.network, "forward", (loaded.network,))
-        with meter.section(f"picture by `{loaded.name}`" + IN_ALL):
-            renderer = build_renderer(clip, track, track, targets, loaded)
-            meter.watch(f"renderer `{loaded.name}`", renderer, "render")
-            with VideoWriter(folder / f"{loaded.name}.mp4", clip, speech=speech, timeline=timeline) as writer:
-                for picture, patches in render_pictures(clip, timeline, track, targets, renderer):
-                    writer.write(paste(picture, patches))
+        motion = first.speak(speech, track, timeline)
+    for model in models:
+        name, network = model.renderer.name, model.renderer.network
+        if network is not None:
+            meter.watch(NETWORK_OF.format(name), network, "forward", (network,))
+        with meter.section(f"picture by `{name}`" + IN_ALL):
+            drawn = model.draw(clip, track, motion, timeline)
+            meter.watch(f"renderer `{name}`", drawn.renderer, "render")
+            write(drawn, folder / f"{name}.mp4", sound=speech)
     return clip, track
 
 
@@ -298,20 +281,20 @@ def main() -> None:
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
-    device = choose_device(args.device)
-    model = MotionModel.from_pretrained(args.model, None, device, choose_dtype("auto", device))
-    renderers = [LoadedRenderer()]
+    models = [LipSync.from_pretrained(args.model, "warp", args.device)]
     for name in NETWORKS:
         # A model may bring neither.
         with suppress(FileNotFoundError):
-            renderers.append(load_renderer(name, args.model, None, device))
+            models.append(models[0].with_renderer(name))
+    device = models[0].device
     meter = Meter(device)
     with tempfile.TemporaryDirectory() as folder:
         video = Path(folder) / f"clip{args.clip.suffix}"
         copy_untagged(args.clip, video, args.seconds)
-        clip, track = run(video, Path(folder), meter, model, renderers)
+        clip, track = run(video, Path(folder), meter, models)
     place = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{os.cpu_count()}-core CPU"
-    hashes = model_hashes(args.model, ("motion", *(part for loaded in renderers for part in loaded.parts)))
+    parts = {"motion", *(part for model in models for part in model.renderer.parts)}
+    hashes = {name: digest for model in models for name, digest in model.hashes.items() if name in parts}
     lines = [
         "# Table 10: what a clip costs",
         "",
@@ -324,7 +307,7 @@ def main() -> None:
         "The machine may have been shared: seconds are upper bounds, processor seconds (of all threads) less "
         "so. A row in all holds the rows it is made of, and decoding, pasting and encoding.",
         "",
-        *table(meter.parts, [loaded.name for loaded in renderers]),
+        *table(meter.parts, [model.renderer.name for model in models]),
     ]
     temporary = args.out.with_name(f".{args.out.name}.tmp")
     temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
