@@ -27,6 +27,6 @@ def check_launcher() -> None:
     started = "ACCELERATE_MIXED_PRECISION" in os.environ and "MASTER_PORT" in os.environ
     if started and not any(number in os.environ for number, _ in LAUNCHERS):
         raise ValueError(
-            "accelerate launch started one process of several: on CPUs it leaves the others to MPI; start with "
-            "torchrun --nproc_per_node N -m PROGRAM (or unset MASTER_PORT if one is meant)"
+            "accelerate launch started one process of several: on CPUs it leaves the others to MPI; start "
+            "with torchrun --nproc_per_node N -m PROGRAM (or unset MASTER_PORT if one is meant)"
         )

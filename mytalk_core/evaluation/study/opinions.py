@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..extra import evaluation_extra
+from ..markdown import escaped
 from .site import COLUMNS, KEY_FORMAT, RATINGS
 
 CONFIDENCE = 0.95
@@ -168,7 +169,7 @@ def student_quantile(degrees: int, confidence: float = CONFIDENCE) -> float:
 def markdown(summary: dict[str, SystemOpinion], title: str, unrated: int = 0) -> str:
     """The table: a row a system, the best mean of each rating in bold."""
     lines = [
-        f"# {title}: opinions of the participants",
+        f"# {escaped(title)}: opinions of the participants",
         "",
         "| system | " + " | ".join(f"{rating.title} ↑" for rating in RATINGS) + " | participants | videos |",
         "|---|" + "---|" * (len(RATINGS) + 2),
@@ -179,7 +180,7 @@ def markdown(summary: dict[str, SystemOpinion], title: str, unrated: int = 0) ->
         for value, top in zip(part.estimates, best, strict=True):
             text = f"{value.mean:.2f}" + ("" if value.half is None else f" ± {value.half:.2f}")
             cells.append(f"**{text}**" if value.mean == top and len(summary) > 1 else text)
-        lines.append(f"| {system} | {' | '.join(cells)} | {part.participants} | {part.videos} |")
+        lines.append(f"| {escaped(system)} | {' | '.join(cells)} | {part.participants} | {part.videos} |")
     lines += [
         "",
         "Ratings 1 to 5. ± is half of the 95 % confidence interval (Student's t, the participant as the "
