@@ -6,32 +6,39 @@ On one CPU thread it takes 0.4 of PyTorch's time with OpenCV 5 and 0.7 with Open
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from .mesh import INPUT_PX, POINTS, Bottleneck, Downsample, FaceMesh
-from .onnx_graph import OnnxGraph
+from .mesh import INPUT_PX, POINTS, FaceMesh
 
+# `FaceMesh.body` with its weights as OpenCV reads it; `mytalk_training.convert.mesh_onnx` makes it.
+BODY = Path(__file__).parents[1] / "weights" / "face" / "mesh_body.onnx"
 HALF_PX = INPUT_PX // 2
-FEATURES = (1, 128, 2, 2)
+PLANES, FEATURES = (1, 12, HALF_PX, HALF_PX), (1, 128, 2, 2)
 # The engine's points may differ this much from the module's; rounding gives 0.001.
 TOLERANCE_PX = 0.02
 
 
 class OpenCVFaceMesh:
-    """`FaceMesh` on the CPU, image by image: one fits the cache, a batch does not. One call at a time."""
+    """`FaceMesh` on the CPU, image by image: one fits the cache, a batch does not. One call at a time.
 
-    def __init__(self, network: FaceMesh) -> None:
-        self._engine = cv2.dnn.readNetFromONNX(np.frombuffer(body_graph(network), np.uint8))
-        self._planes = np.empty((1, 12, HALF_PX, HALF_PX), np.float32)
+    body: an ONNX file of the network's body, planes (1,12,128,128) 0..255 -> features (1,128,2,2).
+    Raises FileNotFoundError without it, cv2.error where OpenCV cannot read it.
+    """
+
+    def __init__(self, network: FaceMesh, body: Path) -> None:
+        # By its bytes: OpenCV opens no file whose path Windows spells with other letters.
+        self._engine = cv2.dnn.readNetFromONNX(np.frombuffer(body.read_bytes(), np.uint8))
+        self._planes = np.empty(PLANES, np.float32)
         # Both heads see the whole of the features: one matrix product for a batch, points then logit.
         heads = (network.points, network.presence)
         self._head_weight = torch.cat([head.weight.detach().contiguous().flatten(1) for head in heads])
-        self._head_bias = torch.cat([head.bias.detach() for head in heads])
+        self._head_bias = torch.cat([head.get_parameter("bias").detach() for head in heads])
 
     @torch.inference_mode()
     def __call__(self, crops: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -49,18 +56,21 @@ class OpenCVFaceMesh:
 
 
 def trusted_opencv_mesh(network: FaceMesh) -> OpenCVFaceMesh | None:
-    """The network on OpenCV's engine; None, with a warning, if this OpenCV build gives other points."""
+    """The network, with the bundled weights, on OpenCV's engine; None, with a warning, if this OpenCV build
+    gives other points."""
     crop = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3), np.uint8).repeat(32, 1).repeat(32, 2)
     try:
-        mesh = OpenCVFaceMesh(network)
+        mesh = OpenCVFaceMesh(network, BODY)
         points, _ = mesh(crop)
     except cv2.error as error:
-        return _distrusted(str(error))
+        _distrusted(str(error))
+        return None
     with torch.inference_mode():
         expected, _ = network(torch.from_numpy(crop).permute(0, 3, 1, 2) / 255.0)
     # Negated so that NaN is caught too.
     if not (difference := float((points - expected).abs().max())) <= TOLERANCE_PX:
-        return _distrusted(f"its points are {difference:.3g} px off")
+        _distrusted(f"its points are {difference:.3g} px off")
+        return None
     return mesh
 
 
@@ -70,49 +80,3 @@ def _distrusted(reason: str) -> None:
         "Another opencv-python helps",
         stacklevel=3,
     )
-
-
-def body_graph(network: FaceMesh) -> bytes:
-    """`FaceMesh.body` as ONNX: planes (1,12,128,128) 0..255 -> features (1,128,2,2)."""
-    graph = OnnxGraph((1, 12, HALF_PX, HALF_PX))
-    stem, act, *blocks = network.body
-    weight, bias = (_array(parameter) for parameter in (_stem_on_planes(stem), stem.bias))
-    x = graph.prelu(graph.conv(graph.input, weight, bias, padding=(0, 1)), _array(act.weight))
-    for block in blocks:
-        x = _block(graph, x, block)
-    return graph.model(x, FEATURES)
-
-
-def _stem_on_planes(stem: nn.Conv2d) -> Tensor:
-    """The 3x3 stride-2 kernel on 3 colours in 0..1 as a 2x2 kernel on 12 planes in 0..255.
-
-    The engine rounds channels up to 8: three colours would cost it as much as eight.
-    """
-    taps = torch.zeros(16, 3, 4, 4)
-    taps[:, :, :3, :3] = stem.weight.detach() / 255.0
-    # (out, colour, tap y, row, tap x, column) -> (out, row, column, colour, tap y, tap x)
-    return taps.view(16, 3, 2, 2, 2, 2).permute(0, 3, 5, 1, 2, 4).reshape(16, 12, 2, 2)
-
-
-def _block(graph: OnnxGraph, x: str, block: Bottleneck | Downsample) -> str:
-    channels, half = block.expand.weight.shape[:2]
-    stride = block.reduce.stride[0]
-    inner = graph.conv(x, _array(block.reduce.weight), _array(block.reduce.bias), stride)
-    inner = graph.prelu(inner, _array(block.act_inner.weight))
-    inner = graph.conv(
-        inner, _array(block.depthwise.weight), _array(block.depthwise.bias), padding=(1, 1), groups=half
-    )
-    shortcut = graph.max_pool(x) if stride == 2 else x
-    weight, bias = _array(block.expand.weight), _array(block.expand.bias)
-    if stride == 2 and block.extra:
-        # Zero padding of channels would be a pass of its own; beside the inner channels the shortcut goes
-        # through the same convolution, with ones on the diagonal.
-        identity = np.eye(channels, channels - block.extra, dtype=np.float32)[:, :, None, None]
-        total = graph.conv(graph.concat(shortcut, inner), np.concatenate([identity, weight], 1), bias)
-    else:
-        total = graph.add(shortcut, graph.conv(inner, weight, bias))
-    return graph.prelu(total, _array(block.act.weight))
-
-
-def _array(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().float().contiguous().numpy()

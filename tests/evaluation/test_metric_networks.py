@@ -265,6 +265,15 @@ def test_networks_are_found_in_a_folder_and_absent_ones_named(tmp_path, monkeypa
     assert "lpips_face" in {m.key for m in finding.usable_metrics(found, True, frozenset())}
 
 
+def test_syncnet_without_torchaudio_is_left_out_with_a_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(finding, "bundled_networks", lambda device: finding.Networks(reader=None))
+    monkeypatch.setattr(finding, "find_spec", lambda name: None)
+    SyncNet(SyncNetConfig(2, 4)).save_pretrained(tmp_path / "syncnet")
+    found = finding.find_networks(tmp_path)
+    assert found.syncnet is None
+    assert any("SyncNet v2 offset: left out; needs torchaudio" in line for line in found.absent)
+
+
 def test_broken_weights_stop_and_a_missing_folder_too(tmp_path):
     (tmp_path / "inception.pt").write_text("nothing")
     with pytest.raises(WeightsError, match="inception.pt is not a readable TorchScript"):

@@ -146,6 +146,28 @@ def test_page_stands_alone_and_every_word_is_escaped(report, tmp_path):
         assert words in text
 
 
+def test_hostile_words_stay_words_wherever_they_stand(report, tmp_path):
+    """In attributes too; an element or an attribute more would be seen."""
+    plain = [(tag, sorted(attributes)) for tag, attributes in read(report, tmp_path).tags]
+    hostile = "\"><script>alert(1)</script> onload='x' {{ 7 * 7 }}"
+    report["metrics"] = [metric | {"label": hostile, "unit": "", "source": hostile} for metric in METRICS]
+    report |= {"title": hostile, "date": hostile, "machine": hostile, "models": {hostile: hostile}}
+    report |= {"absent": [hostile], "notes": [hostile]}
+    for system in report["systems"][1:]:
+        system["clips"][0]["notes"] = [hostile]
+    report["systems"][0]["name"] = hostile
+    for system in report["systems"]:
+        system["clips"][0]["id"] = hostile.replace("/", "")
+    reader = read(report, tmp_path)
+    tags = [tag for tag, _ in reader.tags]
+    assert reader.open == [] and tags.count("script") == 1
+    assert {name for tag, names in plain for name in names} == {n for _, a in reader.tags for n in a}
+    assert [text for _, text in reader.rows[0]] == ["metric", hostile, "warp <x>", "network"]
+    assert reader.rows[2][0][1] == f"{hostile} ↑"
+    assert hostile in {attributes.get("title") for attributes in reader.all("th")}
+    assert "{{ 7 * 7 }}" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
 def test_videos_are_embedded_when_small_and_linked_when_not(report, tmp_path, monkeypatch):
     sources = [video["src"] for video in read(report, tmp_path).all("video")]
     assert len(sources) == 3 and all(source.startswith("data:video/mp4;base64,") for source in sources)

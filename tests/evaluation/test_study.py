@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import av
@@ -154,6 +155,12 @@ def test_student_quantiles_are_the_published_ones():
     for degrees, value in published.items():
         assert student_quantile(degrees) == pytest.approx(value, abs=6e-4)
     assert student_quantile(5, 0.99) == pytest.approx(4.032, abs=6e-4)
+
+
+def test_intervals_without_scipy_are_one_line_that_names_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy.stats", None)
+    with pytest.raises(ValueError, match=r"^a confidence interval needs scipy, .*\[evaluation\]"):
+        student_quantile(3)
 
 
 def test_participants_are_the_unit(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import cv2
@@ -52,26 +53,50 @@ def test_the_engine_gives_the_modules_points(reader, frames, region):
     assert logits[:3].min() > 0 > logits[3], "three faces, then noise"
 
 
-def test_the_engine_follows_any_weights():
+@pytest.fixture
+def body_graph():
+    """How the bundled body was made."""
+    pytest.importorskip("onnx")
+    from mytalk_training.convert.mesh_onnx import body_graph
+
+    return body_graph
+
+
+def test_the_bundled_body_is_the_bundled_mesh(reader, body_graph):
+    onnx = pytest.importorskip("onnx")
+    bundled = onnx.load_from_string(mesh_opencv.BODY.read_bytes())
+    onnx.checker.check_model(bundled)
+    assert bundled.graph == onnx.load_from_string(body_graph(reader.mesh.network)).graph
+
+
+def test_the_engine_follows_any_weights(body_graph, tmp_path):
     torch.manual_seed(0)
     network = FaceMesh().eval()
     for name, parameter in network.named_parameters():
         if "act" in name:
             torch.nn.init.uniform_(parameter, -1, 2)
     crops = np.random.default_rng(2).integers(0, 256, (2, 256, 256, 3), np.uint8)
-    points, logits = mesh_opencv.OpenCVFaceMesh(network)(crops)
+    (tmp_path / "body.onnx").write_bytes(body_graph(network))
+    points, logits = mesh_opencv.OpenCVFaceMesh(network, tmp_path / "body.onnx")(crops)
     expected, expected_logits = run_module(network, crops)
     torch.testing.assert_close(points, expected, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(logits, expected_logits, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("failure", ["other points", "error"])
-def test_an_engine_that_errs_is_not_used(reader, frames, region, monkeypatch, failure):
-    other = mesh_opencv.body_graph(FaceMesh())
-    monkeypatch.setattr(mesh_opencv, "body_graph", lambda network: other if failure != "error" else b"\x00")
+def test_an_engine_that_errs_is_not_used(reader, frames, region, monkeypatch, tmp_path, failure):
+    network, body = reader.mesh.network, tmp_path / "body.onnx"
+    other = copy.deepcopy(network)
+    if failure == "error":
+        body.write_bytes(b"\x00")
+        monkeypatch.setattr(mesh_opencv, "BODY", body)
+    else:
+        # The body is that of the bundled weights.
+        torch.nn.init.zeros_(other.body[0].weight)
     with pytest.warns(UserWarning, match="cannot run the face mesh"):
-        plain = FaceMeshReader(reader.mesh.network)
+        plain = FaceMeshReader(other)
     assert plain.opencv is None
+    plain.network.load_state_dict(network.state_dict())
     landmarks, presence = plain.read([frames[0]], [region])
     expected, expected_presence = reader.mesh.read([frames[0]], [region])
     np.testing.assert_allclose(landmarks, expected, atol=0.01)

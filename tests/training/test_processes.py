@@ -1,36 +1,19 @@
-"""Which process a program is, and what becomes of one that accelerate launch left alone."""
+"""Which process a program is, and what is said to one that accelerate launch left alone."""
 
 from __future__ import annotations
 
-import os
-import sys
-
-import psutil
 import pytest
-from mytalk_training.loop.processes import asked_for, place_among_processes, start_missing_processes
+from mytalk_training.loop.processes import check_launcher, place_among_processes
 
-NAMES = ("RANK", "WORLD_SIZE", "MASTER_PORT", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "PMI_RANK")
-LAUNCH = ["python", "accelerate", "launch", "--cpu"]
+# What accelerate launch sets for the only process that it starts of several.
+ACCELERATE = {"ACCELERATE_MIXED_PRECISION": "no", "MASTER_PORT": "29500"}
+NAMES = ("RANK", "WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "PMI_RANK", *ACCELERATE)
 
 
 @pytest.fixture(autouse=True)
 def nothing_launched(monkeypatch):
     for name in NAMES:
         monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def started(monkeypatch):
-    """What this process would have become."""
-    commands = []
-    monkeypatch.setattr(os, "execv", lambda _, command: commands.append(command))
-    return commands
-
-
-def launched_by(monkeypatch, *options: str, **environment: str):
-    monkeypatch.setattr(psutil.Process, "cmdline", lambda self: [*LAUNCH, *options, "-m", "x", "DATA"])
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
 
 
 @pytest.mark.parametrize(
@@ -48,37 +31,24 @@ def test_launchers_say_which_process_this_is(monkeypatch, environment, place):
     assert place_among_processes() == place
 
 
-@pytest.mark.parametrize(
-    ("command", "count"),
-    [
-        ([*LAUNCH, "--num_processes", "4", "-m", "mytalk_training.dataset.prepare", "IN", "-o", "OUT"], 4),
-        ([*LAUNCH, "--num_processes=2", "train.py"], 2),
-        ([*LAUNCH, "--num-processes", "3", "train.py"], 3),
-        ([*LAUNCH, "train.py", "--steps", "9"], 1),
-    ],
-)
-def test_how_many_were_asked_for(command, count):
-    assert asked_for(command) == count
-
-
-def test_one_of_several_becomes_torchrun_with_all(monkeypatch, started):
-    launched_by(monkeypatch, "--num_processes", "2", MASTER_PORT="29500")
-    monkeypatch.setattr(sys, "argv", ["program", "DATA", "-o", "OUT"])
-    start_missing_processes()
-    assert started[0][1:6] == ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    assert started[0][-3:] == ["DATA", "-o", "OUT"]
+def test_a_lone_process_of_several_is_refused_with_what_to_start_instead(monkeypatch):
+    for name, value in ACCELERATE.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match="torchrun --nproc_per_node N"):
+        check_launcher()
 
 
 @pytest.mark.parametrize(
-    ("options", "environment"),
+    "environment",
     [
-        (["--num_processes", "2"], {}),
-        (["--num_processes", "1"], {"MASTER_PORT": "29500"}),
-        (["--num_processes", "2"], {"MASTER_PORT": "29500", "RANK": "1", "WORLD_SIZE": "2"}),
-        (["--num_processes", "2"], {"MASTER_PORT": "29500", "PMI_RANK": "0"}),
+        {},
+        {"ACCELERATE_MIXED_PRECISION": "no"},
+        {"MASTER_PORT": "29500"},
+        {**ACCELERATE, "RANK": "1", "WORLD_SIZE": "2"},
+        {**ACCELERATE, "PMI_RANK": "0"},
     ],
 )
-def test_whoever_is_not_left_alone_stays(monkeypatch, started, options, environment):
-    launched_by(monkeypatch, *options, **environment)
-    start_missing_processes()
-    assert started == []
+def test_whoever_is_not_left_alone_stays(monkeypatch, environment):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    check_launcher()

@@ -86,18 +86,27 @@ def test_two_processes_are_as_one(finished, launch, tmp_path):
         assert_close(one, other)
 
 
-def test_accelerate_launch_on_the_cpu_starts_them_all(inputs, launch, tmp_path):
-    """Which accelerate itself leaves to MPI."""
+def test_torchrun_on_the_cpu_starts_them_all(inputs, launch, tmp_path):
     flags = [*flags_of("motion.train_identity", inputs), "--accumulate", "1"]
     alone, both = tmp_path / "alone", tmp_path / "both"
     assert launch.run("motion.train_identity", [*flags, "-o", str(alone)]) == [0]
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     program = ["-m", "mytalk_training.motion.train_identity", *flags, "-o", str(both)]
     ended = subprocess.run([*command, *program], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.count("2 processes, cpu") == 1
     for one, other in zip(read_losses(alone), read_losses(both), strict=True):
         assert_close(one, other)
+
+
+def test_accelerate_launch_on_the_cpu_which_starts_one_of_two_says_what_does(inputs, tmp_path):
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    flags = [*flags_of("motion.train_identity", inputs), "-o", str(tmp_path / "out")]
+    program = ["-m", "mytalk_training.motion.train_identity", *flags]
+    ended = subprocess.run([*command, *program], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert ended.returncode != 0
+    assert "torchrun --nproc_per_node N" in ended.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_halves_of_a_batch_and_shards_of_the_weights_train_the_same(inputs, launch, tmp_path):

@@ -4,7 +4,7 @@
 
 GRAPHS holds face_detection_short_range and face_landmarks_v2 as .json (operations in order) and .safetensors
 (constants by tensor id). Both graphs list their convolutions in the order in which the modules apply them, so
-weights are handed over in that order and every shape is checked.
+weights are handed over in that order and every shape is checked. The mesh's body is written as ONNX too.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from torch import nn
 
 from mytalk_core.face.detector import BlazeFace
 from mytalk_core.face.mesh import FaceMesh
+from mytalk_core.face.mesh_opencv import BODY
+
+from .mesh_onnx import body_graph
 
 
 def graph_weights(graph: Path) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], list[torch.Tensor]]:
@@ -69,7 +72,10 @@ def main() -> None:
     # The graph's heads in order: the tongue flag (unused here), the face flag, the points.
     tongue = nn.Conv2d(128, 1, 2)
     fill(mesh, [*leaves, tongue, mesh.presence, mesh.points], args.graphs / "face_landmarks_v2")
-    save_file({k: v.half() for k, v in mesh.state_dict().items()}, args.out / "mesh.safetensors")
+    halves = {key: value.half() for key, value in mesh.state_dict().items()}
+    save_file(halves, args.out / "mesh.safetensors")
+    mesh.load_state_dict(halves)
+    (args.out / BODY.name).write_bytes(body_graph(mesh))
 
 
 if __name__ == "__main__":

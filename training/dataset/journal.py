@@ -14,12 +14,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .shards import END_OF_ARCHIVE, Place, checksum, shard_name
+from filelock import FileLock, Timeout
 
-try:
-    import fcntl
-except ImportError:  # On Windows nothing keeps two runs apart.
-    fcntl = None
+from .shards import END_OF_ARCHIVE, Place, checksum, shard_name
 
 FOLDER = "journal"
 
@@ -162,12 +159,11 @@ def locked(path: Path) -> Iterator[None]:
     Raises ValueError if another process holds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        try:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(
-                f"{path.parent.parent} is being prepared by another run: wait for it, or choose another -o"
-            ) from error
+    try:
+        lock = FileLock(path).acquire(timeout=0)
+    except Timeout as error:
+        raise ValueError(
+            f"{path.parent.parent} is being prepared by another run: wait for it, or choose another -o"
+        ) from error
+    with lock:
         yield

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from mytalk_core.evaluation.markdown import escaped
+
 from .journal import Entry, write_whole
 
 FIGURES = (
@@ -94,5 +96,6 @@ def as_markdown(report: dict[str, Any]) -> str:
     lines += ["", "| source | shot | left out because | |", "|---|---:|---|---|"]
     for row in report["dropped"]:
         shot = "" if row["shot"] is None else row["shot"]
-        lines.append(f"| {row['source']} | {shot} | {row['why']} | {row['line'] or ''} |")
+        source, line = escaped(row["source"]), escaped(row["line"] or "")
+        lines.append(f"| {source} | {shot} | {row['why']} | {line} |")
     return "\n".join(lines) + "\n"

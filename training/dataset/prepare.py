@@ -1,7 +1,6 @@
 """Turn a folder of talking videos into a dataset to train on: tar shards with an index, and a report.
 
     mytalk prepare FOLDER -o DATASET
-    accelerate launch --num_processes 4 -m mytalk_training.dataset.prepare FOLDER -o DATASET
     torchrun --nproc_per_node 4 -m mytalk_training.dataset.prepare FOLDER -o DATASET
 
 Each source is cut into shots; each shot with one dominating face, large, sharp and frontal enough, whose lips
@@ -24,7 +23,7 @@ from tqdm import tqdm
 from mytalk_core.cli.main import in_one_line
 from mytalk_core.pipeline.device import choose_device
 
-from ..loop.processes import place_among_processes, start_missing_processes
+from ..loop.processes import check_launcher, place_among_processes
 from .adapters import Source, find_sources
 from .finish import finish
 from .journal import Journal, all_entries, journal_path, journalled, locked, repair
@@ -36,7 +35,7 @@ from .shards import ShardWriter
 def main(arguments: list[str] | None = None, program: str | None = None) -> None:
     """Run a preparation. Raises ValueError and OSError for a user's mistakes."""
     args = parse(arguments, program)
-    start_missing_processes()
+    check_launcher()
     layout, sources = find_sources(args.folder, args.layout)
     wanted = [s for s in sources if s.split is None or s.split in args.splits][: args.limit]
     if not wanted:

@@ -58,7 +58,7 @@ from torch.utils.tensorboard import SummaryWriter
 from .checkpoints import Network, TrainingState, checkpoints, dump_state, load_checkpoint, save_checkpoint
 from .ema import MovingAverage
 from .order import NOISE, Draws, MicroBatch, Order, load
-from .processes import start_missing_processes
+from .processes import check_launcher
 
 SCHEDULES = ("inverse-sqrt", "cosine", "constant")
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
@@ -104,7 +104,7 @@ class Run:
     def __init__(self, args: argparse.Namespace) -> None:
         if args.fsdp and args.mixed_precision == "fp16":
             raise ValueError("--fsdp needs --mixed-precision bf16 or no: fp16's loss scale is not shared")
-        start_missing_processes()
+        check_launcher()
         self.args = args
         self.out: Path = args.out
         self.accelerator = Accelerator(

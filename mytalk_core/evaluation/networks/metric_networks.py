@@ -127,9 +127,12 @@ def find_networks(
         keys = [key for key, needed in NEEDS.items() if needed == name and key not in skip]
         if not keys:
             continue
+        labels = ", ".join(metric.label for metric in METRICS if metric.key in keys)
+        if name == "syncnet" and find_spec("torchaudio") is None:
+            absent.append(f"{labels}: left out; needs torchaudio for the cepstra of the speech")
+            continue
         got = find()
         if got is None:
-            labels = ", ".join(metric.label for metric in METRICS if metric.key in keys)
             absent.append(f"{labels}: left out, no weights; needs {WHAT_TO_DO[name]}")
             continue
         found[name], sources[name] = got

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import html
 import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from string import Template
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from ...errors import MediaError
@@ -16,12 +15,14 @@ from ...media.browser import plays_everywhere
 from ...media.clip import Clip
 from ...media.file_clip import FileClip
 from ...media.writer import VideoWriter
-from ..pages import read_page
+from ..pages import render
 from .page_curves import draw_curves
 from .page_frames import data_address, mouth_pairs, poster
 
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
 NAME = "report.html"
-HASH_SHOWN = 16  # digits
 EMBEDDED_BYTES = 500_000  # a video up to this size is part of the page
 PAGE_BYTES = 24_000_000  # until so much is in it
 REGIONS = {"face": "face crop", "mouth": "mouth", "frame": "whole frame", None: "sound and movement"}
@@ -34,31 +35,31 @@ def write_page(report: dict, folder: Path) -> Path:
     Paths in the report may be relative to the folder. Videos that every browser plays are linked, the small
     ones embedded; others are written again as H.264 to `folder`/players. A video that is not there is said so
     in its place.
-    Raises: FileNotFoundError if the folder is not there.
+    Raises: FileNotFoundError if the folder is not there; ValueError where jinja2 is not installed.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder to write the report's page into; make it first")
     builder = _Builder(report, folder)
-    text = Template(read_page("report.html")).substitute(
-        title=text_of(report.get("title") or "Evaluation"),
+    text = render(
+        "report.html",
+        title=report.get("title") or "Evaluation",
         facts=facts(report),
-        table=score_table(report["metrics"], report["systems"]),
-        lists="".join(listing(name, lines) for name, lines in remarks(report).items()),
-        clips="\n".join(builder.clip(name) for name in clip_names(report["systems"])),
-        style=read_page("report.css"),
-        script=read_page("report.js"),
+        models=report.get("models") or {},
+        systems=report["systems"],
+        regions=regions(report["metrics"]),
+        remarks=remarks(report),
+        clips=[builder.clip(name) for name in clip_names(report["systems"])],
+        is_anchor=is_anchor,
+        best_value=best_value,
+        number=number,
+        arrows=ARROWS,
     )
     path = folder / NAME
     temporary = folder / f".{NAME}.{os.getpid()}.tmp"
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
     return path
-
-
-def text_of(value: object) -> str:
-    """As HTML text or attribute."""
-    return html.escape(str(value))
 
 
 def number(value: float | None) -> str:
@@ -76,7 +77,7 @@ def is_anchor(system: dict) -> bool:
     return bool(system.get("anchor"))
 
 
-def best_values(metric: dict, systems: list[dict]) -> float | None:
+def best_value(metric: dict, systems: list[dict]) -> float | None:
     """The best mean among the systems that compete, None where fewer than two have one."""
     values = [system["means"].get(metric["key"]) for system in systems if not is_anchor(system)]
     values = [value for value in values if value is not None and not math.isnan(value)]
@@ -85,50 +86,20 @@ def best_values(metric: dict, systems: list[dict]) -> float | None:
     return max(values) if metric["better"] == "higher" else min(values)
 
 
-def score_table(metrics: list[dict], systems: list[dict]) -> str:
-    """Metrics as rows, grouped by where they look; systems as columns; the best of each row marked."""
-    heads = "".join(
-        f'<th scope="col"{" class=anchor" if is_anchor(system) else ""}>{text_of(system["name"])}</th>'
-        for system in systems
-    )
-    parts = [f'<table class="scores"><thead><tr><th scope="col">metric</th>{heads}</tr></thead>']
+def regions(metrics: list[dict]) -> list[tuple[str, list[dict]]]:
+    """(name, metrics) of every region that has some, in the order of `REGIONS`."""
+    found = {}
     for region in dict.fromkeys([*REGIONS, *(metric.get("region") for metric in metrics)]):
-        rows = [metric for metric in metrics if metric.get("region") == region]
-        if rows:
-            name = REGIONS.get(region) or region
-            head = f'<tr class="region"><th colspan="{len(systems) + 1}">{text_of(name)}</th></tr>'
-            parts.append(f"<tbody>{head}{''.join(score_row(metric, systems) for metric in rows)}</tbody>")
-    return "".join([*parts, "</table>"])
+        found[REGIONS.get(region) or region] = [m for m in metrics if m.get("region") == region]
+    return [(name, own) for name, own in found.items() if own]
 
 
-def score_row(metric: dict, systems: list[dict]) -> str:
-    """One metric."""
-    best = best_values(metric, systems)
-    unit = f" <small>{text_of(metric['unit'])}</small>" if metric.get("unit") else ""
-    source = f' title="{text_of(metric["source"])}"' if metric.get("source") else ""
-    cells = []
-    for system in systems:
-        value = system["means"].get(metric["key"])
-        marks = ["anchor"] if is_anchor(system) else []
-        marks += ["best"] if best is not None and value == best and not is_anchor(system) else []
-        css = f' class="{" ".join(marks)}"' if marks else ""
-        cells.append(f"<td{css}>{number(value)}</td>")
-    better = metric["better"]
-    arrow = f'<span class="arrow" title="{better} is better">{ARROWS[better]}</span>'
-    return f'<tr><th scope="row"{source}>{text_of(metric["label"])} {arrow}{unit}</th>{"".join(cells)}</tr>'
-
-
-def facts(report: dict) -> str:
-    """Date, machine and the models' hashes."""
+def facts(report: dict) -> list[tuple[str, object]]:
+    """Date, machine and how much was looked at, as far as the report says it."""
     rows = [("date", report.get("date")), ("machine", report.get("machine"))]
     rows += [("clips", len(clip_names(report["systems"])))]
     rows += [("pictures scored", f"each {report['every']}-th frame")] if report.get("every", 1) > 1 else []
-    models = "".join(
-        f'<dt>{text_of(name)}</dt><dd title="{text_of(digest)}">sha256 {text_of(digest[:HASH_SHOWN])}</dd>'
-        for name, digest in (report.get("models") or {}).items()
-    )
-    known = (f"<dt>{text_of(key)}</dt><dd>{text_of(value)}</dd>" for key, value in rows if value)
-    return "".join(known) + models
+    return [(name, value) for name, value in rows if value]
 
 
 def remarks(report: dict) -> dict[str, list[str]]:
@@ -143,17 +114,50 @@ def remarks(report: dict) -> dict[str, list[str]]:
     }
 
 
-def listing(title: str, lines: list[str]) -> str:
-    """A heading and its lines; nothing where there are none."""
-    if not lines:
-        return ""
-    points = "".join(f"<li>{text_of(line)}</li>" for line in lines)
-    return f'<h2>{text_of(title)}</h2><ul class="remarks">{points}</ul>'
-
-
 def clip_names(systems: list[dict]) -> list[str]:
     """Every clip of any system, in order of appearance."""
     return list(dict.fromkeys(clip["id"] for system in systems for clip in system["clips"]))
+
+
+@dataclass(frozen=True)
+class Player:
+    """A video with its name below; address: what is loaded; problem: why it cannot be, else empty."""
+
+    label: str
+    problem: str = ""
+    width: int = 0
+    height: int = 0
+    poster: str = ""
+    address: str = ""
+
+
+@dataclass(frozen=True)
+class FramePicture:
+    """The mouth in one frame, source above result, which takes the players there."""
+
+    index: int
+    time_s: float
+    address: str
+
+
+@dataclass(frozen=True)
+class Details:
+    """Curves and the worst and best frames of one system on one clip."""
+
+    system: str
+    drawing: Markup | str
+    rows: dict[str, list[FramePicture]]
+
+
+@dataclass(frozen=True)
+class ClipSection:
+    """All of one clip; systems: the report's, with their scores on this clip as means."""
+
+    name: str
+    players: list[Player]
+    notes: list[str]
+    details: list[Details]
+    systems: list[dict]
 
 
 @dataclass
@@ -165,7 +169,7 @@ class _Builder:
     embedded: int = 0
     detector: FaceDetector | None = field(default=None, repr=False)
 
-    def clip(self, name: str) -> str:
+    def clip(self, name: str) -> ClipSection:
         """One clip: players, scores, then pictures and curves of each system."""
         found = [
             (system, clip)
@@ -176,33 +180,24 @@ class _Builder:
         shown = [(system, clip) for system, clip in found if not is_anchor(system)]
         players = [self.player("source", "source", (shown or found)[0][1]["reference"])]
         players += [self.player(s["name"], f"{name}-{s['name']}", clip["generated"]) for s, clip in shown]
-        scores = [{**system, "means": clip.get("scores", {})} for system, clip in found]
-        notes = [f"{system['name']}: {note}" for system, clip in shown for note in clip.get("notes", [])]
-        return (
-            f'<details class="clip"><summary>{text_of(name)}</summary>'
-            f'<div class="players">{"".join(players)}</div>'
-            + read_page("controls.html")
-            + "".join(f'<p class="quiet">{text_of(note)}</p>' for note in notes)
-            + "".join(self.details(system, clip) for system, clip in shown)
-            + '<details class="more"><summary>Scores of this clip</summary><div class="wide">'
-            + f"{score_table(self.report['metrics'], scores)}</div></details></details>"
+        return ClipSection(
+            name,
+            players,
+            [f"{system['name']}: {note}" for system, clip in shown for note in clip.get("notes", [])],
+            [self.details(system["name"], clip) for system, clip in shown],
+            [{**system, "means": clip.get("scores", {})} for system, clip in found],
         )
 
-    def player(self, label: str, name: str, address: str) -> str:
-        """A video with its name below."""
+    def player(self, label: str, name: str, address: str) -> Player:
+        """A video, made playable."""
         path = self.folder / address
-        caption = f"<figcaption>{text_of(label)}</figcaption>"
         try:
             clip = FileClip.open(path)
             still = poster(clip, len(clip) // 2)
             source = self.address(path, clip, name)
         except (FileNotFoundError, MediaError) as error:
-            return f'<figure><p class="missing">{text_of(error)}</p>{caption}</figure>'
-        # The poster keeps the place until the video is asked for.
-        return (
-            f'<figure><video controls playsinline preload="none" width="{clip.width}" height="{clip.height}" '
-            f'poster="{still}" src="{source}"></video>{caption}</figure>'
-        )
+            return Player(label, str(error))
+        return Player(label, "", clip.width, clip.height, still, source)
 
     def address(self, path: Path, clip: Clip, name: str) -> str:
         """What the player loads: the file itself, or the page."""
@@ -228,31 +223,23 @@ class _Builder:
                 writer.write(picture)
         return copy
 
-    def details(self, system: dict, clip: dict) -> str:
+    def details(self, system: str, clip: dict) -> Details:
         """Curves and the worst and best frames of one system."""
-        parts = [f"<h3>{text_of(system['name'])}</h3>"]
-        drawing = draw_curves(clip.get("curves") or {})
-        if drawing:
-            parts.append(f'<div class="drawing">{drawing}</div>')
         frames = clip.get("frames") or {}
-        rows = [self.pictures(kind, clip, frames[kind]) for kind in ("worst", "best") if frames.get(kind)]
-        if any(rows):
-            parts.append(f'<div class="rows">{"".join(rows)}</div>')
-        return f'<section class="system">{"".join(parts)}</section>' if len(parts) > 1 else ""
+        rows = {kind: self.pictures(clip, frames.get(kind) or []) for kind in ("worst", "best")}
+        drawing = draw_curves(clip.get("curves") or {})
+        return Details(system, drawing, {kind: pictures for kind, pictures in rows.items() if pictures})
 
-    def pictures(self, kind: str, clip: dict, indices: list[int]) -> str:
-        """A row of pictures, each a button that takes the players there."""
+    def pictures(self, clip: dict, indices: list[int]) -> list[FramePicture]:
+        """The frames of those numbers that both videos show; none where a video is missing."""
+        if not indices:
+            return []
         try:
             source, result = (FileClip.open(self.folder / clip[key]) for key in ("reference", "generated"))
         except (FileNotFoundError, MediaError):
-            return ""
-        columns = [
-            f'<button type="button" class="frame" data-time="{source.times_s[index]:.3f}">'
-            f'<img src="{picture}" alt="mouth of frame {index}: source above, result below">'
-            f"<span>{index} · {source.times_s[index]:.2f} s</span></button>"
-            for index, picture in mouth_pairs(source, result, indices, self.face_detector())
-        ]
-        return f'<div class="frames"><h4>{kind} frames</h4>{"".join(columns)}</div>'
+            return []
+        pairs = mouth_pairs(source, result, indices, self.face_detector())
+        return [FramePicture(index, float(source.times_s[index]), picture) for index, picture in pairs]
 
     def face_detector(self) -> FaceDetector:
         """Loaded at the first picture."""

@@ -1,9 +1,11 @@
-"""Mouth opening, generated and real, over the speech's level: an SVG drawing without a library."""
+"""Mouth opening, generated and real, over the speech's level: an SVG drawing."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+
+from ..pages import render
 
 WIDTH, HEIGHT = 720, 150
 LEFT, RIGHT, TOP, BOTTOM = 38, 6, 8, 22
@@ -31,19 +33,24 @@ def draw_curves(curves: dict) -> str:
     def y(share: float) -> float:
         return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
 
-    parts = [
-        f'<svg class="curves" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        'aria-label="mouth opening over time, generated and reference, with the level of the speech">'
-    ]
     loudest = max((v for v in level if is_number(v)), default=0.0)
-    if loudest > 0:
-        parts.append(area(thinned(times, level, x, lambda v: y(v / loudest)), y(0)))
-    parts += axes(times, top, x, y)
-    for name, css in (("reference_opening", "reference"), ("opening", "generated")):
-        path = outline(thinned(times, lines[name], x, lambda v: y(v / top)))
-        if path:
-            parts.append(f'<path class="{css}" d="{path}"/>')
-    return "".join([*parts, "</svg>"])
+    filled = area(thinned(times, level, x, lambda v: y(v / loudest)), y(0)) if loudest > 0 else ""
+    strokes = {
+        css: outline(thinned(times, lines[name], x, lambda v: y(v / top)))
+        for name, css in (("reference_opening", "reference"), ("opening", "generated"))
+    }
+    return render(
+        "curves.svg",
+        width=WIDTH,
+        height=HEIGHT,
+        left=LEFT,
+        right=WIDTH - RIGHT,
+        ground=y(0),
+        level=filled,
+        seconds=[(x(times[0] + time_s), label) for time_s, label in ticks(times[-1] - times[0])],
+        openings=[(y(share), f"{top * share:g}") for share in (0.5, 1.0)],
+        lines=strokes,
+    )
 
 
 def is_number(value: float | None) -> bool:
@@ -75,25 +82,16 @@ def outline(points: list[tuple[float, float] | None]) -> str:
 
 
 def area(points: list[tuple[float, float] | None], ground: float) -> str:
-    """The filled shape under the points."""
+    """SVG path data of the filled shape under the points."""
     known = [point for point in points if point is not None]
     if len(known) < 2:
         return ""
     edge = "".join(f"L{px:.1f} {py:.1f}" for px, py in known)
-    return f'<path class="level" d="M{known[0][0]:.1f} {ground:.1f}{edge}L{known[-1][0]:.1f} {ground:.1f}Z"/>'
+    return f"M{known[0][0]:.1f} {ground:.1f}{edge}L{known[-1][0]:.1f} {ground:.1f}Z"
 
 
-def axes(times: Sequence[float], top: float, x, y) -> list[str]:
-    """Ticks and their labels: seconds below, opening at the left."""
-    length = times[-1] - times[0]
-    step = next(step for step in STEPS_S if step >= length / 12 or step == STEPS_S[-1])
-    parts = [f'<path class="axis" d="M{LEFT} {y(0):.1f}H{WIDTH - RIGHT}"/>']
-    for number in range(int(length / step + 1e-9) + 1):
-        place = x(times[0] + number * step)
-        parts.append(f'<path class="axis" d="M{place:.1f} {y(0):.1f}v3"/>')
-        label = f"{number * step:g}" + (" s" if number == 0 else "")
-        parts.append(f'<text x="{place:.1f}" y="{HEIGHT - 6}" text-anchor="middle">{label}</text>')
-    for share in (0.5, 1.0):
-        parts.append(f'<path class="grid" d="M{LEFT} {y(share):.1f}H{WIDTH - RIGHT}"/>')
-        parts.append(f'<text x="{LEFT - 5}" y="{y(share) + 4:.1f}" text-anchor="end">{top * share:g}</text>')
-    return parts
+def ticks(length_s: float) -> list[tuple[float, str]]:
+    """Seconds since the beginning, and their labels, at most a dozen and one."""
+    step = next(step for step in STEPS_S if step >= length_s / 12 or step == STEPS_S[-1])
+    count = int(length_s / step + 1e-9) + 1
+    return [(n * step, f"{n * step:g}" + (" s" if n == 0 else "")) for n in range(count)]

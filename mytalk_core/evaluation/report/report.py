@@ -13,6 +13,7 @@ import torch
 
 from ...media.clip import Clip
 from ..clip_files import ClipFiles
+from ..markdown import escaped
 from ..metrics.metric import METRICS
 
 if TYPE_CHECKING:
@@ -79,12 +80,12 @@ def markdown(report: dict) -> str:
     clips = max(len(system["clips"]) for system in systems)
     pictures = "every frame" if report["every"] == 1 else f"each {report['every']}-th frame"
     lines = [
-        f"# {report['title']}",
+        f"# {escaped(report['title'])}",
         "",
-        f"{report['date']}, {report['machine']}, {clips} clips, pictures of {pictures}.",
-        *(f"{name}: {digest}" for name, digest in report["models"].items()),
+        f"{report['date']}, {escaped(report['machine'])}, {clips} clips, pictures of {pictures}.",
+        *(f"{escaped(name)}: {digest}" for name, digest in report["models"].items()),
         "",
-        "| metric | " + " | ".join(system["name"] for system in systems) + " |",
+        "| metric | " + " | ".join(escaped(system["name"]) for system in systems) + " |",
         "|---|" + "---|" * len(systems),
     ]
     for metric in report["metrics"]:
@@ -104,7 +105,7 @@ def markdown(report: dict) -> str:
         ("Weights", sources),
     ):
         if entries:
-            lines += ["", f"## {title}", "", *(f"- {entry}" for entry in entries)]
+            lines += ["", f"## {title}", "", *(f"- {escaped(entry)}" for entry in entries)]
     return "\n".join(lines) + "\n"
 
 

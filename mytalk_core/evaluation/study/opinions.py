@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..extra import evaluation_extra
+from ..markdown import escaped
 from .site import COLUMNS, KEY_FORMAT, RATINGS
 
 CONFIDENCE = 0.95
@@ -154,33 +156,20 @@ def estimate(values: np.ndarray) -> Estimate:
 
 
 def student_quantile(degrees: int, confidence: float = CONFIDENCE) -> float:
-    """t with P(|T| <= t) = confidence for Student's distribution with `degrees` >= 1 of freedom."""
-    low, high = 0.0, 1.0
-    while student_within(high, degrees) < confidence:
-        high *= 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (low, middle) if student_within(middle, degrees) >= confidence else (middle, high)
-    return high
+    """t with P(|T| <= t) = confidence for Student's distribution with `degrees` >= 1 of freedom.
 
-
-def student_within(t: float, degrees: int) -> float:
-    """P(|T| <= t): the finite sums of Abramowitz & Stegun, 26.7.3 and 26.7.4."""
-    angle = math.atan(t / math.sqrt(degrees))
-    sine, cosine = math.sin(angle), math.cos(angle)
-    odd = degrees % 2
-    term = cosine if odd else 1.0
-    total = term if degrees > 1 else 0.0
-    for k in range(2 + odd, degrees - 1, 2):
-        term *= cosine**2 * (k - 1) / k
-        total += term
-    return 2 / math.pi * (angle + sine * total) if odd else sine * total
+    Raises ValueError where scipy is not installed.
+    """
+    # Importing it takes as long as importing torch.
+    with evaluation_extra("a confidence interval"):
+        from scipy.stats import t
+    return float(t.interval(confidence, degrees)[1])
 
 
 def markdown(summary: dict[str, SystemOpinion], title: str, unrated: int = 0) -> str:
     """The table: a row a system, the best mean of each rating in bold."""
     lines = [
-        f"# {title}: opinions of the participants",
+        f"# {escaped(title)}: opinions of the participants",
         "",
         "| system | " + " | ".join(f"{rating.title} ↑" for rating in RATINGS) + " | participants | videos |",
         "|---|" + "---|" * (len(RATINGS) + 2),
@@ -191,7 +180,7 @@ def markdown(summary: dict[str, SystemOpinion], title: str, unrated: int = 0) ->
         for value, top in zip(part.estimates, best, strict=True):
             text = f"{value.mean:.2f}" + ("" if value.half is None else f" ± {value.half:.2f}")
             cells.append(f"**{text}**" if value.mean == top and len(summary) > 1 else text)
-        lines.append(f"| {system} | {' | '.join(cells)} | {part.participants} | {part.videos} |")
+        lines.append(f"| {escaped(system)} | {' | '.join(cells)} | {part.participants} | {part.videos} |")
     lines += [
         "",
         "Ratings 1 to 5. ± is half of the 95 % confidence interval (Student's t, the participant as the "

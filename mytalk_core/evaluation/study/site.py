@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import os
 import secrets
@@ -10,12 +9,11 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from string import Template
 
 from ...errors import MediaError
 from ...media.browser import CODECS, EXTENSIONS, PIXEL_FORMATS, encoding
 from ...media.remux import copy_untagged
-from ..pages import read_page
+from ..pages import render
 
 KEY_FORMAT = "mytalk-study-key-1"
 
@@ -164,11 +162,4 @@ def page(study: str, title: str, names: list[str]) -> str:
         "ratings": [asdict(rating) for rating in RATINGS],
         "columns": COLUMNS,
     }
-    return Template(read_page("study.html")).substitute(
-        title=html.escape(title),
-        count=len(names),
-        style=read_page("study.css"),
-        script=read_page("study.js"),
-        # A "</script>" in the data would end the element that holds it.
-        data=json.dumps(data).replace("<", "\\u003c"),
-    )
+    return render("study.html", title=title, data=data)
