@@ -5,8 +5,8 @@ from pathlib import Path
 
 
 def _version() -> str:
-    """The version that pyproject.toml gives: that of this checkout, which ComfyUI loads without installing it,
-    else of the installed package; "unknown" for a copy of this folder alone."""
+    """The version that pyproject.toml gives: this checkout's, which ComfyUI loads without installing it, else
+    the installed package's; "unknown" for a copy of this folder alone."""
     project = Path(__file__).parents[1] / "pyproject.toml"
     text = project.read_text(encoding="utf-8") if project.is_file() else ""
     own = re.search(r'^name = "mytalk"\nversion = "(.+)"$', text, re.MULTILINE)

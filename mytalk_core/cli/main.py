@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .. import __version__
+from ..arguments import DefaultsHelpFormatter
 from . import benchmark, evaluate, info, prepare, study, weights
 from .progress import bars
 
@@ -40,7 +41,10 @@ def _os_line(error: OSError) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="mytalk", description="Lip-sync a talking video to any speech; everything but the mouth stays."
+        prog="mytalk",
+        description="Lip-sync a talking video to any speech; everything but the mouth stays.",
+        epilog="example:\n  mytalk sync talk.mp4 speech.wav -o out.mp4\n\n'mytalk COMMAND --help' has more.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"mytalk {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -55,7 +59,7 @@ def _add_sync(commands: argparse._SubParsersAction) -> None:
     sync = commands.add_parser(
         "sync",
         help="make a video's lips follow a speech",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=DefaultsHelpFormatter,
     )
     sync.set_defaults(run=_sync)
     sync.add_argument("video", type=Path, help="a video with a visible face, any container")
@@ -80,12 +84,19 @@ def _add_sync(commands: argparse._SubParsersAction) -> None:
     )
     sync.add_argument("--steps", type=int, default=10, help="sampling steps of the motion, 1 to 1000")
     sync.add_argument("--guidance", type=float, default=1.0, help="how hard the motion follows the speech")
-    sync.add_argument("--sampler", default="dpmpp_2m", choices=["dpmpp_2m", "ddim", "ddpm"])
+    sync.add_argument(
+        "--sampler", default="dpmpp_2m", choices=["dpmpp_2m", "ddim", "ddpm"], help="how the motion is drawn"
+    )
     sync.add_argument("--temperature", type=float, default=0.3, help="variety of the motion, 0 to 1")
     sync.add_argument("--expression", type=float, default=1.0, help="scale of the movement")
     sync.add_argument("--seed", type=int, default=0, help="the same seed gives the same motion")
     sync.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
-    sync.add_argument("--dtype", default="auto", choices=["auto", "float32", "float16", "bfloat16"])
+    sync.add_argument(
+        "--dtype",
+        default="auto",
+        choices=["auto", "float32", "float16", "bfloat16"],
+        help="of the networks; auto: bfloat16 on CUDA, else float32",
+    )
     sync.add_argument(
         "--codec", choices=["h264", "prores", "vp9", "ffv1"], help="by default what suits the extension"
     )
@@ -99,14 +110,14 @@ def _add_landmarks(commands: argparse._SubParsersAction) -> None:
     landmarks = commands.add_parser(
         "landmarks",
         help="write a face's landmarks in every frame",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=DefaultsHelpFormatter,
     )
     landmarks.set_defaults(run=_landmarks)
-    landmarks.add_argument("video", type=Path)
+    landmarks.add_argument("video", type=Path, help="a video with a visible face, any container")
     landmarks.add_argument("-o", "--output", type=Path, required=True, help="a .safetensors file")
     landmarks.add_argument("--face", default="largest", help="largest, left, right, or a number")
     landmarks.add_argument("--preview", type=Path, help="also write the video with the mesh drawn over it")
-    landmarks.add_argument("--device", default="auto")
+    landmarks.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
 
 
 def _sync(args: argparse.Namespace) -> None:
