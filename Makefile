@@ -1,44 +1,70 @@
-# The two commands: `make demo` lip-syncs the sample, `make test` runs every test. Both install what they need.
+# The two commands: `make demo` lip-syncs the sample, `make test` lints and runs every test. Each installs what it
+# needs into .venv. The folder may have any name: scripts in .venv/bin would carry its path, so modules are run.
 PYTHON ?= python3
 VENV := .venv
-BIN := $(VENV)/bin
+RUN := "$(VENV)/bin/python" -m
 DEMO := out/demo.mp4
 
-.PHONY: demo test lint train-mini clean
+.PHONY: demo test lint types test-comfyui train-mini clean
 
-$(VENV)/.installed: pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e ".[standalone,training,dev]"
-	touch $@
+# A stamp each: for use, for training, for working on the code.
+$(VENV)/.standalone: EXTRAS := standalone
+$(VENV)/.training: EXTRAS := standalone,training
+$(VENV)/.dev: EXTRAS := standalone,training,dev
+$(VENV)/.standalone $(VENV)/.training $(VENV)/.dev: pyproject.toml setup.py
+	"$(PYTHON)" -m venv "$(VENV)"
+	$(RUN) pip install --quiet --upgrade pip
+	$(RUN) pip install --quiet -e ".[$(EXTRAS)]"
+	touch "$@"
 
-demo: $(VENV)/.installed
-	mkdir -p $(dir $(DEMO))
-	$(BIN)/mytalk sync examples/ai_woman.mp4 examples/speech_en.wav -o $(DEMO)
+demo: $(VENV)/.standalone
+	mkdir -p "$(dir $(DEMO))"
+	$(RUN) mytalk_core sync examples/ai_woman.mp4 examples/speech_en.wav -o "$(DEMO)"
 	@echo "The result is in $(DEMO)"
 
-test: $(VENV)/.installed
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest
+test: lint
+	$(RUN) pytest
+
+lint: $(VENV)/.dev
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(MAKE) types
+
+# The nodes climb to the core through the repository, which ComfyUI loads as a package under its folder's name; this
+# link gives it a name that mypy can read.
+types: $(VENV)/.dev
+	mkdir -p build/types
+	ln -sfn ../.. build/types/pack
+	$(RUN) mypy
+
+# The pack on a real ComfyUI: COMFYUI_DIR=FOLDER, and COMFYUI_PYTHON=PYTHON where its packages are installed.
+ifdef COMFYUI_DIR
+test-comfyui: $(VENV)/.dev
+	$(if $(COMFYUI_PYTHON),,$(RUN) pip install --quiet -r "$(COMFYUI_DIR)/requirements.txt")
+	COMFYUI_DIR="$(COMFYUI_DIR)" $(RUN) pytest -rs tests/comfyui/test_servers.py
+else
+test-comfyui:
+	@echo "skipped: no server to test on; give COMFYUI_DIR=FOLDER, the folder of a ComfyUI"
+endif
 
 # The bundled model again, from a folder of clips in any layout that mytalk prepare knows. LPIPS=FOLDER, which
 # mytalk_training.convert.lpips writes, adds the perceptual loss that the bundled refiner had.
+LAUNCH := $(RUN) accelerate.commands.launch -m
 MOTION := --penalty l1 --velocity-weight 4 --hide-speech 3 --time-power 0.4 --dropout 0.2 --lr 2e-4
-train-mini: $(VENV)/.installed
+train-mini: $(VENV)/.training
 	@test -n "$(DATA)" || { echo "make train-mini needs DATA=FOLDER, a folder of talking clips"; exit 1; }
-	$(BIN)/mytalk prepare "$(DATA)" -o out/dataset
-	$(BIN)/python -m mytalk_training.motion.train_identity out/dataset -o out/identity --steps 2500
-	$(BIN)/accelerate launch -m mytalk_training.motion.train out/dataset -o out/regression --identity out/identity \
+	$(RUN) mytalk_core prepare "$(DATA)" -o out/dataset
+	$(RUN) mytalk_training.motion.train_identity out/dataset -o out/identity --steps 2500
+	$(LAUNCH) mytalk_training.motion.train out/dataset -o out/regression --identity out/identity \
 		--process regression --steps 1000
-	$(BIN)/accelerate launch -m mytalk_training.motion.train out/dataset -o out/half --identity out/identity \
+	$(LAUNCH) mytalk_training.motion.train out/dataset -o out/half --identity out/identity \
 		$(MOTION) --init out/regression/model --own-guess 0.5 --warmup 50 --steps 500
-	$(BIN)/accelerate launch -m mytalk_training.motion.train out/dataset -o out/run --identity out/identity \
+	$(LAUNCH) mytalk_training.motion.train out/dataset -o out/run --identity out/identity \
 		$(MOTION) --init out/half/model --own-guess 0.9 --warmup 20 --steps 150
-	$(BIN)/python -m mytalk_training.expert.train out/dataset -o out/sync --space out/run/model/space --steps 1500
-	$(BIN)/python -m mytalk_training.refiner.prepare out/dataset -o out/mouths
-	$(BIN)/accelerate launch -m mytalk_training.refiner.train out/mouths -o out/refiner --steps 1100 \
+	$(RUN) mytalk_training.expert.train out/dataset -o out/sync --space out/run/model/space --steps 1500
+	$(RUN) mytalk_training.refiner.prepare out/dataset -o out/mouths
+	$(LAUNCH) mytalk_training.refiner.train out/mouths -o out/refiner --steps 1100 \
 		$(if $(LPIPS),--perceptual "$(LPIPS)")
 
 clean:
-	rm -rf $(VENV) out build *.egg-info
+	rm -rf "$(VENV)" out build *.egg-info

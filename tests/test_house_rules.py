@@ -11,6 +11,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 CORE = sorted((ROOT / "mytalk_core").rglob("*.py"))
+# From the bottom to the top; what lies beside the rooms is below them all.
+ROOMS = ["checkpoint", "media", "face", "speech", "motion", "appearance", "expert", "pipeline", "models"]
+ROOMS += ["evaluation", "cli"]
 
 
 def imported(path: Path) -> set[str]:
@@ -27,6 +30,23 @@ def imported(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", CORE, ids=lambda p: str(p.relative_to(ROOT)))
 def test_core_knows_neither_nodes_training_nor_comfy(path):
     assert not imported(path) & {"mytalk_core", "nodes", "training", "mytalk_training", "comfy", "comfy_api"}
+
+
+def test_a_room_imports_only_those_below_it():
+    assert {path.parent.name for path in (ROOT / "mytalk_core").glob("*/__init__.py")} == set(ROOMS)
+    upward = []
+    for path in CORE:
+        place = path.relative_to(ROOT / "mytalk_core").parts
+        if place[0] in ("__init__.py", "__main__.py"):
+            continue
+        height = ROOMS.index(place[0]) if place[0] in ROOMS else -1
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level == len(place):
+                for name in [node.module] if node.module else [alias.name for alias in node.names]:
+                    room = name.split(".")[0]
+                    if room in ROOMS and ROOMS.index(room) > height:
+                        upward.append(f"{'/'.join(place)} imports {name}")
+    assert upward == []
 
 
 def test_nodes_use_relative_imports_of_the_core():

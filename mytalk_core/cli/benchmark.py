@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..arguments import DefaultsHelpFormatter
 from .evaluate import SLOW
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="generate a test set by a protocol of the paper, and evaluate it",
         description="Generates OUT/RENDERER/CLIP.mp4 for every clip of FOLDER, then evaluates. Run again "
         "with the same folder to go on where it stopped, or to add a renderer.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=DefaultsHelpFormatter,
     )
     benchmark.set_defaults(run=run)
     benchmark.add_argument("folder", type=Path, help="of videos, or with a manifest.jsonl (id, file, split)")
@@ -50,7 +51,12 @@ def add(commands: argparse._SubParsersAction) -> None:
     benchmark.add_argument("--seconds", type=float, help="only the beginning of every clip")
     benchmark.add_argument("--crf", type=int, default=18, help="quality of the H.264 files")
     benchmark.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
-    benchmark.add_argument("--dtype", default="auto", choices=["auto", "float32", "float16", "bfloat16"])
+    benchmark.add_argument(
+        "--dtype",
+        default="auto",
+        choices=["auto", "float32", "float16", "bfloat16"],
+        help="of the networks; auto: bfloat16 on CUDA, else float32",
+    )
     benchmark.add_argument("--every", type=int, default=1, help="score the pictures of each N-th frame")
     benchmark.add_argument("--weights", help="folder or hub:OWNER/NAME with the metrics' networks")
     benchmark.add_argument(

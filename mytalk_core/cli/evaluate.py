@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from ..arguments import DefaultsHelpFormatter
+
 SLOW = ("lpips_vgg_face", "lpips_vgg_mouth")
 
 
@@ -16,7 +18,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="score generated videos: picture, lip sync, identity, steadiness",
         description="Videos are paired by file name. The real videos and their re-encoding are scored too: "
         "they show what is possible. Metrics whose weights are not found are left out, with a line.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=DefaultsHelpFormatter,
     )
     command.set_defaults(run=run)
     command.add_argument("--reference", type=Path, required=True, help="folder of the real videos")

@@ -6,13 +6,15 @@ import argparse
 import json
 from dataclasses import asdict
 
+from ..arguments import DefaultsHelpFormatter
+
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Register the command."""
     info = commands.add_parser(
         "info",
         help="parameters of every component and floating-point operations of a model",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=DefaultsHelpFormatter,
     )
     info.set_defaults(run=run)
     info.add_argument(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..arguments import DefaultsHelpFormatter
 from ..files import check_folder
 from .progress import bars
 
@@ -14,14 +15,14 @@ def add(commands: argparse._SubParsersAction) -> None:
     landmarks = commands.add_parser(
         "landmarks",
         help="write a face's landmarks in every frame",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=DefaultsHelpFormatter,
     )
     landmarks.set_defaults(run=run)
-    landmarks.add_argument("video", type=Path)
+    landmarks.add_argument("video", type=Path, help="a video with a visible face, any container")
     landmarks.add_argument("-o", "--output", type=Path, required=True, help="a .safetensors file")
     landmarks.add_argument("--face", default="largest", help="largest, left, right, or a number")
     landmarks.add_argument("--preview", type=Path, help="also write the video with the mesh drawn over it")
-    landmarks.add_argument("--device", default="auto")
+    landmarks.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
 
 
 def run(args: argparse.Namespace) -> None:

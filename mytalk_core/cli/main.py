@@ -36,7 +36,10 @@ def _os_line(error: OSError) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="mytalk", description="Lip-sync a talking video to any speech; everything but the mouth stays."
+        prog="mytalk",
+        description="Lip-sync a talking video to any speech; everything but the mouth stays.",
+        epilog="example:\n  mytalk sync talk.mp4 speech.wav -o out.mp4\n\n'mytalk COMMAND --help' has more.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"mytalk {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

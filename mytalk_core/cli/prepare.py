@@ -21,7 +21,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         add_help=False,
     )
     prepare.set_defaults(run=_prepare)
-    prepare.add_argument("arguments", nargs=argparse.REMAINDER)
+    prepare.add_argument("arguments", nargs=argparse.REMAINDER, help="the program's own")
 
 
 def _prepare(args: argparse.Namespace) -> None:

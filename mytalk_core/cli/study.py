@@ -7,6 +7,8 @@ import os
 import sys
 from pathlib import Path
 
+from ..arguments import DefaultsHelpFormatter
+
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Register the command."""
@@ -15,6 +17,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="write a blind rating page for videos of several systems, or collect its results",
         description="mytalk study FOLDER -o SITE writes the page; mytalk study --collect CSV ... --key KEY "
         "reads the results. FOLDER has one subfolder a system (maybe real), the same file names in each.",
+        formatter_class=DefaultsHelpFormatter,
     )
     study.set_defaults(run=run)
     study.add_argument("folder", type=Path, nargs="?", help="one subfolder a system")

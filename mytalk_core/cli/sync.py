@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+from ..arguments import DefaultsHelpFormatter
 from ..files import check_folder, write_text
 from .progress import bars
 
@@ -16,7 +17,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     sync = commands.add_parser(
         "sync",
         help="make a video's lips follow a speech",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=DefaultsHelpFormatter,
     )
     sync.set_defaults(run=run)
     sync.add_argument("video", type=Path, help="a video with a visible face, any container")
@@ -41,12 +42,19 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     sync.add_argument("--steps", type=int, default=10, help="sampling steps of the motion, 1 to 1000")
     sync.add_argument("--guidance", type=float, default=1.0, help="how hard the motion follows the speech")
-    sync.add_argument("--sampler", default="dpmpp_2m", choices=["dpmpp_2m", "ddim", "ddpm"])
+    sync.add_argument(
+        "--sampler", default="dpmpp_2m", choices=["dpmpp_2m", "ddim", "ddpm"], help="how the motion is drawn"
+    )
     sync.add_argument("--temperature", type=float, default=0.3, help="variety of the motion, 0 to 1")
     sync.add_argument("--expression", type=float, default=1.0, help="scale of the movement")
     sync.add_argument("--seed", type=int, default=0, help="the same seed gives the same motion")
     sync.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
-    sync.add_argument("--dtype", default="auto", choices=["auto", "float32", "float16", "bfloat16"])
+    sync.add_argument(
+        "--dtype",
+        default="auto",
+        choices=["auto", "float32", "float16", "bfloat16"],
+        help="of the networks; auto: bfloat16 on CUDA, else float32",
+    )
     sync.add_argument(
         "--codec", choices=["h264", "prores", "vp9", "ffv1"], help="by default what suits the extension"
     )

@@ -6,22 +6,34 @@ import argparse
 import json
 from pathlib import Path
 
+from ..arguments import DefaultsHelpFormatter
+
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Register the command and its four actions."""
     weights = commands.add_parser("weights", help="list, download, verify or publish models")
     actions = weights.add_subparsers(required=True, metavar="ACTION")
-    listing = actions.add_parser("list", help="bundled models and those in the Hub's cache")
+    listing = actions.add_parser(
+        "list", help="bundled models and those in the Hub's cache", formatter_class=DefaultsHelpFormatter
+    )
     listing.set_defaults(run=_list)
-    listing.add_argument("--json", action="store_true")
+    listing.add_argument("--json", action="store_true", help="as JSON, with parts and folders")
 
-    download = actions.add_parser("download", help="fetch a model from the Hub, for use without a connection")
+    download = actions.add_parser(
+        "download",
+        help="fetch a model from the Hub, for use without a connection",
+        formatter_class=DefaultsHelpFormatter,
+    )
     download.set_defaults(run=_download)
     download.add_argument("repository", help="OWNER/NAME")
     download.add_argument("--revision", help="branch, tag or commit")
     download.add_argument("-o", "--output", type=Path, help="folder to put it in; by default the Hub's cache")
 
-    verify = actions.add_parser("verify", help="check hashes, versions and every tensor's shape")
+    verify = actions.add_parser(
+        "verify",
+        help="check hashes, versions and every tensor's shape",
+        formatter_class=DefaultsHelpFormatter,
+    )
     verify.set_defaults(run=_verify)
     verify.add_argument("model", nargs="?", default="mini", help="mini, a folder, or hub:OWNER/NAME")
     verify.add_argument("--revision", help="branch, tag or commit")
@@ -29,7 +41,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     push = actions.add_parser(
         "push",
         help="write the model card and upload a model to the Hub",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=DefaultsHelpFormatter,
     )
     push.set_defaults(run=_push)
     push.add_argument("folder", type=Path, help="with motion, space, identity and what else there is")
@@ -47,7 +59,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     push.add_argument("--notes", type=Path, help="Markdown to add to the card, such as measurements")
     push.add_argument("--private", action="store_true", help="make a new repository private")
     push.add_argument("--revision", help="branch to push to, made if there is none")
-    push.add_argument("--message", default="Upload MyTalk weights")
+    push.add_argument("--message", default="Upload MyTalk weights", help="of the commit")
     push.add_argument("--dry-run", action="store_true", help="only verify and print the card")
 
 

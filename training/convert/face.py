@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from mytalk_core.arguments import DefaultsHelpFormatter
 from mytalk_core.face.detector import BlazeFace
 from mytalk_core.face.mesh import FaceMesh
 from mytalk_core.face.mesh_opencv import BODY
@@ -56,9 +57,11 @@ def fill(module: nn.Module, order: list[nn.Module], graph: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("graphs", type=Path)
-    parser.add_argument("out", type=Path)
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter
+    )
+    parser.add_argument("graphs", type=Path, help="folder of the two graphs, each .json and .safetensors")
+    parser.add_argument("out", type=Path, help="folder for detector.safetensors and mesh.safetensors")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
 

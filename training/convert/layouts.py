@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mytalk_core.arguments import DefaultsHelpFormatter
+
 # The canonical square: 256 px, the frontal face 160 px wide, room below the chin for an open mouth.
 PX_PER_UNIT = 10.4
 CENTRE_X_PX, TOP_OF_FACE_PX = 128.0, 24.0
@@ -161,9 +163,11 @@ def balanced(edges: list[tuple[int, int]], mirror: list[int], count: int) -> lis
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("mesh", type=Path)
-    parser.add_argument("out", type=Path)
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter
+    )
+    parser.add_argument("mesh", type=Path, help="face_model_with_iris.obj")
+    parser.add_argument("out", type=Path, help="folder for the layouts' .json files")
     args = parser.parse_args()
     vertices, triangles = read_mesh(args.mesh)
     mesh = mesh478(to_canonical(vertices), triangles)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from mytalk_core.arguments import DefaultsHelpFormatter
 from mytalk_core.errors import WeightsError
 from mytalk_core.evaluation.networks import lpips
 from mytalk_core.evaluation.networks.inception import from_script
@@ -54,8 +55,10 @@ def convert_syncnet(path: Path, config: SyncNetConfig | None = None) -> SyncNet:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("-o", "--out", type=Path, required=True)
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter
+    )
+    parser.add_argument("-o", "--out", type=Path, required=True, help="folder for mytalk evaluate --weights")
     parser.add_argument("--syncnet", type=Path, help="syncnet_v2.model")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,8 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from mytalk_core.arguments import DefaultsHelpFormatter
+
 from .adapters import LAYOUTS
 from .filters import Limits
 from .journal import write_whole
@@ -52,7 +54,7 @@ def parse(arguments: list[str] | None, program: str | None) -> argparse.Namespac
     parser = argparse.ArgumentParser(
         prog=program,
         description="Turn a folder of talking videos into a dataset to train on: tar shards with an index.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=DefaultsHelpFormatter,
     )
     defaults = {f.name: f.default for f in fields(Settings) if f.default is not MISSING}
     parser.add_argument("folder", type=Path, help="clips, in any of the layouts")
@@ -76,7 +78,13 @@ def parse(arguments: list[str] | None, program: str | None) -> argparse.Namespac
     parser.add_argument(
         "--no-crops", action="store_true", help="landmarks, movement and speech only: no pictures"
     )
-    parser.add_argument("--crop-every", type=int, default=defaults["crop_every"], metavar="N")
+    parser.add_argument(
+        "--crop-every",
+        type=int,
+        default=defaults["crop_every"],
+        metavar="N",
+        help="a crop of each N-th frame",
+    )
     parser.add_argument("--jpeg-quality", type=int, default=defaults["jpeg_quality"], help="1 to 100")
     parser.add_argument("--shard-mb", type=int, default=defaults["shard_mb"], help="size of a full shard")
     parser.add_argument(

@@ -18,6 +18,7 @@ import numpy as np
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from mytalk_core.arguments import DefaultsHelpFormatter
 from mytalk_core.cli.main import in_one_line
 from mytalk_core.expert.sync_expert import SyncConfig, SyncExpert
 from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
@@ -55,7 +56,9 @@ class State(TrainingState):
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter
+    )
     add_arguments(
         parser,
         steps=2000,

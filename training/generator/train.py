@@ -32,6 +32,7 @@ from mytalk_core.appearance.generator import (
     Generated,
 )
 from mytalk_core.appearance.perceptual import PerceptualDistance
+from mytalk_core.arguments import DefaultsHelpFormatter
 from mytalk_core.cli.main import in_one_line
 from mytalk_core.models.preset import Preset
 
@@ -102,7 +103,9 @@ class State(TrainingState):
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter
+    )
     add_arguments(parser, batch=8, lr=2e-4, warmup=200, mixed_precision="bf16", overfit_loss=0.1)
     add = parser.add_argument
     add("--preset", help="paper: sizes and landmark layout are the preset's, the next seven are not read")
@@ -111,17 +114,17 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--multipliers", type=int, nargs="+", default=[1, 2, 4], help="of the width, one a level")
     add("--blocks", type=int, default=2, help="residual blocks a level")
     add("--groups", type=int, default=8, help="of the norms; every width must be a multiple")
-    add("--fusion-width", type=int, default=128)
-    add("--discriminator-width", type=int, default=32)
+    add("--fusion-width", type=int, default=128, help="channels of the fusion of references")
+    add("--discriminator-width", type=int, default=32, help="channels of its first level")
     add("--references", choices=[*REFERENCES], help="Tab. 7; by default masked-multi, three masked ones")
     add("--design", choices=DESIGNS, default=DESIGNS[0], help="single-encoder: Tab. 4's, a full-single one")
     add("--alignment", choices=ALIGNMENTS, default=ALIGNMENTS[0], help="mesh: references warped first")
     defaults = AppearanceLossWeights()
-    add("--kl-weight", type=float, default=defaults.kl)
+    add("--kl-weight", type=float, default=defaults.kl, help="of the latent's divergence from a normal")
     add("--discriminator-weight", type=float, default=defaults.discriminator, help="0: none is trained")
     add("--start-discriminator", type=int, default=1000, metavar="STEP", help="when it joins")
     add("--perceptual", type=Path, help="folder that mytalk_training.convert.lpips wrote: adds its loss")
-    add("--perceptual-weight", type=float, default=defaults.perceptual)
+    add("--perceptual-weight", type=float, default=defaults.perceptual, help="of LPIPS, with --perceptual")
     add("--mouth-weight", type=float, default=defaults.mouth, help="of L1 inside the mask, beside L1")
     add("--temporal-weight", type=float, default=defaults.temporal, help="above 0 reads pairs of frames")
     add("--plain", action="store_true", help="no changes of place, colour and quality")

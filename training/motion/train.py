@@ -20,6 +20,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from mytalk_core.arguments import DefaultsHelpFormatter
 from mytalk_core.cli.main import in_one_line
 from mytalk_core.models.preset import Preset
 from mytalk_core.motion.conformer import ConformerLayer
@@ -53,7 +54,9 @@ class State(TrainingState):
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter
+    )
     add_arguments(
         parser, lr=4e-4, optimizer="adamw", weight_decay=0.01, mixed_precision="bf16", overfit_loss=0.25
     )
@@ -64,10 +67,10 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--speech-encoder", help="bundled name, folder or hub:OWNER/NAME; by default the preset's, or mini")
     add("--features", type=Path, help="folder in which speech features are kept for other runs")
     add("--frames", type=int, default=100, help="length of a window at 25 Hz (the paper: 250)")
-    add("--width", type=int, default=192)
-    add("--layers", type=int, default=4)
-    add("--dropout", type=float, default=0.15)
-    add("--velocity-weight", type=float, default=1.0)
+    add("--width", type=int, default=192, help="channels of the denoiser, without --preset")
+    add("--layers", type=int, default=4, help="Conformer layers of the denoiser, without --preset")
+    add("--dropout", type=float, default=0.15, help="share of the denoiser's values dropped")
+    add("--velocity-weight", type=float, default=1.0, help="of the differences from frame to frame")
     add("--identity-weight", type=float, default=1.0, help="0, 1 and 2 are the paper's Tab. 6")
     add("--sync", type=Path, help="folder that expert.train wrote: adds its loss")
     add("--drop-speech", type=float, default=0.1, help="share of windows not told of the speech")

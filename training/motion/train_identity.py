@@ -18,6 +18,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from mytalk_core.arguments import DefaultsHelpFormatter
 from mytalk_core.cli.main import in_one_line
 from mytalk_core.models.preset import Preset
 from mytalk_core.motion.identity import ArcFaceHead, IdentityConfig, IdentityExtractor
@@ -76,16 +77,18 @@ class State(TrainingState):
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter
+    )
     # The paper's rate, 1e-6, is for 100 epochs of 148 hours.
     add_arguments(
         parser, steps=3000, batch=256, lr=1e-3, schedule="cosine", warmup=100, ema=0.99, overfit_loss=0.1
     )
     add = parser.add_argument
     add("--preset", help="paper: sizes and landmark layout are the preset's")
-    add("--hidden", type=int, default=256)
-    add("--layers", type=int, default=4)
-    add("--embedding", type=int, default=128)
+    add("--hidden", type=int, default=256, help="width of the hidden layers")
+    add("--layers", type=int, default=4, help="square layers between the first and the last")
+    add("--embedding", type=int, default=128, help="width of the embedding")
     return parser.parse_args(argv)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from mytalk_core.arguments import DefaultsHelpFormatter
 from mytalk_core.cli.main import in_one_line
 
 from ..dataset.shards import ShardDataset
@@ -26,14 +27,16 @@ FEWEST = 24  # frames of a short sample
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter
+    )
     add = parser.add_argument
     add("dataset", type=Path, help="folder that mytalk_training.dataset.prepare wrote")
-    add("-o", "--out", type=Path, required=True)
+    add("-o", "--out", type=Path, required=True, help="folder of the result; what is there already stays")
     add("--per-second", type=float, default=6.0, help="frames taken of each second of video")
     add("--most", type=int, default=120, help="frames taken of one sample of the dataset")
     add("--smallest-face-px", type=float, default=100.0, help="blurred faces teach blur: leave them out")
-    add("--seed", type=int, default=0)
+    add("--seed", type=int, default=0, help="of which frames are taken")
     return parser.parse_args(argv)
 
 

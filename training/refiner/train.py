@@ -25,6 +25,7 @@ from mytalk_core.appearance.blend import SPLIT
 from mytalk_core.appearance.inputs import to_rgb
 from mytalk_core.appearance.perceptual import PerceptualDistance
 from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig, RefinerInputs, mix
+from mytalk_core.arguments import DefaultsHelpFormatter
 from mytalk_core.cli.main import in_one_line
 
 from ..loop.checkpoints import TrainingState, averaged
@@ -60,7 +61,9 @@ class State(TrainingState):
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter
+    )
     defaults = RefinerConfig()
     add_arguments(
         parser,
@@ -76,10 +79,10 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         save_every=250,
     )
     add = parser.add_argument
-    add("--perceptual", type=Path, help="folder that mytalk_training.convert.lpips wrote")
-    add("--perceptual-weight", type=float, default=0.2)
-    add("--width", type=int, default=defaults.width)
-    add("--widths", type=int, nargs="+", default=list(defaults.widths))
+    add("--perceptual", type=Path, help="folder that mytalk_training.convert.lpips wrote: adds its loss")
+    add("--perceptual-weight", type=float, default=0.2, help="of LPIPS, with --perceptual")
+    add("--width", type=int, default=defaults.width, help="channels of a reference's features")
+    add("--widths", type=int, nargs="+", default=list(defaults.widths), help="of the U-Net, at 1/2, 1/4, ...")
     return parser.parse_args(argv)
 
 

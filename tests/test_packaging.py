@@ -1,0 +1,80 @@
+"""What is installed: one version, one set of bounds, all packages and all their files."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mytalk_core
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    # pytest brings it.
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+# ComfyUI's own requirements, in every release that the pack supports.
+HOST = {"torch", "torchaudio", "numpy", "tqdm"}
+
+
+def test_the_version_is_the_projects():
+    assert mytalk_core.__version__ == PROJECT["project"]["version"]
+    assert PROJECT["project"]["version"] not in Path(mytalk_core.__file__).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "beside, version", [('name = "other"\nversion = "9"\n', "2.5"), ("", "2.5"), (None, "unknown")]
+)
+def test_an_installed_copy_tells_its_own_version(tmp_path, beside, version):
+    (tmp_path / "mytalk_core").mkdir()
+    shutil.copy(mytalk_core.__file__, tmp_path / "mytalk_core")
+    if beside:
+        (tmp_path / "pyproject.toml").write_text(beside)
+    if beside is not None:
+        (tmp_path / "mytalk-2.5.dist-info").mkdir()
+        (tmp_path / "mytalk-2.5.dist-info" / "METADATA").write_text("Name: mytalk\nVersion: 2.5\n")
+    # -S: nothing else that is installed.
+    code = "import sys; sys.path[:0] = [sys.argv[1]]; import mytalk_core; print(mytalk_core.__version__)"
+    command = [sys.executable, "-I", "-S", "-c", code, str(tmp_path)]
+    assert subprocess.check_output(command, text=True).strip() == version
+
+
+def test_comfyui_gets_the_same_bounds():
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    asked = {line for line in lines if line and not line.startswith("#")}
+    dependencies = set(PROJECT["project"]["dependencies"])
+    assert {re.split(r"[<>=!~]", line)[0] for line in dependencies - asked} == HOST
+    assert not asked - dependencies
+
+
+def test_training_packages_are_installed_as_mytalk_training(monkeypatch):
+    setuptools = pytest.importorskip("setuptools")
+    given = {}
+    monkeypatch.setattr(setuptools, "setup", given.update)
+    monkeypatch.chdir(ROOT)
+    runpy.run_path("setup.py")
+    expected = {
+        ".".join(
+            ("mytalk_" + name if name == "training" else name, *path.parent.relative_to(ROOT / name).parts)
+        )
+        for name in ("mytalk_core", "training")
+        for path in (ROOT / name).rglob("*.py")
+    }
+    assert set(given["packages"]) == expected
+    assert given["package_dir"] == {"mytalk_training": "training"}
+
+
+def test_every_file_of_the_core_is_in_the_wheel():
+    patterns = PROJECT["tool"]["setuptools"]["package-data"]["mytalk_core"]
+    core = ROOT / "mytalk_core"
+    packed = {path for pattern in patterns for path in core.glob(pattern)}
+    files = {path for path in core.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert files <= packed
