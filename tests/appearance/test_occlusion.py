@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+from repository import EXAMPLES
 
 from mytalk_core.appearance.occlusion import SkinGauge, uncovered
 from mytalk_core.appearance.references import References, read_references
@@ -14,7 +14,6 @@ from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.tracker import load_face_reader, track_faces
 from mytalk_core.media.video import Clip
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
 LAYOUT = LandmarkLayout.load("mesh478")
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import tracemalloc
 from dataclasses import replace
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from repository import EXAMPLES
 
 from mytalk_core.errors import NoFaceError
 from mytalk_core.evaluation.compare import Scoring, compare, compare_clips, follow
@@ -21,7 +21,7 @@ from mytalk_core.face.tracker import load_face_reader
 from mytalk_core.media.audio import Speech
 from mytalk_core.media.video import Clip
 
-VIDEO = Path(__file__).parents[2] / "examples" / "ai_woman.mp4"
+VIDEO = EXAMPLES / "ai_woman.mp4"
 FRAMES = 12
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from repository import EXAMPLES
 
 from mytalk_core.cli.main import main
 from mytalk_core.media.audio import Speech
@@ -16,7 +17,6 @@ from mytalk_core.media.video import Clip
 from mytalk_core.motion.motion import Motion
 from mytalk_core.pipeline import stages as pipeline
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
 FRAMES = 14
 
 

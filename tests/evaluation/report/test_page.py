@@ -13,6 +13,7 @@ from urllib.parse import unquote
 import cv2
 import numpy as np
 import pytest
+from repository import EXAMPLES
 
 from mytalk_core.evaluation.report import page
 from mytalk_core.evaluation.report.page_curves import draw_curves
@@ -23,7 +24,6 @@ from mytalk_core.face.tracker import load_face_reader
 from mytalk_core.media.video import Clip
 from mytalk_core.media.writer import VideoWriter
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
 FRAMES = 8
 METRICS = [
     {"key": "psnr", "label": "PSNR", "unit": "dB", "better": "higher", "region": "face", "source": "here"},

@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from repository import EXAMPLES
 
 from mytalk_core.appearance.renderers import LoadedRenderer
 from mytalk_core.cli import benchmark
@@ -21,8 +22,6 @@ from mytalk_core.media.video import Clip
 from mytalk_core.media.writer import VideoWriter
 from mytalk_core.motion.generate import MotionModel
 from mytalk_core.pipeline.stages import read_face
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def make_clip(path: Path, source: str, seconds: float, speech_from_s: float = 0.0) -> Path:

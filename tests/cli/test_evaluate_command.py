@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from repository import EXAMPLES
 
 from mytalk_core.cli.main import main
 from mytalk_core.evaluation.cache import SubjectCache, encode_again
@@ -19,7 +20,7 @@ from mytalk_core.media.audio import Speech
 from mytalk_core.media.video import Clip
 from mytalk_core.media.writer import VideoWriter
 
-VIDEO = Path(__file__).parents[2] / "examples" / "ai_woman.mp4"
+VIDEO = EXAMPLES / "ai_woman.mp4"
 FRAMES = 6
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from repository import EXAMPLES
 
 from mytalk_core.cli.main import main
 from mytalk_core.evaluation.study.opinions import read_opinions, student_quantile, summarise
 from mytalk_core.evaluation.study.site import COLUMNS, RATINGS, write_site
 from mytalk_core.media.video import Clip
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
 SYSTEMS = ("oursystem", "real", "theirsystem")
 
 
