@@ -186,7 +186,7 @@ def test_a_torn_checkpoint_is_never_taken(tmp_path, monkeypatch):
         file.write(b"half of it")
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(mytalk_training.loop.loop.checkpoints.torch, "save", torn)
+    monkeypatch.setattr(mytalk_training.loop.checkpoints.torch, "save", torn)
     with pytest.raises(OSError, match="no space"):
         train(*begin(tmp_path), draw, step, save)
     monkeypatch.undo()
