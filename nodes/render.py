@@ -7,10 +7,10 @@ import torch
 from comfy.model_management import get_torch_device
 from comfy_api.latest import Input, io
 
-from ..mytalk_core.appearance.crop import UNITS
 from ..mytalk_core.appearance.renderer import WarpSettings
 from ..mytalk_core.appearance.renderers import RENDERERS, load_renderer
 from ..mytalk_core.face import alignment
+from ..mytalk_core.face.alignment import UNITS
 from ..mytalk_core.face.track import FaceTrack
 from ..mytalk_core.media.timeline import Timeline, plan_timeline
 from ..mytalk_core.media.video import Clip

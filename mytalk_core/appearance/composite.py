@@ -21,7 +21,7 @@ def make_patch(
     Args:
         frame: uint8 (H, W, 3); only its size matters.
         crop: uint8 (S, S, 3), rendered in the canonical square.
-        similarity: float (2, 3), frame pixels to the 256 square.
+        similarity: float (2, 3), frame pixels to canonical units.
         alpha: float32 (S, S) in 0..1, how much of the crop is new.
 
     Returns:

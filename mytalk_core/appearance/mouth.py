@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
-from .crop import UNITS
 from .mask import Window
 
 DEEP, TONGUE = 0.26, 0.62  # brightness of throat and tongue, as a share of the lips'

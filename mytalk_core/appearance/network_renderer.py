@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import torch
 
+from ..face.alignment import UNITS
 from ..face.draw import landmark_image
 from ..face.layout import LandmarkLayout
 from .choosing import Choice
-from .crop import UNITS
 from .inputs import to_tensor
 from .lending import Loan
 from .mask import MouthMask, Window

@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
-from .crop import UNITS
 from .raster import triangulate
 from .references import References, pose_points
 from .warp import MeshWarp

@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 
 from ..errors import NoFaceError
+from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
-from .crop import UNITS, cut_crop
+from .crop import cut_crop
 
 if TYPE_CHECKING:
     from ..face.track import FaceTrack
@@ -35,7 +36,7 @@ CHUNK = 512  # frames whose landmarks are unpacked at once
 class References:
     """K lip crops of one person.
 
-    crops: uint8 (K, S, S, 3); landmarks: float32 (K, N, 2) canonical 256 units; frame_index: int64
+    crops: uint8 (K, S, S, 3); landmarks: float32 (K, N, 2) canonical units; frame_index: int64
     (K,) in the source;
     sharpness: float32 (K,), 1 is the pool's median; shots: int64 (K,) shot numbers.
     """

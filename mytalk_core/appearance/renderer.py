@@ -8,10 +8,10 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
 from .blend import SPLIT, blend
 from .choosing import Choice, ReferencePlan, plan_references
-from .crop import UNITS
 from .lending import Loan, lend
 from .mask import FEATHER, MouthMask, mouth_mask
 from .mouth import dark_interior, missing_interior

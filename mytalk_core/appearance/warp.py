@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .crop import UNITS
+from ..face.alignment import UNITS
 from .raster import Triangulation, draw_triangles, edge_inverses, triangle_affines
 
 Window = tuple[int, int, int, int]
@@ -87,7 +87,7 @@ def sample(crop: np.ndarray, coordinates: np.ndarray) -> np.ndarray:
 
 
 def sample_units(crop: np.ndarray, coordinates: np.ndarray) -> np.ndarray:
-    """Read a crop (S, S, 3) at indices (h, w, 2) of the 256 grid, bilinearly."""
+    """Read a crop (S, S, 3) at indices (h, w, 2) of the unit grid, bilinearly."""
     scale = np.float32(crop.shape[0] / UNITS)
     at = (coordinates + 0.5) * scale - 0.5
     return cv2.remap(crop, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

@@ -47,7 +47,7 @@ class FaceTrack:
 
     @property
     def canonical(self) -> Mapped:
-        """Landmarks in the canonical 256 square: (rows,N,2) float32 when indexed by frame."""
+        """Landmarks in canonical units: (rows,N,2) float32 when indexed by frame."""
         return Mapped(
             len(self), lambda rows: alignment.apply(self.similarity[rows], self.landmarks[rows][..., :2])
         )

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import NoFaceError
 from ..face import alignment
+from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
 from ..face.track import FaceTrack
 
@@ -43,20 +44,20 @@ Shape = TypeVar("Shape")
 
 
 def identity_channels(landmarks: Shape) -> Shape:
-    """Frontal landmarks (...,N,2) canonical px, array or tensor -> (...,2N) of about unit size for M."""
-    return ((landmarks - 128.0) / 64.0).reshape(*landmarks.shape[:-2], -1)
+    """Frontal landmarks (...,N,2) canonical units, array or tensor -> (...,2N) of about unit size for M."""
+    return ((landmarks - UNITS / 2) / (UNITS / 4)).reshape(*landmarks.shape[:-2], -1)
 
 
 @dataclass(frozen=True)
 class Person:
-    """A person's rest shape (N,3), frontal, in canonical px, in the named layout."""
+    """A person's rest shape (N,3), frontal, in canonical units, in the named layout."""
 
     rest: np.ndarray
     layout: str
 
     @property
     def mouth_width(self) -> float:
-        """Distance of the mouth's corners at rest, canonical px: the unit of displacements."""
+        """Distance of the mouth's corners at rest, canonical units: the unit of displacements."""
         return float(np.linalg.norm(self.rest[MOUTH_CORNERS[0]] - self.rest[MOUTH_CORNERS[1]]))
 
 
@@ -96,7 +97,7 @@ class PoseFreeTrack:
     present: np.ndarray
 
     def to_canonical(self, displacement: np.ndarray, person: Person) -> np.ndarray:
-        """Displacements (F,N,3) -> landmarks (F,N,2) canonical px under these poses."""
+        """Displacements (F,N,3) -> landmarks (F,N,2) canonical units under these poses."""
         frames = self.pose.to_frame(person.rest + displacement * person.mouth_width)
         return alignment.apply(self.similarity, frames[..., :2]).astype(np.float32)
 

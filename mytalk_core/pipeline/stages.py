@@ -96,7 +96,7 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
 
 
 def target_landmarks(track: FaceTrack, motion: Motion) -> Mapped:
-    """What is to be rendered: (rows,N,2) canonical px when indexed by frame, unpacked where it is read."""
+    """What is to be rendered: (rows,N,2) canonical units when indexed by frame, unpacked where it is read."""
     return Mapped(len(track), lambda rows: motion.onto(track.canonical[rows], track.times_s[rows]))
 
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import torch
 
-from mytalk_core.appearance.crop import UNITS
+from mytalk_core.face.alignment import UNITS
 from mytalk_core.face.layout import LandmarkLayout
 
 TURN_DEG, SCALE, SHIFT = 6.0, 0.08, 6.0  # most by which a crop is placed otherwise; SHIFT in canonical units

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from mytalk_core.face.alignment import UNITS
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.motion.person import RATE_HZ
 from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
@@ -26,7 +27,11 @@ TEMPI = (1.0, 1.0, 0.9, 1.1)
 
 @dataclass(frozen=True)
 class RawClip:
-    """A prepared clip: displacement (F,N,3) in mouth widths, rest (N,3) canonical px, speech (S,) 16 kHz."""
+    """A prepared clip.
+
+    displacement (F,N,3) from rest, in mouth widths; present (F,) bool, where the video shows the face; rest
+    (N,3) canonical units; speech (S,) at 16 kHz.
+    """
 
     name: str
     identity: str
@@ -176,7 +181,7 @@ class MotionData:
         person: int,
         mirror: bool,
     ) -> None:
-        centre = np.array([128.0, 0, 0], np.float32)
+        centre = np.array([UNITS / 2, 0, 0], np.float32)
         for flip in (False, True) if mirror else (False,):
             rest = clip.rest
             if flip:

@@ -28,15 +28,15 @@ from ..loop.loop import Run, add_arguments, descend, train
 from ..loop.order import DATA, Draws
 from .data import RawClip, choose_few, hold_out, read_clips
 
-# As large as the face mesh's own noise, canonical px.
-JITTER_PX = 0.4
+# As large as the face mesh's own noise, canonical units.
+JITTER_UNITS = 0.4
 # Frames whose similarities are compared in validation.
 COMPARED = 1000
 
 
 @dataclass(frozen=True)
 class Faces:
-    """Frontal landmarks (B,N,2) canonical px, and their person's number (B,)."""
+    """Frontal landmarks (B,N,2) canonical units, and their person's number (B,)."""
 
     landmarks: Tensor
     people: Tensor
@@ -61,17 +61,17 @@ class Recogniser(nn.Module):
         self.head = head
 
     def forward(self, landmarks: Tensor, people: Tensor) -> Tensor:
-        """Landmarks (B,N,2) canonical px of people (B,) -> a scalar."""
+        """Landmarks (B,N,2) canonical units of people (B,) -> a scalar."""
         return self.head(self.extractor(identity_channels(landmarks)), people)
 
 
 @dataclass(kw_only=True)
 class State(TrainingState):
-    """The extractor's network as `Recogniser`; jitter_px: noise put on landmarks; held: clips kept from
+    """The extractor's network as `Recogniser`; jitter: noise on landmarks, units; held: clips kept from
     training."""
 
     config: IdentityConfig
-    jitter_px: float
+    jitter: float
     held: list[RawClip]
 
 
@@ -106,7 +106,7 @@ def build(run: Run) -> tuple[State, Faces]:
     state = State(
         networks={"recogniser": run.network(Recogniser(IdentityExtractor(config), head))},
         config=config,
-        jitter_px=JITTER_PX if args.overfit is None else 0.0,
+        jitter=JITTER_UNITS if args.overfit is None else 0.0,
         held=held,
     )
     return state, faces
@@ -130,7 +130,7 @@ def step(state: State, batch: Faces, draws: Draws, accelerator: Accelerator) -> 
     network.module.train()
     noise = draws.normal(*batch.landmarks.shape[1:]).to(batch.landmarks)
     with accelerator.autocast():
-        loss = network.module(batch.landmarks + state.jitter_px * noise, batch.people).float()
+        loss = network.module(batch.landmarks + state.jitter * noise, batch.people).float()
     descend(network, loss, accelerator)
     return {"total": loss}
 

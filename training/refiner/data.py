@@ -21,7 +21,6 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 from mytalk_core.appearance.choosing import plan_references
-from mytalk_core.appearance.crop import UNITS
 from mytalk_core.appearance.lending import lend
 from mytalk_core.appearance.mask import mouth_mask
 from mytalk_core.appearance.network_renderer import CHOICE, UnitView, unit_view
@@ -30,6 +29,7 @@ from mytalk_core.appearance.references import APART_S, References, choose_pool, 
 from mytalk_core.appearance.refiner import RefinerInputs
 from mytalk_core.appearance.renderer import WarpSettings
 from mytalk_core.appearance.warp import MeshWarp
+from mytalk_core.face.alignment import UNITS
 from mytalk_core.face.layout import LandmarkLayout
 
 from ..dataset.shards import ShardDataset

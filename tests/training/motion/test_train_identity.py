@@ -26,7 +26,7 @@ def test_steps_learn_to_tell_people_apart():
     module = Recogniser(IdentityExtractor(CONFIG), ArcFaceHead(8, 3, margin=0.3, scale=30.0))
     optimizer = torch.optim.Adam(module.parameters(), 1e-2)
     network = Network(module, optimizer, MovingAverage(module, 0.9), 1e-2, 1.0)
-    state = State(networks={"recogniser": network}, config=CONFIG, jitter_px=0.4, held=[])
+    state = State(networks={"recogniser": network}, config=CONFIG, jitter=0.4, held=[])
     faces, accelerator, losses = make_faces(), Accelerator(cpu=True), []
     for number in range(60):
         samples = list(range(16 * number, 16 * number + 16))
