@@ -175,8 +175,8 @@ def check_timeline(timeline: Timeline, clip: Clip) -> None:
 def crop_boxes(shown: FaceTrack) -> list[list[dict]]:
     """For each frame the upright box, px, around the square that the lips are rendered in."""
     corners = np.array([[0, 0], [UNITS, 0], [0, UNITS], [UNITS, UNITS]], np.float32)
-    placed = alignment.apply(alignment.invert(shown.similarity), corners)
-    low, high = placed.min(1), placed.max(1)
+    corners_px = alignment.apply(alignment.invert(shown.similarity), corners)
+    low, high = corners_px.min(1), corners_px.max(1)
     return [
         [dict(zip(("x", "y", "width", "height"), map(float, (*start, *(end - start))), strict=True))]
         if seen

@@ -126,17 +126,17 @@ class NetworkRenderer(WarpRenderer):
         size, core = self.references.size, mask.core
         small = crop if size == UNITS else cv2.resize(crop, (UNITS, UNITS), interpolation=cv2.INTER_AREA)
         view = unit_view(small, target, mask, self.small, loan, self.triangulation)
-        place = next(self.refiner.parameters()).device
+        device = next(self.refiner.parameters()).device
         inputs = refiner_inputs(view)
-        with torch.autocast(place.type, torch.bfloat16):
-            refinement = self.refiner(RefinerInputs(**{k: v.to(place) for k, v in vars(inputs).items()}))
+        with torch.autocast(device.type, torch.bfloat16):
+            refinement = self.refiner(RefinerInputs(**{k: v.to(device) for k, v in vars(inputs).items()}))
         top, left = core.top - view.window.top, core.left - view.window.left
         height, width = core.shape
         part = crisp(refinement, self.settings.detail)
         part = Refinement(
             **{k: v[..., top : top + height, left : left + width] for k, v in vars(part).items()}
         )
-        lent = torch.from_numpy(np.stack(pictures)).to(place).permute(0, 3, 1, 2)[None] / 127.5 - 1
+        lent = torch.from_numpy(np.stack(pictures)).to(device).permute(0, 3, 1, 2)[None] / 127.5 - 1
         scale = size / UNITS
         mixed = mix(lent, enlarged(part, lent.shape[-2:]), self.settings.split * scale, scale)
         return ((mixed[0].permute(1, 2, 0) + 1) * 127.5).cpu().numpy()

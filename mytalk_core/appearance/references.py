@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 POOL = 96
 POOL_BYTES = 96 << 20  # what the crops may take together, whatever their size
 INNER = 1.6
-PLACE = 0.3
+CENTRE_WEIGHT = 0.3
 # A frame that is rebuilt to be measured or learned from borrows nothing from nearer in time: no syllable of
 # its own, which new speech would not have either.
 APART_S = 0.6
@@ -81,7 +81,7 @@ def lip_shape(landmarks: np.ndarray, layout: LandmarkLayout) -> np.ndarray:
     the centre stays in: a mouth that sits lower belongs to a chin that hangs lower.
     """
     lips = landmarks[..., np.concatenate([layout.lips_outer, layout.lips_inner]), :]
-    shape = lips - (1 - PLACE) * lips.mean(-2, keepdims=True)
+    shape = lips - (1 - CENTRE_WEIGHT) * lips.mean(-2, keepdims=True)
     shape[..., len(layout.lips_outer) :, :] *= INNER
     return shape
 

@@ -1,7 +1,7 @@
 """The refiner: a small network that mixes, bends and mends warped references into one mouth.
 
 It goes beyond the paper's generator (section 3.4), which has to invent the lips: references that are already
-warped to the target's landmarks need only be chosen pixel by pixel, nudged into place and corrected in light.
+warped to the target's landmarks need only be chosen pixel by pixel, nudged and corrected in light.
 It reads one sample a canonical unit; its maps are enlarged to the source's own resolution and applied to the
 references' own pixels there, so teeth and skin keep the sharpness of the source.
 """
@@ -60,8 +60,9 @@ class RefinerInputs:
 class Refinement:
     """Maps on the unit grid.
 
-    coarse, fine (B,R,H,W): shares of the references in coarse and fine structure, each sums to 1 over R; flow
-    (B,2,H,W): where their mixture is read beside its place, units (x, y); residual (B,3,H,W): added after.
+    coarse, fine (B,R,H,W): weights of the references in coarse and fine structure, each sums to 1 over R;
+    flow (B,2,H,W): how far beside each pixel their mixture is read, units (x, y); residual (B,3,H,W): added
+    after.
     """
 
     coarse: Tensor
@@ -189,7 +190,7 @@ def mix(references: Tensor, refinement: Refinement, split_px: float, scale: floa
 
 
 def enlarged(refinement: Refinement, size: tuple[int, int]) -> Refinement:
-    """The maps bilinearly on a grid of size (H,W) that covers the same place."""
+    """The maps bilinearly on a grid of size (H,W) that covers the same area."""
 
     def enlarge(maps: Tensor) -> Tensor:
         return F.interpolate(maps, size=size, mode="bilinear")
@@ -203,7 +204,7 @@ def enlarged(refinement: Refinement, size: tuple[int, int]) -> Refinement:
 
 
 def _nudged(pictures: Tensor, flow: Tensor) -> Tensor:
-    """Pictures (B,3,H,W) read beside their place by flow (B,2,H,W) pixels (x, y)."""
+    """Pictures (B,3,H,W) read flow (B,2,H,W) pixels (x, y) beside each pixel."""
     height, width = pictures.shape[-2:]
     y = torch.arange(height, device=flow.device, dtype=flow.dtype)[:, None] + flow[:, 1]
     x = torch.arange(width, device=flow.device, dtype=flow.dtype)[None] + flow[:, 0]

@@ -85,8 +85,8 @@ def compare_clips(
 
     speech: what the generated video speaks; by default its own sound, else the reference's. networks: by
     default the bundled ones, with which everything is measured that needs no weights from elsewhere.
-    face: which of the reference's faces, as in `Faces.choose`; the generated video's is the one in its place.
-    Frames are read in order and not held.
+    face: which of the reference's faces, as in `Faces.choose`; the generated video's is the one nearest to
+    it. Frames are read in order and not held.
 
     Raises NoFaceError (no face in either), MediaError (unreadable, or no frame at the same time).
     """

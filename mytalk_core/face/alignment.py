@@ -63,8 +63,8 @@ def fit_similarity(points: np.ndarray, target: np.ndarray) -> np.ndarray:
 def smooth_similarity(similarity: np.ndarray, times_s: np.ndarray, segments: np.ndarray) -> np.ndarray:
     """Gaussian smoothing over time of similarities (T,2,3) within runs of equal `segments` (T,).
 
-    Smooths what a viewer sees jump: scale (in its logarithm), angle and the place of the square's centre in
-    the frame. Rows of a negative segment are returned as they are.
+    Smooths what a viewer sees jump: scale (in its logarithm), angle and the square's centre in the
+    frame. Rows of a negative segment are returned as they are.
     """
     inverse = invert(similarity)
     centre = apply(inverse, np.full((len(similarity), 1, 2), UNITS / 2))[:, 0]

@@ -18,7 +18,7 @@ SHORT_GAP = 24
 
 
 class FrameCursor:
-    """A place in a video file from which frames are fetched by number; forward costs least.
+    """A position in a video file from which frames are fetched by number; forward costs least.
 
     Use as a context manager. Frames are as decoded: native format, not yet upright.
     """

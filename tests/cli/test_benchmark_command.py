@@ -216,13 +216,9 @@ def test_halves_lend_to_each_other_and_never_within_reach(long_clip):
     crops = np.random.default_rng(0).integers(0, 255, (2, size, size, 3), dtype=np.uint8)
     landmarks = track.canonical[rows]
     together = renderer.render(crops, landmarks, landmarks, rows)
-    for place, half in ((0, 1), (1, 0)):
-        alone = renderer.halves[half].render(
-            crops[[place]], landmarks[[place]], landmarks[[place]], rows[[place]]
-        )
-        assert (together.crops[place] == alone.crops[0]).all() and (
-            together.alpha[place] == alone.alpha[0]
-        ).all()
+    for row, half in ((0, 1), (1, 0)):
+        alone = renderer.halves[half].render(crops[[row]], landmarks[[row]], landmarks[[row]], rows[[row]])
+        assert (together.crops[row] == alone.crops[0]).all() and (together.alpha[row] == alone.alpha[0]).all()
     assert (renderer.sight(crops, landmarks) == 1).all()
 
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .shards import END_OF_ARCHIVE, Place, checksum, shard_name
+from .shards import END_OF_ARCHIVE, ShardOffset, checksum, shard_name
 
 try:
     import fcntl
@@ -52,10 +52,10 @@ class Journal:
         self.entries = repair(folder, process)
 
     @property
-    def place(self) -> Place:
+    def offset(self) -> ShardOffset:
         """Where the process's next sample goes."""
         last = max(((e.shard, e.stop) for e in self.entries), default=(0, 0))
-        return Place(*last)
+        return ShardOffset(*last)
 
     def append(self, entry: Entry) -> None:
         """Note a source as finished; its samples must be on the disk."""

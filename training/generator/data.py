@@ -95,8 +95,8 @@ def _picture_clip(shards: ShardDataset, row: dict[str, Any], references: int, wi
 class GeneratorData:
     """Windows of frames with their references, decoded and varied where and when they are drawn.
 
-    config: whose inputs are made; window: F, neighbouring frames; vary: change place, colour and quality, and
-    the mouth that is masked.
+    config: whose inputs are made; window: F, neighbouring frames; vary: change position, colour and
+    quality, and the mouth that is masked.
     """
 
     def __init__(

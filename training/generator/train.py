@@ -124,7 +124,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--perceptual-weight", type=float, default=defaults.perceptual)
     add("--mouth-weight", type=float, default=defaults.mouth, help="of L1 inside the mask, beside L1")
     add("--temporal-weight", type=float, default=defaults.temporal, help="above 0 reads pairs of frames")
-    add("--plain", action="store_true", help="no changes of place, colour and quality")
+    add("--plain", action="store_true", help="no changes of position, colour and quality")
     add("--recompute", action="store_true", help="less memory, more time")
     add("--validate", type=int, default=64, metavar="N", help="frames of held-out people at every save")
     args = parser.parse_args(argv)

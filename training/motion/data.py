@@ -193,7 +193,7 @@ class MotionData:
 
     def draw(self, samples: list[int], frames: int, seed: int) -> MotionBatch:
         """The windows, of `frames` frames, that a seed gives these sample numbers; clips are drawn by the
-        square root of their length, places in them among those that show the face."""
+        square root of their length, starts among those that show the face."""
         rows = []
         for generator in Draws(seed, DATA, samples).generators:
             share = torch.rand((), generator=generator) * self._reach[-1]

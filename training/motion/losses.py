@@ -34,7 +34,7 @@ class LossOptions:
 
     velocity, identity, sync: weights of the differences of frames, of eq. 4's second term, and of the
     lip-sync expert's, where there is one; the first term's is 1. penalty: one of `PENALTIES`. drop_*: shares
-    of windows that are not told of it; own_guess: share whose x_t holds the model's own guess in place of the
+    of windows that are not told of it; own_guess: share whose x_t holds the model's own guess, not the
     truth; time_power: as in `sample_t`.
 
     Raises ValueError for a share outside 0 ... 1 or a power that is not positive.

@@ -43,8 +43,8 @@ class Faces:
 
     def draw(self, samples: list[int], seed: int) -> Faces:
         """The frames that a seed gives these sample numbers."""
-        place = Draws(seed, DATA, samples).uniform() * len(self.people)
-        rows = place.long().clamp(max=len(self.people) - 1)
+        position = Draws(seed, DATA, samples).uniform() * len(self.people)
+        rows = position.long().clamp(max=len(self.people) - 1)
         return Faces(self.landmarks[rows], self.people[rows])
 
     def to(self, device: torch.device | str) -> Faces:

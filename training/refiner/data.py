@@ -172,21 +172,21 @@ class MouthDataset:
 
     def __init__(self, paths: list[Path]) -> None:
         self.paths, self.opened = paths, {}
-        self.places = []
+        self.rows = []
         for number, path in enumerate(paths):
             with safe_open(path, "np") as file:
                 rows = file.get_slice("weights").get_shape()[0]
-            self.places += [(number, row) for row in range(rows)]
+            self.rows += [(number, row) for row in range(rows)]
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.rows)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"opened": {}}
 
     def read(self, indices: list[int]) -> MouthSamples:
         """These samples as the network reads them."""
-        samples = [self._read(*self.places[index]) for index in indices]
+        samples = [self._read(*self.rows[index]) for index in indices]
         raw = {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
         mask = raw["mask"][:, None].float() / 255
         truth = _pictures(raw["frame"])

@@ -89,10 +89,10 @@ def axes(times: Sequence[float], top: float, x, y) -> list[str]:
     step = next(step for step in STEPS_S if step >= length / 12 or step == STEPS_S[-1])
     parts = [f'<path class="axis" d="M{LEFT} {y(0):.1f}H{WIDTH - RIGHT}"/>']
     for number in range(int(length / step + 1e-9) + 1):
-        place = x(times[0] + number * step)
-        parts.append(f'<path class="axis" d="M{place:.1f} {y(0):.1f}v3"/>')
+        position = x(times[0] + number * step)
+        parts.append(f'<path class="axis" d="M{position:.1f} {y(0):.1f}v3"/>')
         label = f"{number * step:g}" + (" s" if number == 0 else "")
-        parts.append(f'<text x="{place:.1f}" y="{HEIGHT - 6}" text-anchor="middle">{label}</text>')
+        parts.append(f'<text x="{position:.1f}" y="{HEIGHT - 6}" text-anchor="middle">{label}</text>')
     for share in (0.5, 1.0):
         parts.append(f'<path class="grid" d="M{LEFT} {y(share):.1f}H{WIDTH - RIGHT}"/>')
         parts.append(f'<text x="{LEFT - 5}" y="{y(share) + 4:.1f}" text-anchor="end">{top * share:g}</text>')

@@ -141,9 +141,9 @@ KEY = {
 
 def results(path: Path, participant: str, given: dict[str, tuple], study: str = "abcd1234") -> Path:
     rows = [",".join(COLUMNS)]
-    for place, (video, values) in enumerate(given.items(), 1):
+    for position, (video, values) in enumerate(given.items(), 1):
         cells = ("" if value is None else value for value in values)
-        rows.append(",".join(map(str, [study, f'"{participant}"', place, video, *cells, 9])))
+        rows.append(",".join(map(str, [study, f'"{participant}"', position, video, *cells, 9])))
     path.write_text("\r\n".join(rows) + "\r\n")
     return path
 

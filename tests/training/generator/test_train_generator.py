@@ -116,7 +116,7 @@ def test_data_without_what_is_needed_is_refused(dataset):
     with pytest.raises(ValueError, match="no clip of .* has 2 neighbouring crops with 60 more at least"):
         read_picture_clips(shards, 60, 2)
     for row in shards.samples:
-        row["members"] = {name: place for name, place in row["members"].items() if ".jpg" not in name}
+        row["members"] = {name: span for name, span in row["members"].items() if ".jpg" not in name}
     with pytest.raises(ValueError, match="holds no crops: run mytalk prepare without --no-crops"):
         read_picture_clips(shards, 3)
 
@@ -129,8 +129,8 @@ def test_changes_move_pictures_and_landmarks_alike(seed):
     moved = change.points(points, layout)
     for point in (33, 263, 61, 291):
         crop = np.zeros((256, 256, 3), np.uint8)
-        place = np.rint((points[point] - 0.5) * 16).astype(int)
-        cv2.circle(crop, place.tolist(), 6 * 16, (255, 255, 255), -1, shift=4)
+        centre = np.rint((points[point] - 0.5) * 16).astype(int)
+        cv2.circle(crop, centre.tolist(), 6 * 16, (255, 255, 255), -1, shift=4)
         bright = change.picture(crop).sum(-1).astype(float)
         bright[bright < bright.max() / 2] = 0
         rows, columns = np.mgrid[:256, :256] + 0.5
