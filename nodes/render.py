@@ -135,7 +135,7 @@ class AppearanceGenerate(io.ComfyNode):
         lips = lip_references or track
         own = lip_references is None
         settings = WarpSettings(
-            colour_match=colour_match, detail=detail, feather=feather / 100 * UNITS, yield_to_cover=own
+            colour_match=colour_match, detail=detail, feather=feather / 100 * UNITS, check_visibility=own
         )
         source, revision = (model.source, model.revision) if model else (BUNDLED, None)
         loaded = load_renderer(renderer, source, revision, get_torch_device())

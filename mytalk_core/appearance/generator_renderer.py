@@ -1,4 +1,4 @@
-"""The paper's renderer: lips that its generator draws (section 3.4), where `WarpRenderer` would lend some."""
+"""The paper's renderer: lips drawn by its generator (section 3.4) where `WarpRenderer` warps references."""
 
 from __future__ import annotations
 
@@ -65,8 +65,10 @@ class GeneratorRenderer(WarpRenderer):
         whole = whole_mask(mask, self.generator.config.size)
         frame = frame_pictures(self.generator.config, crop, wanted, whole)
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
-            lent = self._lend(index, wanted, whole, device)
-            made = self.generator(lent, *(picture[None].to(device) for picture in frame)).frames[0].float()
+            references = self._references(index, wanted, whole, device)
+            made = (
+                self.generator(references, *(picture[None].to(device) for picture in frame)).frames[0].float()
+            )
         picture = ((made + 1) * 127.5).permute(1, 2, 0).cpu().numpy()
         size = self.references.size
         if len(picture) != size:
@@ -77,7 +79,7 @@ class GeneratorRenderer(WarpRenderer):
         """Landmarks (...,N,C) in the generator's layout."""
         return landmarks if self.layout.name == self.own.name else self.own.from_source(landmarks)
 
-    def _lend(self, index: int, wanted: np.ndarray, mask: Tensor, device: torch.device) -> Tensor:
+    def _references(self, index: int, wanted: np.ndarray, mask: Tensor, device: torch.device) -> Tensor:
         """What the generator takes as a frame's references: pictures, or what it encoded of them before."""
         config = self.generator.config
         if self._encoded is not None:

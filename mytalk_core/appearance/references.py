@@ -1,6 +1,6 @@
 """Lip references: a bounded pool of crops over the whole source, one pass of the video to read it.
 
-The pool is what every renderer borrows lips and teeth from. References of another video or image of the
+The pool is where every renderer takes lips and teeth from. References of another video or image of the
 person are read by the same function from that clip and its track; nothing else needs to know where they came
 from.
 """
@@ -26,7 +26,7 @@ POOL = 96
 POOL_BYTES = 96 << 20  # what the crops may take together, whatever their size
 INNER = 1.6
 CENTRE_WEIGHT = 0.3
-# A frame that is rebuilt to be measured or learned from borrows nothing from nearer in time: no syllable of
+# A frame that is rebuilt to be measured or learned from uses no reference from nearer in time: no syllable of
 # its own, which new speech would not have either.
 APART_S = 0.6
 CHUNK = 512  # frames whose landmarks are unpacked at once

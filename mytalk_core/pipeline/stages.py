@@ -14,7 +14,7 @@ import torch
 from .. import __version__
 from ..appearance.composite import make_patch
 from ..appearance.crop import crop_size, cut_crop
-from ..appearance.occlusion import uncovered
+from ..appearance.occlusion import visible_references
 from ..appearance.references import choose_pool, pool_count, read_references
 from ..appearance.renderer import Renderer, WarpSettings
 from ..appearance.renderers import LoadedRenderer, load_renderer
@@ -118,7 +118,7 @@ def build_renderer(
     size = crop_size(shown.similarity, shown.present)
     pool = choose_pool(track, layout, pool_count(size))
     references = read_references(clip, track, pool, size, layout)
-    references = references.take(uncovered(references, layout))
+    references = references.take(visible_references(references, layout))
     return renderer.make(references, targets, layout, shown.shots, settings)
 
 
@@ -154,7 +154,7 @@ def _render_batch(
         crops = np.stack([cut_crop(picture.rgb, shown.similarity[index], size) for index, picture in faces])
         source = shown.canonical[rows]
         rendering = renderer.render(crops, source, targets[rows], rows)
-        alpha = rendering.alpha * renderer.sight(crops, source)[:, None, None]
+        alpha = rendering.alpha * renderer.visibility(crops, source)[:, None, None]
         for k, (index, picture) in enumerate(faces):
             similarity = shown.similarity[index]
             patch = make_patch(picture.rgb, rendering.crops[k], similarity, alpha[k])

@@ -1,4 +1,4 @@
-"""The protocols: who speaks what, what lends its lips to whom, and a run that goes on where it stopped."""
+"""The protocols: who speaks what, whose lips are used for whom, and a run that goes on where it stopped."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def clips(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def long_clip(tmp_path_factory):
-    """Long enough for two halves that lend to each other."""
+    """Long enough for two halves that are each other's references."""
     return make_clip(tmp_path_factory.mktemp("long") / "long.mp4", "ai_woman.mp4", 1.8)
 
 
@@ -205,9 +205,9 @@ def test_halves_lend_to_each_other_and_never_within_reach(long_clip):
     frames, times = np.arange(len(clip)), clip.times_s
     for half, own in enumerate(renderer.halves):
         drawn = frames[renderer.second == bool(half)]
-        lent = own.references.frame_index
-        apart = np.abs(times[drawn][:, None] - times[lent][None])
-        assert len(lent) > 4 and apart.min() >= generation.APART_S - 1e-6
+        used = own.references.frame_index
+        apart = np.abs(times[drawn][:, None] - times[used][None])
+        assert len(used) > 4 and apart.min() >= generation.APART_S - 1e-6
     assert renderer.second.any() and not renderer.second.all()
     # A batch over the middle: each frame is drawn by its own half's renderer, and no mouth is left as it is.
     middle = int(np.flatnonzero(renderer.second)[0])
@@ -219,7 +219,7 @@ def test_halves_lend_to_each_other_and_never_within_reach(long_clip):
     for row, half in ((0, 1), (1, 0)):
         alone = renderer.halves[half].render(crops[[row]], landmarks[[row]], landmarks[[row]], rows[[row]])
         assert (together.crops[row] == alone.crops[0]).all() and (together.alpha[row] == alone.alpha[0]).all()
-    assert (renderer.sight(crops, landmarks) == 1).all()
+    assert (renderer.visibility(crops, landmarks) == 1).all()
 
 
 def test_landmarks_protocol_redraws_every_mouth(long_clip, tmp_path):

@@ -21,8 +21,8 @@ class PictureChange:
     """One change for all pictures of a sample, which stay pictures of one video.
 
     transform: float64 (2,3), canonical units to canonical units; flip: whether it mirrors; levels: uint8
-    (256,3), the new level of each RGB level; small: share of the resolution that is left; blur: sigma in canonical
-    units, 0 for none; quality: of a JPEG compression, None for none.
+    (256,3), the new level of each RGB level; small: share of the resolution that is left; blur: sigma in
+    canonical units, 0 for none; quality: of a JPEG compression, None for none.
     """
 
     transform: np.ndarray

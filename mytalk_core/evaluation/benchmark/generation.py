@@ -131,6 +131,6 @@ class HalvesRenderer:
                 rendered[own], alpha[own] = part.crops, part.alpha
         return Rendering(rendered, alpha)
 
-    def sight(self, crops: np.ndarray, source_landmarks: np.ndarray) -> np.ndarray:
+    def visibility(self, crops: np.ndarray, source_landmarks: np.ndarray) -> np.ndarray:
         """Every mouth is drawn: one that is left as it is would count as rebuilt without a fault."""
         return np.ones(len(crops), np.float32)
