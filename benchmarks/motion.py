@@ -37,7 +37,7 @@ from mytalk_core.media.audio import MODEL_RATE_HZ, Speech
 from mytalk_core.media.video import Clip
 from mytalk_core.motion.denoiser import MotionDenoiser
 from mytalk_core.motion.generate import MotionModel, MotionOptions, generate_motion
-from mytalk_core.motion.person import OPENING_PAIRS, find_rest, interocular, mouth_opening, remove_pose
+from mytalk_core.motion.person import OPENING_PAIRS, find_rest, interocular, opening_ratio, remove_pose
 from mytalk_core.motion.space import LandmarkSpace
 
 SILENCE_FROM_S, SILENCE_WITHIN = 0.2, 0.15
@@ -83,7 +83,7 @@ def measure(
     times_s = np.arange(int(min(track.times_s[-1], len(speech) / MODEL_RATE_HZ) * 25)) / 25
     seen = track.at(times_s).distance_s < 0.06
     video = track_canonical(track, times_s)
-    real = mouth_opening(video)
+    real = opening_ratio(video)
     points = model.space.lower_points
     lag_s = (row.get("sync_lag_ms") or 0) / 1000
     correlations: dict[float, list[float]] = {}
@@ -93,7 +93,7 @@ def measure(
         for seed in seeds:
             motion = generate_motion(model, moved, track, len(times_s), MotionOptions(seed=seed, **options))
             made = motion.onto(video, times_s)
-            generated = mouth_opening(made)
+            generated = opening_ratio(made)
             correlations.setdefault(shift_s, []).append(np.corrcoef(real[seen], generated[seen])[0, 1])
             if shift_s == lag_s:
                 spreads.append(generated[seen].std() / real[seen].std())

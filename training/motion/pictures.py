@@ -14,7 +14,7 @@ from mytalk_core.media.video import Clip
 from mytalk_core.media.writer import VideoWriter
 from mytalk_core.motion.denoiser import MotionDenoiser
 from mytalk_core.motion.identity import IdentityExtractor
-from mytalk_core.motion.person import MOUTH_CORNERS, RATE_HZ
+from mytalk_core.motion.person import RATE_HZ
 from mytalk_core.motion.space import LandmarkSpace
 
 from .data import RawClip
@@ -42,9 +42,10 @@ def show_motion(
     real = clip.displacement[:frames]
     generated = real.copy()
     generated[:, layout.lower] = made[:, layout.lower]
-    width = np.linalg.norm(clip.rest[MOUTH_CORNERS[0]] - clip.rest[MOUTH_CORNERS[1]])
     rows = [
-        np.stack([landmark_image(clip.rest + moved * width, layout, SIZE_PX) for moved in movement])
+        np.stack(
+            [landmark_image(clip.rest + moved * clip.mouth_width, layout, SIZE_PX) for moved in movement]
+        )
         for movement in (real, generated)
     ]
     speech = Speech.from_waveform(clip.speech[None].numpy(), MODEL_RATE_HZ)

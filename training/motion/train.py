@@ -69,7 +69,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--dropout", type=float, default=0.15)
     add("--velocity-weight", type=float, default=1.0)
     add("--identity-weight", type=float, default=1.0, help="0, 1 and 2 are the paper's Tab. 6")
-    add("--sync", type=Path, help="folder that expert.train wrote: adds its loss")
+    add("--expert", type=Path, help="folder that expert.train wrote: adds its loss")
     add("--drop-speech", type=float, default=0.1, help="share of windows not told of the speech")
     add("--hide-speech", type=int, default=0, help="stretches of each window's speech that are hidden")
     add("--drop-identity", type=float, default=0.3, help="share not told of the person, or of the upper face")
@@ -145,12 +145,12 @@ def build(run: Run) -> tuple[State, MotionData]:
     denoiser.set_feature_statistics(*feature_statistics(data))
     if args.init is not None:
         start_from(denoiser, args.init)
-    sync = open_expert(args.sync, space, encoder, device)
+    expert = open_expert(args.expert, space, encoder, device)
     state = State(
         networks={"denoiser": run.network(SpokenDenoiser(denoiser), (0.9, 0.98), (ConformerLayer,))},
         config=config,
         objective=Objective(
-            space.to(device), identity, options, PROCESSES[args.process](), config.conditioning, sync
+            space.to(device), identity, options, PROCESSES[args.process](), config.conditioning, expert
         ),
         held=[(clip, encoder.encode(clip.speech, 2 * len(clip.displacement))) for clip in held],
     )

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from mytalk_core.cli.main import in_one_line
 from mytalk_core.models.preset import Preset
 from mytalk_core.motion.identity import ArcFaceHead, IdentityConfig, IdentityExtractor
-from mytalk_core.motion.person import MOUTH_CORNERS, identity_channels
+from mytalk_core.motion.person import identity_channels
 
 from ..loop.checkpoints import TrainingState, averaged
 from ..loop.loop import Run, add_arguments, descend, train
@@ -35,21 +35,21 @@ COMPARED = 1000
 
 
 @dataclass(frozen=True)
-class Faces:
+class LabelledFaces:
     """Frontal landmarks (B,N,2) canonical units, and their person's number (B,)."""
 
     landmarks: Tensor
     people: Tensor
 
-    def draw(self, samples: list[int], seed: int) -> Faces:
+    def draw(self, samples: list[int], seed: int) -> LabelledFaces:
         """The frames that a seed gives these sample numbers."""
         position = Draws(seed, DATA, samples).uniform() * len(self.people)
         rows = position.long().clamp(max=len(self.people) - 1)
-        return Faces(self.landmarks[rows], self.people[rows])
+        return LabelledFaces(self.landmarks[rows], self.people[rows])
 
-    def to(self, device: torch.device | str) -> Faces:
+    def to(self, device: torch.device | str) -> LabelledFaces:
         """The frames on a device."""
-        return Faces(self.landmarks.to(device), self.people.to(device))
+        return LabelledFaces(self.landmarks.to(device), self.people.to(device))
 
 
 class Recogniser(nn.Module):
@@ -89,7 +89,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def build(run: Run) -> tuple[State, Faces]:
+def build(run: Run) -> tuple[State, LabelledFaces]:
     """Data and model of a run."""
     args = run.args
     sizes = Preset.load(args.preset).identity if args.preset else None
@@ -112,18 +112,17 @@ def build(run: Run) -> tuple[State, Faces]:
     return state, faces
 
 
-def frames_of(clips: list[RawClip], people: list[str]) -> Faces:
+def frames_of(clips: list[RawClip], people: list[str]) -> LabelledFaces:
     """Every third frame that shows the face."""
     landmarks, numbers = [], []
     for clip in clips:
-        width = np.linalg.norm(clip.rest[MOUTH_CORNERS[0]] - clip.rest[MOUTH_CORNERS[1]])
-        shapes = clip.rest + clip.displacement[clip.present][::3] * width
+        shapes = clip.rest + clip.displacement[clip.present][::3] * clip.mouth_width
         landmarks.append(torch.from_numpy(shapes[..., :2].astype(np.float32)))
         numbers.append(torch.full((len(shapes),), people.index(clip.identity)))
-    return Faces(torch.cat(landmarks), torch.cat(numbers))
+    return LabelledFaces(torch.cat(landmarks), torch.cat(numbers))
 
 
-def step(state: State, batch: Faces, draws: Draws, accelerator: Accelerator) -> dict[str, Tensor]:
+def step(state: State, batch: LabelledFaces, draws: Draws, accelerator: Accelerator) -> dict[str, Tensor]:
     """One step on frames jittered like a mesh's own noise: its loss. Raises FloatingPointError as `descend`
     does."""
     network = state.networks["recogniser"]
@@ -150,7 +149,7 @@ def save(run: Run, state: State) -> dict[str, float]:
 
 
 @torch.no_grad()
-def similarities(extractor: IdentityExtractor, faces: Faces) -> tuple[Tensor, Tensor]:
+def similarities(extractor: IdentityExtractor, faces: LabelledFaces) -> tuple[Tensor, Tensor]:
     """Cosines (M,M) of some frames' embeddings, in order of person, and whether two are of one person."""
     pick = torch.randperm(len(faces.people), generator=torch.Generator().manual_seed(0))[:COMPARED]
     pick = pick[faces.people[pick].argsort(stable=True)]
