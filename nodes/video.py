@@ -118,9 +118,8 @@ def write_video(
 ) -> None:
     """Render a clip, on a timeline if given, into a file, with progress on the running node.
 
-    pixel_format: see `VideoWriter`; speech: its sound, by default the clip's own; metadata: tags, made "
-    "JSON where they are not text;
-    preview_node: see `NodeProgress`.
+    pixel_format: see `VideoWriter`; speech: its sound, by default the clip's own; metadata: tags, made JSON
+    where they are not text; preview_node: see `NodeProgress`.
     """
     timeline = timeline or plan_timeline(clip, clip.duration_s)
     if speech is None and clip.has_audio:

@@ -42,10 +42,9 @@ def show_motion(
     real = clip.displacement[:frames]
     generated = real.copy()
     generated[:, layout.lower] = made[:, layout.lower]
+    width = clip.mouth_width
     rows = [
-        np.stack(
-            [landmark_image(clip.rest + moved * clip.mouth_width, layout, SIZE_PX) for moved in movement]
-        )
+        np.stack([landmark_image(clip.rest + moved * width, layout, SIZE_PX) for moved in movement])
         for movement in (real, generated)
     ]
     speech = Speech.from_waveform(clip.speech[None].numpy(), MODEL_RATE_HZ)
