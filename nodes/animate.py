@@ -140,9 +140,14 @@ class MotionDiffusionSampler(io.ComfyNode):
         frames = timeline.moments(RATE_HZ)
         options = MotionOptions(steps, guidance, seed, sampler, temperature, expression)
         motion = generate_motion(
-            model.ready(), sound.mono_16k, shown, frames, options, identity,
+            model.ready(),
+            sound.mono_16k,
+            shown,
+            frames,
+            options,
+            identity,
             progress=lambda done, total: progress("motion", done, total),
-        )  # fmt: skip
+        )
         motion = smooth(motion, smoothing_s)
         return io.NodeOutput(Performance(motion, timeline, sound), ui=preview(motion, shown))
 

@@ -56,11 +56,20 @@ def itself(reference, networks) -> dict:
 
 def test_a_clip_is_ideal_against_itself(itself):
     ideal = {
-        "psnr_face": 100, "psnr_mouth": 100, "psnr_frame": 100,
-        "ssim_face": 1, "ssim_mouth": 1, "ssim_frame": 1,
-        "lmd_mouth": 0, "lmd_face": 0, "opening_correlation": 1,
-        "flicker_face": 0, "flicker_mouth": 0, "outside_face": 0, "outside_frame": 0,
-    }  # fmt: skip
+        "psnr_face": 100,
+        "psnr_mouth": 100,
+        "psnr_frame": 100,
+        "ssim_face": 1,
+        "ssim_mouth": 1,
+        "ssim_frame": 1,
+        "lmd_mouth": 0,
+        "lmd_face": 0,
+        "opening_correlation": 1,
+        "flicker_face": 0,
+        "flicker_mouth": 0,
+        "outside_face": 0,
+        "outside_frame": 0,
+    }
     for key, value in ideal.items():
         assert itself[key] == pytest.approx(value, abs=1e-6), key
 
