@@ -76,9 +76,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def build(run: Run) -> tuple[State, MotionData]:
+def build(run: Run, args: argparse.Namespace) -> tuple[State, MotionData]:
     """Data and model of a run."""
-    args, overfit = run.args, run.args.overfit is not None
+    overfit = args.overfit is not None
     clips = read_clips(args.dataset)
     known, held = hold_out(clips)
     if overfit:
@@ -147,9 +147,10 @@ def validate(
 
 
 def main() -> None:
-    run = Run(parse())
-    state, data = build(run)
-    train(run, state, partial(data.draw, frames=run.args.frames, seed=run.args.seed), step, save)
+    args = parse()
+    run = Run.of(args)
+    state, data = build(run, args)
+    train(run, state, partial(data.draw, frames=args.frames, seed=args.seed), step, save)
 
 
 if __name__ == "__main__":

@@ -133,9 +133,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def build(run: Run) -> tuple[State, GeneratorData]:
+def build(run: Run, args: argparse.Namespace) -> tuple[State, GeneratorData]:
     """Data and models of a run."""
-    args, window = run.args, 2 if run.args.temporal_weight else 1
+    window = 2 if args.temporal_weight else 1
     shards = ShardDataset.open(args.dataset)
     config, discriminator = configs(args, shards)
     clips = read_picture_clips(shards, config.reference_count, window)
@@ -268,8 +268,9 @@ def write_picture(path: Path, rgb: np.ndarray) -> None:
 
 
 def main() -> None:
-    run = Run(parse())
-    state, data = build(run)
+    args = parse()
+    run = Run.of(args)
+    state, data = build(run, args)
     train(run, state, data.draw, step, save)
 
 

@@ -98,9 +98,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def build(run: Run) -> tuple[State, MotionData]:
+def build(run: Run, args: argparse.Namespace) -> tuple[State, MotionData]:
     """Data and models of a run."""
-    args, device = run.args, run.accelerator.device
+    device = run.accelerator.device
     options = LossOptions(
         velocity=args.velocity_weight,
         identity=args.identity_weight,
@@ -136,7 +136,16 @@ def build(run: Run) -> tuple[State, MotionData]:
         hidden=args.hide_speech,
     )
     identity = IdentityExtractor.from_pretrained(args.identity, device=device).requires_grad_(False)
-    config = motion_config(args, space, encoder, identity)
+    config = motion_config(
+        space,
+        encoder,
+        identity,
+        width=args.width,
+        layers=args.layers,
+        dropout=args.dropout,
+        conditioning=args.conditioning,
+        process=args.process,
+    )
     if preset is not None:
         config = preset_config(preset, config, "speech" if own else source)
     if args.overfit is not None:
@@ -186,9 +195,10 @@ def save(run: Run, state: State) -> dict[str, float]:
 
 
 def main() -> None:
-    run = Run(parse())
-    state, data = build(run)
-    train(run, state, partial(data.draw, frames=run.args.frames, seed=run.args.seed), step, save)
+    args = parse()
+    run = Run.of(args)
+    state, data = build(run, args)
+    train(run, state, partial(data.draw, frames=args.frames, seed=args.seed), step, save)
 
 
 if __name__ == "__main__":

@@ -89,9 +89,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def build(run: Run) -> tuple[State, LabelledFaces]:
+def build(run: Run, args: argparse.Namespace) -> tuple[State, LabelledFaces]:
     """Data and model of a run."""
-    args = run.args
     sizes = Preset.load(args.preset).identity if args.preset else None
     layout = sizes.landmark_layout if sizes else None
     clips = read_clips(args.dataset, layout)
@@ -158,9 +157,10 @@ def similarities(extractor: IdentityExtractor, faces: LabelledFaces) -> tuple[Te
 
 
 def main() -> None:
-    run = Run(parse())
-    state, faces = build(run)
-    train(run, state, partial(faces.draw, seed=run.args.seed), step, save)
+    args = parse()
+    run = Run.of(args)
+    state, faces = build(run, args)
+    train(run, state, partial(faces.draw, seed=args.seed), step, save)
 
 
 if __name__ == "__main__":

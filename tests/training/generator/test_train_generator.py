@@ -160,8 +160,9 @@ def test_changes_are_of_every_kind():
     ids=lambda flags: flags[1],
 )
 def test_both_networks_step_in_their_turn(flags, dataset, tmp_path):
-    run = Run(parse([str(dataset), "-o", str(tmp_path), *FLAGS, *flags, "--start-discriminator", "1"]))
-    state, data = build(run)
+    args = parse([str(dataset), "-o", str(tmp_path), *FLAGS, *flags, "--start-discriminator", "1"])
+    run = Run.of(args)
+    state, data = build(run, args)
     generator, judge = (state.networks[name].module for name in ("generator", "discriminator"))
     moved = []
     for number in range(2):
@@ -268,8 +269,9 @@ def test_figures_are_of_what_lies_in_the_mask(dataset):
 
 
 def test_a_run_leaves_a_model_and_pictures(dataset, tmp_path):
-    run = Run(parse([str(dataset), "-o", str(tmp_path), *FLAGS, "--start-discriminator", "0"]))
-    state, data = build(run)
+    args = parse([str(dataset), "-o", str(tmp_path), *FLAGS, "--start-discriminator", "0"])
+    run = Run.of(args)
+    state, data = build(run, args)
     assert {clip.identity for clip in state.held.clips} == {"person 8"}
     assert len({clip.identity for clip in data.clips}) == 8
     train(run, state, data.draw, step, save)
