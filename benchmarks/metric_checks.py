@@ -195,8 +195,15 @@ def main() -> None:
     torch.set_num_threads(1)
     scoring = Scoring(every=5, skip=frozenset({"lpips_vgg_face", "lpips_vgg_mouth"}))
     networks = find_networks(args.weights, scoring.skip)
-    lines = ["# Metrics, checked", "", f"{datetime.date.today()}, {machine_line()}.",
-             "`python benchmarks/metric_checks.py`", "", "## Against second implementations", ""]  # fmt: skip
+    lines = [
+        "# Metrics, checked",
+        "",
+        f"{datetime.date.today()}, {machine_line()}.",
+        "`python benchmarks/metric_checks.py`",
+        "",
+        "## Against second implementations",
+        "",
+    ]
     checks = check_pair(networks, args.pair) if args.pair and networks.lpips else ["LPIPS pair: not given"]
     subjects = [read_subject(FileClip.open(path), networks.reader) for path in args.clips]
     first = subjects[0]

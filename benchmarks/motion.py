@@ -39,7 +39,7 @@ from mytalk_core.media.file_clip import FileClip
 from mytalk_core.media.timeline import Timeline, plan_timeline
 from mytalk_core.motion.denoiser import MotionDenoiser
 from mytalk_core.motion.generate import MotionModel, MotionOptions
-from mytalk_core.motion.person import OPENING_PAIRS, find_rest, interocular, mouth_opening, remove_pose
+from mytalk_core.motion.person import OPENING_PAIRS, find_rest, interocular, opening_ratio, remove_pose
 from mytalk_core.motion.space import LandmarkSpace
 from mytalk_core.pipeline.stages import speak
 from mytalk_core.pipeline.stages import track as read_faces
@@ -88,7 +88,7 @@ def measure(
     timeline = plan_timeline(clip, clip.duration_s)
     seen = track.at(times_s).distance_s < 0.06
     video = track_canonical(track, times_s)
-    real = mouth_opening(video)
+    real = opening_ratio(video)
     points = model.space.lower_points
     lag_s = (row.get("sync_lag_ms") or 0) / 1000
     correlations: dict[float, list[float]] = {}
@@ -98,7 +98,7 @@ def measure(
         for seed in seeds:
             motion = speak(model, moved, track, timeline, MotionOptions(seed=seed, **options))
             made = motion.onto(video, times_s)
-            generated = mouth_opening(made)
+            generated = opening_ratio(made)
             correlations.setdefault(shift_s, []).append(np.corrcoef(real[seen], generated[seen])[0, 1])
             if shift_s == lag_s:
                 spreads.append(generated[seen].std() / real[seen].std())

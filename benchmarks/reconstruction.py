@@ -29,7 +29,7 @@ from motion import read_track
 from skimage.metrics import structural_similarity
 
 from mytalk_core.appearance.choosing import Choice
-from mytalk_core.appearance.crop import UNITS, crop_size, cut_crop
+from mytalk_core.appearance.crop import crop_size, cut_crop
 from mytalk_core.appearance.mask import mouth_mask
 from mytalk_core.appearance.perceptual import PerceptualDistance
 from mytalk_core.appearance.references import APART_S, choose_pool, pool_count, read_references
@@ -40,6 +40,7 @@ from mytalk_core.evaluation.metrics.pictures import psnr
 from mytalk_core.evaluation.networks.lpips import perceptual_score
 from mytalk_core.evaluation.networks.metric_networks import NEEDS, find_networks
 from mytalk_core.evaluation.networks.recognition import FaceRecogniser
+from mytalk_core.face.alignment import UNITS
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.media.file_clip import FileClip
 

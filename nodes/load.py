@@ -30,9 +30,9 @@ def installed_models() -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in map(Path, folder_paths.get_folder_paths(FOLDER)):
         # Path.glob does not enter linked folders, and models are often kept elsewhere and linked.
-        for place, _, _ in os.walk(folder, followlinks=True):
-            if (Path(place) / "motion" / "config.json").is_file():
-                found.setdefault(Path(place).relative_to(folder).as_posix(), Path(place))
+        for parent, _, _ in os.walk(folder, followlinks=True):
+            if (Path(parent) / "motion" / "config.json").is_file():
+                found.setdefault(Path(parent).relative_to(folder).as_posix(), Path(parent))
     return dict(sorted(found.items()))
 
 

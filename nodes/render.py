@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from comfy_api.latest import Input, io
 
-from ..mytalk_core.appearance.crop import UNITS
 from ..mytalk_core.appearance.renderer import WarpSettings
 from ..mytalk_core.appearance.renderers import RENDERERS
 from ..mytalk_core.face import alignment
+from ..mytalk_core.face.alignment import UNITS
 from ..mytalk_core.face.track import FaceTrack
 from ..mytalk_core.media.clip import Clip
 from ..mytalk_core.media.timeline import Timeline, plan_timeline
@@ -134,7 +134,7 @@ class AppearanceGenerate(io.ComfyNode):
             colour_match=colour_match,
             detail=detail,
             feather=feather / 100 * UNITS,
-            yield_to_cover=lip_references is None,
+            check_visibility=lip_references is None,
         )
         loaded = (model or bundled_model()).with_renderer(renderer)
         rendered = loaded.model.draw(
@@ -181,8 +181,8 @@ def check_timeline(timeline: Timeline, clip: Clip) -> None:
 def crop_boxes(shown: FaceTrack) -> list[list[dict]]:
     """For each frame the upright box, px, around the square that the lips are rendered in."""
     corners = np.array([[0, 0], [UNITS, 0], [0, UNITS], [UNITS, UNITS]], np.float32)
-    placed = alignment.apply(alignment.invert(shown.similarity), corners)
-    low, high = placed.min(1), placed.max(1)
+    corners_px = alignment.apply(alignment.invert(shown.similarity), corners)
+    low, high = corners_px.min(1), corners_px.max(1)
     return [
         [dict(zip(("x", "y", "width", "height"), map(float, (*start, *(end - start))), strict=True))]
         if seen

@@ -9,6 +9,7 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 from hub_server import Hub, stop
+from repository import EXAMPLES
 
 
 @pytest.fixture
@@ -30,4 +31,4 @@ def server(tmp_path, monkeypatch):
 @pytest.fixture
 def examples() -> Path:
     """The repository's own sample files."""
-    return Path(__file__).resolve().parents[1] / "examples"
+    return EXAMPLES

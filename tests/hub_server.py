@@ -135,11 +135,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if self.path.endswith(".git/info/lfs/objects/batch"):
             return self._say(self._lfs_batch(json.loads(body)))
         match = re.fullmatch(r"/api/models/([^/]+/[^/]+)/(preupload|commit|branch)/(.+)", self.path)
-        if match is None:
+        if match is None or match[2] == "branch":
             return self._say({})
         repository, action, revision = match.groups()
-        if action == "branch":
-            return self._say({})
         if action == "preupload":
             files = [entry["path"] for entry in json.loads(body)["files"]]
             # Weights go by the large-file protocol, as on the Hub; text goes with the commit.

@@ -1,57 +1,113 @@
-"""The house's directions: who may import whom, and that importing does nothing."""
+"""The house's directions, read from the source: who may import whom, and that importing does nothing."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
+from repository import ROOT
 
-ROOT = Path(__file__).parents[1]
-CORE = sorted((ROOT / "mytalk_core").rglob("*.py"))
-# From the bottom to the top; what lies beside the rooms is below them all.
-ROOMS = ["checkpoint", "media", "face", "speech", "motion", "appearance", "expert", "pipeline", "models"]
-ROOMS += ["evaluation", "cli"]
+# From the bottom up: a room imports from itself and from those before it.
+BOTTOM = ("errors", "memory", "files", "program")
+ROOMS = ("checkpoint", "media", "face", "speech", "motion", "appearance", "expert", "pipeline", "models")
+TOP = ("evaluation", "cli", "__main__")
+FLOOR = dict.fromkeys(BOTTOM, 0) | {room: floor for floor, room in enumerate((*ROOMS, *TOP), 1)}
+SOURCES = {
+    folder: sorted((ROOT / folder).rglob("*.py"))
+    for folder in ("mytalk_core", "nodes", "training", "benchmarks")
+}
+VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "base"}
+CORE = [path.relative_to(ROOT) for path in SOURCES["mytalk_core"]]
 
 
-def imported(path: Path) -> set[str]:
-    """Top-level names of absolute imports, anywhere in the file."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+@cache
+def imports(path: Path) -> tuple[tuple[int, str], ...]:
+    """Level (dots) and dotted name of everything that a file imports, inside functions and for types too."""
+    found: list[tuple[int, str]] = []
+    for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            names.add(node.module.split(".")[0])
-    return names
+            found += [(0, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            module = f"{node.module}." if node.module else ""
+            found += [(node.level, f"{module}{alias.name}") for alias in node.names]
+    return tuple(found)
 
 
-@pytest.mark.parametrize("path", CORE, ids=lambda p: str(p.relative_to(ROOT)))
+def top_names(path: Path) -> set[str]:
+    """Top-level names of a file's absolute imports."""
+    return {name.split(".")[0] for level, name in imports(path) if level == 0}
+
+
+def modules_read(path: Path) -> set[str]:
+    """Dotted names of the core's modules that one of its files imports; the core's own is left out: it holds
+    no more than the version."""
+    found = set()
+    for level, name in imports(path):
+        if level:
+            parts = [*path.parts[:-level], *name.split(".")]
+            while not _is_module(parts):
+                parts.pop()
+            found.add(".".join(parts))
+    return found - {"mytalk_core"}
+
+
+def _is_module(parts: list[str]) -> bool:
+    path = ROOT.joinpath(*parts)
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
+def room(parts: list[str] | tuple[str, ...]) -> str | None:
+    """The core's room of a module, None for the core itself."""
+    return Path(parts[1]).stem if len(parts) > 1 and parts[1] != "__init__.py" else None
+
+
+@pytest.mark.parametrize("path", CORE, ids=str)
 def test_core_knows_neither_nodes_training_nor_comfy(path):
-    assert not imported(path) & {"mytalk_core", "nodes", "training", "mytalk_training", "comfy", "comfy_api"}
+    assert not top_names(path) & {"mytalk_core", "nodes", "training", "mytalk_training", "comfy", "comfy_api"}
 
 
-def test_a_room_imports_only_those_below_it():
-    assert {path.parent.name for path in (ROOT / "mytalk_core").glob("*/__init__.py")} == set(ROOMS)
-    upward = []
-    for path in CORE:
-        place = path.relative_to(ROOT / "mytalk_core").parts
-        if place[0] in ("__init__.py", "__main__.py"):
-            continue
-        height = ROOMS.index(place[0]) if place[0] in ROOMS else -1
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.level == len(place):
-                for name in [node.module] if node.module else [alias.name for alias in node.names]:
-                    room = name.split(".")[0]
-                    if room in ROOMS and ROOMS.index(room) > height:
-                        upward.append(f"{'/'.join(place)} imports {name}")
-    assert upward == []
+@pytest.mark.parametrize("path", CORE, ids=str)
+def test_core_imports_only_downwards(path):
+    own = room(path.parts)
+    if own is None:
+        return
+    read = {room(module.split(".")) for module in modules_read(path)} - {None}
+    assert read <= FLOOR.keys(), "a room that the house's order does not know"
+    climbs = {other for other in read if other != own and FLOOR[other] >= max(FLOOR[own], 1)}
+    assert not climbs, f"{path} is in {own} and reads {climbs}"
 
 
-def test_nodes_use_relative_imports_of_the_core():
-    for path in [ROOT / "__init__.py", *(ROOT / "nodes").rglob("*.py")]:
-        assert not imported(path) & {"mytalk_core", "nodes", "training"}, path
+def test_no_two_modules_of_the_core_import_each_other():
+    names = {".".join(path.with_suffix("").parts).removesuffix(".__init__"): path for path in CORE}
+    read = {name: modules_read(path) - {name} for name, path in names.items()}
+    while read:
+        free = [name for name, others in read.items() if not others & read.keys()]
+        assert free, f"a circle of imports among {sorted(read)}"
+        for name in free:
+            del read[name]
+
+
+def test_the_pack_uses_relative_imports_of_the_core():
+    for path in [Path("__init__.py"), *(path.relative_to(ROOT) for path in SOURCES["nodes"])]:
+        assert not top_names(path) & {"mytalk_core", "nodes", "training", "mytalk_training"}, path
+
+
+def test_programs_import_the_core_absolutely():
+    for folder in ("training", "benchmarks"):
+        for path in SOURCES[folder]:
+            name = path.relative_to(ROOT)
+            assert not top_names(name) & {"nodes", "training"}, name
+            depth = len(name.parts) - 1
+            assert all(level <= depth for level, _ in imports(name)), f"{name} climbs out of {folder}"
+
+
+def test_file_names_say_what_is_in_them():
+    vague = [path for paths in SOURCES.values() for path in paths if path.stem in VAGUE]
+    assert not vague
 
 
 def test_importing_the_pipeline_reads_no_weights_and_touches_no_device():
@@ -62,8 +118,3 @@ def test_importing_the_pipeline_reads_no_weights_and_touches_no_device():
         "assert 'transformers' not in sys.modules, 'loaded where speech is encoded, not before'\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
-
-
-def test_files_are_one_idea_long():
-    long = {p.name: n for p in CORE if (n := len(p.read_text().splitlines())) > 400}
-    assert not long

@@ -15,7 +15,7 @@ from mytalk_core.motion.denoiser import MotionDenoiser
 from mytalk_core.motion.diffusion import PROCESSES
 from mytalk_core.motion.generate import GAIN, MotionOptions
 from mytalk_core.motion.identity import IdentityExtractor, describe_person, identity_similarity
-from mytalk_core.motion.person import MOUTH_CORNERS, RATE_HZ, identity_channels, interocular, mouth_opening
+from mytalk_core.motion.person import RATE_HZ, identity_channels, interocular, opening_ratio
 from mytalk_core.motion.sampler import sample_motion
 from mytalk_core.motion.space import LandmarkSpace
 
@@ -90,10 +90,9 @@ def generate(model: Candidate, clip: RawClip, features: Tensor, options: MotionO
 def score(judges: Judges, clip: RawClip, features: Tensor, made: np.ndarray) -> MotionFigures:
     """Figures of displacements (F,N,3) that were generated for a clip; features (2F,L,Ds)."""
     real, points = clip.displacement[: len(made)], judges.space.lower_points
-    width = np.linalg.norm(clip.rest[MOUTH_CORNERS[0]] - clip.rest[MOUTH_CORNERS[1]])
-    shapes = [(clip.rest + part * width)[..., :2] for part in (real, made)]
+    shapes = [(clip.rest + part * clip.mouth_width)[..., :2] for part in (real, made)]
     seen = clip.present[: len(made)]
-    opening = [mouth_opening(shape)[seen] for shape in shapes]
+    opening = [opening_ratio(shape)[seen] for shape in shapes]
     embedded = [judges.identity(identity_channels(torch.from_numpy(shape[seen]))) for shape in shapes]
     sync = judges.expert.score(judges.space.encode_lower(made), features)
     unit = float(interocular(clip.rest[:, :2]))

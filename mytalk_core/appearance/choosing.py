@@ -1,8 +1,8 @@
-"""Which references each frame borrows from, over time: nearest in lip shape and pose, and steady.
+"""Which references each frame uses, over time: nearest in lip shape and pose, and steady.
 
 The first reference of every frame comes from a shortest path through (frames x references): the distance to
 the target's lips and pose, plus a price for changing the reference. The next ones come from the same path
-search with the ones already chosen made dear. Their weights fall with distance and are smoothed over time,
+search with the ones already chosen made costly. Their weights fall with distance and are smoothed over time,
 so that a change of reference is a short cross-fade and never a jump.
 """
 
@@ -106,14 +106,14 @@ def plan_references(
     distance = reference_distance(references, targets, layout, choice, shots)
     cuts = None if shots is None else np.r_[False, np.diff(shots) != 0]
     rows = np.arange(len(targets))
-    dear = distance.copy()
+    cost = distance.copy()
     weights = np.zeros_like(distance)
     nearest = None
     for _ in range(min(choice.references, len(references))):
-        path = steady_path(dear, choice.change, cuts)
+        path = steady_path(cost, choice.change, cuts)
         nearest = distance[rows, path] if nearest is None else nearest
         weights[rows, path] += np.exp(-np.clip(distance[rows, path] - nearest, 0, None) / choice.softness)
-        dear[rows, path] += 1e3
+        cost[rows, path] += 1e3
     weights /= weights.sum(1, keepdims=True)
     return _strongest(_smooth(weights, choice.fade, cuts), choice.references + 2)
 

@@ -21,7 +21,7 @@ def make_patch(
     Args:
         frame: uint8 (H, W, 3); only its size matters.
         crop: uint8 (S, S, 3), rendered in the canonical square.
-        similarity: float (2, 3), frame pixels to the 256 square.
+        similarity: float (2, 3), frame pixels to canonical units.
         alpha: float32 (S, S) in 0..1, how much of the crop is new.
 
     Returns:
@@ -39,9 +39,9 @@ def make_patch(
     corners = np.array(
         [[x, y, 1.0] for x in (columns[0] - 1, columns[-1] + 1) for y in (rows[0] - 1, rows[-1] + 1)]
     )
-    placed = corners @ back.T
-    left, top = np.maximum(np.floor(placed.min(0)).astype(int), 0)
-    right, bottom = np.minimum(np.ceil(placed.max(0)).astype(int) + 1, frame.shape[1::-1])
+    corners_px = corners @ back.T
+    left, top = np.maximum(np.floor(corners_px.min(0)).astype(int), 0)
+    right, bottom = np.minimum(np.ceil(corners_px.max(0)).astype(int) + 1, frame.shape[1::-1])
     if right <= left or bottom <= top:
         return None
     matrix[:, 2] += matrix[:, :2] @ (left, top)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-UNITS = 256
+from ..face.alignment import UNITS
+
 STEP = 32  # crop sides are multiples of this, so that windows of 8 units fall on whole pixels
 SMALLEST, LARGEST = 256, 768
 
@@ -19,7 +20,7 @@ def crop_size(similarity: np.ndarray, present: np.ndarray | None = None) -> int:
     """Side in pixels at which the canonical square has about the source's own resolution.
 
     Args:
-        similarity: float (T, 2, 3), frame pixels to the 256 square.
+        similarity: float (T, 2, 3), frame pixels to canonical units.
         present: bool (T,), frames to count; all where None.
 
     Returns:
@@ -46,7 +47,7 @@ def cut_crop(rgb: np.ndarray, similarity: np.ndarray, size: int) -> np.ndarray:
 
     Args:
         rgb: uint8 (H, W, 3).
-        similarity: float (2, 3), frame pixels to the 256 square.
+        similarity: float (2, 3), frame pixels to canonical units.
         size: side of the crop in pixels.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The paper's renderer: lips that its generator draws (section 3.4), where `WarpRenderer` would lend some."""
+"""The paper's renderer: lips drawn by its generator (section 3.4) where `WarpRenderer` warps references."""
 
 from __future__ import annotations
 
@@ -63,13 +63,14 @@ class GeneratorRenderer(WarpRenderer):
         coarse: MeshWarp | None = None,
     ) -> np.ndarray:
         """See `WarpRenderer.lips`; of the crop all that the mask leaves is read."""
-        wanted, place = self._to_own(target), next(self.generator.parameters()).device
+        wanted, device = self._to_own(target), next(self.generator.parameters()).device
         whole = whole_mask(mask, self.generator.config.size)
         frame = frame_pictures(self.generator.config, crop, wanted, whole)
-        precision = torch.autocast(place.type, self.dtype, enabled=self.dtype != torch.float32)
+        precision = torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32)
         with torch.inference_mode(), precision:
-            lent = self._lend(index, wanted, whole, place)
-            made = self.generator(lent, *(picture[None].to(place) for picture in frame)).frames[0].float()
+            references = self._references(index, wanted, whole, device)
+            pictures = [picture[None].to(device) for picture in frame]
+            made = self.generator(references, *pictures).frames[0].float()
         picture = ((made + 1) * 127.5).permute(1, 2, 0).cpu().numpy()
         size = self.references.size
         if len(picture) != size:
@@ -80,7 +81,7 @@ class GeneratorRenderer(WarpRenderer):
         """Landmarks (...,N,C) in the generator's layout."""
         return landmarks if self.layout.name == self.own.name else self.own.from_source(landmarks)
 
-    def _lend(self, index: int, wanted: np.ndarray, mask: Tensor, place: torch.device) -> Tensor:
+    def _references(self, index: int, wanted: np.ndarray, mask: Tensor, device: torch.device) -> Tensor:
         """What the generator takes as a frame's references: pictures, or what it encoded of them before."""
         config = self.generator.config
         if self._encoded is not None:
@@ -91,7 +92,7 @@ class GeneratorRenderer(WarpRenderer):
         else:
             share = (np.arange(config.reference_count) + 0.5) / config.reference_count
             chosen = np.argsort(self.openings)[(share * len(self.references)).astype(int)]
-        pictures = reference_pictures(config, self.small, chosen, wanted, mask, self.mesh)[None].to(place)
+        pictures = reference_pictures(config, self.small, chosen, wanted, mask, self.mesh)[None].to(device)
         if config.reference_alignment == "mesh":
             return pictures
         self._encoded = self.generator.encode_references(pictures)

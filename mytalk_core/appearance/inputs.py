@@ -91,11 +91,11 @@ def reference_pictures(
         picture, landmarks = references.crops[index], references.landmarks[index]
         if config.reference_alignment == "mesh":
             warp = MeshWarp(triangulation, target, references.size, (0, 0, *picture.shape[:2]))
-            picture, shown = warp.warp(picture, landmarks), mask
+            picture, region = warp.warp(picture, landmarks), mask
         else:
-            shown = whole_mask(mouth_mask(landmarks, landmarks, layout), size)
+            region = whole_mask(mouth_mask(landmarks, landmarks, layout), size)
         whole = config.references == "full-single"
-        pictures.append(to_tensor(resized(picture, size)) * (1.0 if whole else shown > 0))
+        pictures.append(to_tensor(resized(picture, size)) * (1.0 if whole else region > 0))
     return torch.stack(pictures)
 
 

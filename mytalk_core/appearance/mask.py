@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
-from .crop import UNITS
 
 FEATHER = 0.05 * UNITS
 SOLID = 2.0  # units around the hull that are still fully new

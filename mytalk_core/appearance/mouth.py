@@ -1,17 +1,20 @@
-"""A plain dark mouth for targets that open wider than any reference: a still has no teeth to borrow."""
+"""A plain dark mouth for targets that open wider than any reference: a still has no teeth to show."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
+from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
-from .crop import UNITS
 from .mask import Window
 
 DEEP, TONGUE = 0.26, 0.62  # brightness of throat and tongue, as a share of the lips'
 EDGE = 2.2  # softness of the inner lip's edge, units
-ENOUGH, NONE = 0.55, 0.25  # share of the target's opening that a reference must have to lend its interior
+ENOUGH, NONE = (
+    0.55,
+    0.25,
+)  # share of the target's opening: a reference's interior is used, or not
 NOTICEABLE = 1.5  # openings below this many units need no interior
 
 

@@ -8,13 +8,13 @@ import cv2
 import numpy as np
 import torch
 
+from ..face.alignment import UNITS
 from ..face.draw import landmark_image
 from ..face.layout import LandmarkLayout
 from .choosing import Choice
-from .crop import UNITS
 from .inputs import to_tensor
-from .lending import Loan
 from .mask import MouthMask, Window
+from .matching import MatchedReferences
 from .raster import Triangulation
 from .references import References
 from .refiner import MouthRefiner, Refinement, RefinerInputs, enlarged, mix
@@ -48,34 +48,34 @@ def unit_view(
     target: np.ndarray,
     mask: MouthMask,
     references: References,
-    loan: Loan,
+    matched: MatchedReferences,
     triangulation: Triangulation,
 ) -> UnitView:
     """See `UnitView`; crop uint8 (256,256,3) and references of that size, target (N,2) canonical units."""
     window, core = mask.window, mask.core
-    seen = Window(
+    view = Window(
         max(window.top, core.top - CONTEXT_UNITS),
         max(window.left, core.left - CONTEXT_UNITS),
         min(window.bottom, core.bottom + CONTEXT_UNITS),
         min(window.right, core.right + CONTEXT_UNITS),
     )
-    warp = MeshWarp(triangulation, target, UNITS, seen.pixels(UNITS), window.part(mask.mouth, seen))
+    warp = MeshWarp(triangulation, target, UNITS, view.pixels(UNITS), window.part(mask.mouth, view))
     pictures, stretch = [], []
-    for reference, correction in zip(loan.chosen, loan.corrections, strict=True):
+    for reference, correction in zip(matched.chosen, matched.corrections, strict=True):
         landmarks = references.landmarks[reference]
         picture = warp.warp(references.crops[reference], landmarks).astype(np.float32)
         if correction is not None:
-            picture += seen.enlarge(window.part(correction, seen), UNITS)
+            picture += view.enlarge(window.part(correction, view), UNITS)
         pictures.append(np.clip(np.rint(picture), 0, 255).astype(np.uint8))
         stretch.append(warp.stretch(landmarks))
     return UnitView(
-        seen,
-        frame=seen.cut(crop),
-        mask=window.part(mask.lips, seen),
-        contours=seen.cut(landmark_image(target, triangulation.layout, UNITS)),
+        view,
+        frame=view.cut(crop),
+        mask=window.part(mask.lips, view),
+        contours=view.cut(landmark_image(target, triangulation.layout, UNITS)),
         references=np.stack(pictures),
         stretch=np.stack(stretch),
-        weights=loan.weights.astype(np.float32),
+        weights=matched.weights.astype(np.float32),
     )
 
 
@@ -93,13 +93,13 @@ def refiner_inputs(view: UnitView) -> RefinerInputs:
 
 
 def crisp(refinement: Refinement, detail: float) -> Refinement:
-    """Let fine structure lean on the reference with the largest share; detail: 1 leaves it as it is."""
+    """Let fine structure lean on the reference with the largest weight; detail: 1 leaves it as it is."""
     fine = refinement.fine**detail
     return replace(refinement, fine=fine / fine.sum(1, keepdim=True))
 
 
 class NetworkRenderer(WarpRenderer):
-    """`WarpRenderer` whose references are mixed by a `MouthRefiner` instead of by fixed shares.
+    """`WarpRenderer` whose references are mixed by a `MouthRefiner` instead of by fixed weights.
 
     refiner: on its device, in eval mode; dtype: what it computes in; all else as in `WarpRenderer`.
     """
@@ -122,22 +122,27 @@ class NetworkRenderer(WarpRenderer):
 
     @torch.inference_mode()
     def _mix(
-        self, pictures: list[np.ndarray], loan: Loan, crop: np.ndarray, target: np.ndarray, mask: MouthMask
+        self,
+        pictures: list[np.ndarray],
+        matched: MatchedReferences,
+        crop: np.ndarray,
+        target: np.ndarray,
+        mask: MouthMask,
     ) -> np.ndarray:
         size, core = self.references.size, mask.core
         small = crop if size == UNITS else cv2.resize(crop, (UNITS, UNITS), interpolation=cv2.INTER_AREA)
-        view = unit_view(small, target, mask, self.small, loan, self.triangulation)
-        place = next(self.refiner.parameters()).device
+        view = unit_view(small, target, mask, self.small, matched, self.triangulation)
+        device = next(self.refiner.parameters()).device
         inputs = refiner_inputs(view)
-        with torch.autocast(place.type, self.dtype, enabled=self.dtype != torch.float32):
-            refinement = self.refiner(RefinerInputs(**{k: v.to(place) for k, v in vars(inputs).items()}))
+        with torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32):
+            refinement = self.refiner(RefinerInputs(**{k: v.to(device) for k, v in vars(inputs).items()}))
         top, left = core.top - view.window.top, core.left - view.window.left
         height, width = core.shape
         part = crisp(refinement, self.settings.detail)
         part = Refinement(
             **{k: v[..., top : top + height, left : left + width] for k, v in vars(part).items()}
         )
-        lent = torch.from_numpy(np.stack(pictures)).to(place).permute(0, 3, 1, 2)[None] / 127.5 - 1
+        warped = torch.from_numpy(np.stack(pictures)).to(device).permute(0, 3, 1, 2)[None] / 127.5 - 1
         scale = size / UNITS
-        mixed = mix(lent, enlarged(part, lent.shape[-2:]), self.settings.split * scale, scale)
+        mixed = mix(warped, enlarged(part, warped.shape[-2:]), self.settings.split * scale, scale)
         return ((mixed[0].permute(1, 2, 0) + 1) * 127.5).cpu().numpy()

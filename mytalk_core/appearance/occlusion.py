@@ -1,12 +1,12 @@
-"""Hands, microphones and captions in front of a mouth: references that must not lend what covers them."""
+"""Hands, microphones and captions in front of a mouth: references that must not be used."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
+from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
-from .crop import UNITS
 from .raster import triangulate
 from .references import References, pose_points
 from .warp import MeshWarp
@@ -29,9 +29,9 @@ class SkinGauge:
     """Knows the skin around a person's mouth from references and tells how much of it a picture shows.
 
     Pictures are warped to the references' median shape; lips and mouth, which change with speech, are left
-    out. A head turned far from that shape's pose cannot be compared and counts as uncovered.
+    out. A head turned far from that shape's pose cannot be compared and counts as visible.
 
-    shares: (K,), the part of each reference's skin that looks unlike the others', 0..1.
+    covered: float (K,), the part of each reference's skin that looks unlike the others', 0..1.
     """
 
     def __init__(self, references: References, layout: LandmarkLayout) -> None:
@@ -44,18 +44,18 @@ class SkinGauge:
         colours = np.stack([self._colours(crop, landmarks) for crop, landmarks in pairs])
         self._usual = np.median(colours, axis=0)
         turned = np.array([self._is_turned(landmarks) for _, landmarks in pairs])
-        self.shares = np.where(turned, 0.0, self._unlike(colours))
+        self.covered = np.where(turned, 0.0, self._unlike(colours))
 
-    def share(self, crop: np.ndarray, landmarks: np.ndarray) -> float:
+    def cover(self, crop: np.ndarray, landmarks: np.ndarray) -> float:
         """How much of the skin in a crop uint8 (S,S,3) with landmarks (N,2) is covered, 0..1."""
         if self._is_turned(landmarks):
             return 0.0
         return float(self._unlike(self._colours(crop, landmarks)[None])[0])
 
-    def sight(self, crop: np.ndarray, landmarks: np.ndarray) -> float:
-        """1 where the mouth is in sight, 0 where something covers it, between while it moves in."""
-        limit = max(COVERED, TIMES_USUAL * float(np.median(self.shares)))
-        return float(np.clip((FADE * limit - self.share(crop, landmarks)) / ((FADE - 1) * limit), 0, 1))
+    def visibility(self, crop: np.ndarray, landmarks: np.ndarray) -> float:
+        """1 where the mouth is visible, 0 where something covers it, between while it moves in."""
+        limit = max(COVERED, TIMES_USUAL * float(np.median(self.covered)))
+        return float(np.clip((FADE * limit - self.cover(crop, landmarks)) / ((FADE - 1) * limit), 0, 1))
 
     def _is_turned(self, landmarks: np.ndarray) -> bool:
         away = landmarks[self._still] - self._pose
@@ -71,11 +71,11 @@ class SkinGauge:
         return (np.abs(colours - self._usual).max(-1) > LEVELS).mean(1)
 
 
-def uncovered(references: References, layout: LandmarkLayout) -> np.ndarray:
+def visible_references(references: References, layout: LandmarkLayout) -> np.ndarray:
     """Which references (K,) show the mouth free; at least half of them, the freest."""
-    share = SkinGauge(references, layout).shares
-    limit = max(SHARE, TIMES_USUAL * float(np.median(share)), float(np.quantile(share, LEAST)))
-    return share <= limit
+    covered = SkinGauge(references, layout).covered
+    limit = max(SHARE, TIMES_USUAL * float(np.median(covered)), float(np.quantile(covered, LEAST)))
+    return covered <= limit
 
 
 def _skin(shape: np.ndarray, layout: LandmarkLayout) -> np.ndarray:

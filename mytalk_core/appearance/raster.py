@@ -2,7 +2,7 @@
 
 The face itself is the layout's own mesh, whose triangles span the open mouth between the inner lips. Around
 it a Delaunay triangulation of the face's outline and a ring of fixed border points carries the warp out
-beyond the square's edge. Landmarks are in units of the canonical 256 square.
+beyond the square's edge. Landmarks are in canonical units.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
-from .crop import UNITS
 
 MARGIN = 48.0  # units from the square's edge out to the border points
 SUBPIXEL_BITS = 5

@@ -1,6 +1,6 @@
 """Lip references: a bounded pool of crops over the whole source, one pass of the video to read it.
 
-The pool is what every renderer borrows lips and teeth from. References of another video or image of the
+The pool is where every renderer takes lips and teeth from. References of another video or image of the
 person are read by the same function from that clip and its track; nothing else needs to know where they came
 from.
 """
@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 
 from ..errors import NoFaceError
+from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
-from .crop import UNITS, cut_crop
+from .crop import cut_crop
 
 if TYPE_CHECKING:
     from ..face.track import FaceTrack
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 POOL = 96
 POOL_BYTES = 96 << 20  # what the crops may take together, whatever their size
 INNER = 1.6
-PLACE = 0.3
-# A frame that is rebuilt to be measured or learned from borrows nothing from nearer in time: no syllable of
+CENTRE_WEIGHT = 0.3
+# A frame that is rebuilt to be measured or learned from uses no reference from nearer in time: no syllable of
 # its own, which new speech would not have either.
 APART_S = 0.6
 CHUNK = 512  # frames whose landmarks are unpacked at once
@@ -35,7 +36,7 @@ CHUNK = 512  # frames whose landmarks are unpacked at once
 class References:
     """K lip crops of one person.
 
-    crops: uint8 (K, S, S, 3); landmarks: float32 (K, N, 2) canonical 256 units; frame_index: int64
+    crops: uint8 (K, S, S, 3); landmarks: float32 (K, N, 2) canonical units; frame_index: int64
     (K,) in the source;
     sharpness: float32 (K,), 1 is the pool's median; shots: int64 (K,) shot numbers.
     """
@@ -80,7 +81,7 @@ def lip_shape(landmarks: np.ndarray, layout: LandmarkLayout) -> np.ndarray:
     the centre stays in: a mouth that sits lower belongs to a chin that hangs lower.
     """
     lips = landmarks[..., np.concatenate([layout.lips_outer, layout.lips_inner]), :]
-    shape = lips - (1 - PLACE) * lips.mean(-2, keepdims=True)
+    shape = lips - (1 - CENTRE_WEIGHT) * lips.mean(-2, keepdims=True)
     shape[..., len(layout.lips_outer) :, :] *= INNER
     return shape
 

@@ -1,7 +1,7 @@
 """The refiner: a small network that mixes, bends and mends warped references into one mouth.
 
 It goes beyond the paper's generator (section 3.4), which has to invent the lips: references that are already
-warped to the target's landmarks need only be chosen pixel by pixel, nudged into place and corrected in light.
+warped to the target's landmarks need only be chosen pixel by pixel, nudged and corrected in light.
 It reads one sample a canonical unit; its maps are enlarged to the source's own resolution and applied to the
 references' own pixels there, so teeth and skin keep the sharpness of the source.
 """
@@ -60,8 +60,9 @@ class RefinerInputs:
 class Refinement:
     """Maps on the unit grid.
 
-    coarse, fine (B,R,H,W): shares of the references in coarse and fine structure, each sums to 1 over R; flow
-    (B,2,H,W): where their mixture is read beside its place, units (x, y); residual (B,3,H,W): added after.
+    coarse, fine (B,R,H,W): weights of the references in coarse and fine structure, each sums to 1 over R;
+    flow (B,2,H,W): how far beside each pixel their mixture is read, units (x, y); residual (B,3,H,W): added
+    after.
     """
 
     coarse: Tensor
@@ -70,7 +71,7 @@ class Refinement:
     residual: Tensor
 
 
-class ResidualBlock(nn.Module):
+class RefinerBlock(nn.Module):
     """x + conv(act(norm(conv(act(norm(x)))))); starts as the identity."""
 
     def __init__(self, width: int):
@@ -91,8 +92,8 @@ class UNet(nn.Module):
     def __init__(self, widths: tuple[int, ...]):
         super().__init__()
         pairs = list(zip(widths[:-1], widths[1:], strict=True))
-        self.before = nn.ModuleList(ResidualBlock(width) for width in widths)
-        self.after = nn.ModuleList(ResidualBlock(width) for width in widths[:-1])
+        self.before = nn.ModuleList(RefinerBlock(width) for width in widths)
+        self.after = nn.ModuleList(RefinerBlock(width) for width in widths[:-1])
         self.down = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairs)
         self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairs)
 
@@ -149,27 +150,27 @@ class MouthRefiner(PretrainedModel):
         margin = (0, -width % self.config.step, 0, -height % self.config.step)
         still = F.pad(torch.cat([inputs.frame, inputs.mask, inputs.contours], dim=1), margin)
         still = self.frame_stem(F.pixel_unshuffle(still, 2))
-        lent = F.pad(torch.cat([inputs.references, inputs.stretch], dim=2).flatten(0, 1), margin)
-        lent = self.reference_stem(F.pixel_unshuffle(lent, 2)).unflatten(0, (batch, count))
-        lent = F.silu(lent + still[:, None]).flatten(0, 1)
-        lent = F.silu(self.reference_body(lent)).unflatten(0, (batch, count))
-        weights = inputs.weights.to(lent.dtype)
-        mean = torch.einsum("br,brchw->bchw", weights, lent)
+        features = F.pad(torch.cat([inputs.references, inputs.stretch], dim=2).flatten(0, 1), margin)
+        features = self.reference_stem(F.pixel_unshuffle(features, 2)).unflatten(0, (batch, count))
+        features = F.silu(features + still[:, None]).flatten(0, 1)
+        features = F.silu(self.reference_body(features)).unflatten(0, (batch, count))
+        weights = inputs.weights.to(features.dtype)
+        mean = torch.einsum("br,brchw->bchw", weights, features)
         # What will be mended, as it is without a network.
         mixture = F.pad(torch.einsum("br,brchw->bchw", inputs.weights, inputs.references), margin)
-        x = torch.cat([mean, lent.amax(1), F.silu(still), F.pixel_unshuffle(mixture, 2)], dim=1)
+        x = torch.cat([mean, features.amax(1), F.silu(still), F.pixel_unshuffle(mixture, 2)], dim=1)
         x = F.silu(self.trunk_norm(self.unet(self.join(x))))
-        lent = lent.flatten(0, 1)
-        hidden = (self.reference_head(lent) + self.context(lent)).unflatten(0, (batch, count))
+        features = features.flatten(0, 1)
+        hidden = (self.reference_head(features) + self.context(features)).unflatten(0, (batch, count))
         hidden = F.silu(hidden + self.trunk_head(x)[:, None]).flatten(0, 1)
-        shares = F.pixel_shuffle(self.shares(hidden), 2).unflatten(0, (batch, count))
-        shares = shares[..., :height, :width].float()
+        mixing = F.pixel_shuffle(self.shares(hidden), 2).unflatten(0, (batch, count))
+        mixing = mixing[..., :height, :width].float()
         mend = F.pixel_shuffle(self.mend(x), 2)[..., :height, :width].float()
         # The weights of the choice are the prior: a reference that fades out over time fades out here.
         prior = inputs.weights.clamp_min(1e-6).log()[:, :, None, None]
         return Refinement(
-            coarse=(shares[:, :, 0] + prior).softmax(1),
-            fine=(shares[:, :, 1] + prior).softmax(1),
+            coarse=(mixing[:, :, 0] + prior).softmax(1),
+            fine=(mixing[:, :, 1] + prior).softmax(1),
             flow=self.config.flow * mend[:, :2].tanh(),
             residual=mend[:, 2:],
         )
@@ -183,13 +184,13 @@ def mix(references: Tensor, refinement: Refinement, split_px: float, scale: floa
     """
     fine = torch.einsum("brhw,brchw->bchw", refinement.fine, references)
     coarse = torch.einsum("brhw,brchw->bchw", refinement.coarse, references)
-    # Blurring is linear and the shares are smooth: blur the difference of the two mixtures, once.
+    # Blurring is linear and the weights are smooth: blur the difference of the two mixtures, once.
     mixture = fine + _soft(coarse - fine, split_px)
     return _nudged(mixture, refinement.flow * scale) + refinement.residual
 
 
 def enlarged(refinement: Refinement, size: tuple[int, int]) -> Refinement:
-    """The maps bilinearly on a grid of size (H,W) that covers the same place."""
+    """The maps bilinearly on a grid of size (H,W) that covers the same area."""
 
     def enlarge(maps: Tensor) -> Tensor:
         return F.interpolate(maps, size=size, mode="bilinear")
@@ -203,7 +204,7 @@ def enlarged(refinement: Refinement, size: tuple[int, int]) -> Refinement:
 
 
 def _nudged(pictures: Tensor, flow: Tensor) -> Tensor:
-    """Pictures (B,3,H,W) read beside their place by flow (B,2,H,W) pixels (x, y)."""
+    """Pictures (B,3,H,W) read flow (B,2,H,W) pixels (x, y) beside each pixel."""
     height, width = pictures.shape[-2:]
     y = torch.arange(height, device=flow.device, dtype=flow.dtype)[:, None] + flow[:, 1]
     x = torch.arange(width, device=flow.device, dtype=flow.dtype)[None] + flow[:, 0]

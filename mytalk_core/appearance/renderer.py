@@ -8,12 +8,12 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
 from .blend import SPLIT, blend
 from .choosing import Choice, ReferencePlan, plan_references
-from .crop import UNITS
-from .lending import Loan, lend
 from .mask import FEATHER, MouthMask, mouth_mask
+from .matching import MatchedReferences, match_references
 from .mouth import dark_interior, missing_interior
 from .occlusion import SkinGauge
 from .raster import triangulate
@@ -52,8 +52,8 @@ class Renderer(Protocol):
         """
         ...
 
-    def sight(self, crops: np.ndarray, source_landmarks: np.ndarray) -> np.ndarray:
-        """How far each mouth is in sight, float32 (B,): 0 where something covers it and the frame stays."""
+    def visibility(self, crops: np.ndarray, source_landmarks: np.ndarray) -> np.ndarray:
+        """How visible each mouth is, float32 (B,) 0..1: 0 where something covers it and the frame stays."""
         ...
 
 
@@ -66,7 +66,7 @@ class WarpSettings:
     misfit: float = 3.0  # levels of misfit on the ring at which a reference loses its weight to a better one
     colour_match: bool = True
     feather: float = FEATHER  # units over which the new lips fade into the frame
-    yield_to_cover: bool = True  # leave a mouth alone that a hand covers; needs the person's own references
+    check_visibility: bool = True  # leave a covered mouth as it is; needs the person's own references
 
     def __post_init__(self) -> None:
         if self.feather <= 0:
@@ -97,14 +97,14 @@ class WarpRenderer:
         self.plan: ReferencePlan = plan_references(references, targets, layout, choice, shots)
         self.triangulation = triangulate(layout)
         self.openings = mouth_opening(references.landmarks, layout)
-        self.gauge = SkinGauge(references, layout) if self.settings.yield_to_cover else None
+        self.gauge = SkinGauge(references, layout) if self.settings.check_visibility else None
 
-    def sight(self, crops: np.ndarray, source_landmarks: np.ndarray) -> np.ndarray:
-        """See `Renderer.sight`."""
+    def visibility(self, crops: np.ndarray, source_landmarks: np.ndarray) -> np.ndarray:
+        """See `Renderer.visibility`."""
         if self.gauge is None:
             return np.ones(len(crops), np.float32)
         pairs = zip(crops, source_landmarks, strict=True)
-        return np.array([self.gauge.sight(crop, landmarks) for crop, landmarks in pairs], np.float32)
+        return np.array([self.gauge.visibility(crop, landmarks) for crop, landmarks in pairs], np.float32)
 
     def render(
         self,
@@ -152,38 +152,43 @@ class WarpRenderer:
         unit: colour needs no more. `coarse`, the warp on the unit grid, is made where None.
         """
         size, core = self.references.size, mask.core
-        loan = self._loan(crop, target, index, mask, coarse or self._coarse(target, mask))
+        matched = self._match(crop, target, index, mask, coarse or self._coarse(target, mask))
         exact = core.enlarge(mask.window.part(mask.mouth, core), size)
         fine = MeshWarp(self.triangulation, target, size, core.pixels(size), exact)
         pictures = []
-        for reference, correction in zip(loan.chosen, loan.corrections, strict=True):
+        for reference, correction in zip(matched.chosen, matched.corrections, strict=True):
             picture, landmarks = self.references.crops[reference], self.references.landmarks[reference]
             warped = fine.warp(picture, landmarks).astype(np.float32)
             if correction is not None:
                 warped += core.enlarge(mask.window.part(correction, core), size)
             pictures.append(warped)
-        picture = self._mix(pictures, loan, crop, target, mask)
+        picture = self._mix(pictures, matched, crop, target, mask)
         opening = float(mouth_opening(target, self.layout))
-        missing = missing_interior(opening, self.openings[loan.chosen], loan.weights)
+        missing = missing_interior(opening, self.openings[matched.chosen], matched.weights)
         if missing > 0:
             picture = dark_interior(picture, target, self.layout, core, size, missing)
         return np.clip(picture, 0, 255)
 
-    def _loan(
+    def _match(
         self, crop: np.ndarray, target: np.ndarray, index: int, mask: MouthMask, coarse: MeshWarp
-    ) -> Loan:
+    ) -> MatchedReferences:
         chosen, weights = self.plan.indices[index], self.plan.weights[index]
         chosen, weights = chosen[chosen >= 0], weights[chosen >= 0]
         if not self.settings.colour_match:
-            return Loan(chosen, weights / weights.sum(), [None] * len(chosen))
-        return lend(self.references, chosen, weights, crop, mask, coarse, self.settings.misfit)
+            return MatchedReferences(chosen, weights / weights.sum(), [None] * len(chosen))
+        return match_references(self.references, chosen, weights, crop, mask, coarse, self.settings.misfit)
 
     def _mix(
-        self, pictures: list[np.ndarray], loan: Loan, crop: np.ndarray, target: np.ndarray, mask: MouthMask
+        self,
+        pictures: list[np.ndarray],
+        matched: MatchedReferences,
+        crop: np.ndarray,
+        target: np.ndarray,
+        mask: MouthMask,
     ) -> np.ndarray:
         """One picture (h, w, 3) of mask.core from the references' float32 ones."""
         split = self.settings.split * self.references.size / UNITS
-        return blend(pictures, loan.weights, self.settings.detail, split)
+        return blend(pictures, matched.weights, self.settings.detail, split)
 
     def _move_surroundings(
         self,

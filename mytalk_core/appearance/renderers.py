@@ -79,7 +79,7 @@ def load_renderer(
 ) -> LoadedRenderer:
     """The renderer of that name with its network from a model (a bundled name, a folder, hub:OWNER/NAME).
 
-    warp: no network; network: the model's refiner mends what `warp` borrows; generator: the lips are drawn by
+    warp: no network; network: the model's refiner mends what `warp` makes; generator: the lips are drawn by
     the model's appearance generator, the paper's; auto: `network` if the model brings a refiner that its
     makers prefer, else `warp`. dtype: what it computes in; its weights stay float32.
     Raises ValueError for another name, FileNotFoundError if the model has not what the renderer needs.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .crop import UNITS
+from ..face.alignment import UNITS
 from .raster import Triangulation, draw_triangles, edge_inverses, triangle_affines
 
-Window = tuple[int, int, int, int]
+PixelBox = tuple[int, int, int, int]  # top, left, bottom, right
 SMOOTH_UNITS = 8.0
 
 
@@ -20,7 +20,7 @@ class MeshWarp:
         triangulation: Triangulation,
         target: np.ndarray,
         size: int,
-        window: Window,
+        window: PixelBox,
         exact: np.ndarray | None = None,
     ):
         """Target landmarks (N, 2) in canonical units; window (top, left, bottom, right) in crop pixels.
@@ -30,12 +30,12 @@ class MeshWarp:
         """
         self.triangulation, self.size, self.window, self.exact = triangulation, size, window, exact
         self.target = triangulation.vertices(target)
-        covered = draw_triangles(self.target, triangulation, window, size)
-        # Only triangles that show are ever mapped.
-        shown = np.flatnonzero(np.bincount(covered.ravel()))
-        place = np.zeros(len(triangulation.triangles), np.int32)
-        place[shown] = np.arange(len(shown))
-        self.triangles, self.covered = triangulation.triangles[shown], place[covered]
+        triangle = draw_triangles(self.target, triangulation, window, size)
+        # Only triangles that are drawn are ever mapped.
+        drawn = np.flatnonzero(np.bincount(triangle.ravel()))
+        row = np.zeros(len(triangulation.triangles), np.int32)
+        row[drawn] = np.arange(len(drawn))
+        self.triangles, self.triangle = triangulation.triangles[drawn], row[triangle]
         self.inverses = edge_inverses(self.target, self.triangles)
 
     def coordinates(self, source: np.ndarray) -> np.ndarray:
@@ -45,7 +45,7 @@ class MeshWarp:
         # In pixel indices: p' = A p + s b + (A 0.5 - 0.5), since pixel centres lie at half a pixel.
         offset = affines[:, :, 2] * (self.size / UNITS) + affines[:, :, :2].sum(2) * 0.5 - 0.5
         packed = np.concatenate([affines[:, :, :2].reshape(-1, 4), offset], axis=1)
-        taken = np.take(packed, self.covered, axis=0)
+        taken = np.take(packed, self.triangle, axis=0)
         at = self.pixels()
         mapped = np.empty_like(at)
         mapped[..., 0] = taken[..., 0] * at[..., 0] + taken[..., 1] * at[..., 1] + taken[..., 4]
@@ -57,7 +57,7 @@ class MeshWarp:
         vertices = self.triangulation.vertices(source)
         affines = triangle_affines(self.target, self.inverses, vertices, self.triangles)[:, :, :2]
         areas = np.abs(np.linalg.det(affines)).clip(1 / 8, 8)
-        return np.take(np.log2(areas).astype(np.float32), self.covered)
+        return np.take(np.log2(areas).astype(np.float32), self.triangle)
 
     def _smoothed(self, mapped: np.ndarray, at: np.ndarray) -> np.ndarray:
         shift = mapped - at
@@ -74,7 +74,7 @@ class MeshWarp:
         return sample(crop, self.coordinates(source))
 
 
-def pixel_grid(window: Window) -> np.ndarray:
+def pixel_grid(window: PixelBox) -> np.ndarray:
     """The pixel indices (x, y) of a window (top, left, bottom, right): float32 (h, w, 2)."""
     top, left, bottom, right = window
     x, y = np.arange(left, right, dtype=np.float32), np.arange(top, bottom, dtype=np.float32)
@@ -87,7 +87,7 @@ def sample(crop: np.ndarray, coordinates: np.ndarray) -> np.ndarray:
 
 
 def sample_units(crop: np.ndarray, coordinates: np.ndarray) -> np.ndarray:
-    """Read a crop (S, S, 3) at indices (h, w, 2) of the 256 grid, bilinearly."""
+    """Read a crop (S, S, 3) at indices (h, w, 2) of the unit grid, bilinearly."""
     scale = np.float32(crop.shape[0] / UNITS)
     at = (coordinates + 0.5) * scale - 0.5
     return cv2.remap(crop, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

@@ -36,6 +36,11 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def bundled_models() -> tuple[str, ...]:
+    """Names of the models that come with the installation; the face networks beside them are none."""
+    return tuple(sorted({config.parents[1].name for config in BUNDLED.glob(f"*/*/{CONFIG_NAME}")}))
+
+
 def resolve_folder(
     source: str | Path, subfolder: str | None = None, revision: str | None = None, files: tuple[str, ...] = ()
 ) -> Path:
@@ -57,14 +62,13 @@ def resolve_folder(
         raise WeightsError(_pickle_refusal(path))
     if path.is_dir():
         return path / subfolder if subfolder else path
-    bundled = BUNDLED / text
-    if isinstance(source, str) and text and bundled.parent == BUNDLED and bundled.is_dir():
-        return bundled / subfolder if subfolder else bundled
+    if isinstance(source, str) and text in bundled_models():
+        return BUNDLED / text / subfolder if subfolder else BUNDLED / text
     if isinstance(source, str) and hub.is_repository(text):
         return hub.download(text, files, subfolder=subfolder, revision=revision)
-    names = sorted(entry.name for entry in BUNDLED.iterdir() if entry.is_dir()) if BUNDLED.is_dir() else []
+    names = ", ".join(bundled_models()) or "none in this installation"
     raise FileNotFoundError(
-        f"no model {text!r}: give a bundled model ({', '.join(names) or 'none in this installation'}), "
+        f"no model {text!r}: give a bundled model ({names}), "
         f"a folder with {CONFIG_NAME} and {WEIGHTS_NAME}, or hub:OWNER/NAME"
     )
 

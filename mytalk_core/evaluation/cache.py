@@ -29,7 +29,7 @@ class SubjectCache:
         """A clip with its face; errors as in `read_subject`."""
         if self.folder is None or not isinstance(clip, FileClip):
             return read_subject(clip, self.reader, face, progress)
-        # A place is where the face was seen elsewhere: a few pixels do not make it another face.
+        # A point is where the face was seen elsewhere: a few pixels do not make it another face.
         word = "-".join(str(round(number / 16)) for number in face) if isinstance(face, tuple) else face
         path = self.folder / f"{file_sha256(clip.path)[:20]}-{word}.safetensors"
         if path.is_file():

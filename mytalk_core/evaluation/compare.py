@@ -36,7 +36,7 @@ Progress = Callable[[str, int, int], None]
 @dataclass(frozen=True)
 class Curves:
     """At 25 Hz, all (F,): seconds; mouth openings of the generated and the reference video over the
-    inter-ocular distance, nan where no face is seen; loudness of the speech, 1 at its loudest."""
+    inter-ocular distance, nan where no face is present; loudness of the speech, 1 at its loudest."""
 
     times_s: np.ndarray
     opening: np.ndarray
@@ -85,8 +85,8 @@ def compare_clips(
 
     speech: what the generated video speaks; by default its own sound, else the reference's. networks: by
     default the bundled ones, with which everything is measured that needs no weights from elsewhere.
-    face: which of the reference's faces, as in `Faces.choose`; the generated video's is the one in its place.
-    Frames are read in order and not held.
+    face: which of the reference's faces, as in `Faces.choose`; the generated video's is the one nearest to
+    it. Frames are read in order and not held.
 
     Raises NoFaceError (no face in either), MediaError (unreadable, or no frame at the same time).
     """
@@ -229,12 +229,12 @@ def _extremes(pictures: PictureScores) -> tuple[tuple[int, ...], tuple[int, ...]
 
 def _missing(reference: Subject, generated: Subject, pairs: FramePairs) -> list[str]:
     """A line for frames that show the face in one video alone."""
-    seen = reference.track.present[pairs.reference]
-    lost = int((seen & ~generated.track.present[pairs.generated]).sum())
+    present = reference.track.present[pairs.reference]
+    lost = int((present & ~generated.track.present[pairs.generated]).sum())
     notes = []
-    if not seen.all():
+    if not present.all():
         notes.append(
-            f"{int((~seen).sum())} of {len(pairs)} reference frames show no face: only the frame counts"
+            f"{int((~present).sum())} of {len(pairs)} reference frames show no face: only the frame counts"
         )
     if lost:
         notes.append(f"{lost} frames of {name_of(generated.clip)} lost the face: no landmarks there")

@@ -39,7 +39,7 @@ def read_subject(
 
 
 def same_face(reference: Subject, clip: Clip) -> tuple[float, float]:
-    """Where in `clip`'s pixels to look for the reference's face: the median place of its landmarks."""
+    """Where in `clip`'s pixels to look for the reference's face: the median point of its landmarks."""
     rows = np.flatnonzero(reference.track.present)
     rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), 50)).astype(int)]
     x, y = np.median(reference.track.landmarks[rows][..., :2].mean(1), axis=0)

@@ -20,7 +20,7 @@ MAX_SHIFT = 15
 
 
 @dataclass(frozen=True)
-class SyncConfig:
+class ExpertConfig:
     """motion: channels of the `LandmarkSpace`; speech_*: of the speech features; an embedding sees
     1 + blocks * (kernel - 1) frames (0.36 s at the defaults)."""
 
@@ -48,7 +48,7 @@ class SyncScore:
 class _TimeNet(nn.Module):
     """Residual convolutions over time: (B,F,inputs) -> (B,F,E) of unit norm."""
 
-    def __init__(self, inputs: int, config: SyncConfig):
+    def __init__(self, inputs: int, config: ExpertConfig):
         super().__init__()
         self.input = nn.Linear(inputs, config.width)
         self.blocks = nn.ModuleList(
@@ -73,9 +73,9 @@ class _TimeNet(nn.Module):
 class SyncExpert(PretrainedModel):
     """Embeds lips and speech, frame by frame at 25 Hz."""
 
-    config_class = SyncConfig
+    config_class = ExpertConfig
 
-    def __init__(self, config: SyncConfig):
+    def __init__(self, config: ExpertConfig):
         super().__init__()
         self.config = config
         self.motion_net = _TimeNet(config.motion, config)

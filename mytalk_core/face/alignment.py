@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-CANONICAL_PX = 256
+UNITS = 256  # canonical units along the canonical square, whatever its side in pixels
 # About 80 ms at 25 frames/s: kills the mesh's jitter, follows a nod.
 SMOOTHING_S = 0.06
 
@@ -15,7 +15,7 @@ SMOOTHING_S = 0.06
 class Pose:
     """Rigid head pose by frame: landmarks = scale * shape @ rotation.T + translation.
 
-    rotation (T,3,3), scale (T,), translation (T,3); shape in canonical px, landmarks in frame px.
+    rotation (T,3,3), scale (T,), translation (T,3); shape in canonical units, landmarks in frame px.
     """
 
     rotation: np.ndarray
@@ -23,12 +23,12 @@ class Pose:
     translation: np.ndarray
 
     def to_frame(self, shape: np.ndarray) -> np.ndarray:
-        """Frontal shapes (T,N,3) or (N,3), canonical px -> (T,N,3) frame px."""
+        """Frontal shapes (T,N,3) or (N,3), canonical units -> (T,N,3) frame px."""
         turned = np.einsum("tij,...nj->tni" if shape.ndim == 2 else "tij,tnj->tni", self.rotation, shape)
         return turned * self.scale[:, None, None] + self.translation[:, None]
 
     def to_frontal(self, landmarks: np.ndarray) -> np.ndarray:
-        """Landmarks (T,N,3) frame px -> (T,N,3) frontal, canonical px; undoes `to_frame`."""
+        """Landmarks (T,N,3) frame px -> (T,N,3) frontal, canonical units; undoes `to_frame`."""
         centred = (landmarks - self.translation[:, None]) / self.scale[:, None, None]
         return np.einsum("tij,tni->tnj", self.rotation, centred)
 
@@ -63,11 +63,11 @@ def fit_similarity(points: np.ndarray, target: np.ndarray) -> np.ndarray:
 def smooth_similarity(similarity: np.ndarray, times_s: np.ndarray, segments: np.ndarray) -> np.ndarray:
     """Gaussian smoothing over time of similarities (T,2,3) within runs of equal `segments` (T,).
 
-    Smooths what a viewer sees jump: scale (in its logarithm), angle and the place of the square's centre in
-    the frame. Rows of a negative segment are returned as they are.
+    Smooths what a viewer sees jump: scale (in its logarithm), angle and the square's centre in the
+    frame. Rows of a negative segment are returned as they are.
     """
     inverse = invert(similarity)
-    centre = apply(inverse, np.full((len(similarity), 1, 2), CANONICAL_PX / 2))[:, 0]
+    centre = apply(inverse, np.full((len(similarity), 1, 2), UNITS / 2))[:, 0]
     a = similarity[:, 0, 0] + 1j * similarity[:, 1, 0]
     out = similarity.astype(np.float64).copy()
     for number in np.unique(segments[segments >= 0]):
@@ -93,7 +93,7 @@ def _smooth(values: np.ndarray, times_s: np.ndarray) -> np.ndarray:
 def _from_centre(values: np.ndarray) -> np.ndarray:
     """Rows (log scale, angle, centre x, centre y) -> similarities (T,2,3)."""
     a = np.exp(values[:, 0] + 1j * values[:, 1])
-    half = CANONICAL_PX / 2
+    half = UNITS / 2
     b = half + 1j * half - a * (values[:, 2] + 1j * values[:, 3])
     rows = [np.stack([a.real, -a.imag, b.real], -1), np.stack([a.imag, a.real, b.imag], -1)]
     return np.stack(rows, -2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from .alignment import UNITS
 from .layout import LandmarkLayout
 
 COLOURS = {
@@ -38,9 +39,9 @@ def draw_landmarks(
 def landmark_image(landmarks: np.ndarray, layout: LandmarkLayout, size: int) -> np.ndarray:
     """The landmark image x^m of section 3.4: anti-aliased coloured contours on black.
 
-    landmarks: (N,2+) canonical units, 256 wide; returns uint8 (size,size,3).
+    landmarks: (N,2+) canonical units; returns uint8 (size,size,3).
     """
-    scale = size / 256
+    scale = size / UNITS
     points = np.rint((landmarks[:, :2] * scale - 0.5) * (1 << SHIFT)).astype(np.int32)
     image = np.zeros((size, size, 3), np.uint8)
     _draw_contours(image, points, layout, max(1, round(1.5 * scale)))

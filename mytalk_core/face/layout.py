@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parent / "layouts"
 class LandmarkLayout:
     """A topology of N face points. Index arrays are int64; "left" and "right" are the subject's.
 
-    template: (N,3) a mean face in canonical px (256 square; z away from the camera).
+    template: (N,3) a mean face in canonical units (z away from the camera).
     lower: points that are generated, sorted; compact: the paper's speech-related points (Appendix B.1) with
     all of `lower` among them; lips_outer, lips_inner: closed rings of 20 from the right corner along the
     lower lip; jaw: the outline from the left to the right ear; anchors: points speech does not move; mirror:

@@ -47,7 +47,7 @@ class FaceTrack:
 
     @property
     def canonical(self) -> Mapped:
-        """Landmarks in the canonical 256 square: (rows,N,2) float32 when indexed by frame."""
+        """Landmarks in canonical units: (rows,N,2) float32 when indexed by frame."""
         return Mapped(
             len(self), lambda rows: alignment.apply(self.similarity[rows], self.landmarks[rows][..., :2])
         )
@@ -176,12 +176,12 @@ class Sighting:
 
     @cached_property
     def centre_px(self) -> np.ndarray:
-        """Median place (x, y) in the frame."""
+        """Median point (x, y) in the frame."""
         return np.median(self._sample()[..., :2].mean(-2), axis=0)
 
     @property
     def centre_x_px(self) -> float:
-        """Median horizontal place in the frame."""
+        """Median x in the frame."""
         return float(self.centre_px[0])
 
 
@@ -198,7 +198,7 @@ class Faces:
         """One track through the whole video: in each shot the face that is meant.
 
         which: "largest", "left" or "right" (in the picture), a number: 0 is the largest face, 1 the next, or
-        a place (x, y) in frame px: the face nearest to it.
+        a point (x, y) in frame px: the face nearest to it.
         Raises NoFaceError if no frame has such a face, ValueError for another word.
         """
         if isinstance(which, str) and which.isdigit():

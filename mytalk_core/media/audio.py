@@ -11,7 +11,7 @@ import av
 import numpy as np
 
 from ..errors import MediaError
-from .container import audio_stream, is_cover, listed_packets, open_media
+from .container import audio_stream, decode_tolerantly, is_cover, listed_packets, open_media
 
 MODEL_RATE_HZ = 16_000
 # Stamps that jump by more than this are a real gap; smaller ones are the container's rounding.
@@ -182,26 +182,21 @@ def decoded_sound(container, stream, path: Path) -> Iterator[av.AudioFrame]:
     Raises: MediaError if none decodes, or the container's index lists more packets than the file holds.
     """
     count = arrived = 0
-    packets = container.demux(stream)
-    while True:
-        packet = None
-        try:
-            packet = next(packets, None)
-            if packet is None:
-                break
+
+    def counted() -> Iterator[av.Packet]:
+        nonlocal arrived
+        for packet in container.demux(stream):
             arrived += packet.size > 0
-            for frame in packet.decode():
-                count += 1
-                yield frame
-        except av.error.FFmpegError:
-            if packet is None:
-                break
+            yield packet
+
+    for frame in decode_tolerantly(counted()):
+        count += 1
+        yield frame
     listed = listed_packets(container, stream)
     if arrived < listed:
         raise MediaError(
             f"complete speech was required, but the sound of {path} breaks off: {arrived} of {listed} "
-            "promised "
-            "packets are there: copy or export it again"
+            "promised packets are there: copy or export it again"
         )
     if count == 0:
         raise MediaError(

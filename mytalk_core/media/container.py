@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import av
@@ -37,8 +38,7 @@ def open_media(path: str | Path, wanted: str) -> InputContainer:
     except (av.error.FFmpegError, ValueError) as error:
         raise MediaError(
             f"{wanted} file was required, but {path} is not readable as one ({reason(error)}): it is "
-            "damaged, cut off, "
-            "or of another type; copy or export it again"
+            "damaged, cut off, or of another type; copy or export it again"
         ) from None
 
 
@@ -72,6 +72,28 @@ def audio_stream(container: InputContainer, path: Path) -> av.audio.stream.Audio
 def is_cover(stream: av.stream.Stream) -> bool:
     """True for the cover picture of a sound file, which FFmpeg lists as video."""
     return Disposition.attached_pic in stream.disposition
+
+
+def decode_tolerantly(
+    packets: Iterable[av.Packet], failed: Callable[[str, bool], None] = lambda why, ended: None
+) -> Iterator[av.VideoFrame | av.AudioFrame]:
+    """The frames of packets; one that does not decode is passed over.
+
+    failed(why, ended): told of every failure, in FFmpeg's words; ended: no packet could be read, and
+    none will come.
+    """
+    packets = iter(packets)
+    while True:
+        packet = None
+        try:
+            packet = next(packets, None)
+            if packet is None:
+                return
+            yield from packet.decode()
+        except av.error.FFmpegError as error:
+            failed(reason(error), packet is None)
+            if packet is None:
+                return
 
 
 def listed_packets(container: InputContainer, stream: av.stream.Stream) -> int:

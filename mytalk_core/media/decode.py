@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 
 from ..errors import MediaError
-from .container import open_media, reason, video_stream
+from .container import decode_tolerantly, open_media, video_stream
 from .scan import FrameTable
 
 # Bytes of frames held while a backward stretch is decoded forward.
@@ -18,7 +18,7 @@ SHORT_GAP = 24
 
 
 class FrameCursor:
-    """A place in a video file from which frames are fetched by number; forward costs least.
+    """A position in a video file from which frames are fetched by number; forward costs least.
 
     Use as a context manager. Frames are as decoded: native format, not yet upright.
     """
@@ -60,8 +60,8 @@ class FrameCursor:
         if found is None:
             raise MediaError(
                 f"a complete video was required, but {self._path} stops decoding: {index} of "
-                f"{len(self._table)} promised frames "
-                f"decoded{f' ({self._failure})' if self._failure else ''}: it is damaged; export it again"
+                f"{len(self._table)} promised frames decoded"
+                f"{f' ({self._failure})' if self._failure else ''}: it is damaged; export it again"
             )
         self._last = (index, found)
         self._next = index + 1
@@ -114,18 +114,10 @@ class FrameCursor:
         """Frames from here on; a packet that fails is passed over, and the number missing shows in
         `fetch`.
         """
-        packets = self._container.demux(stream)
-        while True:
-            packet = None
-            try:
-                packet = next(packets, None)
-                if packet is None:
-                    return
-                yield from packet.decode()
-            except av.error.FFmpegError as error:
-                self._failure = reason(error)
-                if packet is None:
-                    return
+        return decode_tolerantly(self._container.demux(stream), self._note_failure)
+
+    def _note_failure(self, why: str, ended: bool) -> None:
+        self._failure = why
 
 
 def reading_order(indices: Sequence[int], held: int) -> Iterator[tuple[int, int, bool]]:

@@ -48,6 +48,8 @@ UNPACKED = {
     "ya16le": "gray16le",
     "pal8": "gbrp",
 }
+# By packed or semi-planar format, the planar one that holds the same samples.
+PLANAR_TWINS = UNPACKED | {name: planar for name, (planar, _) in SEMI_PLANAR.items()}
 # Swapping rows and columns turns horizontal chroma subsampling into vertical.
 TRANSPOSED = {"422p": "440p", "440p": "422p"}
 
@@ -109,21 +111,18 @@ def planar_format(format_name: str) -> str:
     """The planar format that holds `format_name`'s samples without loss (deepest RGB where there is none)."""
     if is_planar(format_name):
         return format_name
-    if format_name in UNPACKED:
-        return UNPACKED[format_name]
-    if format_name in SEMI_PLANAR:
-        return SEMI_PLANAR[format_name][0]
+    if format_name in PLANAR_TWINS:
+        return PLANAR_TWINS[format_name]
     if format_name.startswith("yuvj"):
         return format_name.replace("yuvj", "yuv")
     if format_name.endswith("be"):
         return planar_format(format_name[:-2] + "le")
     if format_name.startswith("grayf"):
         return "gray16le"
-    described = av.VideoFormat(format_name, 64, 64)
     layout = layout_of(format_name)
-    if not described.is_rgb:
-        return "yuv444p" if layout.depth <= 8 else "yuv444p16le"
-    stem = "gbrap" if layout.has_alpha else "gbrp"
+    stem = "yuv444p"
+    if av.VideoFormat(format_name, 64, 64).is_rgb:
+        stem = "gbrap" if layout.has_alpha else "gbrp"
     return stem if layout.depth <= 8 else f"{stem}16le"
 
 

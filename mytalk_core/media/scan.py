@@ -7,7 +7,6 @@ damage) the file is decoded once and what comes out is counted. Either way the t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
@@ -18,7 +17,7 @@ import numpy as np
 from av.container import InputContainer
 
 from ..errors import MediaError
-from .container import listed_packets, open_media, reason, video_stream
+from .container import decode_tolerantly, listed_packets, open_media, video_stream
 
 # Codecs whose containers carry one shown frame in each packet.
 ONE_FRAME_A_PACKET = frozenset(
@@ -120,8 +119,8 @@ def check_complete(
     promised = max(listed, round(promised_s * float(stream.average_rate or DEFAULT_RATE)), len(scan.pts))
     raise MediaError(
         f"a complete video was required, but {path} breaks off: {len(scan.pts)} of {promised} promised "
-        "frames are there "
-        f"({max(0.0, missing_s):.1f} s of {promised_s:.1f} s missing): copy or export it again"
+        f"frames are there ({max(0.0, missing_s):.1f} s of {promised_s:.1f} s missing): copy or export it "
+        "again"
     )
 
 
@@ -147,10 +146,17 @@ def table_by_decoding(path: Path, promised: list[int | None]) -> FrameTable:
     keys: list[bool] = []
     failures: list[str] = []
     duration = 0
+
+    def note_failure(why: str, ended: bool) -> None:
+        # Streams cut out of a broadcast begin in the middle of a group of pictures: what fails before the
+        # first frame was never shown.
+        if stamps or ended:
+            failures.append(why)
+
     with open_media(path, "a video") as container:
         stream = video_stream(container, path)
         stream.thread_type = "AUTO"
-        for frame in decode_tolerantly(container, stream, failures, lambda: bool(stamps)):
+        for frame in decode_tolerantly(container.demux(stream), note_failure):
             stamps.append(frame.pts)
             keys.append(bool(frame.key_frame))
             duration = int(getattr(frame, "duration", 0) or 0)
@@ -158,8 +164,7 @@ def table_by_decoding(path: Path, promised: list[int | None]) -> FrameTable:
             why = f" ({failures[0]})" if failures else ""
             raise MediaError(
                 f"a video was required, but none of the {len(promised)} frames of {path} can be "
-                f"decoded{why}: "
-                "it is damaged or encrypted; export it again"
+                f"decoded{why}: it is damaged or encrypted; export it again"
             )
         step = nominal_step(stream, [stamp for stamp in stamps if stamp is not None])
         ends = [stamp for stamp in promised if stamp is not None]
@@ -168,9 +173,8 @@ def table_by_decoding(path: Path, promised: list[int | None]) -> FrameTable:
         if failures or stops_early:
             raise MediaError(
                 f"a complete video was required, but only {len(stamps)} of "
-                f"{max(len(promised), len(stamps) + 1)} promised "
-                f"frames of {path} can be decoded{f' ({failures[0]})' if failures else ''}: it is damaged; "
-                "export it again"
+                f"{max(len(promised), len(stamps) + 1)} promised frames of {path} can be decoded"
+                f"{f' ({failures[0]})' if failures else ''}: it is damaged; export it again"
             )
         usable = None not in stamps and all(a < b for a, b in pairwise(stamps))
         pts, time_base = strictly_increasing(stamps, step, stream.time_base)
@@ -178,31 +182,6 @@ def table_by_decoding(path: Path, promised: list[int | None]) -> FrameTable:
         keyframes = np.flatnonzero(np.asarray(keys)) if usable else np.zeros(0, np.int64)
         scale = int(stream.time_base / time_base)
         return build_table(pts, duration * scale, keyframes, stream, decoder_pts, time_base)
-
-
-def decode_tolerantly(
-    container: InputContainer,
-    stream: av.video.stream.VideoStream,
-    failures: list[str],
-    has_started: Callable[[], bool],
-) -> Iterator[av.VideoFrame]:
-    """Yield frames; a packet that fails after the first frame is noted in `failures`, one before it is
-    skipped.
-
-    Streams cut out of a broadcast begin in the middle of a group of pictures: what fails before the first
-    frame was never shown.
-    """
-    packets = container.demux(stream)
-    while True:
-        packet = None
-        try:
-            packet = next(packets, None)
-            if packet is None:
-                return
-            yield from packet.decode()
-        except av.error.FFmpegError as error:
-            if packet is None or has_started():
-                failures.append(reason(error))
 
 
 def nominal_step(stream: av.video.stream.VideoStream, stamps: list[int]) -> int:

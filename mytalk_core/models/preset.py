@@ -11,7 +11,7 @@ from typing import Any
 from ..appearance.discriminator import DiscriminatorConfig
 from ..appearance.generator import AppearanceConfig, AppearanceGenerator
 from ..checkpoint.pretrained import build_config
-from ..expert.sync_expert import SyncConfig, SyncExpert
+from ..expert.sync_expert import ExpertConfig, SyncExpert
 from ..motion.denoiser import MotionConfig, MotionDenoiser
 from ..motion.identity import IdentityConfig, IdentityExtractor
 from ..motion.space import LandmarkSpace, SpaceConfig
@@ -47,7 +47,7 @@ class Preset:
     people: int = 0
     appearance: AppearanceConfig | None = None
     discriminator: DiscriminatorConfig | None = None
-    sync: SyncConfig | None = None
+    sync: ExpertConfig | None = None
     published: dict[str, str] = field(default_factory=dict)
 
     @staticmethod
@@ -69,7 +69,7 @@ class Preset:
             "sampling": SamplingConfig,
             "appearance": AppearanceConfig,
             "discriminator": DiscriminatorConfig,
-            "sync": SyncConfig,
+            "sync": ExpertConfig,
         }
         return Preset(**{key: _read(configs.get(key), value, path) for key, value in data.items()})
 

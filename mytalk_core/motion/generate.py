@@ -24,7 +24,7 @@ from .space import LandmarkSpace
 
 # Landmarks are unpacked this many motion frames at a time: memory does not grow with the clip.
 BLOCK_FRAMES = 500
-# The generated face fades into the source's over this height below the nose base, canonical px.
+# The generated face fades into the source's over this height below the nose base, canonical units.
 FADE_PX = 12.0
 # The likeliest motion is a mean over all that could be, and so too small: on people kept from training its
 # mouth opening varies 0.83 times as much as the real one.
@@ -155,7 +155,7 @@ def _place(
     start: int,
     stop: int,
 ) -> np.ndarray:
-    """Channels (n,D) -> generated points (n,P,2) canonical px under the head's pose of each frame."""
+    """Channels (n,D) -> generated points (n,P,2) canonical units under the head's pose of each frame."""
     free = remove_pose(track, person, start, stop)
     generated = free.to_canonical(space.decode_lower(channels), person)[:, layout.lower]
     source = free.to_canonical(free.displacement, person)[:, layout.lower]

@@ -83,7 +83,7 @@ class ArcFaceHead(nn.Module):
 
 
 def describe_person(conditioning: str, extractor: IdentityExtractor, rest: Tensor) -> Tensor:
-    """What the denoiser is told of a person: frontal rest landmarks (B,N,2) canonical px -> (B,Di).
+    """What the denoiser is told of a person: frontal rest landmarks (B,N,2) canonical units -> (B,Di).
 
     The embedding of M, or with a key-landmark conditioning (Tab. 5) the landmarks themselves.
     """

@@ -19,7 +19,7 @@ FORMAT_VERSION = 1
 class Motion:
     """The generated points over time.
 
-    landmarks: float32 (F, P, 2), (x, y) in px of the canonical 256 square; frame j sits at time j / rate_hz.
+    landmarks: float32 (F, P, 2), (x, y) in canonical units; frame j sits at time j / rate_hz.
     layout: name of the LandmarkLayout of which these are points.
     points: int64 (P,), which points of the layout; the others stay the source's.
     rate_hz: frames a second, 25 for everything the motion model makes.

@@ -13,21 +13,22 @@ import numpy as np
 
 from ..errors import NoFaceError
 from ..face import alignment
+from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
 from ..face.track import FaceTrack
 
 RATE_HZ = 25.0
-# Lip pairs, upper and lower, whose distances make the mouth opening.
+# Lip pairs, upper and lower, whose distances make the opening ratio.
 OPENING_PAIRS = np.array([[13, 14], [82, 87], [312, 317], [81, 178], [311, 402]])
 MOUTH_CORNERS = (61, 291)
 EYE_CORNERS = ((33, 133), (362, 263))
 # The share of frames, those with the mouth most closed, that show the rest shape.
 REST_SHARE = 0.2
-# A motion frame counts as seen if the video shows the face this close to it.
-SEEN_WITHIN_S = 0.06
+# The face is present in a motion frame if the video shows the face this close to it.
+PRESENT_WITHIN_S = 0.06
 
 
-def mouth_opening(landmarks: np.ndarray) -> np.ndarray:
+def opening_ratio(landmarks: np.ndarray) -> np.ndarray:
     """Mean distance of the inner lips over the inter-ocular distance; landmarks (...,N,2 or 3) -> (...)."""
     upper, lower = (landmarks[..., OPENING_PAIRS[:, i], :] for i in (0, 1))
     return np.linalg.norm(upper - lower, axis=-1).mean(-1) / interocular(landmarks)
@@ -43,20 +44,20 @@ Shape = TypeVar("Shape")
 
 
 def identity_channels(landmarks: Shape) -> Shape:
-    """Frontal landmarks (...,N,2) canonical px, array or tensor -> (...,2N) of about unit size for M."""
-    return ((landmarks - 128.0) / 64.0).reshape(*landmarks.shape[:-2], -1)
+    """Frontal landmarks (...,N,2) canonical units, array or tensor -> (...,2N) of about unit size for M."""
+    return ((landmarks - UNITS / 2) / (UNITS / 4)).reshape(*landmarks.shape[:-2], -1)
 
 
 @dataclass(frozen=True)
 class Person:
-    """A person's rest shape (N,3), frontal, in canonical px, in the named layout."""
+    """A person's rest shape (N,3), frontal, in canonical units, in the named layout."""
 
     rest: np.ndarray
     layout: str
 
     @property
     def mouth_width(self) -> float:
-        """Distance of the mouth's corners at rest, canonical px: the unit of displacements."""
+        """Distance of the mouth's corners at rest, canonical units: the unit of displacements."""
         return float(np.linalg.norm(self.rest[MOUTH_CORNERS[0]] - self.rest[MOUTH_CORNERS[1]]))
 
 
@@ -75,7 +76,7 @@ def find_rest(track: FaceTrack) -> Person:
     frontal = alignment.fit_pose(landmarks, template, layout.anchors).to_frontal(landmarks)
     own = frontal.mean(0)
     frontal = alignment.fit_pose(landmarks, own, layout.anchors).to_frontal(landmarks)
-    opening = mouth_opening(frontal)
+    opening = opening_ratio(frontal)
     closed = opening <= np.quantile(opening, REST_SHARE)
     rest = frontal[closed].mean(0)
     pose = alignment.fit_pose(rest[None], template, layout.anchors)
@@ -96,7 +97,7 @@ class PoseFreeTrack:
     present: np.ndarray
 
     def to_canonical(self, displacement: np.ndarray, person: Person) -> np.ndarray:
-        """Displacements (F,N,3) -> landmarks (F,N,2) canonical px under these poses."""
+        """Displacements (F,N,3) -> landmarks (F,N,2) canonical units under these poses."""
         frames = self.pose.to_frame(person.rest + displacement * person.mouth_width)
         return alignment.apply(self.similarity, frames[..., :2]).astype(np.float32)
 
@@ -109,5 +110,5 @@ def remove_pose(track: FaceTrack, person: Person, start: int, stop: int) -> Pose
     sample = track.at(np.arange(start, stop) / RATE_HZ)
     pose = alignment.fit_pose(sample.landmarks, person.rest, LandmarkLayout.load(track.layout).anchors)
     displacement = (pose.to_frontal(sample.landmarks) - person.rest) / person.mouth_width
-    seen = sample.distance_s < SEEN_WITHIN_S
-    return PoseFreeTrack(displacement.astype(np.float32), pose, sample.similarity, seen)
+    present = sample.distance_s < PRESENT_WITHIN_S
+    return PoseFreeTrack(displacement.astype(np.float32), pose, sample.similarity, present)

@@ -93,7 +93,7 @@ class RenderedClip(ArrangedClip):
         pairs = zip(pictures, similarities, strict=True)
         crops = np.stack([cut_crop(picture.rgb, similarity, self._crop_px) for picture, similarity in pairs])
         rendering = self.renderer.render(crops, source, self.targets[rows], rows)
-        alpha = rendering.alpha * self.renderer.sight(crops, source)[:, None, None]
+        alpha = rendering.alpha * self.renderer.visibility(crops, source)[:, None, None]
         patches = {}
         for k, picture in enumerate(pictures):
             patch = make_patch(picture.rgb, rendering.crops[k], similarities[k], alpha[k])

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 
 from ..appearance.crop import crop_size
-from ..appearance.occlusion import uncovered
+from ..appearance.occlusion import visible_references
 from ..appearance.references import choose_pool, pool_count, read_references
 from ..appearance.renderer import WarpSettings
 from ..appearance.renderers import LoadedRenderer
@@ -98,7 +98,7 @@ def draw(
     lender, lending = lips or (clip, face)
     pool = choose_pool(lending, layout, pool_count(size))
     references = read_references(lender, lending, pool, size, layout)
-    references = references.take(uncovered(references, layout))
+    references = references.take(visible_references(references, layout))
     drawing = renderer.make(references, targets, layout, shown.shots, settings)
     return RenderedClip.arrange(clip, timeline, speech, track=shown, targets=targets, renderer=drawing)
 
@@ -109,5 +109,5 @@ def on_timeline(face: FaceTrack, timeline: Timeline) -> FaceTrack:
 
 
 def target_landmarks(shown: FaceTrack, motion: Motion) -> Mapped:
-    """What is to be drawn: (rows,N,2) canonical px when indexed by frame, unpacked where it is read."""
+    """What is to be drawn: (rows,N,2) canonical units when indexed by frame, unpacked where it is read."""
     return Mapped(len(shown), lambda rows: motion.onto(shown.canonical[rows], shown.times_s[rows]))

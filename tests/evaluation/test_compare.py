@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import tracemalloc
 from dataclasses import replace
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from repository import EXAMPLES
 
 from mytalk_core.errors import NoFaceError
 from mytalk_core.evaluation.compare import Scoring, compare, compare_clips, follow
@@ -22,7 +22,7 @@ from mytalk_core.media.audio import Speech
 from mytalk_core.media.file_clip import FileClip
 from mytalk_core.media.image_clip import ImageClip
 
-VIDEO = Path(__file__).parents[2] / "examples" / "ai_woman.mp4"
+VIDEO = EXAMPLES / "ai_woman.mp4"
 FRAMES = 12
 
 
@@ -57,11 +57,20 @@ def itself(reference, networks) -> dict:
 
 def test_a_clip_is_ideal_against_itself(itself):
     ideal = {
-        "psnr_face": 100, "psnr_mouth": 100, "psnr_frame": 100,
-        "ssim_face": 1, "ssim_mouth": 1, "ssim_frame": 1,
-        "lmd_mouth": 0, "lmd_face": 0, "opening_correlation": 1,
-        "flicker_face": 0, "flicker_mouth": 0, "outside_face": 0, "outside_frame": 0,
-    }  # fmt: skip
+        "psnr_face": 100,
+        "psnr_mouth": 100,
+        "psnr_frame": 100,
+        "ssim_face": 1,
+        "ssim_mouth": 1,
+        "ssim_frame": 1,
+        "lmd_mouth": 0,
+        "lmd_face": 0,
+        "opening_correlation": 1,
+        "flicker_face": 0,
+        "flicker_mouth": 0,
+        "outside_face": 0,
+        "outside_frame": 0,
+    }
     for key, value in ideal.items():
         assert itself[key] == pytest.approx(value, abs=1e-6), key
 

@@ -1,4 +1,4 @@
-"""Faces found elsewhere: joined over time as our own tracker would, and chosen by place."""
+"""Faces found elsewhere: joined over time as our own tracker would, and chosen by a point."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def sort_by_x(faces: list[np.ndarray]) -> list[np.ndarray]:
     return sorted(faces, key=lambda points: points[:, 0].mean())
 
 
-@pytest.mark.parametrize("place, x", [((150.0, 290.0), 200), ((640.0, 500.0), 700)])
-def test_the_face_nearest_to_a_place_is_chosen(times, place, x):
-    track = join_faces(two_people(), times, np.zeros(12, np.int32)).choose(place)
+@pytest.mark.parametrize("point, x", [((150.0, 290.0), 200), ((640.0, 500.0), 700)])
+def test_the_face_nearest_to_a_point_is_chosen(times, point, x):
+    track = join_faces(two_people(), times, np.zeros(12, np.int32)).choose(point)
     assert track.landmarks[0][:, 0].mean() == pytest.approx(x, abs=1)
 
 

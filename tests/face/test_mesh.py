@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from repository import EXAMPLES
 
 from mytalk_core.face import mesh_opencv
 from mytalk_core.face.mesh import FaceMesh, region_from_box, region_matrix
 from mytalk_core.face.mesh_reader import FaceMeshReader, cut_crop
 from mytalk_core.face.tracker import load_face_reader
 from mytalk_core.media.file_clip import FileClip
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture(scope="module")

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
+from repository import EXAMPLES
 
 from mytalk_core.errors import NoFaceError
 from mytalk_core.face.track import FaceTrack
 from mytalk_core.face.tracker import load_face_reader, track_faces
 from mytalk_core.media.file_clip import FileClip
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture(scope="module")

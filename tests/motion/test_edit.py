@@ -22,10 +22,10 @@ def motion() -> Motion:
 
 
 def opening(motion: Motion) -> np.ndarray:
-    place = {point: index for index, point in enumerate(motion.points)}
+    row = {point: index for index, point in enumerate(motion.points)}
     half = len(LAYOUT.lips_inner) // 2
     lower, upper = LAYOUT.lips_inner[1:half], LAYOUT.lips_inner[half + 1 :]
-    heights = [motion.landmarks[:, [place[point] for point in side], 1].mean(1) for side in (lower, upper)]
+    heights = [motion.landmarks[:, [row[point] for point in side], 1].mean(1) for side in (lower, upper)]
     return heights[0] - heights[1]
 
 

@@ -123,7 +123,7 @@ def test_wav2vec2_click_is_heard_at_its_frame(wav2vec2_folder):
 
 
 def test_delay_moves_the_features_and_changes_them_little(bundled):
-    """Hidden states tell their place in the chunk; cross-fading leaves little of it, and no jumps."""
+    """Hidden states tell their position in the chunk; cross-fading leaves little of it, and no jumps."""
     speech = babble(7)
     delay = 62
     late = np.concatenate([np.zeros(delay * 320, np.float32), speech])

@@ -9,10 +9,10 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from repository import EXAMPLES
 
 from mytalk_core.media.file_clip import FileClip
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
 SHOT_FRAMES = 34
 SIDE = 320
 

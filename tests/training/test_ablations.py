@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from mytalk_training.dataset.shards import ShardDataset
 from mytalk_training.generator.data import GeneratorData, read_picture_clips
+from repository import ROOT
 
 from mytalk_core.appearance.generator import AppearanceConfig, Generated
 from mytalk_core.appearance.inputs import to_rgb
 from mytalk_core.evaluation.networks.metric_networks import Networks
 
-ABLATIONS = Path(__file__).resolve().parents[2] / "benchmarks" / "ablations"
+ABLATIONS = ROOT / "benchmarks" / "ablations"
 
 
 @pytest.fixture(autouse=True)

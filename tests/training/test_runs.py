@@ -6,13 +6,11 @@ import random
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from program_runs import PROGRAMS, flags_of, launcher, newest_checkpoint, read_losses, write_inputs
-
-ROOT = Path(__file__).resolve().parents[2]
+from repository import ROOT
 
 
 @pytest.fixture(scope="module")

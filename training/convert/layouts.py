@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from mytalk_core.arguments import DefaultsHelpFormatter
+from mytalk_core.face.alignment import UNITS
 
-# The canonical square: 256 px, the frontal face 160 px wide, room below the chin for an open mouth.
-PX_PER_UNIT = 10.4
-CENTRE_X_PX, TOP_OF_FACE_PX = 128.0, 24.0
+# The frontal face is 160 canonical units wide, with room below the chin for an open mouth.
+CANONICAL_PER_MESH_UNIT = 10.4
+CENTRE_X, FOREHEAD_Y = UNITS / 2, 24.0
 
 LIPS = [
     "61 146 91 181 84 17 314 405 321 375 291 409 270 269 267 0 37 39 40 185",
@@ -63,16 +64,16 @@ def read_mesh(path: Path) -> tuple[np.ndarray, list[list[int]]]:
 
 
 def to_canonical(vertices: np.ndarray) -> np.ndarray:
-    """Mesh units (y up, z towards the camera) to canonical pixels (y down, z away from it)."""
-    points = vertices * PX_PER_UNIT * [1, -1, -1]
-    points[:, 0] += CENTRE_X_PX
-    points[:, 1] += TOP_OF_FACE_PX - points[TOP_OF_FACE, 1]
+    """Mesh units (y up, z towards the camera) to canonical units (y down, z away from it)."""
+    points = vertices * CANONICAL_PER_MESH_UNIT * [1, -1, -1]
+    points[:, 0] += CENTRE_X
+    points[:, 1] += FOREHEAD_Y - points[TOP_OF_FACE, 1]
     return points - [0, 0, points[:, 2].mean()]
 
 
 def mirror_map(points: np.ndarray) -> list[int]:
     """For each point the point it falls on when the face is flipped left to right."""
-    flipped = points * [-1, 1, 1] + [2 * CENTRE_X_PX, 0, 0]
+    flipped = points * [-1, 1, 1] + [2 * CENTRE_X, 0, 0]
     distance = np.linalg.norm(flipped[:, None] - points[None], axis=-1)
     mirror = distance.argmin(1)
     if not (mirror[mirror] == np.arange(len(points))).all():

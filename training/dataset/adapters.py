@@ -88,8 +88,8 @@ def _sound_beside(folder: Path, path: Path) -> Path | None:
     """A sound file of the same name: in the same folder, or in `aac` or `wav` where the video is in `mp4`."""
     stems = [path]
     if "mp4" in path.parts:
-        place = path.parts.index("mp4")
-        stems += [Path(*path.parts[:place], sound, *path.parts[place + 1 :]) for sound in ("aac", "wav")]
+        index = path.parts.index("mp4")
+        stems += [Path(*path.parts[:index], sound, *path.parts[index + 1 :]) for sound in ("aac", "wav")]
     for stem in stems:
         for suffix in SOUND_SUFFIXES:
             if (folder / stem.with_suffix(suffix)).is_file():

@@ -16,7 +16,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from .shards import END_OF_ARCHIVE, Place, checksum, shard_name
+from .shards import END_OF_ARCHIVE, ShardOffset, checksum, shard_name
 
 FOLDER = "journal"
 
@@ -49,10 +49,10 @@ class Journal:
         self.entries = repair(folder, process)
 
     @property
-    def place(self) -> Place:
+    def offset(self) -> ShardOffset:
         """Where the process's next sample goes."""
         last = max(((e.shard, e.stop) for e in self.entries), default=(0, 0))
-        return Place(*last)
+        return ShardOffset(*last)
 
     def append(self, entry: Entry) -> None:
         """Note a source as finished; its samples must be on the disk."""

@@ -107,7 +107,7 @@ class Preparer:
                 self.shapes = ShapeEmbedder(IdentityExtractor.from_pretrained("mini", "identity"))
 
     def prepare(self, source: Source, writer: ShardWriter) -> Entry:
-        """Write a source's samples at the writer's place; what became of each shot."""
+        """Write a source's samples where the writer is; what became of each shot."""
         begin = writer.begin()
         rows: list[dict[str, Any]] = []
         shots: list[dict[str, Any]] = []
@@ -117,7 +117,7 @@ class Preparer:
             # Damage deep in a file too: nothing of it is kept.
             writer.roll_back(begin)
             rows, shots = [], [{"shot": None, "why": _reason(error), "line": str(error)}]
-        crc32, stop = writer.checksum(begin.position), writer.place.position
+        crc32, stop = writer.checksum(begin.position), writer.offset.position
         path = source.path.as_posix()
         return Entry(source.key, path, begin.shard, begin.position, stop, crc32, rows, shots)
 
@@ -172,7 +172,7 @@ class Preparer:
         motion, figures = self._spoken(opened, shot, person, figures)
         if missed_limit(figures, limits) is not None or not len(motion.displacement):
             return figures, None
-        begin = writer.place
+        begin = writer.offset
         pictures = self._write_crops(opened, shot, key, writer)
         figures = replace(figures, detail=pictures.median_detail)
         if missed_limit(figures, limits) is not None:
@@ -183,11 +183,11 @@ class Preparer:
         members = {"json": json.dumps(row, indent=1).encode()}
         members["motion.safetensors"] = motion_member(motion, person)
         members["track.safetensors"] = track_member(shot.track, pictures.detail, embedding)
-        places = {name: writer.add(f"{key}.{name}", data) for name, data in members.items()}
+        spans = {name: writer.add(f"{key}.{name}", data) for name, data in members.items()}
         return figures, row | {
             "shard": writer.name,
             "crops": len(pictures.members),
-            "members": places | pictures.members,
+            "members": spans | pictures.members,
         }
 
     def _spoken(

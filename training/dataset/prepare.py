@@ -81,7 +81,7 @@ def _prepare(output: Path, wanted: list[Source], preparer: Preparer, process: in
     if not share:
         return
     preparer.load_for(share)
-    writer = ShardWriter(output, process, journal.place, preparer.settings.shard_mb << 20)
+    writer = ShardWriter(output, process, journal.offset, preparer.settings.shard_mb << 20)
     started, seconds = time.perf_counter(), 0.0
     for source in tqdm(share, desc="sources", file=sys.stderr, disable=process > 0):
         entry = preparer.prepare(source, writer)

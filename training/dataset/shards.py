@@ -27,7 +27,7 @@ OPEN_SHARDS = 64
 
 
 @dataclass(frozen=True)
-class Place:
+class ShardOffset:
     """A byte position in a process's numbered shards."""
 
     shard: int = 0
@@ -40,21 +40,23 @@ def shard_name(process: int, number: int) -> str:
 
 
 class ShardWriter:
-    """Appends members to one process's shards, from a place on; what lies behind that place is overwritten.
+    """Appends members to one process's shards, from an offset on; what lies behind it is overwritten.
 
     A shard grows to `max_bytes` and then some: it is closed where `begin` finds it full, so that all samples
     of one source stay in one shard. Equal members give equal bytes: no time or owner is stored.
     """
 
-    def __init__(self, folder: Path, process: int = 0, at: Place = Place(), max_bytes: int = 512 << 20):
+    def __init__(
+        self, folder: Path, process: int = 0, at: ShardOffset = ShardOffset(), max_bytes: int = 512 << 20
+    ):
         self.folder, self.process, self.max_bytes = folder, process, max_bytes
         self._number = at.shard
         self._file = self._open(at.position)
 
     @property
-    def place(self) -> Place:
+    def offset(self) -> ShardOffset:
         """Where the next member goes."""
-        return Place(self._number, self._file.tell())
+        return ShardOffset(self._number, self._file.tell())
 
     @property
     def name(self) -> str:
@@ -69,13 +71,13 @@ class ShardWriter:
         file.seek(position)
         return file
 
-    def begin(self) -> Place:
+    def begin(self) -> ShardOffset:
         """Start a source's samples: go on in the current shard, or in the next where it is full."""
         if self._file.tell() >= self.max_bytes:
             self.close()
             self._number += 1
             self._file = self._open(0)
-        return self.place
+        return self.offset
 
     def add(self, name: str, data: bytes) -> tuple[int, int]:
         """Append a member; its data's (byte offset, size) in the shard."""
@@ -87,11 +89,11 @@ class ShardWriter:
         self._file.write(bytes(-len(data) % tarfile.BLOCKSIZE))
         return offset, len(data)
 
-    def roll_back(self, place: Place) -> None:
-        """Forget members added since `place`, which lies in the current shard."""
+    def roll_back(self, offset: ShardOffset) -> None:
+        """Forget members added since `offset`, which lies in the current shard."""
         self._file.flush()
-        self._file.truncate(place.position)
-        self._file.seek(place.position)
+        self._file.truncate(offset.position)
+        self._file.seek(offset.position)
 
     def checksum(self, start: int) -> int:
         """CRC-32 of the current shard from `start` to here, once it is on the disk."""

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from mytalk_core.arguments import DefaultsHelpFormatter
 from mytalk_core.cli.main import in_one_line
-from mytalk_core.expert.sync_expert import SyncConfig, SyncExpert
+from mytalk_core.expert.sync_expert import ExpertConfig, SyncExpert
 from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
 from mytalk_core.speech.features import SpeechEncoder
 
@@ -34,7 +34,7 @@ from ..motion.models import feature_statistics
 WINDOW_FRAMES = 80
 
 
-class SyncObjective(nn.Module):
+class ExpertObjective(nn.Module):
     """The expert's loss as one forward pass, the only one whose gradients are synchronised."""
 
     def __init__(self, expert: SyncExpert) -> None:
@@ -48,9 +48,9 @@ class SyncObjective(nn.Module):
 
 @dataclass(kw_only=True)
 class State(TrainingState):
-    """The expert's network as `SyncObjective`; held: clips kept from training, with features (2F,L,Ds)."""
+    """The expert's network as `ExpertObjective`; held: clips kept from training, with features (2F,L,Ds)."""
 
-    config: SyncConfig
+    config: ExpertConfig
     space: LandmarkSpace
     held: list[tuple[RawClip, Tensor]]
 
@@ -79,9 +79,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def build(run: Run) -> tuple[State, MotionData]:
+def build(run: Run, args: argparse.Namespace) -> tuple[State, MotionData]:
     """Data and model of a run."""
-    args, overfit = run.args, run.args.overfit is not None
+    overfit = args.overfit is not None
     clips = read_clips(args.dataset)
     known, held = hold_out(clips)
     if overfit:
@@ -92,17 +92,17 @@ def build(run: Run) -> tuple[State, MotionData]:
         encoder = KeptFeatures(encoder, args.features)
     tempi = (1.0,) if args.plain or overfit else TEMPI
     data = MotionData(known, space, encoder, args.seed, tempi, mirror=not overfit)
-    config = SyncConfig(
+    config = ExpertConfig(
         motion=space.config.lower,
         landmark_layout=space.config.layout,
         speech_width=encoder.dim,
         speech_layers=encoder.layers,
-        dropout=0.0 if overfit else SyncConfig.dropout,
+        dropout=0.0 if overfit else ExpertConfig.dropout,
     )
     expert = SyncExpert(config)
     expert.set_feature_statistics(*feature_statistics(data))
     held = [(clip, encoder.encode(clip.speech, 2 * len(clip.displacement))) for clip in held]
-    network = run.network(SyncObjective(expert))
+    network = run.network(ExpertObjective(expert))
     return State(networks={"expert": network}, config=config, space=space, held=held), data
 
 
@@ -150,9 +150,10 @@ def validate(
 
 
 def main() -> None:
-    run = Run(parse())
-    state, data = build(run)
-    train(run, state, partial(data.draw, frames=run.args.frames, seed=run.args.seed), step, save)
+    args = parse()
+    run = Run.of(args)
+    state, data = build(run, args)
+    train(run, state, partial(data.draw, frames=args.frames, seed=args.seed), step, save)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Changes of a canonical crop and its landmarks alike: place, mirror, colour, resolution, compression."""
+"""Changes of a canonical crop and its landmarks alike: position, mirror, colour, resolution, compression."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import torch
 
-from mytalk_core.appearance.crop import UNITS
+from mytalk_core.face.alignment import UNITS
 from mytalk_core.face.layout import LandmarkLayout
 
-TURN_DEG, SCALE, SHIFT = 6.0, 0.08, 6.0  # most by which a crop is placed otherwise; SHIFT in canonical units
+TURN_DEG, SCALE, SHIFT = 6.0, 0.08, 6.0  # most by which a crop is moved; SHIFT in canonical units
 GAIN, CONTRAST = 0.25, 0.3  # logarithms
 
 
@@ -20,12 +20,12 @@ GAIN, CONTRAST = 0.25, 0.3  # logarithms
 class PictureChange:
     """One change for all pictures of a sample, which stay pictures of one video.
 
-    place: float64 (2,3), canonical units to canonical units; flip: whether it mirrors; levels: uint8 (256,3),
-    the new level of each RGB level; small: share of the resolution that is left; blur: sigma in canonical
-    units, 0 for none; quality: of a JPEG compression, None for none.
+    transform: float64 (2,3), canonical units to canonical units; flip: whether it mirrors; levels: uint8
+    (256,3), the new level of each RGB level; small: share of the resolution that is left; blur: sigma in
+    canonical units, 0 for none; quality: of a JPEG compression, None for none.
     """
 
-    place: np.ndarray
+    transform: np.ndarray
     flip: bool
     levels: np.ndarray
     small: float
@@ -34,7 +34,7 @@ class PictureChange:
 
     def points(self, landmarks: np.ndarray, layout: LandmarkLayout) -> np.ndarray:
         """Landmarks (...,N,2) in canonical units, changed."""
-        moved = (landmarks @ self.place[:, :2].T + self.place[:, 2]).astype(np.float32)
+        moved = (landmarks @ self.transform[:, :2].T + self.transform[:, 2]).astype(np.float32)
         return moved[..., layout.mirror, :] if self.flip else moved
 
     def picture(self, crop: np.ndarray) -> np.ndarray:
@@ -43,7 +43,7 @@ class PictureChange:
 
     def _placed(self, crop: np.ndarray) -> np.ndarray:
         size = len(crop)
-        matrix = self.place.copy()
+        matrix = self.transform.copy()
         # In pixel indices, whose centres lie at half a pixel.
         matrix[:, 2] = matrix[:, 2] * size / UNITS + matrix[:, :2].sum(1) * 0.5 - 0.5
         return cv2.warpAffine(
@@ -73,7 +73,7 @@ def draw_change(generator: torch.Generator) -> PictureChange:
 
     flip = uniform(0, 1) < 0.5
     return PictureChange(
-        place=_draw_place(uniform, flip),
+        transform=_draw_transform(uniform, flip),
         flip=flip,
         levels=_draw_levels(uniform),
         small=uniform(0.4, 0.9) if uniform(0, 1) < 1 / 6 else 1.0,
@@ -82,7 +82,7 @@ def draw_change(generator: torch.Generator) -> PictureChange:
     )
 
 
-def _draw_place(uniform: Callable[[float, float], float], flip: bool) -> np.ndarray:
+def _draw_transform(uniform: Callable[[float, float], float], flip: bool) -> np.ndarray:
     """About the middle of the square."""
     turn, scale = np.radians(uniform(-TURN_DEG, TURN_DEG)), np.exp(uniform(-SCALE, SCALE))
     linear = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])

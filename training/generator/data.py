@@ -95,8 +95,8 @@ def _picture_clip(shards: ShardDataset, row: dict[str, Any], references: int, wi
 class GeneratorData:
     """Windows of frames with their references, decoded and varied where and when they are drawn.
 
-    config: whose inputs are made; window: F, neighbouring frames; vary: change place, colour and quality, and
-    the mouth that is masked.
+    config: whose inputs are made; window: F, neighbouring frames; vary: change position, colour and
+    quality, and the mouth that is masked.
     """
 
     def __init__(
@@ -132,9 +132,9 @@ class GeneratorData:
         low, high = clip.times_s[start] - APART_S, clip.times_s[stop - 1] + APART_S
         apart = np.flatnonzero((clip.times_s < low) | (clip.times_s > high))
         count = self.config.reference_count
-        lent = apart[torch.randperm(len(apart), generator=generator)[:count].numpy()]
+        chosen = apart[torch.randperm(len(apart), generator=generator)[:count].numpy()]
         other = int(torch.randint(len(clip.frames), (), generator=generator))
-        crops, landmarks = self._read(clip, [*range(start, stop), *lent, other], generator)
+        crops, landmarks = self._read(clip, [*range(start, stop), *chosen, other], generator)
         # In use the masked mouth is the source's as well, which is another than the wanted one.
         another = self.vary and torch.rand((), generator=generator) < 0.5
         frames = [
@@ -164,10 +164,10 @@ class GeneratorData:
     ) -> tuple[Tensor, ...]:
         """One frame's part of a batch; source: the landmarks (N,2) whose mouth is masked beside its own."""
         config, count = self.config, self.config.reference_count
-        lent = slice(self.window, self.window + count)
+        chosen = slice(self.window, self.window + count)
         zeros = np.zeros(count, np.int64)
         references = References(
-            np.stack(crops[lent]), landmarks[lent], zeros, np.ones(count, np.float32), zeros
+            np.stack(crops[chosen]), landmarks[chosen], zeros, np.ones(count, np.float32), zeros
         )
         inputs = generator_inputs(
             config,

@@ -127,7 +127,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--perceptual-weight", type=float, default=defaults.perceptual, help="of LPIPS, with --perceptual")
     add("--mouth-weight", type=float, default=defaults.mouth, help="of L1 inside the mask, beside L1")
     add("--temporal-weight", type=float, default=defaults.temporal, help="above 0 reads pairs of frames")
-    add("--plain", action="store_true", help="no changes of place, colour and quality")
+    add("--plain", action="store_true", help="no changes of position, colour and quality")
     add("--recompute", action="store_true", help="less memory, more time")
     add("--validate", type=int, default=64, metavar="N", help="frames of held-out people at every save")
     args = parser.parse_args(argv)
@@ -136,9 +136,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def build(run: Run) -> tuple[State, GeneratorData]:
+def build(run: Run, args: argparse.Namespace) -> tuple[State, GeneratorData]:
     """Data and models of a run."""
-    args, window = run.args, 2 if run.args.temporal_weight else 1
+    window = 2 if args.temporal_weight else 1
     shards = ShardDataset.open(args.dataset)
     config, discriminator = configs(args, shards)
     clips = read_picture_clips(shards, config.reference_count, window)
@@ -271,8 +271,9 @@ def write_picture(path: Path, rgb: np.ndarray) -> None:
 
 
 def main() -> None:
-    run = Run(parse())
-    state, data = build(run)
+    args = parse()
+    run = Run.of(args)
+    state, data = build(run, args)
     train(run, state, data.draw, step, save)
 
 

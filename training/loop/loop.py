@@ -9,7 +9,7 @@
     class State(TrainingState):     # networks by name and the step; what else `step` needs
         data: ...
 
-    def build(run) -> State:        # every network through run.network: optimizer, DDP or FSDP, average
+    def build(run, args) -> State:  # every network through run.network: optimizer, DDP or FSDP, average
         return State(networks={"denoiser": run.network(model)}, data=...)
 
     def step(state, batch, draws, accelerator) -> dict[str, Tensor]:
@@ -26,8 +26,9 @@
         return validate(model)
 
     def main():
-        run = Run(parse())
-        state = build(run)
+        args = parse()
+        run = Run.of(args)
+        state = build(run, args)
         train(run, state, draw, step, save)
 
 `draw(samples)` gives the batch of samples by number: a dataclass with `.to(device)`. It is a function of
@@ -43,7 +44,8 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -95,28 +97,67 @@ def add_arguments(parser: argparse.ArgumentParser, **defaults: Any) -> None:
     parser.set_defaults(**defaults)
 
 
-class Run:
-    """What a run has besides its state: flags, accelerator, folder and, on the main process, logs.
+@dataclass(frozen=True)
+class LoopOptions:
+    """What the loop reads of the flags that `add_arguments` describes."""
 
-    board: TensorBoard's writer, None on other processes.
+    out: Path
+    steps: int
+    batch: int
+    accumulate: int
+    lr: float
+    schedule: str
+    warmup: int
+    optimizer: str
+    weight_decay: float
+    clip_norm: float
+    ema: float
+    mixed_precision: str
+    fsdp: bool
+    overfit: int | None
+    overfit_loss: float
+    workers: int
+    save_every: int
+    keep: int
+    log_every: int
+    seed: int
+
+    @staticmethod
+    def of(args: argparse.Namespace) -> LoopOptions:
+        """From the flags of a program, the loop's among them."""
+        return LoopOptions(**{field.name: getattr(args, field.name) for field in fields(LoopOptions)})
+
+
+class Run:
+    """What a run has besides its state: options, accelerator, folder and, on the main process, logs.
+
+    settings: the flags that decide what the run computes, as plain values; board: TensorBoard's writer, None
+    on other processes.
     """
 
-    def __init__(self, args: argparse.Namespace) -> None:
-        if args.fsdp and args.mixed_precision == "fp16":
+    def __init__(self, options: LoopOptions, settings: dict[str, Any]) -> None:
+        if options.fsdp and options.mixed_precision == "fp16":
             raise ValueError("--fsdp needs --mixed-precision bf16 or no: fp16's loss scale is not shared")
         check_launcher()
-        self.args = args
-        self.out: Path = args.out
+        self.options, self.settings = options, settings
+        self.out = options.out
         self.accelerator = Accelerator(
             cpu=not torch.cuda.is_available(),
-            mixed_precision=args.mixed_precision,
-            gradient_accumulation_steps=args.accumulate,
+            mixed_precision=options.mixed_precision,
+            gradient_accumulation_steps=options.accumulate,
         )
         count = self.accelerator.num_processes
         self.print(f"{count} {'process' if count == 1 else 'processes'}, {self.accelerator.device}")
         self.out.mkdir(parents=True, exist_ok=True)
         self.board: SummaryWriter | None = None
-        set_seed(args.seed)
+        set_seed(options.seed)
+
+    @staticmethod
+    def of(args: argparse.Namespace) -> Run:
+        """The run that a program's flags, the loop's among them, ask for."""
+        settings = {key: value for key, value in vars(args).items() if key not in FREE}
+        plain = {key: str(value) if isinstance(value, Path) else value for key, value in settings.items()}
+        return Run(LoopOptions.of(args), plain)
 
     def print(self, text: str) -> None:
         """Print on the main process."""
@@ -134,26 +175,27 @@ class Run:
         shard: with --fsdp, layers of these classes are gathered one at a time, the rest at once; None copies
         the module all the same, for one that is small or frozen now and then, which shards cannot be.
         """
-        args, module = self.args, module.to(self.accelerator.device)
-        sharded = args.fsdp and shard is not None
+        options, module = self.options, module.to(self.accelerator.device)
+        sharded = options.fsdp and shard is not None
         if sharded:
             _shard(module, shard, self.accelerator)
-        optimizer = OPTIMIZERS[args.optimizer](
-            module.parameters(), lr=args.lr, betas=betas, weight_decay=args.weight_decay
+        optimizer = OPTIMIZERS[options.optimizer](
+            module.parameters(), lr=options.lr, betas=betas, weight_decay=options.weight_decay
         )
         if sharded:
             optimizer = self.accelerator.prepare(optimizer)
-            return Network(module, optimizer, MovingAverage(module, args.ema), args.lr, args.clip_norm)
-        average = MovingAverage(module, args.ema)
+            average = MovingAverage(module, options.ema)
+            return Network(module, optimizer, average, options.lr, options.clip_norm)
+        average = MovingAverage(module, options.ema)
         module, optimizer = self.accelerator.prepare(module, optimizer)
-        return Network(module, optimizer, average, args.lr, args.clip_norm)
+        return Network(module, optimizer, average, options.lr, options.clip_norm)
 
     def resume(self, state: TrainingState) -> None:
         """Go on from the newest checkpoint, if there is one, and open the logs."""
         found = checkpoints(self.out / "checkpoints")
         if found:
             settings = load_checkpoint(state, found[-1], self.accelerator)
-            now = self.settings()
+            now = self.settings
             other = [f"--{k}: {v}, now {now.get(k)}" for k, v in settings.items() if now.get(k) != v]
             self.print(f"{found[-1]}: going on at step {state.step}")
             if other:
@@ -161,11 +203,6 @@ class Run:
         if self.accelerator.is_main_process:
             _forget_after(self.out / "log.jsonl", state.step)
             self.board = SummaryWriter(str(self.out / "tensorboard"), purge_step=state.step + 1)
-
-    def settings(self) -> dict[str, Any]:
-        """Flags that decide what a run computes, as plain values."""
-        values = {key: value for key, value in vars(self.args).items() if key not in FREE}
-        return {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
 
     def log(self, step: int, kind: str, figures: dict[str, float]) -> None:
         """A line in log.jsonl and on the screen, and TensorBoard's curves; kind is "train" or "valid"."""
@@ -198,16 +235,16 @@ def descend(network: Network, loss: Tensor, accelerator: Accelerator) -> None:
     network.optimizer.zero_grad()
 
 
-def learning_rate(step: int, args: argparse.Namespace) -> float:
+def learning_rate(step: int, options: LoopOptions) -> float:
     """Share of the peak rate at a step: linear warm-up, then the inverse square root (the paper's), half a
     cosine down to 0 at the last step, or none."""
-    warmup = max(1, args.warmup)
+    warmup = max(1, options.warmup)
     if step < warmup:
         return (step + 1) / warmup
-    if args.schedule == "inverse-sqrt":
+    if options.schedule == "inverse-sqrt":
         return math.sqrt(warmup / (step + 1))
-    if args.schedule == "cosine":
-        return 0.5 + 0.5 * math.cos(math.pi * min(1.0, (step - warmup) / max(1, args.steps - warmup)))
+    if options.schedule == "cosine":
+        return 0.5 + 0.5 * math.cos(math.pi * min(1.0, (step - warmup) / max(1, options.steps - warmup)))
     return 1.0
 
 
@@ -218,51 +255,59 @@ def train(
     step: Step,
     save: Callable[[Run, Any], dict[str, float]],
 ) -> None:
-    """Train until args.steps, from the newest checkpoint; the module's docstring says what the parts are.
+    """Train until the last step, from the newest checkpoint; the module's docstring says what the parts are.
 
     Raises FloatingPointError, naming a file with batch and weights, if a loss or a gradient is not finite.
     """
-    args, accelerator = run.args, run.accelerator
+    options, accelerator = run.options, run.accelerator
     run.resume(state)
     processes, process = accelerator.num_processes, accelerator.process_index
-    order = Order(args.batch, args.accumulate, processes, process, state.step, args.steps)
-    batches, meter, reached = load(draw, order, args.workers), Meter(), False
-    while state.step < args.steps and not reached:
-        began = time.perf_counter()
-        for network in state.networks.values():
-            for group in network.optimizer.param_groups:
-                group["lr"] = network.peak_lr * learning_rate(state.step, args)
-        for _ in range(args.accumulate):
-            asked = time.perf_counter()
-            micro, batch = next(batches)
-            batch = batch.to(accelerator.device)
-            meter.waited_s += time.perf_counter() - asked
-            meter.add(_forward(run, state, micro, batch, step), len(micro.samples))
-        for network in state.networks.values():
-            network.average.update(accelerator.unwrap_model(network.module))
-        state.step += 1
-        meter.spent_s += time.perf_counter() - began
-        if state.step % args.log_every == 0 or state.step == args.steps:
+    order = Order(options.batch, options.accumulate, processes, process, state.step, options.steps)
+    batches, meter, reached = load(draw, order, options.workers), Meter(), False
+    while state.step < options.steps and not reached:
+        _advance(run, state, batches, step, meter)
+        last = state.step == options.steps
+        if state.step % options.log_every == 0 or last:
             figures = meter.read(accelerator)
             run.log(state.step, "train", figures)
-            reached = args.overfit is not None and figures["total"] < args.overfit_loss
-        if state.step % args.save_every == 0 or state.step == args.steps or reached:
+            reached = options.overfit is not None and figures["total"] < options.overfit_loss
+        if state.step % options.save_every == 0 or last or reached:
             # The checkpoint last: a run that is killed in between saves its model again.
             run.log(state.step, "valid", save(run, state))
-            save_checkpoint(state, run.out / "checkpoints", args.keep, run.settings(), accelerator)
+            save_checkpoint(state, run.out / "checkpoints", options.keep, run.settings, accelerator)
             accelerator.wait_for_everyone()
     if run.board is not None:
         run.board.close()
-    if args.overfit is not None:
-        verdict = f"{'below' if reached else 'NOT below'} {args.overfit_loss} after {state.step} steps"
-        run.print(f"overfit on {args.overfit} clips: the mean total is {verdict}")
+    if options.overfit is not None:
+        verdict = f"{'below' if reached else 'NOT below'} {options.overfit_loss} after {state.step} steps"
+        run.print(f"overfit on {options.overfit} clips: the mean total is {verdict}")
         if not reached:
             raise SystemExit(1)
 
 
+def _advance(
+    run: Run, state: TrainingState, batches: Iterator[tuple[MicroBatch, Any]], step: Step, meter: Meter
+) -> None:
+    """One step: its micro-batches, the networks' averages, and what it took."""
+    began = time.perf_counter()
+    for network in state.networks.values():
+        for group in network.optimizer.param_groups:
+            group["lr"] = network.peak_lr * learning_rate(state.step, run.options)
+    for _ in range(run.options.accumulate):
+        asked = time.perf_counter()
+        micro, batch = next(batches)
+        batch = batch.to(run.accelerator.device)
+        meter.waited_s += time.perf_counter() - asked
+        meter.add(_forward(run, state, micro, batch, step), len(micro.samples))
+    for network in state.networks.values():
+        network.average.update(run.accelerator.unwrap_model(network.module))
+    state.step += 1
+    meter.spent_s += time.perf_counter() - began
+
+
 def _forward(run: Run, state: TrainingState, micro: MicroBatch, batch: Any, step: Step) -> dict[str, Tensor]:
     """A program's step on one micro-batch; what it fails on is written down."""
-    accelerator, seed = run.accelerator, run.args.seed
+    accelerator, seed = run.accelerator, run.options.seed
     micro.seed_network(seed)
     try:
         with accelerator.accumulate(*(network.module for network in state.networks.values())):

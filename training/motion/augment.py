@@ -27,12 +27,12 @@ def vary_voice(speech: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def hide_spans(features: Tensor, spans: int, generator: torch.Generator) -> Tensor:
-    """Speech features (T,L,Ds) at 50 Hz whose mean takes the place of `spans` stretches, each of up to
-    0.5 s: what was said there is to be told from what is around (SpecAugment, Park et al. 2019)."""
-    place, hidden = torch.arange(len(features)), torch.zeros(len(features), dtype=torch.bool)
+    """Speech features (T,L,Ds) at 50 Hz whose mean replaces `spans` stretches, each of up to 0.5 s:
+    what was said there is to be told from what is around (SpecAugment, Park et al. 2019)."""
+    position, hidden = torch.arange(len(features)), torch.zeros(len(features), dtype=torch.bool)
     for _ in range(spans):
         first, length = torch.rand(2, generator=generator) * torch.tensor([len(features), LONGEST_HIDDEN + 1])
-        hidden |= (place >= first.long()) & (place < first.long() + length.long())
+        hidden |= (position >= first.long()) & (position < first.long() + length.long())
     return torch.where(hidden[:, None, None], features.mean(0), features)
 
 
@@ -40,8 +40,8 @@ def change_tempo(speech: Tensor, displacement: np.ndarray, rate: float) -> tuple
     """Play sound (S,) and movement (F,N,3) `rate` times as fast; the voice's pitch follows."""
     faster = AF.resample(speech, round(MODEL_RATE_HZ * rate), MODEL_RATE_HZ)
     frames = min(int(len(displacement) / rate), len(faster) // SAMPLES_PER_FRAME)
-    place = np.arange(frames) * rate
-    left = np.minimum(place.astype(int), len(displacement) - 1)
-    right, share = np.minimum(left + 1, len(displacement) - 1), (place % 1)[:, None, None]
+    position = np.arange(frames) * rate
+    left = np.minimum(position.astype(int), len(displacement) - 1)
+    right, share = np.minimum(left + 1, len(displacement) - 1), (position % 1)[:, None, None]
     moved = displacement[left] * (1 - share) + displacement[right] * share
     return faster[: frames * SAMPLES_PER_FRAME], moved.astype(np.float32)

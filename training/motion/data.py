@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from mytalk_core.face.alignment import UNITS
 from mytalk_core.face.layout import LandmarkLayout
-from mytalk_core.motion.person import RATE_HZ
+from mytalk_core.motion.person import RATE_HZ, Person
 from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
 from mytalk_core.speech.features import SAMPLES_PER_FRAME, SpeechEncoder
 
@@ -26,7 +27,11 @@ TEMPI = (1.0, 1.0, 0.9, 1.1)
 
 @dataclass(frozen=True)
 class RawClip:
-    """A prepared clip: displacement (F,N,3) in mouth widths, rest (N,3) canonical px, speech (S,) 16 kHz."""
+    """A prepared clip.
+
+    displacement (F,N,3) from rest, in mouth widths; present (F,) bool, where the video shows the face; rest
+    (N,3) canonical units; speech (S,) at 16 kHz.
+    """
 
     name: str
     identity: str
@@ -36,22 +41,29 @@ class RawClip:
     rest: np.ndarray
     speech: Tensor
 
+    @property
+    def mouth_width(self) -> float:
+        """See `Person.mouth_width`."""
+        return Person(self.rest, self.layout).mouth_width
+
 
 @dataclass(frozen=True)
 class MotionClip:
-    """What a window is cut from: x0 (F,D), upper (F,U), features (2F,L,Ds) float16, rest (N,2), seen (F,)."""
+    """What a window is cut from: x0 (F,D), upper (F,U), features (2F,L,Ds) float16, rest (N,2) and present
+    (F,) as in `RawClip`; person: number."""
 
     x0: Tensor
     upper: Tensor
     features: Tensor
     rest: Tensor
-    seen: Tensor
+    present: Tensor
     person: int
 
 
 @dataclass(frozen=True)
 class MotionBatch:
-    """x0 (B,F,D), upper (B,F,U), features (B,2F,L,Ds), rest (B,N,2), valid (B,F) bool: seen, not padding."""
+    """x0 (B,F,D), upper (B,F,U), features (B,2F,L,Ds), rest (B,N,2); valid (B,F) bool: neither padding nor a
+    frame without the face."""
 
     x0: Tensor
     upper: Tensor
@@ -80,13 +92,13 @@ def read_clip(shards: ShardDataset, row: dict, layout: str | None = None) -> Raw
     tensors = shards.tensors(row, "motion.safetensors")
     speech = torch.from_numpy(tensors["speech"].astype(np.float32) / 32767)
     displacement = tensors["displacement"].astype(np.float32)
-    seen, rest, name = tensors["present"].astype(bool), tensors["rest"], row["layout"]
+    present, rest, name = tensors["present"].astype(bool), tensors["rest"], row["layout"]
     if layout not in (None, name):
         made = LandmarkLayout.load(layout)
         if made.source != name:
             raise ValueError(f"{row['key']} is in layout {name}, from which {layout} cannot be made")
         displacement, rest, name = made.from_source(displacement), made.from_source(rest), layout
-    return RawClip(row["key"], row["identity"], name, displacement, seen, rest, speech)
+    return RawClip(row["key"], row["identity"], name, displacement, present, rest, speech)
 
 
 def hold_out(clips: list[RawClip], every: int = 16) -> tuple[list[RawClip], list[RawClip]]:
@@ -155,28 +167,28 @@ class MotionData:
         self.clips: list[MotionClip] = []
         for clip in tqdm(clips, desc="speech features"):
             for copy, tempo in enumerate(tempi):
-                speech, displacement, seen = clip.speech, clip.displacement, clip.present
+                speech, displacement, present = clip.speech, clip.displacement, clip.present
                 if tempo != 1.0:
                     speech, displacement = change_tempo(speech, displacement, tempo)
                     speech, displacement = add_pauses(speech, displacement)
-                    seen = np.ones(len(displacement), bool) if seen.all() else None
-                if seen is None:
+                    present = np.ones(len(displacement), bool) if present.all() else None
+                if present is None:
                     continue
                 speech = vary_voice(speech, generator) if copy else speech
                 features = encoder.encode(speech, 2 * len(displacement)).half()
-                self._add(clip, displacement, seen, features, people.index(clip.identity), mirror)
+                self._add(clip, displacement, present, features, people.index(clip.identity), mirror)
         self._reach = torch.tensor([len(clip.x0) for clip in self.clips]).sqrt().cumsum(0)
 
     def _add(
         self,
         clip: RawClip,
         displacement: np.ndarray,
-        seen: np.ndarray,
+        present: np.ndarray,
         features: Tensor,
         person: int,
         mirror: bool,
     ) -> None:
-        centre = np.array([128.0, 0, 0], np.float32)
+        centre = np.array([UNITS / 2, 0, 0], np.float32)
         for flip in (False, True) if mirror else (False,):
             rest = clip.rest
             if flip:
@@ -184,21 +196,21 @@ class MotionData:
                 rest = mirrored(rest - centre, clip.layout) + centre
             x0, upper = self.space.encode_lower(displacement), self.space.encode_upper(displacement)
             rest_xy = torch.from_numpy(rest[:, :2].copy())
-            self.clips.append(MotionClip(x0, upper, features, rest_xy, torch.from_numpy(seen), person))
+            self.clips.append(MotionClip(x0, upper, features, rest_xy, torch.from_numpy(present), person))
 
     def draw(self, samples: list[int], frames: int, seed: int) -> MotionBatch:
         """The windows, of `frames` frames, that a seed gives these sample numbers; clips are drawn by the
-        square root of their length, places in them among those that show the face."""
+        square root of their length, starts among those that show the face."""
         rows = []
         for generator in Draws(seed, DATA, samples).generators:
             share = torch.rand((), generator=generator) * self._reach[-1]
             clip = self.clips[
                 min(int(torch.searchsorted(self._reach, share, right=True)), len(self.clips) - 1)
             ]
-            seen = False
-            while not seen:
+            shows_face = False
+            while not shows_face:
                 start = int(torch.randint(max(1, len(clip.x0) - frames + 1), (), generator=generator))
-                seen = bool(clip.seen[start : start + frames].any())
+                shows_face = bool(clip.present[start : start + frames].any())
             x0, upper, features, rest, valid = _window(clip, start, frames)
             if self.hidden:
                 features = hide_spans(features, self.hidden, generator)
@@ -214,5 +226,5 @@ def _window(clip: MotionClip, start: int, frames: int) -> tuple[Tensor, ...]:
         return torch.cat([part, part.new_zeros(count - len(part), *part.shape[1:])])
 
     features = cut(clip.features, 2 * start, 2 * frames).float()
-    x0, upper, valid = (cut(v, start, frames) for v in (clip.x0, clip.upper, clip.seen))
+    x0, upper, valid = (cut(v, start, frames) for v in (clip.x0, clip.upper, clip.present))
     return x0, upper, features, clip.rest, valid

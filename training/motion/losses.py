@@ -32,9 +32,9 @@ GUESS_TEMPERATURE = 0.3
 class LossOptions:
     """What a run can choose of the loss.
 
-    velocity, identity, sync: weights of the differences of frames, of eq. 4's second term, and of the
+    velocity, identity, expert: weights of the differences of frames, of eq. 4's second term, and of the
     lip-sync expert's, where there is one; the first term's is 1. penalty: one of `PENALTIES`. drop_*: shares
-    of windows that are not told of it; own_guess: share whose x_t holds the model's own guess in place of the
+    of windows that are not told of it; own_guess: share whose x_t holds the model's own guess, not the
     truth; time_power: as in `sample_t`.
 
     Raises ValueError for a share outside 0 ... 1 or a power that is not positive.
@@ -42,7 +42,7 @@ class LossOptions:
 
     velocity: float = 1.0
     identity: float = 1.0
-    sync: float = 0.1
+    expert: float = 0.1
     penalty: str = "l2"
     drop_speech: float = 0.1
     drop_identity: float = 0.3
@@ -66,11 +66,11 @@ class Objective:
     options: LossOptions
     diffusion: GaussianDiffusion
     conditioning: str = "id-cross-attention"
-    sync: SyncExpert | None = None
+    expert: SyncExpert | None = None
 
 
 def losses(model: nn.Module, batch: MotionBatch, objective: Objective, draws: Draws) -> dict[str, Tensor]:
-    """The terms of eq. 4, velocity and sync, and their weighted sum, `total`; model: a `SpokenDenoiser`."""
+    """The terms of eq. 4, velocity and expert, and their weighted sum, `total`; model: a `SpokenDenoiser`."""
     options, diffusion, penalty = objective.options, objective.diffusion, PENALTIES[objective.options.penalty]
     t = draws.stack(lambda generator: diffusion.sample_t(1, generator, power=options.time_power)[0])
     t = t.to(batch.x0.device)
@@ -97,9 +97,9 @@ def losses(model: nn.Module, batch: MotionBatch, objective: Objective, draws: Dr
         "identity": identity_loss(objective, x0, batch, target_id, t),
     }
     total = terms["x0"] + options.velocity * terms["velocity"] + options.identity * terms["identity"]
-    if objective.sync is not None:
-        terms["sync"] = objective.sync.loss(x0, batch.features, batch.valid)
-        total = total + options.sync * terms["sync"]
+    if objective.expert is not None:
+        terms["expert"] = objective.expert.loss(x0, batch.features, batch.valid)
+        total = total + options.expert * terms["expert"]
     return terms | {"total": total}
 
 

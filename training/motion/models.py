@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,10 +40,18 @@ class SpokenDenoiser(nn.Module):
 
 
 def motion_config(
-    args: argparse.Namespace, space: LandmarkSpace, encoder: SpeechEncoder, identity: IdentityExtractor
+    space: LandmarkSpace,
+    encoder: SpeechEncoder,
+    identity: IdentityExtractor,
+    *,
+    width: int,
+    layers: int,
+    dropout: float,
+    conditioning: str,
+    process: str,
 ) -> MotionConfig:
     """The bundled model's sizes: the paper's classes with smaller numbers."""
-    embedded = args.conditioning == "id-cross-attention"
+    embedded = conditioning == "id-cross-attention"
     return MotionConfig(
         lower=space.config.lower,
         upper=space.config.upper,
@@ -52,23 +59,23 @@ def motion_config(
         speech_encoder="speech",
         speech_width=encoder.dim,
         speech_layers=encoder.layers,
-        audio_width=args.width,
+        audio_width=width,
         audio_layers=2,
         audio_heads=4,
-        audio_ffn_width=4 * args.width,
+        audio_ffn_width=4 * width,
         audio_kernel=13,
-        width=args.width,
-        layers=args.layers,
+        width=width,
+        layers=layers,
         heads=4,
-        ffn_width=4 * args.width,
+        ffn_width=4 * width,
         kernel=9,
-        time_width=2 * args.width,
+        time_width=2 * width,
         identity_width=identity.config.embedding if embedded else identity.config.channels,
         condition_mlp=0,
-        conditioning=args.conditioning,
+        conditioning=conditioning,
         predict_upper=False,
-        dropout=args.dropout,
-        process=args.process,
+        dropout=dropout,
+        process=process,
     )
 
 

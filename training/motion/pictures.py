@@ -13,7 +13,7 @@ from mytalk_core.media.audio import MODEL_RATE_HZ, Speech
 from mytalk_core.media.image_clip import ImageClip
 from mytalk_core.motion.denoiser import MotionDenoiser
 from mytalk_core.motion.identity import IdentityExtractor
-from mytalk_core.motion.person import MOUTH_CORNERS, RATE_HZ
+from mytalk_core.motion.person import RATE_HZ
 from mytalk_core.motion.space import LandmarkSpace
 from mytalk_core.pipeline import write
 
@@ -42,7 +42,7 @@ def show_motion(
     real = clip.displacement[:frames]
     generated = real.copy()
     generated[:, layout.lower] = made[:, layout.lower]
-    width = np.linalg.norm(clip.rest[MOUTH_CORNERS[0]] - clip.rest[MOUTH_CORNERS[1]])
+    width = clip.mouth_width
     rows = [
         np.stack([landmark_image(clip.rest + moved * width, layout, SIZE_PX) for moved in movement])
         for movement in (real, generated)

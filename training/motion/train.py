@@ -72,7 +72,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--dropout", type=float, default=0.15, help="share of the denoiser's values dropped")
     add("--velocity-weight", type=float, default=1.0, help="of the differences from frame to frame")
     add("--identity-weight", type=float, default=1.0, help="0, 1 and 2 are the paper's Tab. 6")
-    add("--sync", type=Path, help="folder that expert.train wrote: adds its loss")
+    add("--expert", type=Path, help="folder that expert.train wrote: adds its loss")
     add("--drop-speech", type=float, default=0.1, help="share of windows not told of the speech")
     add("--hide-speech", type=int, default=0, help="stretches of each window's speech that are hidden")
     add("--drop-identity", type=float, default=0.3, help="share not told of the person, or of the upper face")
@@ -101,9 +101,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def build(run: Run) -> tuple[State, MotionData]:
+def build(run: Run, args: argparse.Namespace) -> tuple[State, MotionData]:
     """Data and models of a run."""
-    args, device = run.args, run.accelerator.device
+    device = run.accelerator.device
     options = LossOptions(
         velocity=args.velocity_weight,
         identity=args.identity_weight,
@@ -139,7 +139,16 @@ def build(run: Run) -> tuple[State, MotionData]:
         hidden=args.hide_speech,
     )
     identity = IdentityExtractor.from_pretrained(args.identity, device=device).requires_grad_(False)
-    config = motion_config(args, space, encoder, identity)
+    config = motion_config(
+        space,
+        encoder,
+        identity,
+        width=args.width,
+        layers=args.layers,
+        dropout=args.dropout,
+        conditioning=args.conditioning,
+        process=args.process,
+    )
     if preset is not None:
         config = preset_config(preset, config, "speech" if own else source)
     if args.overfit is not None:
@@ -148,12 +157,12 @@ def build(run: Run) -> tuple[State, MotionData]:
     denoiser.set_feature_statistics(*feature_statistics(data))
     if args.init is not None:
         start_from(denoiser, args.init)
-    sync = open_expert(args.sync, space, encoder, device)
+    expert = open_expert(args.expert, space, encoder, device)
     state = State(
         networks={"denoiser": run.network(SpokenDenoiser(denoiser), (0.9, 0.98), (ConformerLayer,))},
         config=config,
         objective=Objective(
-            space.to(device), identity, options, PROCESSES[args.process](), config.conditioning, sync
+            space.to(device), identity, options, PROCESSES[args.process](), config.conditioning, expert
         ),
         held=[(clip, encoder.encode(clip.speech, 2 * len(clip.displacement))) for clip in held],
     )
@@ -189,9 +198,10 @@ def save(run: Run, state: State) -> dict[str, float]:
 
 
 def main() -> None:
-    run = Run(parse())
-    state, data = build(run)
-    train(run, state, partial(data.draw, frames=run.args.frames, seed=run.args.seed), step, save)
+    args = parse()
+    run = Run.of(args)
+    state, data = build(run, args)
+    train(run, state, partial(data.draw, frames=args.frames, seed=args.seed), step, save)
 
 
 if __name__ == "__main__":

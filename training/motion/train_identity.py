@@ -22,35 +22,35 @@ from mytalk_core.arguments import DefaultsHelpFormatter
 from mytalk_core.cli.main import in_one_line
 from mytalk_core.models.preset import Preset
 from mytalk_core.motion.identity import ArcFaceHead, IdentityConfig, IdentityExtractor
-from mytalk_core.motion.person import MOUTH_CORNERS, identity_channels
+from mytalk_core.motion.person import identity_channels
 
 from ..loop.checkpoints import TrainingState, averaged
 from ..loop.loop import Run, add_arguments, descend, train
 from ..loop.order import DATA, Draws
 from .data import RawClip, choose_few, hold_out, read_clips
 
-# As large as the face mesh's own noise, canonical px.
-JITTER_PX = 0.4
+# As large as the face mesh's own noise, canonical units.
+JITTER_UNITS = 0.4
 # Frames whose similarities are compared in validation.
 COMPARED = 1000
 
 
 @dataclass(frozen=True)
-class Faces:
-    """Frontal landmarks (B,N,2) canonical px, and their person's number (B,)."""
+class LabelledFaces:
+    """Frontal landmarks (B,N,2) canonical units, and their person's number (B,)."""
 
     landmarks: Tensor
     people: Tensor
 
-    def draw(self, samples: list[int], seed: int) -> Faces:
+    def draw(self, samples: list[int], seed: int) -> LabelledFaces:
         """The frames that a seed gives these sample numbers."""
-        place = Draws(seed, DATA, samples).uniform() * len(self.people)
-        rows = place.long().clamp(max=len(self.people) - 1)
-        return Faces(self.landmarks[rows], self.people[rows])
+        position = Draws(seed, DATA, samples).uniform() * len(self.people)
+        rows = position.long().clamp(max=len(self.people) - 1)
+        return LabelledFaces(self.landmarks[rows], self.people[rows])
 
-    def to(self, device: torch.device | str) -> Faces:
+    def to(self, device: torch.device | str) -> LabelledFaces:
         """The frames on a device."""
-        return Faces(self.landmarks.to(device), self.people.to(device))
+        return LabelledFaces(self.landmarks.to(device), self.people.to(device))
 
 
 class Recogniser(nn.Module):
@@ -62,17 +62,17 @@ class Recogniser(nn.Module):
         self.head = head
 
     def forward(self, landmarks: Tensor, people: Tensor) -> Tensor:
-        """Landmarks (B,N,2) canonical px of people (B,) -> a scalar."""
+        """Landmarks (B,N,2) canonical units of people (B,) -> a scalar."""
         return self.head(self.extractor(identity_channels(landmarks)), people)
 
 
 @dataclass(kw_only=True)
 class State(TrainingState):
-    """The extractor's network as `Recogniser`; jitter_px: noise put on landmarks; held: clips kept from
+    """The extractor's network as `Recogniser`; jitter: noise on landmarks, units; held: clips kept from
     training."""
 
     config: IdentityConfig
-    jitter_px: float
+    jitter: float
     held: list[RawClip]
 
 
@@ -92,9 +92,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def build(run: Run) -> tuple[State, Faces]:
+def build(run: Run, args: argparse.Namespace) -> tuple[State, LabelledFaces]:
     """Data and model of a run."""
-    args = run.args
     sizes = Preset.load(args.preset).identity if args.preset else None
     layout = sizes.landmark_layout if sizes else None
     clips = read_clips(args.dataset, layout)
@@ -109,31 +108,30 @@ def build(run: Run) -> tuple[State, Faces]:
     state = State(
         networks={"recogniser": run.network(Recogniser(IdentityExtractor(config), head))},
         config=config,
-        jitter_px=JITTER_PX if args.overfit is None else 0.0,
+        jitter=JITTER_UNITS if args.overfit is None else 0.0,
         held=held,
     )
     return state, faces
 
 
-def frames_of(clips: list[RawClip], people: list[str]) -> Faces:
+def frames_of(clips: list[RawClip], people: list[str]) -> LabelledFaces:
     """Every third frame that shows the face."""
     landmarks, numbers = [], []
     for clip in clips:
-        width = np.linalg.norm(clip.rest[MOUTH_CORNERS[0]] - clip.rest[MOUTH_CORNERS[1]])
-        shapes = clip.rest + clip.displacement[clip.present][::3] * width
+        shapes = clip.rest + clip.displacement[clip.present][::3] * clip.mouth_width
         landmarks.append(torch.from_numpy(shapes[..., :2].astype(np.float32)))
         numbers.append(torch.full((len(shapes),), people.index(clip.identity)))
-    return Faces(torch.cat(landmarks), torch.cat(numbers))
+    return LabelledFaces(torch.cat(landmarks), torch.cat(numbers))
 
 
-def step(state: State, batch: Faces, draws: Draws, accelerator: Accelerator) -> dict[str, Tensor]:
+def step(state: State, batch: LabelledFaces, draws: Draws, accelerator: Accelerator) -> dict[str, Tensor]:
     """One step on frames jittered like a mesh's own noise: its loss. Raises FloatingPointError as `descend`
     does."""
     network = state.networks["recogniser"]
     network.module.train()
     noise = draws.normal(*batch.landmarks.shape[1:]).to(batch.landmarks)
     with accelerator.autocast():
-        loss = network.module(batch.landmarks + state.jitter_px * noise, batch.people).float()
+        loss = network.module(batch.landmarks + state.jitter * noise, batch.people).float()
     descend(network, loss, accelerator)
     return {"total": loss}
 
@@ -153,7 +151,7 @@ def save(run: Run, state: State) -> dict[str, float]:
 
 
 @torch.no_grad()
-def similarities(extractor: IdentityExtractor, faces: Faces) -> tuple[Tensor, Tensor]:
+def similarities(extractor: IdentityExtractor, faces: LabelledFaces) -> tuple[Tensor, Tensor]:
     """Cosines (M,M) of some frames' embeddings, in order of person, and whether two are of one person."""
     pick = torch.randperm(len(faces.people), generator=torch.Generator().manual_seed(0))[:COMPARED]
     pick = pick[faces.people[pick].argsort(stable=True)]
@@ -162,9 +160,10 @@ def similarities(extractor: IdentityExtractor, faces: Faces) -> tuple[Tensor, Te
 
 
 def main() -> None:
-    run = Run(parse())
-    state, faces = build(run)
-    train(run, state, partial(faces.draw, seed=run.args.seed), step, save)
+    args = parse()
+    run = Run.of(args)
+    state, faces = build(run, args)
+    train(run, state, partial(faces.draw, seed=args.seed), step, save)
 
 
 if __name__ == "__main__":

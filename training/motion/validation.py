@@ -10,7 +10,7 @@ from mytalk_core.evaluation.metrics.lips import velocity_distance
 from mytalk_core.motion.denoiser import MotionDenoiser
 from mytalk_core.motion.diffusion import PROCESSES, sample_dpmpp_2m
 from mytalk_core.motion.identity import IdentityExtractor, describe_person
-from mytalk_core.motion.person import interocular, mouth_opening
+from mytalk_core.motion.person import interocular, opening_ratio
 from mytalk_core.motion.space import LandmarkSpace
 
 from .data import RawClip
@@ -31,12 +31,12 @@ def validate(
     points, figures = space.lower_points, {}
     for clip, features in clips:
         frames = min(500, len(clip.displacement))
-        truth = clip.rest + clip.displacement[:frames] * _width(clip)
-        real, unit = mouth_opening(truth), float(interocular(clip.rest[:, :2]))
+        truth = clip.rest + clip.displacement[:frames] * clip.mouth_width
+        real, unit = opening_ratio(truth), float(interocular(clip.rest[:, :2]))
         made = sample_clip(denoiser, space, identity, clip, features[: 2 * frames], temperatures)
         for temperature, displacement in zip(temperatures, made, strict=True):
-            guess = clip.rest + displacement * _width(clip)
-            moved = mouth_opening(guess)
+            guess = clip.rest + displacement * clip.mouth_width
+            moved = opening_ratio(guess)
             figures.setdefault(f"r@{temperature}", []).append(np.corrcoef(real, moved)[0, 1])
             figures.setdefault(f"spread@{temperature}", []).append(moved.std() / real.std())
             velocity = velocity_distance(truth[:, points, :2], guess[:, points, :2], unit)
@@ -68,10 +68,6 @@ def sample_clip(
         space.decode_lower(_sample(denoiser, noise * temperature, speech, upper, token)[0])
         for temperature in temperatures
     ]
-
-
-def _width(clip: RawClip) -> float:
-    return float(np.linalg.norm(clip.rest[61] - clip.rest[291]))
 
 
 def _sample(denoiser: MotionDenoiser, noise: Tensor, speech: Tensor, upper: Tensor, token: Tensor) -> Tensor:

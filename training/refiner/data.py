@@ -1,4 +1,4 @@
-"""What the refiner is trained on: frames of a clip and references lent by the rest of it, as in use.
+"""What the refiner is trained on: frames of a clip and references from the rest of it, as in use.
 
 For every chosen frame a few references are picked as the renderer would, from a pool without the frame's own
 neighbourhood in time and, every other time, thinned out, so that fitting ones are missing, as they are when
@@ -21,15 +21,15 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 from mytalk_core.appearance.choosing import plan_references
-from mytalk_core.appearance.crop import UNITS
-from mytalk_core.appearance.lending import lend
 from mytalk_core.appearance.mask import mouth_mask
+from mytalk_core.appearance.matching import match_references
 from mytalk_core.appearance.network_renderer import CHOICE, UnitView, unit_view
 from mytalk_core.appearance.raster import Triangulation, triangulate
 from mytalk_core.appearance.references import APART_S, References, choose_pool, sharpness
 from mytalk_core.appearance.refiner import RefinerInputs
 from mytalk_core.appearance.renderer import WarpSettings
 from mytalk_core.appearance.warp import MeshWarp
+from mytalk_core.face.alignment import UNITS
 from mytalk_core.face.layout import LandmarkLayout
 
 from ..dataset.shards import ShardDataset
@@ -84,14 +84,14 @@ def clip_views(
     frames = np.unique(frames[np.linspace(0, len(frames) - 1, count).round().astype(int)])
     crops = np.stack([dataset.crop(row, int(frame)) for frame in pool])
     shots = np.zeros(len(pool), np.int64)  # a sample is one shot
-    lendable = References(crops, landmarks[pool], pool, sharpness(crops, landmarks[pool], layout), shots)
+    references = References(crops, landmarks[pool], pool, sharpness(crops, landmarks[pool], layout), shots)
     for frame in frames:
         apart = np.abs(track["times_s"][pool] - track["times_s"][frame]) > APART_S
         if rng.random() < 0.5:
             apart &= rng.random(len(apart)) < rng.uniform(*THIN)
         if apart.any():
             crop = dataset.crop(row, int(frame))
-            yield _view(crop, landmarks[frame], lendable.take(apart), layout, triangulation)
+            yield _view(crop, landmarks[frame], references.take(apart), layout, triangulation)
 
 
 def _view(
@@ -106,8 +106,8 @@ def _view(
     chosen, weights = chosen[chosen >= 0], weights[chosen >= 0]
     mask = mouth_mask(target, target, layout)
     coarse = MeshWarp(triangulation, target, UNITS, mask.window.pixels(UNITS))
-    loan = lend(references, chosen, weights, crop, mask, coarse, WarpSettings().misfit)
-    return unit_view(crop, target, mask, references, loan, triangulation)
+    matched = match_references(references, chosen, weights, crop, mask, coarse, WarpSettings().misfit)
+    return unit_view(crop, target, mask, references, matched, triangulation)
 
 
 def pack(views: list[UnitView], path: Path) -> None:
@@ -172,21 +172,21 @@ class MouthDataset:
 
     def __init__(self, paths: list[Path]) -> None:
         self.paths, self.opened = paths, {}
-        self.places = []
+        self.rows = []
         for number, path in enumerate(paths):
             with safe_open(path, "np") as file:
                 rows = file.get_slice("weights").get_shape()[0]
-            self.places += [(number, row) for row in range(rows)]
+            self.rows += [(number, row) for row in range(rows)]
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.rows)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"opened": {}}
 
     def read(self, indices: list[int]) -> MouthSamples:
         """These samples as the network reads them."""
-        samples = [self._read(*self.places[index]) for index in indices]
+        samples = [self._read(*self.rows[index]) for index in indices]
         raw = {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
         mask = raw["mask"][:, None].float() / 255
         truth = _pictures(raw["frame"])
@@ -237,13 +237,13 @@ def augment(samples: MouthSamples, draws: Draws) -> MouthSamples:
     kept[:, 0] = 1
     weights = inputs.weights * kept
     truth, mask = turned(recoloured(samples.truth)), turned(inputs.mask)
-    lent = torch.stack([recoloured(inputs.references[:, rank]) for rank in range(count)], dim=1)
+    references = torch.stack([recoloured(inputs.references[:, rank]) for rank in range(count)], dim=1)
     return MouthSamples(
         RefinerInputs(
             frame=truth * (mask == 0),
             mask=mask,
             contours=turned(inputs.contours),
-            references=turned(lent),
+            references=turned(references),
             stretch=turned(inputs.stretch),
             weights=weights / weights.sum(1, keepdim=True),
         ),

@@ -1,4 +1,4 @@
-"""Turn a prepared dataset into what the refiner is trained on: frames and the references lent to them.
+"""Turn a prepared dataset into what the refiner is trained on: frames with their references.
 
     python -m mytalk_training.refiner.prepare DATASET -o MOUTHS
 

@@ -86,9 +86,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def build(run: Run) -> tuple[State, MouthDataset]:
+def build(run: Run, args: argparse.Namespace) -> tuple[State, MouthDataset]:
     """Data and model of a run."""
-    args = run.args
     known, held = held_out(args.dataset)
     if args.overfit is not None:
         known = held = known[: args.overfit]
@@ -169,9 +168,10 @@ def psnr(pictures: Tensor, samples: MouthSamples) -> list[float]:
 
 
 def main() -> None:
-    run = Run(parse())
-    state, mouths = build(run)
-    draw = partial(mouths.draw, seed=run.args.seed, vary=run.args.overfit is None)
+    args = parse()
+    run = Run.of(args)
+    state, mouths = build(run, args)
+    draw = partial(mouths.draw, seed=args.seed, vary=args.overfit is None)
     train(run, state, draw, step, save)
 
 

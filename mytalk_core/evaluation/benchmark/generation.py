@@ -97,7 +97,7 @@ class Halves(DerivedClip):
         """For a whole clip and its own landmarks. Raises NoFaceError where a half shows no face."""
         middle_s = (face.times_s[0] + face.times_s[-1]) / 2
         # Every mouth: one that is left as it is would count as rebuilt without a fault.
-        settings = WarpSettings(yield_to_cover=False)
+        settings = WarpSettings(check_visibility=False)
 
         def half(lends: np.ndarray) -> RenderedClip:
             lender = replace(face, present=face.present & lends)

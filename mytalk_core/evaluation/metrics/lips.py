@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...face.track import FaceTrack
-from ...motion.person import RATE_HZ, SEEN_WITHIN_S, interocular, mouth_opening
+from ...motion.person import PRESENT_WITHIN_S, RATE_HZ, interocular, opening_ratio
 from ...speech.activity import speech_presence
 
 # Speech moves the inner lips by 0.3 eye distances a second (median of filmed speech), tracking noise of a
@@ -37,20 +37,20 @@ def velocity_distance(truth: np.ndarray, guess: np.ndarray, unit: float | np.nda
 
 
 def opening_curve(track: FaceTrack, times_s: np.ndarray) -> np.ndarray:
-    """Opening of the inner lips over the inter-ocular distance at times (F,), nan where no face is seen."""
+    """`opening_ratio` of the face at times (F,), nan where it is not present."""
     opening = np.empty(len(times_s))
     for start in range(0, len(times_s), BLOCK_FRAMES):
         block = slice(start, start + BLOCK_FRAMES)
         sample = track.at(times_s[block])
-        values = mouth_opening(sample.landmarks[..., :2])
-        opening[block] = np.where(sample.distance_s < SEEN_WITHIN_S, values, np.nan)
+        values = opening_ratio(sample.landmarks[..., :2])
+        opening[block] = np.where(sample.distance_s < PRESENT_WITHIN_S, values, np.nan)
     return opening
 
 
 def opening_correlation(truth: np.ndarray, guess: np.ndarray) -> float | None:
     """Pearson's r of two opening curves (F,) where neither is nan, -1 to 1; None if one does not move."""
-    seen = np.isfinite(truth) & np.isfinite(guess)
-    x, y = truth[seen], guess[seen]
+    both = np.isfinite(truth) & np.isfinite(guess)
+    x, y = truth[both], guess[both]
     if len(x) < 3 or x.std() < 1e-6 or y.std() < 1e-6:
         return None
     return float(np.corrcoef(x, y)[0, 1])

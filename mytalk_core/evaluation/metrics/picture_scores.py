@@ -53,8 +53,8 @@ class PictureScores:
 
 @dataclass(frozen=True)
 class _Crops:
-    """One pair's face crops uint8 (256,256,3), its place among the pairs, the reference's shot, and the mouth
-    (256,256) bool where the pair is scored."""
+    """One pair's face crops uint8 (256,256,3), its position among the pairs, the reference's shot, and the
+    mouth (256,256) bool where the pair is scored."""
 
     position: int
     shot: int

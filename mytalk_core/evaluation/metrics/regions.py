@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...appearance.crop import UNITS, crop_matrix, cut_crop
+from ...appearance.crop import crop_matrix, cut_crop
 from ...appearance.mask import mouth_mask
+from ...face.alignment import UNITS
 from ...face.layout import LandmarkLayout
 
 # The paper's pictures are 256 pixels a side: a pixel is one canonical unit.

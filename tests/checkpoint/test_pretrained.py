@@ -179,6 +179,11 @@ def test_sources_are_resolved_in_order(folder, tmp_path, monkeypatch):
         SmallModel.from_pretrained("./some/where/else")
 
 
+def test_the_face_networks_are_no_model():
+    with pytest.raises(FileNotFoundError, match=r"no model 'face': give a bundled model \(mini\)"):
+        resolve_folder("face")
+
+
 def test_the_bundled_speech_encoder_is_found():
     folder = resolve_folder("mini", "speech")
     assert (folder / "model.safetensors").is_file()

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 import cv2
 import numpy as np
 import pytest
+from repository import EXAMPLES
 
 from mytalk_core.evaluation.report import page
 from mytalk_core.evaluation.report.page_curves import draw_curves
@@ -24,7 +25,6 @@ from mytalk_core.media.file_clip import FileClip
 from mytalk_core.media.image_clip import ImageClip
 from mytalk_core.media.writer import VideoWriter
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
 FRAMES = 8
 METRICS = [
     {"key": "psnr", "label": "PSNR", "unit": "dB", "better": "higher", "region": "face", "source": "here"},

@@ -30,10 +30,10 @@ def dataset(tmp_path):
         "speech": np.zeros(40 * 640, np.int16),
     }
     writer = ShardWriter(tmp_path)
-    place = writer.add("clip.motion.safetensors", save(tensors))
+    span = writer.add("clip.motion.safetensors", save(tensors))
     writer.close()
     row = {"key": "clip", "identity": "someone", "layout": "mesh478", "shard": writer.name}
-    (tmp_path / INDEX_NAME).write_text(json.dumps(row | {"members": {"motion.safetensors": place}}) + "\n")
+    (tmp_path / INDEX_NAME).write_text(json.dumps(row | {"members": {"motion.safetensors": span}}) + "\n")
     return tmp_path
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mytalk_core.expert.sync_expert import SyncConfig, SyncExpert, shifted_cosines
+from mytalk_core.expert.sync_expert import ExpertConfig, SyncExpert, shifted_cosines
 
-TINY = SyncConfig(motion=4, speech_width=3, speech_layers=(0, 1), width=16, embedding=8, dropout=0.0)
+TINY = ExpertConfig(motion=4, speech_width=3, speech_layers=(0, 1), width=16, embedding=8, dropout=0.0)
 
 
 def tiny() -> SyncExpert:

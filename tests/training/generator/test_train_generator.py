@@ -116,7 +116,7 @@ def test_data_without_what_is_needed_is_refused(dataset):
     with pytest.raises(ValueError, match="no clip of .* has 2 neighbouring crops with 60 more at least"):
         read_picture_clips(shards, 60, 2)
     for row in shards.samples:
-        row["members"] = {name: place for name, place in row["members"].items() if ".jpg" not in name}
+        row["members"] = {name: span for name, span in row["members"].items() if ".jpg" not in name}
     with pytest.raises(ValueError, match="holds no crops: run mytalk prepare without --no-crops"):
         read_picture_clips(shards, 3)
 
@@ -129,8 +129,8 @@ def test_changes_move_pictures_and_landmarks_alike(seed):
     moved = change.points(points, layout)
     for point in (33, 263, 61, 291):
         crop = np.zeros((256, 256, 3), np.uint8)
-        place = np.rint((points[point] - 0.5) * 16).astype(int)
-        cv2.circle(crop, place.tolist(), 6 * 16, (255, 255, 255), -1, shift=4)
+        centre = np.rint((points[point] - 0.5) * 16).astype(int)
+        cv2.circle(crop, centre.tolist(), 6 * 16, (255, 255, 255), -1, shift=4)
         bright = change.picture(crop).sum(-1).astype(float)
         bright[bright < bright.max() / 2] = 0
         rows, columns = np.mgrid[:256, :256] + 0.5
@@ -160,8 +160,9 @@ def test_changes_are_of_every_kind():
     ids=lambda flags: flags[1],
 )
 def test_both_networks_step_in_their_turn(flags, dataset, tmp_path):
-    run = Run(parse([str(dataset), "-o", str(tmp_path), *FLAGS, *flags, "--start-discriminator", "1"]))
-    state, data = build(run)
+    args = parse([str(dataset), "-o", str(tmp_path), *FLAGS, *flags, "--start-discriminator", "1"])
+    run = Run.of(args)
+    state, data = build(run, args)
     generator, judge = (state.networks[name].module for name in ("generator", "discriminator"))
     moved = []
     for number in range(2):
@@ -268,8 +269,9 @@ def test_figures_are_of_what_lies_in_the_mask(dataset):
 
 
 def test_a_run_leaves_a_model_and_pictures(dataset, tmp_path):
-    run = Run(parse([str(dataset), "-o", str(tmp_path), *FLAGS, "--start-discriminator", "0"]))
-    state, data = build(run)
+    args = parse([str(dataset), "-o", str(tmp_path), *FLAGS, "--start-discriminator", "0"])
+    run = Run.of(args)
+    state, data = build(run, args)
     assert {clip.identity for clip in state.held.clips} == {"person 8"}
     assert len({clip.identity for clip in data.clips}) == 8
     train(run, state, data.draw, step, save)

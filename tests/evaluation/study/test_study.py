@@ -11,13 +11,13 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from repository import EXAMPLES
 
 from mytalk_core.cli.main import main
 from mytalk_core.evaluation.study.opinions import read_opinions, student_quantile, summarise
 from mytalk_core.evaluation.study.site import COLUMNS, RATINGS, write_site
 from mytalk_core.media.file_clip import FileClip
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
 SYSTEMS = ("oursystem", "real", "theirsystem")
 
 
@@ -142,9 +142,9 @@ KEY = {
 
 def results(path: Path, participant: str, given: dict[str, tuple], study: str = "abcd1234") -> Path:
     rows = [",".join(COLUMNS)]
-    for place, (video, values) in enumerate(given.items(), 1):
+    for position, (video, values) in enumerate(given.items(), 1):
         cells = ("" if value is None else value for value in values)
-        rows.append(",".join(map(str, [study, f'"{participant}"', place, video, *cells, 9])))
+        rows.append(",".join(map(str, [study, f'"{participant}"', position, video, *cells, 9])))
     path.write_text("\r\n".join(rows) + "\r\n")
     return path
 

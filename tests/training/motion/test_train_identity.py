@@ -7,18 +7,18 @@ from accelerate import Accelerator
 from mytalk_training.loop.checkpoints import Network
 from mytalk_training.loop.ema import MovingAverage
 from mytalk_training.loop.order import NOISE, Draws
-from mytalk_training.motion.train_identity import Faces, Recogniser, State, similarities, step
+from mytalk_training.motion.train_identity import LabelledFaces, Recogniser, State, similarities, step
 
 from mytalk_core.motion.identity import ArcFaceHead, IdentityConfig, IdentityExtractor
 
 CONFIG = IdentityConfig(channels=10, landmark_layout="mesh478", width=16, hidden_layers=1, embedding=8)
 
 
-def make_faces() -> Faces:
+def make_faces() -> LabelledFaces:
     generator = torch.Generator().manual_seed(0)
     people = torch.arange(90) % 3
     centres = 128 + 30 * torch.randn(3, 5, 2, generator=generator)
-    return Faces(centres[people] + 3 * torch.randn(90, 5, 2, generator=generator), people)
+    return LabelledFaces(centres[people] + 3 * torch.randn(90, 5, 2, generator=generator), people)
 
 
 def test_steps_learn_to_tell_people_apart():
@@ -26,7 +26,7 @@ def test_steps_learn_to_tell_people_apart():
     module = Recogniser(IdentityExtractor(CONFIG), ArcFaceHead(8, 3, margin=0.3, scale=30.0))
     optimizer = torch.optim.Adam(module.parameters(), 1e-2)
     network = Network(module, optimizer, MovingAverage(module, 0.9), 1e-2, 1.0)
-    state = State(networks={"recogniser": network}, config=CONFIG, jitter_px=0.4, held=[])
+    state = State(networks={"recogniser": network}, config=CONFIG, jitter=0.4, held=[])
     faces, accelerator, losses = make_faces(), Accelerator(cpu=True), []
     for number in range(60):
         samples = list(range(16 * number, 16 * number + 16))

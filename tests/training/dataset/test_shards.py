@@ -9,7 +9,7 @@ import tarfile
 import numpy as np
 import pytest
 import torch
-from mytalk_training.dataset.shards import Place, ShardDataset, ShardWriter, checksum
+from mytalk_training.dataset.shards import ShardDataset, ShardOffset, ShardWriter, checksum
 from safetensors.numpy import save
 
 from mytalk_core.errors import MediaError
@@ -55,28 +55,28 @@ def test_what_was_rolled_back_leaves_no_trace(tmp_path):
         writer = ShardWriter(tmp_path / name)
         writer.add("a.json", b"first")
         if detour:
-            place = writer.place
+            offset = writer.offset
             writer.add("b.json", b"left out" * 1000)
-            writer.roll_back(place)
+            writer.roll_back(offset)
         writer.add("c.json", b"third")
         writer.close()
     one, other = (next((tmp_path / name).glob("*.tar")).read_bytes() for name in ("plain", "detour"))
     assert one == other
 
 
-def test_a_writer_goes_on_from_a_place_and_overwrites_what_is_behind(tmp_path):
+def test_a_writer_goes_on_from_an_offset_and_overwrites_what_is_behind(tmp_path):
     writer = ShardWriter(tmp_path)
     writer.add("a.json", b"kept")
-    place, crc32 = writer.place, writer.checksum(0)
+    offset, crc32 = writer.offset, writer.checksum(0)
     writer.add("b.json", b"cut short by a crash")
     writer.close()
-    writer = ShardWriter(tmp_path, at=Place(place.shard, place.position))
+    writer = ShardWriter(tmp_path, at=ShardOffset(offset.shard, offset.position))
     writer.add("c.json", b"written again")
     writer.close()
     path = tmp_path / "shard-00000-00000.tar"
     with tarfile.open(path) as archive:
         assert archive.getnames() == ["a.json", "c.json"]
-    assert checksum(path, 0, place.position) == crc32
+    assert checksum(path, 0, offset.position) == crc32
     assert checksum(path, 0, path.stat().st_size + 1) == -1
 
 

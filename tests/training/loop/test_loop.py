@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import mytalk_training.loop.checkpoints
 import numpy as np
 import pytest
 import torch
 from mytalk_training.loop.checkpoints import TrainingState, averaged, checkpoints, load_checkpoint
-from mytalk_training.loop.loop import Run, add_arguments, descend, learning_rate, train
+from mytalk_training.loop.loop import LoopOptions, Run, add_arguments, descend, learning_rate, train
 from mytalk_training.loop.order import DATA, NOISE, Draws, Order, load
 from torch import Tensor, nn
 
@@ -63,7 +63,7 @@ def parse(out, *flags: str) -> argparse.Namespace:
 
 
 def begin(out, *flags: str) -> tuple[Run, TrainingState]:
-    run = Run(parse(out, *flags))
+    run = Run.of(parse(out, *flags))
     return run, TrainingState(networks={"net": run.network(nn.Linear(3, 3))})
 
 
@@ -105,16 +105,15 @@ def test_workers_draw_the_same():
 
 
 def test_schedules(tmp_path):
-    args = parse(tmp_path, "--warmup", "100", "--steps", "1000")
-    assert learning_rate(0, args) == 0.01
-    assert learning_rate(99, args) == 1.0
+    options = LoopOptions.of(parse(tmp_path, "--warmup", "100", "--steps", "1000"))
+    assert learning_rate(0, options) == 0.01
+    assert learning_rate(99, options) == 1.0
     # The paper's: half the peak at four times the warm-up.
-    assert learning_rate(399, args) == pytest.approx(0.5)
-    args.schedule = "cosine"
-    assert learning_rate(550, args) == pytest.approx(0.5)
-    assert learning_rate(1000, args) == pytest.approx(0.0)
-    args.schedule = "constant"
-    assert learning_rate(999, args) == 1.0
+    assert learning_rate(399, options) == pytest.approx(0.5)
+    options = replace(options, schedule="cosine")
+    assert learning_rate(550, options) == pytest.approx(0.5)
+    assert learning_rate(1000, options) == pytest.approx(0.0)
+    assert learning_rate(999, replace(options, schedule="constant")) == 1.0
 
 
 def test_a_run_learns_logs_and_keeps_its_last_checkpoints(tmp_path):
@@ -186,7 +185,7 @@ def test_a_torn_checkpoint_is_never_taken(tmp_path, monkeypatch):
         file.write(b"half of it")
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(mytalk_training.loop.loop.checkpoints.torch, "save", torn)
+    monkeypatch.setattr(mytalk_training.loop.checkpoints.torch, "save", torn)
     with pytest.raises(OSError, match="no space"):
         train(*begin(tmp_path), draw, step, save)
     monkeypatch.undo()

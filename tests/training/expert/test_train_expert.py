@@ -5,21 +5,21 @@ from __future__ import annotations
 import numpy as np
 import torch
 from accelerate import Accelerator
-from mytalk_training.expert.train import WINDOW_FRAMES, State, SyncObjective, step, validate
+from mytalk_training.expert.train import WINDOW_FRAMES, ExpertObjective, State, step, validate
 from mytalk_training.loop.checkpoints import Network
 from mytalk_training.loop.ema import MovingAverage
 from mytalk_training.loop.order import NOISE, Draws
 from mytalk_training.motion.data import MotionBatch, RawClip
 
-from mytalk_core.expert.sync_expert import SyncConfig, SyncExpert
+from mytalk_core.expert.sync_expert import ExpertConfig, SyncExpert
 from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
 
-CONFIG = SyncConfig(motion=4, speech_width=3, speech_layers=(0,), width=16, embedding=8, dropout=0.0)
+CONFIG = ExpertConfig(motion=4, speech_width=3, speech_layers=(0,), width=16, embedding=8, dropout=0.0)
 
 
 def test_steps_learn():
     torch.manual_seed(0)
-    module = SyncObjective(SyncExpert(CONFIG))
+    module = ExpertObjective(SyncExpert(CONFIG))
     network = Network(
         module, torch.optim.Adam(module.parameters(), 1e-2), MovingAverage(module, 0.9), 1e-2, 1.0
     )

@@ -17,7 +17,7 @@ from mytalk_training.motion.models import SpokenDenoiser, open_expert
 from mytalk_training.motion.train import State, parse, step
 from tiny_models import TINY_MOTION
 
-from mytalk_core.expert.sync_expert import SyncConfig, SyncExpert
+from mytalk_core.expert.sync_expert import ExpertConfig, SyncExpert
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.motion.denoiser import MotionConfig, MotionDenoiser
 from mytalk_core.motion.diffusion import PROCESSES
@@ -27,7 +27,7 @@ from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
 SAMPLES = [0, 1, 2]
 
 
-def make_state(process: str = "diffusion", sync: SyncExpert | None = None, **options: Any) -> State:
+def make_state(process: str = "diffusion", expert: SyncExpert | None = None, **options: Any) -> State:
     torch.manual_seed(0)
     space = LandmarkSpace(SpaceConfig(lower=6, upper=4))
     space.lower_basis.normal_(std=0.01)
@@ -53,7 +53,7 @@ def make_state(process: str = "diffusion", sync: SyncExpert | None = None, **opt
     return State(
         networks={"denoiser": Network(module, optimizer, MovingAverage(module, 0.9), 1e-2, 1.0)},
         config=config,
-        objective=Objective(space, identity, options, PROCESSES[process](), sync=sync),
+        objective=Objective(space, identity, options, PROCESSES[process](), expert=expert),
         held=[],
     )
 
@@ -134,12 +134,14 @@ def test_own_guesses_hold_nothing_of_the_truth(process):
 def test_lip_sync_expert_joins_the_loss():
     batch = make_batch()
     plain = make_losses(make_state(), batch)
-    config = SyncConfig(motion=6, speech_width=5, speech_layers=(12,), width=8, embedding=4)
+    config = ExpertConfig(motion=6, speech_width=5, speech_layers=(12,), width=8, embedding=4)
     expert = SyncExpert(config).eval().requires_grad_(False)
-    state = make_state(sync=expert)
+    state = make_state(expert=expert)
     terms = make_losses(state, batch)
-    assert terms["sync"] > 0
-    torch.testing.assert_close(terms["total"], plain["total"] + state.objective.options.sync * terms["sync"])
+    assert terms["expert"] > 0
+    torch.testing.assert_close(
+        terms["total"], plain["total"] + state.objective.options.expert * terms["expert"]
+    )
 
 
 def test_padding_teaches_nothing():
@@ -155,9 +157,9 @@ def test_a_batch_may_be_split_in_any_way():
     """Time steps, noise and dropped conditions go with the sample, and windows count alike."""
     batch = make_batch()
     expert = SyncExpert(
-        SyncConfig(motion=6, speech_width=5, speech_layers=(12,), width=8, embedding=4)
+        ExpertConfig(motion=6, speech_width=5, speech_layers=(12,), width=8, embedding=4)
     ).eval()
-    state = make_state(sync=expert, drop_speech=0.5, drop_identity=0.5)
+    state = make_state(expert=expert, drop_speech=0.5, drop_identity=0.5)
     whole = make_losses(state, batch, [7, 8, 9])
     parts = [
         make_losses(state, MotionBatch(*(part[i : i + 1] for part in vars(batch).values())), [7 + i])
@@ -204,7 +206,7 @@ def _done(value: torch.Tensor) -> torch.futures.Future:
 def test_an_expert_of_another_space_is_refused(tmp_path):
     space = make_state().objective.space
     encoder = SimpleNamespace(dim=5, layers=(12,))
-    config = SyncConfig(motion=6, speech_width=5, speech_layers=(12,), width=8, embedding=4)
+    config = ExpertConfig(motion=6, speech_width=5, speech_layers=(12,), width=8, embedding=4)
     SyncExpert(config).save_pretrained(tmp_path)
     space.save_pretrained(tmp_path / "space")
     expert = open_expert(tmp_path, space, encoder, "cpu")

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from repository import EXAMPLES
 
 from mytalk_core.cli.main import main
 from mytalk_core.evaluation.cache import SubjectCache, encode_again
@@ -20,7 +21,7 @@ from mytalk_core.media.file_clip import FileClip
 from mytalk_core.media.image_clip import ImageClip
 from mytalk_core.media.writer import VideoWriter
 
-VIDEO = Path(__file__).parents[2] / "examples" / "ai_woman.mp4"
+VIDEO = EXAMPLES / "ai_woman.mp4"
 FRAMES = 6
 
 

@@ -12,7 +12,7 @@ from hub_server import COMMITS, TOKEN
 from mytalk_core.appearance.generator import AppearanceConfig, AppearanceGenerator
 from mytalk_core.checkpoint.pretrained import BUNDLED
 from mytalk_core.cli.main import main
-from mytalk_core.expert.sync_expert import SyncConfig, SyncExpert
+from mytalk_core.expert.sync_expert import ExpertConfig, SyncExpert
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.models import preset, sizes
 from mytalk_core.models.parts import DataSource, model_card, read_sources
@@ -143,7 +143,7 @@ def test_sizes_are_printed_as_the_tables_do():
 def test_optional_parts_are_seen(copy, capsys):
     small = {"size": 32, "width": 4, "multipliers": (1, 2), "blocks": 1, "groups": 2, "fusion_width": 4}
     AppearanceGenerator(AppearanceConfig(**small)).save_pretrained(copy / "appearance")
-    SyncExpert(SyncConfig(motion=4, width=8, embedding=4)).save_pretrained(copy / "sync")
+    SyncExpert(ExpertConfig(motion=4, width=8, embedding=4)).save_pretrained(copy / "sync")
     assert main(["weights", "verify", str(copy)]) == 0
     assert capsys.readouterr().out.count("ok") == 5
     assert main(["info", "--model", str(copy), "--json"]) == 0

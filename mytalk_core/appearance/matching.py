@@ -1,4 +1,4 @@
-"""What the chosen references bring to one frame: their shares, and the colour each needs to fit in."""
+"""The chosen references matched to one frame: their weights, and the colour each needs to fit in."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .warp import MeshWarp, sample_units
 
 
 @dataclass(frozen=True)
-class Loan:
+class MatchedReferences:
     """R references of one frame.
 
     chosen: int (R,) positions in the pool; weights: float64 (R,), sum 1; corrections: what to add to each
@@ -26,7 +26,7 @@ class Loan:
     corrections: list[np.ndarray | None]
 
 
-def lend(
+def match_references(
     references: References,
     chosen: np.ndarray,
     weights: np.ndarray,
@@ -34,7 +34,7 @@ def lend(
     mask: MouthMask,
     coarse: MeshWarp,
     misfit: float,
-) -> Loan:
+) -> MatchedReferences:
     """Match chosen references to a frame on the ring around the mouth.
 
     Args:
@@ -46,8 +46,9 @@ def lend(
     around = cv2.resize(mask.window.cut(crop), mask.window.shape[::-1], interpolation=cv2.INTER_AREA)
     corrections, misfits = [], np.zeros(len(chosen))
     for rank, reference in enumerate(chosen):
-        seen = sample_units(references.crops[reference], coarse.coordinates(references.landmarks[reference]))
-        correction, misfits[rank] = ring_correction(around, seen, mask.ring)
+        coordinates = coarse.coordinates(references.landmarks[reference])
+        warped = sample_units(references.crops[reference], coordinates)
+        correction, misfits[rank] = ring_correction(around, warped, mask.ring)
         corrections.append(correction)
     weights = weights.astype(np.float64) * np.exp(-(misfits - misfits.min()) / misfit)
-    return Loan(chosen, weights / weights.sum(), corrections)
+    return MatchedReferences(chosen, weights / weights.sum(), corrections)

@@ -15,11 +15,11 @@ def test_hidden_stretches_are_the_mean_and_short():
     features = torch.randn(200, 2, 3, generator=seeded())
     hidden = [hide_spans(features, 3, seeded(seed)) for seed in range(40)]
     changed = torch.stack([(other != features).any(-1).any(-1) for other in hidden])
-    for other, places in zip(hidden, changed, strict=True):
-        torch.testing.assert_close(other[places], features.mean(0).expand(int(places.sum()), 2, 3))
+    for other, frames in zip(hidden, changed, strict=True):
+        torch.testing.assert_close(other[frames], features.mean(0).expand(int(frames.sum()), 2, 3))
     assert 20 < changed.sum(1).float().mean() < 3 * LONGEST_HIDDEN / 2
     assert changed.sum(1).max() <= 3 * LONGEST_HIDDEN
-    assert changed.any(0).float().mean() > 0.95  # no place is spared
+    assert changed.any(0).float().mean() > 0.95  # no frame is spared
     assert torch.equal(hide_spans(features, 3, seeded(5)), hidden[5])
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from repository import EXAMPLES
 
 from mytalk_core.expert.sync_expert import SyncExpert
 from mytalk_core.face.layout import LandmarkLayout
@@ -17,7 +16,7 @@ from mytalk_core.motion.person import Person
 from mytalk_core.motion.sampler import EncodedSpeech, sample_motion
 from mytalk_core.speech.features import SpeechFeatures
 
-SPEECH = Path(__file__).parents[2] / "examples" / "speech_en.wav"
+SPEECH = EXAMPLES / "speech_en.wav"
 FRAMES = 100
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from types import SimpleNamespace
 
@@ -23,9 +22,9 @@ from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
 def test_the_flag_reaches_model_and_generation(conditioning):
     space = LandmarkSpace(SpaceConfig(lower=6, upper=4))
     extractor = IdentityExtractor(IdentityConfig(956, "mesh478", width=8, hidden_layers=1, embedding=7))
-    args = argparse.Namespace(width=8, layers=1, dropout=0.0, process="diffusion", conditioning=conditioning)
     encoder = SimpleNamespace(dim=5, layers=(12,))
-    config = motion_config(args, space, encoder, extractor)
+    sizes = {"width": 8, "layers": 1, "dropout": 0.0}
+    config = motion_config(space, encoder, extractor, **sizes, process="diffusion", conditioning=conditioning)
     assert config.conditioning == conditioning
     denoiser = MotionDenoiser(config).eval()
     layout = LandmarkLayout.load("mesh478")

@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from repository import EXAMPLES
 
 from mytalk_core.cli.main import main
 from mytalk_core.face.track import FaceTrack
@@ -19,7 +20,6 @@ from mytalk_core.motion.generate import MotionOptions
 from mytalk_core.motion.motion import Motion
 from mytalk_core.pipeline import LipSync, lip_sync
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
 FRAMES = 14
 
 

@@ -1,4 +1,4 @@
-"""The protocols: who speaks what, what lends its lips to whom, and a run that goes on where it stopped."""
+"""The protocols: who speaks what, whose lips are used for whom, and a run that goes on where it stopped."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from repository import EXAMPLES
 
 from mytalk_core.appearance.renderers import LoadedRenderer
 from mytalk_core.cli import benchmark
@@ -23,8 +24,6 @@ from mytalk_core.media.timeline import plan_timeline
 from mytalk_core.media.writer import VideoWriter
 from mytalk_core.motion.generate import MotionModel
 from mytalk_core.pipeline.stages import track as read_faces
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def make_clip(path: Path, source: str, seconds: float, speech_from_s: float = 0.0) -> Path:
@@ -52,7 +51,7 @@ def clips(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def long_clip(tmp_path_factory):
-    """Long enough for two halves that lend to each other."""
+    """Long enough for two halves that are each other's references."""
     return make_clip(tmp_path_factory.mktemp("long") / "long.mp4", "ai_woman.mp4", 1.8)
 
 

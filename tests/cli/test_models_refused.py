@@ -6,10 +6,11 @@ import json
 import shutil
 from pathlib import Path
 
+from repository import EXAMPLES
+
 import mytalk_core
 from mytalk_core.cli.main import main
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
 MINI = Path(mytalk_core.__file__).parent / "weights" / "mini"
 
 
