@@ -6,6 +6,7 @@ On one CPU thread it takes 0.4 of PyTorch's time with OpenCV 5 and 0.7 with Open
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import cv2
 import numpy as np
@@ -31,7 +32,7 @@ class OpenCVFaceMesh:
         # Both heads see the whole of the features: one matrix product for a batch, points then logit.
         heads = (network.points, network.presence)
         self._head_weight = torch.cat([head.weight.detach().contiguous().flatten(1) for head in heads])
-        self._head_bias = torch.cat([head.bias.detach() for head in heads])
+        self._head_bias = torch.cat([_bias(head).detach() for head in heads])
 
     @torch.inference_mode()
     def __call__(self, crops: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -55,12 +56,14 @@ def trusted_opencv_mesh(network: FaceMesh) -> OpenCVFaceMesh | None:
         mesh = OpenCVFaceMesh(network)
         points, _ = mesh(crop)
     except cv2.error as error:
-        return _distrusted(str(error))
+        _distrusted(str(error))
+        return None
     with torch.inference_mode():
         expected, _ = network(torch.from_numpy(crop).permute(0, 3, 1, 2) / 255.0)
     # Negated so that NaN is caught too.
     if not (difference := float((points - expected).abs().max())) <= TOLERANCE_PX:
-        return _distrusted(f"its points are {difference:.3g} px off")
+        _distrusted(f"its points are {difference:.3g} px off")
+        return None
     return mesh
 
 
@@ -75,7 +78,8 @@ def _distrusted(reason: str) -> None:
 def body_graph(network: FaceMesh) -> bytes:
     """`FaceMesh.body` as ONNX: planes (1,12,128,128) 0..255 -> features (1,128,2,2)."""
     graph = OnnxGraph((1, 12, HALF_PX, HALF_PX))
-    stem, act, *blocks = network.body
+    layers: list[Any] = [*network.body]
+    stem, act, *blocks = layers
     weight, bias = (_array(parameter) for parameter in (_stem_on_planes(stem), stem.bias))
     x = graph.prelu(graph.conv(graph.input, weight, bias, padding=(0, 1)), _array(act.weight))
     for block in blocks:
@@ -97,14 +101,14 @@ def _stem_on_planes(stem: nn.Conv2d) -> Tensor:
 def _block(graph: OnnxGraph, x: str, block: Bottleneck | Downsample) -> str:
     channels, half = block.expand.weight.shape[:2]
     stride = block.reduce.stride[0]
-    inner = graph.conv(x, _array(block.reduce.weight), _array(block.reduce.bias), stride)
+    inner = graph.conv(x, _array(block.reduce.weight), _array(_bias(block.reduce)), stride)
     inner = graph.prelu(inner, _array(block.act_inner.weight))
     inner = graph.conv(
-        inner, _array(block.depthwise.weight), _array(block.depthwise.bias), padding=(1, 1), groups=half
+        inner, _array(block.depthwise.weight), _array(_bias(block.depthwise)), padding=(1, 1), groups=half
     )
     shortcut = graph.max_pool(x) if stride == 2 else x
-    weight, bias = _array(block.expand.weight), _array(block.expand.bias)
-    if stride == 2 and block.extra:
+    weight, bias = _array(block.expand.weight), _array(_bias(block.expand))
+    if isinstance(block, Downsample) and block.extra:
         # Zero padding of channels would be a pass of its own; beside the inner channels the shortcut goes
         # through the same convolution, with ones on the diagonal.
         identity = np.eye(channels, channels - block.extra, dtype=np.float32)[:, :, None, None]
@@ -112,6 +116,11 @@ def _block(graph: OnnxGraph, x: str, block: Bottleneck | Downsample) -> str:
     else:
         total = graph.add(shortcut, graph.conv(inner, weight, bias))
     return graph.prelu(total, _array(block.act.weight))
+
+
+def _bias(layer: nn.Conv2d) -> Tensor:
+    assert layer.bias is not None  # every convolution of the mesh has one
+    return layer.bias
 
 
 def _array(tensor: Tensor) -> np.ndarray:

@@ -76,6 +76,9 @@ class AudioEncoder(nn.Module):
     convolution reads them.
     """
 
+    feature_mean: Tensor
+    feature_std: Tensor
+
     def __init__(self, config: MotionConfig):
         super().__init__()
         layers, width = len(config.speech_layers), config.audio_width
@@ -194,7 +197,7 @@ class Backbone(nn.Module):
 
     def _embed(self, x_t: Tensor, upper: Tensor, identity: Tensor) -> Tensor:
         """(B, F, D), (B, F, U), (B, K, Di) -> (B, F, C), or (B, 2 F, C) with prefix tokens."""
-        key = ()
+        key: tuple[Tensor, ...] = ()
         if self.config.conditioning == "concat-key-landmark":
             key = (identity.mean(dim=1, keepdim=True).expand(-1, x_t.shape[1], -1),)
         if self.upper_input is None:
