@@ -44,7 +44,8 @@ def lend(
         misfit: levels of misfit on the ring at which a reference loses its weight to a better one.
     """
     around = cv2.resize(mask.window.cut(crop), mask.window.shape[::-1], interpolation=cv2.INTER_AREA)
-    corrections, misfits = [], np.zeros(len(chosen))
+    corrections: list[np.ndarray | None] = []
+    misfits = np.zeros(len(chosen))
     for rank, reference in enumerate(chosen):
         seen = sample_units(references.crops[reference], coarse.coordinates(references.landmarks[reference]))
         correction, misfits[rank] = ring_correction(around, seen, mask.ring)

@@ -10,6 +10,7 @@ import torch
 
 from ..face.draw import landmark_image
 from ..face.layout import LandmarkLayout
+from ..face.packed import Rows
 from .choosing import Choice
 from .crop import UNITS
 from .inputs import to_tensor
@@ -108,7 +109,7 @@ class NetworkRenderer(WarpRenderer):
         self,
         refiner: MouthRefiner,
         references: References,
-        targets: np.ndarray,
+        targets: Rows,
         layout: LandmarkLayout,
         shots: np.ndarray | None = None,
         choice: Choice | None = None,
@@ -139,5 +140,6 @@ class NetworkRenderer(WarpRenderer):
         )
         lent = torch.from_numpy(np.stack(pictures)).to(place).permute(0, 3, 1, 2)[None] / 127.5 - 1
         scale = size / UNITS
-        mixed = mix(lent, enlarged(part, lent.shape[-2:]), self.settings.split * scale, scale)
+        part = enlarged(part, (lent.shape[-2], lent.shape[-1]))
+        mixed = mix(lent, part, self.settings.split * scale, scale)
         return ((mixed[0].permute(1, 2, 0) + 1) * 127.5).cpu().numpy()

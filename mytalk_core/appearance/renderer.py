@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from ..face.layout import LandmarkLayout
+from ..face.packed import Rows
 from .blend import SPLIT, blend
 from .choosing import Choice, ReferencePlan, plan_references
 from .crop import UNITS
@@ -86,7 +87,7 @@ class WarpRenderer:
     def __init__(
         self,
         references: References,
-        targets: np.ndarray,
+        targets: Rows,
         layout: LandmarkLayout,
         shots: np.ndarray | None = None,
         choice: Choice | None = None,
