@@ -32,7 +32,7 @@ class OpenCVFaceMesh:
         # Both heads see the whole of the features: one matrix product for a batch, points then logit.
         heads = (network.points, network.presence)
         self._head_weight = torch.cat([head.weight.detach().contiguous().flatten(1) for head in heads])
-        self._head_bias = torch.cat([_bias(head).detach() for head in heads])
+        self._head_bias = torch.cat([head.get_parameter("bias").detach() for head in heads])
 
     @torch.inference_mode()
     def __call__(self, crops: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -101,13 +101,17 @@ def _stem_on_planes(stem: nn.Conv2d) -> Tensor:
 def _block(graph: OnnxGraph, x: str, block: Bottleneck | Downsample) -> str:
     channels, half = block.expand.weight.shape[:2]
     stride = block.reduce.stride[0]
-    inner = graph.conv(x, _array(block.reduce.weight), _array(_bias(block.reduce)), stride)
+    inner = graph.conv(x, _array(block.reduce.weight), _array(block.reduce.get_parameter("bias")), stride)
     inner = graph.prelu(inner, _array(block.act_inner.weight))
     inner = graph.conv(
-        inner, _array(block.depthwise.weight), _array(_bias(block.depthwise)), padding=(1, 1), groups=half
+        inner,
+        _array(block.depthwise.weight),
+        _array(block.depthwise.get_parameter("bias")),
+        padding=(1, 1),
+        groups=half,
     )
     shortcut = graph.max_pool(x) if stride == 2 else x
-    weight, bias = _array(block.expand.weight), _array(_bias(block.expand))
+    weight, bias = _array(block.expand.weight), _array(block.expand.get_parameter("bias"))
     if isinstance(block, Downsample) and block.extra:
         # Zero padding of channels would be a pass of its own; beside the inner channels the shortcut goes
         # through the same convolution, with ones on the diagonal.
@@ -116,11 +120,6 @@ def _block(graph: OnnxGraph, x: str, block: Bottleneck | Downsample) -> str:
     else:
         total = graph.add(shortcut, graph.conv(inner, weight, bias))
     return graph.prelu(total, _array(block.act.weight))
-
-
-def _bias(layer: nn.Conv2d) -> Tensor:
-    assert layer.bias is not None  # every convolution of the mesh has one
-    return layer.bias
 
 
 def _array(tensor: Tensor) -> np.ndarray:

@@ -46,8 +46,7 @@ def fill(module: nn.Module, order: Sequence[nn.Module], graph: Path) -> None:
             weight, bias = convolutions.pop(0)
             if weight.shape != layer.weight.shape:
                 raise ValueError(f"{graph.name}: {tuple(weight.shape)} does not fit {layer}")
-            assert layer.bias is not None  # none of the two networks has a convolution without
-            layer.weight.data, layer.bias.data = weight.contiguous(), bias.contiguous()
+            layer.weight.data, layer.get_parameter("bias").data = weight.contiguous(), bias.contiguous()
         elif isinstance(layer, nn.PReLU):
             layer.weight.data = slopes.pop(0).contiguous()
     if convolutions or slopes:
