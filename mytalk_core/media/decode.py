@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import av
+import numpy as np
 from av.container import InputContainer
 
 from ..errors import MediaError
@@ -135,7 +136,7 @@ class FrameCursor:
                     return
 
 
-def reading_order(indices: Sequence[int], held: int) -> Iterator[tuple[int, int, bool]]:
+def reading_order(indices: Sequence[int] | np.ndarray, held: int) -> Iterator[tuple[int, int, bool]]:
     """Cut a sequence of frame numbers into stretches (begin, end, forward).
 
     A forward stretch never falls, and is read as it comes; a backward one never rises, has at most `held`
