@@ -115,6 +115,7 @@ class ExtractLandmarks(io.ComfyNode):
     ) -> io.NodeOutput:
         """Track, choose."""
         clip = to_clip(video, frame_rate)
+        named: dict[str, int | tuple[float, float]]
         named = {"number": face_number, "place": (float(place_x), float(place_y))}
         which = mask_centre(mask, clip) if face == "mask" else named.get(face, face)
         faces = own_faces(clip) if face_landmarks is None else given_faces(clip, face_landmarks)

@@ -121,10 +121,17 @@ class VideoCombine(io.ComfyNode):
         clip, speech = to_clip(video, frame_rate), to_speech(audio) if audio is not None else None
         timeline = plan_timeline(clip, speech.duration_s, sync_mode) if speech is not None else None
         path, saved = numbered_file(filename_prefix, extension, clip, save_output)
-        settings = {"codec": codec, "crf": crf, "timeline": timeline, "sound": speech}
-        settings["pixel_format"] = None if pix_fmt == "auto" else pix_fmt
-        settings["preview_node"] = getattr(video, "made_by", None)
-        write_video(clip, path, **settings, metadata=workflow_metadata(cls.hidden))
+        write_video(
+            clip,
+            path,
+            codec=codec,
+            crf=crf,
+            timeline=timeline,
+            sound=speech,
+            pixel_format=None if pix_fmt == "auto" else pix_fmt,
+            preview_node=getattr(video, "made_by", None),
+            metadata=workflow_metadata(cls.hidden),
+        )
         output = InputImpl.VideoFromFile(str(path))
         return io.NodeOutput(output, str(path), ui=ui.PreviewVideo([saved]))
 

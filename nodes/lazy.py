@@ -20,13 +20,8 @@ from .progress import NodeProgress
 
 # What can be told without the values.
 DESCRIBING = {
-    torch.Tensor.shape.__get__,
-    torch.Tensor.dtype.__get__,
-    torch.Tensor.device.__get__,
-    torch.Tensor.ndim.__get__,
-    torch.Tensor.layout.__get__,
-    torch.Tensor.is_cuda.__get__,
-    torch.Tensor.requires_grad.__get__,
+    *(getattr(torch.Tensor, name).__get__ for name in ("shape", "dtype", "device", "ndim", "layout")),
+    *(getattr(torch.Tensor, name).__get__ for name in ("is_cuda", "requires_grad")),
     torch.Tensor.size,
     torch.Tensor.dim,
     torch.Tensor.numel,
@@ -64,8 +59,9 @@ class LazyTensor(torch.Tensor):
                 return func(*args, **(kwargs or {}))
         return func(*plain(args), **plain(kwargs or {}))
 
+    # torch's own is a plain function of its types.
     @classmethod
-    def __torch_dispatch__(
+    def __torch_dispatch__(  # type: ignore[override]
         cls, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
         """Run any operation that came past `__torch_function__` on the values."""

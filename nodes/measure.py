@@ -156,7 +156,7 @@ def number(found: ClipScores, key: str) -> float:
 
 def score_table(found: ClipScores, absent: tuple[str, ...]) -> str:
     """Every metric that was asked for as a Markdown table, and a line a note."""
-    rows = [("metric", "value", "better")]
+    rows: list[tuple[str, ...]] = [("metric", "value", "better")]
     for metric in METRICS:
         if metric.key in found.scores:
             value = number(found, metric.key)

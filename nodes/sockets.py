@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 
 import comfy.model_management
@@ -71,6 +72,7 @@ def to_clip(video: Input.Video | torch.Tensor, frame_rate: float | Fraction) -> 
     """
     if isinstance(video, ClipVideo):
         return video.clip
+    clip: Clip
     if isinstance(video, torch.Tensor):
         clip = ImageClip.from_frames(video.float().cpu().numpy(), as_rate(frame_rate))
     elif type(video).get_stream_source is Input.Video.get_stream_source:
@@ -88,7 +90,7 @@ def as_rate(frame_rate: float | Fraction) -> Fraction | int | float:
     return int(frame_rate) if frame_rate == int(frame_rate) else frame_rate
 
 
-def stream_path(source: str | Path | object) -> Path:
+def stream_path(source: str | Path | BytesIO) -> Path:
     """The file of a stream source; a stream in memory is laid into ComfyUI's temp folder, once."""
     if isinstance(source, str | Path):
         return Path(source)

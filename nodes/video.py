@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from fractions import Fraction
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -57,15 +58,21 @@ class ClipVideo(Input.Video):
             raise ValueError(
                 f"codec auto or h264 was required, but {codec} arrived: use MyTalk's Video Combine for others"
             )
-        settings = {"codec": CODECS[codec], "crf": 18 if crf is None else round(crf), "metadata": metadata}
-        settings["preview_node"] = self.made_by
+        write_to = partial(
+            write_video,
+            self.clip,
+            codec=CODECS[codec],
+            crf=18 if crf is None else round(crf),
+            metadata=metadata,
+            preview_node=self.made_by,
+        )
         if isinstance(path, str | Path):
-            write_video(self.clip, Path(path), **settings)
+            write_to(Path(path))
             return
         # The writer replaces whole files, so a buffer is filled from one.
         with TemporaryDirectory(dir=existing(folder_paths.get_temp_directory())) as folder:
             file = Path(folder) / "video.mp4"
-            write_video(self.clip, file, **settings)
+            write_to(file)
             path.write(file.read_bytes())
 
     def get_dimensions(self) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..face.layout import LandmarkLayout
+from ..face.packed import Rows
 from .references import CHUNK, References, lip_shape, pose_points
 
 
@@ -39,7 +40,7 @@ class ReferencePlan:
 
 def reference_distance(
     references: References,
-    targets: np.ndarray,
+    targets: Rows,
     layout: LandmarkLayout,
     choice: Choice,
     shots: np.ndarray | None,
@@ -90,7 +91,7 @@ def steady_path(distance: np.ndarray, change: float, cuts: np.ndarray | None = N
 
 def plan_references(
     references: References,
-    targets: np.ndarray,
+    targets: Rows,
     layout: LandmarkLayout,
     choice: Choice | None = None,
     shots: np.ndarray | None = None,

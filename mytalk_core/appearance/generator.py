@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..checkpoint.pretrained import PretrainedModel
 from .autoencoder import Decoder, Encoder, Posterior, conv
@@ -119,7 +119,7 @@ class AppearanceGenerator(PretrainedModel):
 
         The single-encoder design does not look at the current frame.
         """
-        if self.fusion is None:
+        if self.fusion is None or self.non_lip_encoder is None:
             return Posterior.from_moments(self.appearance_quant(lip))
         fused = self.fusion(torch.cat((lip, self.non_lip_encoder(non_lip)), dim=1))
         return Posterior.from_moments(self.appearance_quant(fused))
@@ -155,7 +155,7 @@ class AppearanceGenerator(PretrainedModel):
 
     def set_checkpointing(self, enabled: bool) -> None:
         """Trade time for memory in training: keep only the blocks' inputs for the backward pass."""
-        parts: tuple[nn.Module | None, ...] = (
+        parts: tuple[Encoder | Decoder | None, ...] = (
             self.lip_encoder,
             self.non_lip_encoder,
             self.landmark_encoder,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..face.layout import LandmarkLayout
+from ..face.packed import Rows
 from .choosing import Choice
 from .generator import AppearanceGenerator
 from .inputs import frame_pictures, reference_pictures, whole_mask
@@ -35,7 +36,7 @@ class GeneratorRenderer(WarpRenderer):
         self,
         generator: AppearanceGenerator,
         references: References,
-        targets: np.ndarray,
+        targets: Rows,
         layout: LandmarkLayout,
         shots: np.ndarray | None = None,
         settings: WarpSettings | None = None,

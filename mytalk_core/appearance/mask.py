@@ -47,7 +47,9 @@ class Window:
 
     def pixels(self, size: int) -> tuple[int, int, int, int]:
         """(top, left, bottom, right) in pixels of a crop of `size`, a multiple of 32."""
-        return tuple(side * size // UNITS for side in (self.top, self.left, self.bottom, self.right))
+        sides = (self.top, self.left, self.bottom, self.right)
+        top, left, bottom, right = (side * size // UNITS for side in sides)
+        return top, left, bottom, right
 
     def cut(self, crop: np.ndarray) -> np.ndarray:
         """The window of a crop (S, S, ...), as a view."""

@@ -44,7 +44,8 @@ def match_references(
         misfit: levels of misfit on the ring at which a reference loses its weight to a better one.
     """
     around = cv2.resize(mask.window.cut(crop), mask.window.shape[::-1], interpolation=cv2.INTER_AREA)
-    corrections, misfits = [], np.zeros(len(chosen))
+    corrections: list[np.ndarray | None] = []
+    misfits = np.zeros(len(chosen))
     for rank, reference in enumerate(chosen):
         coordinates = coarse.coordinates(references.landmarks[reference])
         warped = sample_units(references.crops[reference], coordinates)

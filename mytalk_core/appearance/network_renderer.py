@@ -11,6 +11,7 @@ import torch
 from ..face.alignment import UNITS
 from ..face.draw import landmark_image
 from ..face.layout import LandmarkLayout
+from ..face.packed import Rows
 from .choosing import Choice
 from .inputs import to_tensor
 from .mask import MouthMask, Window
@@ -108,7 +109,7 @@ class NetworkRenderer(WarpRenderer):
         self,
         refiner: MouthRefiner,
         references: References,
-        targets: np.ndarray,
+        targets: Rows,
         layout: LandmarkLayout,
         shots: np.ndarray | None = None,
         choice: Choice | None = None,
@@ -144,5 +145,6 @@ class NetworkRenderer(WarpRenderer):
         )
         warped = torch.from_numpy(np.stack(pictures)).to(device).permute(0, 3, 1, 2)[None] / 127.5 - 1
         scale = size / UNITS
-        mixed = mix(warped, enlarged(part, warped.shape[-2:]), self.settings.split * scale, scale)
+        part = enlarged(part, (warped.shape[-2], warped.shape[-1]))
+        mixed = mix(warped, part, self.settings.split * scale, scale)
         return ((mixed[0].permute(1, 2, 0) + 1) * 127.5).cpu().numpy()

@@ -87,5 +87,6 @@ def _skin(shape: np.ndarray, layout: LandmarkLayout) -> np.ndarray:
     cv2.fillConvexPoly(face, cv2.convexHull(points[layout.oval]).astype(np.int32), 1)
     mouth = np.zeros_like(filled)
     cv2.fillConvexPoly(mouth, cv2.convexHull(points[layout.lips_outer]).astype(np.int32), 1)
-    near = cv2.erode(face, np.ones((5, 5), np.uint8)) & (1 - cv2.dilate(mouth, np.ones((3, 3), np.uint8)))
-    return (filled & near).astype(bool)
+    skin: np.ndarray = cv2.erode(face, np.ones((5, 5), np.uint8))
+    lips: np.ndarray = cv2.dilate(mouth, np.ones((3, 3), np.uint8))
+    return (filled & skin & (1 - lips)).astype(bool)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +27,9 @@ class PerceptualDistance(PretrainedModel):
     The weights are pre-trained, never trained here: `training/convert_lpips.py` writes them.
     """
 
-    config_class = PerceptualConfig
+    config_class: ClassVar[type] = PerceptualConfig
+    shift: Tensor
+    scale: Tensor
 
     def __init__(self, config: PerceptualConfig):
         super().__init__()
@@ -50,7 +53,7 @@ class PerceptualDistance(PretrainedModel):
         x, found = (pictures - self.shift) / self.scale, []
         for index, stage in enumerate(self.stages):
             x = F.max_pool2d(x, 2) if index else x
-            for layer in stage:
+            for layer in stage.children():
                 x = F.relu(layer(x))
             found.append(x / (x.square().sum(dim=1, keepdim=True).add(1e-20).sqrt() + 1e-10))
         return found

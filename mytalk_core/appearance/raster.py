@@ -69,7 +69,7 @@ def _delaunay(points: np.ndarray) -> np.ndarray:
     subdivision = cv2.Subdiv2D((-4 * UNITS, -4 * UNITS, 8 * UNITS, 8 * UNITS))
     for point in points:
         subdivision.insert((float(point[0]), float(point[1])))
-    corners = subdivision.getTriangleList().reshape(-1, 2)
+    corners = np.asarray(subdivision.getTriangleList()).reshape(-1, 2)
     # The list holds coordinates, those of OpenCV's own outer vertices among them: keep what lies on a point.
     distance = ((corners[:, None] - points[None]) ** 2).sum(-1)
     known = (distance.min(1) < 1e-2).reshape(-1, 3).all(1)

@@ -8,7 +8,7 @@ from.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import cv2
 import numpy as np
@@ -19,6 +19,7 @@ from ..face.layout import LandmarkLayout
 from .crop import cut_crop
 
 if TYPE_CHECKING:
+    from ..face.packed import Rows
     from ..face.track import FaceTrack
     from ..media.clip import Clip
 
@@ -99,8 +100,18 @@ def mouth_opening(landmarks: np.ndarray, layout: LandmarkLayout) -> np.ndarray:
     return np.clip(lower - upper, 0, None).mean(-1)
 
 
+class CanonicalTrack(Protocol):
+    """What a pool is chosen from: present bool (T,), canonical (T,N,2) in canonical units."""
+
+    @property
+    def present(self) -> np.ndarray: ...
+
+    @property
+    def canonical(self) -> Rows: ...
+
+
 def choose_pool(
-    track: FaceTrack, layout: LandmarkLayout, count: int = POOL, exclude: np.ndarray | None = None
+    track: CanonicalTrack, layout: LandmarkLayout, count: int = POOL, exclude: np.ndarray | None = None
 ) -> np.ndarray:
     """Frames that cover the lip shapes of a track: even ranks of the mouth's opening, then farthest points.
 
@@ -123,14 +134,14 @@ def choose_pool(
         )
     if len(frames) <= count:
         return frames
-    features, opening = [], []
+    shapes, openings = [], []
     for start in range(0, len(frames), CHUNK):
         canonical = track.canonical[frames[start : start + CHUNK]]
-        opening.append(mouth_opening(canonical, layout))
+        openings.append(mouth_opening(canonical, layout))
         # Points of the still part of the face, at low weight, spread the pool over poses too.
         parts = lip_shape(canonical, layout), 0.3 * canonical[:, pose_points(layout)]
-        features.append(np.concatenate([part.reshape(len(canonical), -1) for part in parts], axis=1))
-    features, opening = np.concatenate(features), np.concatenate(opening)
+        shapes.append(np.concatenate([part.reshape(len(canonical), -1) for part in parts], axis=1))
+    features, opening = np.concatenate(shapes), np.concatenate(openings)
     order = np.argsort(opening, kind="stable")
     taken = np.unique(order[np.linspace(0, len(order) - 1, count // 2).round().astype(int)])
     distance = np.full(len(frames), np.inf)

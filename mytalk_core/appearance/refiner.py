@@ -77,8 +77,9 @@ class RefinerBlock(nn.Module):
     def __init__(self, width: int):
         super().__init__()
         self.norms = nn.ModuleList(nn.GroupNorm(GROUPS, width) for _ in range(2))
-        self.convs = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
-        nn.init.zeros_(self.convs[1].weight)
+        first, last = (nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
+        nn.init.zeros_(last.weight)
+        self.convs = nn.ModuleList([first, last])
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,C,H,W) -> the same shape."""
@@ -141,8 +142,8 @@ class MouthRefiner(PretrainedModel):
         self.shares = nn.Conv2d(width, 4 * 2, 3, padding=1)
         self.mend = nn.Conv2d(trunk, 4 * 5, 3, padding=1)
         for layer in (self.shares, self.mend):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, inputs: RefinerInputs) -> Refinement:
         """The maps for a batch."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
+from ..face.packed import Rows
 from .blend import SPLIT, blend
 from .choosing import Choice, ReferencePlan, plan_references
 from .mask import FEATHER, MouthMask, mouth_mask
@@ -86,7 +87,7 @@ class WarpRenderer:
     def __init__(
         self,
         references: References,
-        targets: np.ndarray,
+        targets: Rows,
         layout: LandmarkLayout,
         shots: np.ndarray | None = None,
         choice: Choice | None = None,

@@ -12,6 +12,7 @@ from torch import nn
 
 from ..checkpoint.pretrained import PretrainedModel
 from ..face.layout import LandmarkLayout
+from ..face.packed import Rows
 from .generator import AppearanceGenerator
 from .generator_renderer import GeneratorRenderer
 from .network_renderer import NetworkRenderer
@@ -58,7 +59,7 @@ class LoadedRenderer:
     def make(
         self,
         references: References,
-        targets: np.ndarray,
+        targets: Rows,
         layout: LandmarkLayout,
         shots: np.ndarray | None = None,
         settings: WarpSettings | None = None,

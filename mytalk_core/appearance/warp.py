@@ -50,7 +50,7 @@ class MeshWarp:
         mapped = np.empty_like(at)
         mapped[..., 0] = taken[..., 0] * at[..., 0] + taken[..., 1] * at[..., 1] + taken[..., 4]
         mapped[..., 1] = taken[..., 2] * at[..., 0] + taken[..., 3] * at[..., 1] + taken[..., 5]
-        return mapped if self.exact is None else self._smoothed(mapped, at)
+        return mapped if self.exact is None else self._smoothed(mapped, at, self.exact)
 
     def stretch(self, source: np.ndarray) -> np.ndarray:
         """log2 of how many of the source's pixels make one of the target's: float32 (h, w) in -3..3."""
@@ -59,11 +59,11 @@ class MeshWarp:
         areas = np.abs(np.linalg.det(affines)).clip(1 / 8, 8)
         return np.take(np.log2(areas).astype(np.float32), self.triangle)
 
-    def _smoothed(self, mapped: np.ndarray, at: np.ndarray) -> np.ndarray:
+    def _smoothed(self, mapped: np.ndarray, at: np.ndarray, exact: np.ndarray) -> np.ndarray:
         shift = mapped - at
         width = 2 * round(SMOOTH_UNITS * self.size / UNITS / 2) + 1
         smooth = cv2.blur(cv2.blur(shift, (width, width)), (width, width))
-        return at + smooth + self.exact[..., None] * (shift - smooth)
+        return at + smooth + exact[..., None] * (shift - smooth)
 
     def pixels(self) -> np.ndarray:
         """The window's own pixel indices (x, y) in the crop: float32 (h, w, 2)."""
@@ -83,11 +83,16 @@ def pixel_grid(window: PixelBox) -> np.ndarray:
 
 def sample(crop: np.ndarray, coordinates: np.ndarray) -> np.ndarray:
     """Read a crop (S, S, 3) at pixel indices (h, w, 2) with a cubic kernel; the edge repeats outside."""
-    return cv2.remap(crop, coordinates, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return _remap(crop, coordinates, cv2.INTER_CUBIC)
 
 
 def sample_units(crop: np.ndarray, coordinates: np.ndarray) -> np.ndarray:
     """Read a crop (S, S, 3) at indices (h, w, 2) of the unit grid, bilinearly."""
     scale = np.float32(crop.shape[0] / UNITS)
     at = (coordinates + 0.5) * scale - 0.5
-    return cv2.remap(crop, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return _remap(crop, at, cv2.INTER_LINEAR)
+
+
+def _remap(crop: np.ndarray, at: np.ndarray, kernel: int) -> np.ndarray:
+    # OpenCV's own types do not say that one map may hold both coordinates.
+    return cv2.remap(crop, at, None, kernel, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]

@@ -37,7 +37,7 @@ def download(
     from huggingface_hub import hf_hub_download
 
     _check_name(repository)
-    folder = None
+    folder: Path | None = None
     for name in files:
         with _explained(repository, f"{subfolder}/{name}" if subfolder else name, revision):
             path = Path(
@@ -46,6 +46,8 @@ def download(
         folder = path.parent
         # The cache names a snapshot's folder by its commit: the other files must come from the same one.
         revision = path.parts[path.parts.index("snapshots") + 1]
+    if folder is None:
+        raise ValueError(f"at least one file of {repository} must be named")
     return folder
 
 
@@ -127,6 +129,8 @@ def _explained(repository: str, file: str, revision: str | None) -> Iterator[Non
     from huggingface_hub import errors
 
     where = f"{repository}{f' at revision {revision}' if revision else ''} on {endpoint()}"
+    # The bases are those of the HTTP library that this huggingface_hub is built on.
+    broken_off: tuple[type[BaseException], ...] = (OSError, *errors.HfHubHTTPError.__bases__)
     try:
         yield
     except errors.GatedRepoError as error:
@@ -154,6 +158,5 @@ def _explained(repository: str, file: str, revision: str | None) -> Iterator[Non
             f"{endpoint()} asks who you are: set HF_TOKEN to a token with write access, or run "
             "`hf auth login`"
         ) from error
-    # The bases are those of the HTTP library that this huggingface_hub is built on.
-    except (OSError, *errors.HfHubHTTPError.__bases__) as error:
+    except broken_off as error:
         raise WeightsError(f"{file}: the transfer with {where} broke off ({error}); run it again") from error

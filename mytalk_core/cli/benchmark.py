@@ -106,7 +106,8 @@ def _load(args: argparse.Namespace) -> tuple[Tools, dict, dict[str, dict[str, st
 
     device = choose_device(args.device)
     dtype = choose_dtype(args.dtype, device)
-    motion, parts = None, ()
+    motion = None
+    parts: tuple[str, ...] = ()
     renderers, systems = {}, {}
     for name in args.renderer:
         loaded = load_renderer(name, args.model, args.revision, device, dtype)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from ..arguments import DefaultsHelpFormatter
 
@@ -70,7 +71,7 @@ def _list(args: argparse.Namespace) -> None:
 
     folders = {path.name: path for path in sorted(BUNDLED.iterdir()) if part_names(path)}
     folders |= {f"hub:{name}": path for name, path in hub.cached_models().items()}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, folder in folders.items():
         size = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
         parts, missing = part_names(folder), missing_parts(folder)

@@ -137,15 +137,15 @@ def compare(
     scorer = PictureScorer(reference, generated, pairs, networks, keys, moments)
     advance = (lambda done, total: progress("pictures", done, total)) if progress else None
     pictures = scorer.run(scoring.every, advance)
-    if "fvd_face" in keys:
+    if "fvd_face" in keys and networks.video is not None:
         add_video_features(
             generated, reference, pairs, networks.video, moments.setdefault("fvd_face", Moments())
         )
     curves = read_curves(reference, generated, speech)
-    scores = pictures.means()
+    scores: dict[str, float | None] = {**pictures.means()}
     scores |= _lip_scores(reference, generated, pairs, curves, speech)
     scores |= _sync_scores(generated, speech, networks, keys)
-    if "id_landmarks" in keys:
+    if "id_landmarks" in keys and networks.face_shape is not None:
         scores["id_landmarks"] = shape_similarity(networks.face_shape, reference.track, generated.track)
     worst, best = _extremes(pictures)
     return ClipScores(
@@ -208,9 +208,10 @@ def _sync_scores(
     for name in ("expert", "sync"):
         if not keys & {f"{name}_{part}" for part in ("distance", "confidence", "offset")}:
             continue
-        if name == "expert":
+        figures = None
+        if name == "expert" and networks.expert is not None:
             figures = networks.expert.score(generated.track, speech.mono_16k)
-        else:
+        if name == "sync" and networks.syncnet is not None:
             figures = networks.syncnet.score(generated.clip, generated.track, speech.mono_16k)
         if figures is not None:
             scores[f"{name}_distance"] = figures.distance

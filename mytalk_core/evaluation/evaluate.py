@@ -6,6 +6,7 @@ import datetime
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..checkpoint.pretrained import file_sha256
 from ..errors import MediaError, NoFaceError
@@ -40,7 +41,7 @@ class _System:
         """By key: means over the clips that have a value, and the distances of whole sets."""
         means: dict[str, float | None] = {}
         for metric in metrics:
-            values = [s.scores[metric.key] for s in self.scores if s.scores[metric.key] is not None]
+            values = [v for s in self.scores if (v := s.scores[metric.key]) is not None]
             means[metric.key] = sum(values) / len(values) if values else None
         for key in SET_LEVEL:
             if key in means and key in real and key in self.moments:
@@ -121,7 +122,7 @@ class Evaluation:
         for system in systems[2:]:
             if len(system.clips) < len(systems[0].clips) and "fid_face" in system.moments:
                 self.notes.append(f"{system.name}: its FID is of fewer clips than the real videos'")
-        rows = [
+        rows: list[dict[str, Any]] = [
             {
                 "name": system.name,
                 "anchor": system.anchor,

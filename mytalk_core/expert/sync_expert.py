@@ -74,6 +74,8 @@ class SyncExpert(PretrainedModel):
     """Embeds lips and speech, frame by frame at 25 Hz."""
 
     config_class = ExpertConfig
+    feature_mean: Tensor
+    feature_std: Tensor
 
     def __init__(self, config: ExpertConfig):
         super().__init__()

@@ -80,14 +80,15 @@ def _load(name: str) -> LandmarkLayout:
     def indices(key: str) -> np.ndarray:
         return np.array(data[key], np.int64)
 
-    names = ("lower", "compact", "lips", "lips_outer", "lips_inner", "jaw", "oval", "anchors", "mirror")
+    eyes = [np.array(eye, np.int64) for eye in data["eyes"]]
+    fields = ("lower", "compact", "lips", "lips_outer", "lips_inner", "jaw", "oval", "anchors", "mirror")
     return LandmarkLayout(
         name=data["name"],
         template=np.array(data["template"], np.float32),
-        eyes=tuple(np.array(eye, np.int64) for eye in data["eyes"]),
+        eyes=(eyes[0], eyes[1]),
         draw={key: np.array(edges, np.int64) for key, edges in data["draw"].items()},
         triangles=indices("triangles"),
         source=data.get("source"),
         middles=indices("middles") if "middles" in data else None,
-        **{key: indices(key) for key in names},
+        **{key: indices(key) for key in fields},
     )

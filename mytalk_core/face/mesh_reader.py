@@ -15,7 +15,9 @@ class FaceMeshReader:
     """Runs the mesh on regions of frames, in batches; one call at a time."""
 
     def __init__(self, network: FaceMesh, device: torch.device | str = "cpu") -> None:
-        self.network = network.to(device).eval().to(memory_format=torch.channels_last)
+        network = network.to(device).eval()
+        # torch's own types leave this argument out.
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.opencv = trusted_opencv_mesh(self.network) if torch.device(device).type == "cpu" else None
 
     def read(self, frames: list[np.ndarray], regions: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -28,9 +30,9 @@ class FaceMeshReader:
         crops = np.stack([cut_crop(f, m) for f, m in zip(frames, matrices, strict=True)])
         with torch.inference_mode():
             device = next(self.network.parameters()).device
-            on_opencv = self.opencv is not None and device.type == "cpu"
-            points, logits = self.opencv(crops) if on_opencv else self._run_network(crops, device)
-            points, presence = points.float().cpu().numpy(), torch.sigmoid(logits.float()).cpu().numpy()
+            opencv = self.opencv if device.type == "cpu" else None
+            outputs, logits = opencv(crops) if opencv else self._run_network(crops, device)
+            points, presence = outputs.float().cpu().numpy(), torch.sigmoid(logits.float()).cpu().numpy()
         landmarks = np.empty_like(points)
         for i, (matrix, region) in enumerate(zip(matrices, regions, strict=True)):
             inverse = cv2.invertAffineTransform(matrix)

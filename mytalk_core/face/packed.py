@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 
 STEPS = 32000
+
+
+class Rows(Protocol):
+    """Rows (n,...) read by their numbers: an array, or what makes them when it is indexed."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice | np.ndarray, /) -> np.ndarray: ...
 
 
 class PackedLandmarks:

@@ -43,12 +43,12 @@ class FaceReader:
 
 def load_face_reader(device: torch.device | str = "cpu") -> FaceReader:
     """The bundled detector and mesh (float32) on `device`."""
-    networks = []
-    for network, name in ((BlazeFace(), "detector"), (FaceMesh(), "mesh")):
+    detector, mesh = BlazeFace(), FaceMesh()
+    networks: dict[str, nn.Module] = {"detector": detector, "mesh": mesh}
+    for name, network in networks.items():
         weights = load_file(WEIGHTS / f"{name}.safetensors")
         network.load_state_dict({key: value.float() for key, value in weights.items()})
-        networks.append(network)
-    return FaceReader(FaceDetector(networks[0], device), FaceMeshReader(networks[1], device))
+    return FaceReader(FaceDetector(detector, device), FaceMeshReader(mesh, device))
 
 
 @dataclass

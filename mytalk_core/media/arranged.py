@@ -28,7 +28,7 @@ class DerivedClip(Clip):
     @classmethod
     def of(cls: type[Derived], source: Clip, **parts: Any) -> Derived:
         """Describe it; nothing is read. parts: a subclass's own fields, and facts that differ."""
-        facts = {
+        facts: dict[str, Any] = {
             "height": source.height,
             "width": source.width,
             "pts": source.pts,

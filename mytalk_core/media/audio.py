@@ -11,7 +11,14 @@ import av
 import numpy as np
 
 from ..errors import MediaError
-from .container import audio_stream, decode_tolerantly, is_cover, listed_packets, open_media
+from .container import (
+    audio_stream,
+    decode_tolerantly,
+    is_cover,
+    listed_packets,
+    open_media,
+    seconds_a_tick,
+)
 
 MODEL_RATE_HZ = 16_000
 # Stamps that jump by more than this are a real gap; smaller ones are the container's rounding.
@@ -110,6 +117,7 @@ class Speech:
     def blocks(self) -> Iterator[np.ndarray]:
         """The waveform in order, float32 (C, n), never all at once."""
         if self.held is None:
+            assert self.path is not None  # what is not held is a file's
             yield from SoundReader(self.path).blocks()
             return
         for start in range(0, self.samples, BLOCK_SAMPLES):
@@ -137,13 +145,14 @@ class SoundReader:
         start_s = first_picture_s(self.path)
         with open_media(self.path, "a sound") as container:
             stream = audio_stream(container, self.path)
-            stream.thread_type = "AUTO"
+            stream.codec_context.thread_type = "AUTO"
             written = 0
             for frame in decoded_sound(container, stream, self.path):
                 if self.sample_rate == 0:
                     self.sample_rate, self.channels = frame.sample_rate, frame.layout.nb_channels
                     self.layout = frame.layout.name
-                    start_s = start_s if start_s is not None else (frame.time or 0.0)
+                if start_s is None:
+                    start_s = frame.time or 0.0
                 block = self._samples(frame)
                 if block.shape[1] == 0:
                     continue
@@ -162,7 +171,7 @@ class SoundReader:
         """Samples missing between what was given out and this frame; negative where they overlap."""
         if frame.pts is None:
             return 0
-        gap = round((frame.pts * float(frame.time_base) - start_s) * self.sample_rate) - written
+        gap = round((frame.pts * float(seconds_a_tick(frame)) - start_s) * self.sample_rate) - written
         return 0 if written and abs(gap) < GAP_S * self.sample_rate else gap
 
     def _samples(self, frame: av.AudioFrame) -> np.ndarray:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from typing import Any
 
 import av
 import cv2
@@ -160,7 +161,7 @@ class RgbConverter:
             **ONE_THREAD,
         )
         plane = converted.planes[0]
-        rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width * 3]
+        rows = rows_of(plane)[: frame.height, : frame.width * 3]
         return np.ascontiguousarray(rows).reshape(frame.height, frame.width, 3)
 
     def _without_matrix(self, frame: av.VideoFrame) -> np.ndarray:
@@ -171,9 +172,7 @@ class RgbConverter:
         dtype = np.dtype(np.uint8) if depth <= 8 else np.dtype("<u2")
         channels = []
         for index in (0, 0, 0) if name.startswith("gray") else (2, 0, 1):
-            plane = frame.planes[index]
-            rows = np.frombuffer(plane, dtype).reshape(-1, plane.line_size // dtype.itemsize)
-            channel = rows[: frame.height, : frame.width]
+            channel = rows_of(frame.planes[index], dtype)[: frame.height, : frame.width]
             if gain != 1.0 or offset:
                 levels = (channel - np.float32(offset)) / np.float32(gain)
                 channel = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
@@ -194,7 +193,12 @@ class RgbConverter:
             kept = self._scratch = av.VideoFrame(width, height, name)
         for target, source in zip(kept.planes, frame.planes, strict=True):
             size = min(target.line_size, source.line_size)
-            rows = np.frombuffer(target, np.uint8).reshape(-1, target.line_size)
-            given = np.frombuffer(source, np.uint8).reshape(-1, source.line_size)
-            rows[: source.height, :size] = given[: source.height, :size]
+            rows_of(target)[: source.height, :size] = rows_of(source)[: source.height, :size]
         return kept
+
+
+def rows_of(plane: av.video.plane.VideoPlane, dtype: np.dtype | None = None) -> np.ndarray:
+    """A view of a plane's memory, its lines (H_p, samples) with the padding behind them; uint8 by default."""
+    dtype = np.dtype(np.uint8) if dtype is None else dtype
+    memory: Any = plane  # a buffer, whatever NumPy's types say of it
+    return np.frombuffer(memory, dtype).reshape(-1, plane.line_size // dtype.itemsize)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -66,7 +67,15 @@ def audio_stream(container: InputContainer, path: Path) -> av.audio.stream.Audio
         raise MediaError(
             f"speech was required, but {path} has no audio stream (it holds: {kinds}): name a sound file"
         )
-    return container.streams.best("audio") or container.streams.audio[0]
+    best = container.streams.best("audio")
+    return best if best in container.streams.audio else container.streams.audio[0]
+
+
+def seconds_a_tick(part: av.stream.Stream | av.Packet | av.frame.Frame) -> Fraction:
+    """The time base. Raises: MediaError where the file gives none."""
+    if part.time_base is None:
+        raise MediaError("a file that says how long its ticks are was required: export it again")
+    return part.time_base
 
 
 def is_cover(stream: av.stream.Stream) -> bool:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import av
+import numpy as np
+from av.container import InputContainer
 
 from ..errors import MediaError
 from .container import decode_tolerantly, open_media, video_stream
@@ -25,7 +27,7 @@ class FrameCursor:
 
     def __init__(self, path: Path, table: FrameTable):
         self._path, self._table = path, table
-        self._container = None
+        self._container: InputContainer | None = None
         self._frames: Iterator[av.VideoFrame] = iter(())
         self._next = 0
         self._last: tuple[int, av.VideoFrame] | None = None
@@ -72,8 +74,9 @@ class FrameCursor:
         for _ in range(2):
             if keyframe is None:
                 break
-            if self._seek(keyframe) and self._read_until(keyframe) is not None:
-                return self._last[1] if keyframe == index else self._read_until(index)
+            found = self._read_until(keyframe) if self._seek(keyframe) else None
+            if found is not None:
+                return found if keyframe == index else self._read_until(index)
             keyframe = self._table.keyframe_before(keyframe - 1)
         self._rewind()
         return self._read_until(index)
@@ -93,34 +96,39 @@ class FrameCursor:
         return None
 
     def _seek(self, keyframe: int) -> bool:
-        stream = video_stream(self._container, self._path)
+        container, stamps = self._container, self._table.decoder_pts
+        if container is None or stamps is None:
+            return False
+        stream = video_stream(container, self._path)
         try:
-            self._container.seek(int(self._table.decoder_pts[keyframe]), stream=stream)
+            container.seek(int(stamps[keyframe]), stream=stream)
         except av.error.FFmpegError:
             return False
-        self._frames = self._decode(stream)
+        self._frames = self._decode(container, stream)
         self._next = 0
         return True
 
     def _rewind(self) -> None:
         self.close()
-        self._container = open_media(self._path, "a video")
-        stream = video_stream(self._container, self._path)
+        container = self._container = open_media(self._path, "a video")
+        stream = video_stream(container, self._path)
         stream.thread_type = "AUTO"
-        self._frames = self._decode(stream)
+        self._frames = self._decode(container, stream)
         self._next = 0
 
-    def _decode(self, stream: av.video.stream.VideoStream) -> Iterator[av.VideoFrame]:
+    def _decode(
+        self, container: InputContainer, stream: av.video.stream.VideoStream
+    ) -> Iterator[av.VideoFrame]:
         """Frames from here on; a packet that fails is passed over, and the number missing shows in
         `fetch`.
         """
-        return decode_tolerantly(self._container.demux(stream), self._note_failure)
+        return decode_tolerantly(container.demux(stream), self._note_failure)
 
     def _note_failure(self, why: str, ended: bool) -> None:
         self._failure = why
 
 
-def reading_order(indices: Sequence[int], held: int) -> Iterator[tuple[int, int, bool]]:
+def reading_order(indices: Sequence[int] | np.ndarray, held: int) -> Iterator[tuple[int, int, bool]]:
     """Cut a sequence of frame numbers into stretches (begin, end, forward).
 
     A forward stretch never falls, and is read as it comes; a backward one never rises, has at most `held`

@@ -96,7 +96,7 @@ def plan_encoding(
         ) from None
     if codec in WORST_CRF and not 0 <= crf <= WORST_CRF[codec]:
         raise ValueError(f"a crf of 0..{WORST_CRF[codec]} was required for {codec}, but {crf} arrived")
-    offered = [pixel_format.name for pixel_format in encoder.video_formats]
+    offered = [pixel_format.name for pixel_format in encoder.video_formats or []]
     format_name = pixel_format or choose_format(like, codec, offered)
     check_format(format_name, like, codec, offered)
     suffix = path.suffix.lower()

@@ -64,8 +64,8 @@ def coverage(patches: Sequence[Patch], height: int, width: int) -> np.ndarray:
     sample was edited.
     """
     mask = np.zeros((height, width), np.uint8)
-    for patch in patches:
-        patch = trim(patch, height, width)
+    for whole in patches:
+        patch = trim(whole, height, width)
         if patch is None:
             continue
         region = mask[
@@ -151,7 +151,7 @@ def chroma_grid(
     safe = cv2.erode(covered, np.ones((2 * reach_y + 1, 2 * reach_x + 1), np.uint8))
     safe = safe[reach_y : height - reach_y, reach_x : width - reach_x]
     blocks = safe.reshape(rows.stop - rows.start, layout.step_y, columns.stop - columns.start, layout.step_x)
-    return (rows, columns), chroma_mean(patch.alpha, patch, layout, frame_size), blocks.all(axis=(1, 3))
+    return (rows, columns), chroma_mean(patch.alpha, patch, layout, frame_size), np.all(blocks, axis=(1, 3))
 
 
 def chroma_range(patch: Patch, layout: PixelLayout) -> tuple[slice, slice]:

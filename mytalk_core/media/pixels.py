@@ -9,12 +9,13 @@ when they are decoded.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from .colour import FULL, LIMITED, ONE_THREAD, SWSCALE_MATRICES, Colour
+from .colour import FULL, LIMITED, ONE_THREAD, SWSCALE_MATRICES, Colour, rows_of
 
 # Semi-planar formats: their planar twin, and the bits below the value in each 16-bit word.
 SEMI_PLANAR = {
@@ -131,7 +132,7 @@ def planes_of(frame: av.VideoFrame) -> list[np.ndarray]:
     dtype = layout_of(frame.format.name).dtype
     views = []
     for plane in frame.planes:
-        rows = np.frombuffer(plane, dtype).reshape(-1, plane.line_size // dtype.itemsize)
+        rows = rows_of(plane, dtype)
         views.append(rows[: plane.height, : plane.width])
     return views
 
@@ -169,7 +170,7 @@ def unpack(frame: av.VideoFrame, reformatter: VideoReformatter, colour: Colour) 
     if name.startswith("yuvj"):
         renamed = new_frame(frame, frame.width, frame.height, target)
         for view, plane in zip(planes_of(renamed), frame.planes, strict=True):
-            rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+            rows = rows_of(plane)
             np.copyto(view, rows[: plane.height, : plane.width])
         renamed.color_range = FULL
         return renamed
@@ -194,10 +195,7 @@ def split_chroma(frame: av.VideoFrame) -> av.VideoFrame:
     target, shift = SEMI_PLANAR[name]
     planar = new_frame(frame, frame.width, frame.height, target)
     luma, *chroma = planes_of(planar)
-    rows = [
-        np.frombuffer(plane, luma.dtype).reshape(-1, plane.line_size // luma.dtype.itemsize)
-        for plane in frame.planes
-    ]
+    rows = [rows_of(plane, luma.dtype) for plane in frame.planes]
     np.copyto(luma, rows[0][: luma.shape[0], : luma.shape[1]] >> shift)
     if name in ("nv21", "nv42"):
         chroma.reverse()
@@ -246,7 +244,8 @@ class Orientation:
         """From the display matrix (nine 16.16 numbers) that containers attach; multiples of 90 degrees and
         mirrors.
         """
-        data = frame.side_data.get("DISPLAYMATRIX") if frame.side_data else None
+        # PyAV's own types do not say that this is a buffer.
+        data: Any = frame.side_data.get("DISPLAYMATRIX") if frame.side_data else None
         if data is None:
             return cls()
         a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].astype(np.int64)

@@ -9,7 +9,7 @@ import av
 from av.container import InputContainer
 
 from ..errors import MediaError
-from .container import open_media, reason, video_stream
+from .container import audio_stream, open_media, reason, seconds_a_tick, video_stream
 
 
 def copy_untagged(source: Path, target: Path, until_s: float | None = None) -> None:
@@ -24,9 +24,9 @@ def copy_untagged(source: Path, target: Path, until_s: float | None = None) -> N
         # The index first: a browser starts before the whole file has come.
         options["movflags"] = "+faststart"
     with open_media(source, "a video") as reader:
-        wanted = [video_stream(reader, source)]
+        wanted: list[av.stream.Stream] = [video_stream(reader, source)]
         if reader.streams.audio:
-            wanted.append(reader.streams.best("audio"))
+            wanted.append(audio_stream(reader, source))
         try:
             with av.open(str(target), "w", options=options) as writer:
                 copies = {stream.index: writer.add_stream_from_template(stream) for stream in wanted}
@@ -47,22 +47,22 @@ def wanted_packets(
 ) -> Iterator[av.Packet]:
     """Packets in the file's order, each stream's up to its last one that begins before `until_s`."""
     # The empty packets at the end only flush decoders.
-    packets = (packet for packet in container.demux(streams) if packet.dts is not None)
+    packets = ((packet, packet.dts) for packet in container.demux(streams) if packet.dts is not None)
     if until_s is None:
-        yield from packets
+        yield from (packet for packet, _ in packets)
         return
-    start_s = float((streams[0].start_time or 0) * streams[0].time_base)
+    start_s = float((streams[0].start_time or 0) * seconds_a_tick(streams[0]))
     waiting: dict[int, list[av.Packet]] = {stream.index: [] for stream in streams}
     ended: set[int] = set()
-    for packet in packets:
-        index, tick_s = packet.stream.index, float(packet.time_base)
+    for packet, dts in packets:
+        index, tick_s = packet.stream.index, float(seconds_a_tick(packet))
         waiting[index].append(packet)
         # One that is shown later is kept until one shown earlier follows it: that may be decoded from it.
-        if (packet.dts if packet.pts is None else packet.pts) * tick_s - start_s < until_s - 1e-6:
+        if (dts if packet.pts is None else packet.pts) * tick_s - start_s < until_s - 1e-6:
             yield from waiting.pop(index)
             waiting[index] = []
         # Nothing is shown before it is decoded.
-        if packet.dts * tick_s - start_s >= until_s:
+        if dts * tick_s - start_s >= until_s:
             ended.add(index)
             if len(ended) == len(streams):
                 return

@@ -17,7 +17,7 @@ import numpy as np
 from av.container import InputContainer
 
 from ..errors import MediaError
-from .container import decode_tolerantly, listed_packets, open_media, video_stream
+from .container import decode_tolerantly, listed_packets, open_media, seconds_a_tick, video_stream
 
 # Codecs whose containers carry one shown frame in each packet.
 ONE_FRAME_A_PACKET = frozenset(
@@ -91,7 +91,7 @@ def scan_packets(container: InputContainer, stream: av.video.stream.VideoStream)
                 continue
             stamp = packet.pts if packet.pts is not None else packet.dts
             if stamp is not None:
-                scan.end_s = max(scan.end_s, float((stamp + (packet.duration or 0)) * packet.time_base))
+                scan.end_s = max(scan.end_s, float((stamp + (packet.duration or 0)) * seconds_a_tick(packet)))
             if packet.stream_index != stream.index or packet.is_discard:
                 continue
             scan.pts.append(packet.pts)
@@ -166,9 +166,10 @@ def table_by_decoding(path: Path, promised: list[int | None]) -> FrameTable:
                 f"a video was required, but none of the {len(promised)} frames of {path} can be "
                 f"decoded{why}: it is damaged or encrypted; export it again"
             )
-        step = nominal_step(stream, [stamp for stamp in stamps if stamp is not None])
+        known = [stamp for stamp in stamps if stamp is not None]
+        step = nominal_step(stream, known)
         ends = [stamp for stamp in promised if stamp is not None]
-        last = max((stamp for stamp in stamps if stamp is not None), default=None)
+        last = max(known, default=None)
         stops_early = bool(ends) and last is not None and max(ends) > last + 0.75 * step
         if failures or stops_early:
             raise MediaError(
@@ -176,11 +177,11 @@ def table_by_decoding(path: Path, promised: list[int | None]) -> FrameTable:
                 f"{max(len(promised), len(stamps) + 1)} promised frames of {path} can be decoded"
                 f"{f' ({failures[0]})' if failures else ''}: it is damaged; export it again"
             )
-        usable = None not in stamps and all(a < b for a, b in pairwise(stamps))
-        pts, time_base = strictly_increasing(stamps, step, stream.time_base)
-        decoder_pts = np.asarray(stamps, np.int64) if usable else None
+        usable = len(known) == len(stamps) and all(a < b for a, b in pairwise(known))
+        pts, time_base = strictly_increasing(stamps, step, seconds_a_tick(stream))
+        decoder_pts = np.asarray(known, np.int64) if usable else None
         keyframes = np.flatnonzero(np.asarray(keys)) if usable else np.zeros(0, np.int64)
-        scale = int(stream.time_base / time_base)
+        scale = int(seconds_a_tick(stream) / time_base)
         return build_table(pts, duration * scale, keyframes, stream, decoder_pts, time_base)
 
 
@@ -190,7 +191,7 @@ def nominal_step(stream: av.video.stream.VideoStream, stamps: list[int]) -> int:
     if len(steps):
         return max(1, int(np.median(steps)))
     rate = stream.average_rate or stream.guessed_rate or DEFAULT_RATE
-    return max(1, round(1 / (rate * stream.time_base)))
+    return max(1, round(1 / (rate * seconds_a_tick(stream))))
 
 
 def strictly_increasing(
@@ -202,26 +203,27 @@ def strictly_increasing(
     Where the ticks are too coarse for that they are refined, ten-fold or more. Returns (int64 (T,), time
     base).
     """
-    if None not in stamps:
-        order = np.argsort(np.asarray(stamps, np.int64), kind="stable")
-        if np.abs(order - np.arange(len(stamps))).max() <= REORDER_FRAMES:
-            stamps = sorted(stamps)
-    good = []
-    highest = None
+    known = [stamp for stamp in stamps if stamp is not None]
+    if len(known) == len(stamps):
+        order = np.argsort(np.asarray(known, np.int64), kind="stable")
+        if np.abs(order - np.arange(len(known))).max() <= REORDER_FRAMES:
+            stamps = [*sorted(known)]
+    good: list[int] = []
+    ticks: list[int] = []
     for position, stamp in enumerate(stamps):
-        if stamp is not None and (highest is None or stamp > highest):
+        if stamp is not None and (not ticks or stamp > ticks[-1]):
             good.append(position)
-            highest = stamp
+            ticks.append(stamp)
     if len(good) == len(stamps):
-        return np.asarray(stamps, np.int64), time_base
+        return np.asarray(ticks, np.int64), time_base
     positions = np.arange(len(stamps), dtype=np.float64)
     if not good:
         return (positions * step).astype(np.int64), time_base
     refine = 1
-    for before, after in pairwise(good):
-        while (stamps[after] - stamps[before]) * refine < after - before:
+    for (before, after), (low, high) in zip(pairwise(good), pairwise(ticks), strict=True):
+        while (high - low) * refine < after - before:
             refine *= 10
-    anchors = [stamps[position] * refine for position in good]
+    anchors = [tick * refine for tick in ticks]
     mended = np.interp(positions, good, anchors)
     first, last = good[0], good[-1]
     mended[:first] = anchors[0] - (first - positions[:first]) * step * refine
@@ -238,7 +240,7 @@ def build_table(
     time_base: Fraction | None = None,
 ) -> FrameTable:
     """Assemble a table; a last duration that is missing or absurd becomes the usual step."""
-    time_base = time_base or stream.time_base
+    time_base = time_base or seconds_a_tick(stream)
     rate = average_rate(pts, time_base, stream.average_rate or stream.guessed_rate)
     usual = float(np.median(np.diff(pts))) if len(pts) > 1 else float(1 / (rate * time_base))
     if not 0 < last_duration * time_base <= max(10 * usual * time_base, LONGEST_LAST_S):

@@ -51,7 +51,8 @@ class Soundtrack:
     def _open(self, container, codec: str, layout: str) -> av.audio.stream.AudioStream:
         encoder = av.Codec(codec, "w")
         rate = self._encoder_rate(encoder)
-        sample_format = "s32" if codec in ("flac", "pcm_s24le") else encoder.audio_formats[-1].name
+        offered = encoder.audio_formats or []
+        sample_format = "s32" if codec in ("flac", "pcm_s24le") else offered[-1].name
         self._layout = fitting_layout(codec, layout, rate, sample_format)
         stream = container.add_stream(codec, rate=rate)
         context = stream.codec_context
@@ -121,6 +122,7 @@ def fitting_layout(codec: str, layout: str, rate: int, sample_format: str) -> st
     if "channels" in layout:
         return default_layout(channels)
     trial = av.CodecContext.create(codec, "w")
+    assert isinstance(trial, av.AudioCodecContext)  # every codec here is one of sound
     trial.layout, trial.format, trial.sample_rate = layout, sample_format, rate
     try:
         trial.open()

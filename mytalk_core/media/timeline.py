@@ -89,7 +89,7 @@ def laid_out(clip: Clip, source: np.ndarray, speech_duration_s: float) -> Timeli
     durations = clip.durations[source]
     pts = np.concatenate([[0], np.cumsum(durations[:-1])]).astype(np.int64)
     length_s = float((int(pts[-1]) + int(durations[-1])) * clip.time_base)
-    warnings = ()
+    warnings: tuple[str, ...] = ()
     if speech_duration_s > length_s + TOLERANCE_S + ROUNDING_S:
         warnings = (
             f"the speech ({speech_duration_s:.2f} s) is longer than the video ({length_s:.2f} s): its last "

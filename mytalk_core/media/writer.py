@@ -147,8 +147,7 @@ class VideoWriter:
         self._write_frame(frame)
 
     def _write_frame(self, frame: av.VideoFrame) -> None:
-        if self._container is None:
-            raise ValueError("an open writer was required: use it in a with block")
+        container = self._opened
         if self._written == len(self._timeline):
             raise ValueError(f"{len(self._timeline)} pictures were required, but one more arrived")
         frame.pts = int(self._timeline.pts[self._written])
@@ -159,19 +158,27 @@ class VideoWriter:
         if self._soundtrack is not None:
             end = int(self._timeline.pts[self._written] + self._durations[self._written])
             for packet in self._soundtrack.packets_until(float(end * self._timeline.time_base)):
-                self._container.mux(packet)
+                container.mux(packet)
         self._written += 1
+
+    @property
+    def _opened(self) -> av.container.OutputContainer:
+        if self._container is None:
+            raise ValueError("an open writer was required: use it in a with block")
+        return self._container
 
     def _mux_video(self, frame: av.VideoFrame | None) -> None:
         for packet in self._stream.encode(frame):
+            assert packet.pts is not None  # every frame has been given one
             position = int(np.searchsorted(self._timeline.pts, packet.pts))
             packet.duration = int(self._durations[position])
-            self._container.mux(packet)
+            self._opened.mux(packet)
 
     def _video_stream(self) -> av.video.stream.VideoStream:
         plan, like = self._plan, self._like
         rate = Fraction(like.fps).limit_denominator(1_001_000)
-        stream = self._container.add_stream(plan.encoder, rate=rate, options=dict(plan.options))
+        stream = self._opened.add_stream(plan.encoder, rate=rate, options=dict(plan.options))
+        assert isinstance(stream, av.VideoStream)  # every encoder of a plan is one of pictures
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = like.width, like.height, plan.format_name
         context.time_base = self._timeline.time_base
@@ -203,8 +210,8 @@ class VideoWriter:
         self._mux_video(None)
         if self._soundtrack is not None:
             for packet in self._soundtrack.finish():
-                self._container.mux(packet)
-        self._container.close()
+                self._opened.mux(packet)
+        self._opened.close()
         self._container = None
         self._temporary.replace(self.path)
 

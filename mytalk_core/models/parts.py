@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..appearance.generator import AppearanceGenerator
 from ..appearance.refiner import MouthRefiner
-from ..checkpoint.pretrained import CONFIG_NAME, WEIGHTS_NAME, file_sha256
+from ..checkpoint.pretrained import CONFIG_NAME, WEIGHTS_NAME, PretrainedModel, file_sha256
 from ..errors import WeightsError
 from ..expert.sync_expert import SyncExpert
 from ..motion.denoiser import MotionDenoiser
@@ -17,7 +17,7 @@ from ..motion.identity import IdentityExtractor
 from ..motion.space import LandmarkSpace
 from ..speech.features import SpeechEncoder
 
-PARTS = {
+PARTS: dict[str, type[PretrainedModel] | type[SpeechEncoder]] = {
     "motion": MotionDenoiser,
     "space": LandmarkSpace,
     "identity": IdentityExtractor,
@@ -69,7 +69,7 @@ def verify_part(folder: Path, name: str) -> Part:
     Raises FileNotFoundError and WeightsError as loading it would.
     """
     cls, path = PARTS[name], folder / name / WEIGHTS_NAME
-    if cls is SpeechEncoder:
+    if issubclass(cls, SpeechEncoder):
         SpeechEncoder.from_pretrained(folder / name)
         return Part(name, cls.__name__, 0, path.stat().st_size, file_sha256(path))
     description = cls.verify(folder / name)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..appearance.discriminator import DiscriminatorConfig
 from ..appearance.generator import AppearanceConfig, AppearanceGenerator
-from ..checkpoint.pretrained import build_config
+from ..checkpoint.pretrained import PretrainedModel, build_config
 from ..expert.sync_expert import ExpertConfig, SyncExpert
 from ..motion.denoiser import MotionConfig, MotionDenoiser
 from ..motion.identity import IdentityConfig, IdentityExtractor
@@ -79,6 +79,7 @@ class Preset:
 
         Raises FileNotFoundError and WeightsError as `PretrainedModel.from_pretrained` does.
         """
+        parts: dict[str, type[PretrainedModel]]
         parts = {"motion": MotionDenoiser, "space": LandmarkSpace, "identity": IdentityExtractor}
         configs = {name: cls.read_config(source, name, revision) for name, cls in parts.items()}
         # Without one, a renderer that needs no network draws this model's lips.

@@ -188,7 +188,7 @@ class ConformerLayer(nn.Module):
             x = x + tokens.mean(dim=1, keepdim=True)
         x = x + 0.5 * self.feed_forward_1(x)
         x = x + self.dropout(self.self_attention(self.self_attention_norm(x), valid, streams))
-        if self.cross_attention is not None:
+        if self.cross_attention is not None and self.cross_attention_norm is not None:
             x = x + self.dropout(self.cross_attention(self.cross_attention_norm(x), tokens))
         x = x + self.convolution(self.convolution_norm(x), valid, streams)
         x = x + 0.5 * self.feed_forward_2(x)

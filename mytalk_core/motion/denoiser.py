@@ -76,6 +76,9 @@ class AudioEncoder(nn.Module):
     convolution reads them.
     """
 
+    feature_mean: Tensor
+    feature_std: Tensor
+
     def __init__(self, config: MotionConfig):
         super().__init__()
         layers, width = len(config.speech_layers), config.audio_width
@@ -106,7 +109,7 @@ class AudioEncoder(nn.Module):
         return (features.to(scale.dtype) * scale).sum(dim=2) - offset
 
     @staticmethod
-    def _convolve(module: nn.Module, x: Tensor, valid: Tensor | None) -> Tensor:
+    def _convolve(module: Any, x: Tensor, valid: Tensor | None) -> Tensor:
         expand, gate, *rest = module.sequential
         x = gate(expand(module.layer_norm(x).transpose(1, 2)))
         if valid is not None:
@@ -116,16 +119,16 @@ class AudioEncoder(nn.Module):
         return x.transpose(1, 2)
 
     @staticmethod
-    def _attend(layer: nn.Module, x: Tensor, valid: Tensor | None) -> Tensor:
+    def _attend(layer: Any, x: Tensor, valid: Tensor | None) -> Tensor:
         """The layer's nn.MultiheadAttention through scaled_dot_product_attention, batch first."""
         attention, normed = layer.self_attn, layer.self_attn_layer_norm(x)
         projected = F.linear(normed, attention.in_proj_weight, attention.in_proj_bias)
-        heads = (
+        query, key, value = (
             part.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for part in projected.chunk(3, -1)
         )
         mask = None if valid is None else valid[:, None, None, :]
         dropout = attention.dropout if layer.training else 0.0
-        attended = F.scaled_dot_product_attention(*heads, attn_mask=mask, dropout_p=dropout)
+        attended = F.scaled_dot_product_attention(query, key, value, mask, dropout)
         return layer.self_attn_dropout(attention.out_proj(attended.transpose(1, 2).flatten(2)))
 
     def forward(self, features: Tensor, valid: Tensor | None = None) -> Tensor:
@@ -194,7 +197,7 @@ class Backbone(nn.Module):
 
     def _embed(self, x_t: Tensor, upper: Tensor, identity: Tensor) -> Tensor:
         """(B, F, D), (B, F, U), (B, K, Di) -> (B, F, C), or (B, 2 F, C) with prefix tokens."""
-        key = ()
+        key: tuple[Tensor, ...] = ()
         if self.config.conditioning == "concat-key-landmark":
             key = (identity.mean(dim=1, keepdim=True).expand(-1, x_t.shape[1], -1),)
         if self.upper_input is None:

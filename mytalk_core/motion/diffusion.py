@@ -180,7 +180,8 @@ def sample_dpmpp_2m(
 ) -> Tensor:
     """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2), deterministic; the last step is of first order."""
     levels = _levels(diffusion, timesteps)
-    previous_x0, previous_h = None, 0.0
+    previous_x0: Tensor | None = None
+    previous_h = 0.0
     for i, t in enumerate(timesteps):
         (alpha, sigma), (alpha_next, sigma_next) = levels[i], levels[i + 1]
         x0 = denoise(x, t)
@@ -189,7 +190,7 @@ def sample_dpmpp_2m(
         # alpha = 0 (rectified flow's start) has lambda = -inf: the first-order step is exact there.
         h = math.log(alpha_next / sigma_next) - math.log(alpha / sigma) if alpha > 0 else math.inf
         slope = 0.0 if previous_x0 is None or math.isinf(previous_h) else h / (2 * previous_h)
-        estimate = x0 if slope == 0.0 else x0 + slope * (x0 - previous_x0)
+        estimate = x0 if previous_x0 is None or slope == 0.0 else x0 + slope * (x0 - previous_x0)
         x = sigma_next / sigma * x - alpha_next * math.expm1(-h) * estimate
         previous_x0, previous_h = x0, h
     return x

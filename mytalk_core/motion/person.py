@@ -7,7 +7,7 @@ rigid pose out in three dimensions keeps a turning head from looking like a movi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from ..face import alignment
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
 from ..face.track import FaceTrack
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 RATE_HZ = 25.0
 # Lip pairs, upper and lower, whose distances make the opening ratio.
@@ -40,7 +43,7 @@ def interocular(landmarks: np.ndarray) -> np.ndarray:
     return np.linalg.norm(right - left, axis=-1)
 
 
-Shape = TypeVar("Shape")
+Shape = TypeVar("Shape", np.ndarray, "Tensor")
 
 
 def identity_channels(landmarks: Shape) -> Shape:

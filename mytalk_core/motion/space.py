@@ -30,6 +30,9 @@ class LandmarkSpace(PretrainedModel):
     """A basis for displacements from rest (see person.py), in mouth widths; channels have unit variance."""
 
     config_class = SpaceConfig
+    lower_basis: Tensor
+    lower_inverse: Tensor
+    upper_inverse: Tensor
 
     def __init__(self, config: SpaceConfig) -> None:
         super().__init__()

@@ -13,6 +13,7 @@ import math
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,6 +24,9 @@ from torch import Tensor, nn
 from ..checkpoint.pretrained import CONFIG_NAME, WEIGHTS_NAME, resolve_folder
 from ..errors import WeightsError
 from ..media.audio import MODEL_RATE_HZ
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 SAMPLES_PER_FEATURE = 320
 SAMPLES_PER_FRAME = 640
@@ -49,6 +53,9 @@ def frames_for(samples: int) -> int:
 
 class LogMel(nn.Module):
     """Whisper's log-mel spectrogram, with a loudness floor: digital silence is not an extreme of its own."""
+
+    filters: Tensor
+    window: Tensor
 
     def __init__(self, mel_bins: int):
         super().__init__()
@@ -79,7 +86,7 @@ class SpeechEncoder(nn.Module):
 
     rate_hz = 50
 
-    def __init__(self, model: nn.Module, kind: str, layers: tuple[int, ...] | None = None):
+    def __init__(self, model: PreTrainedModel, kind: str, layers: tuple[int, ...] | None = None):
         super().__init__()
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}; got {kind!r}")
@@ -87,10 +94,10 @@ class SpeechEncoder(nn.Module):
         layers = DEFAULT_LAYERS[kind] if layers is None else tuple(layers)
         if not layers or any(not -count - 1 <= layer <= count for layer in layers):
             raise ValueError(f"layers must be hidden states 0 ... {count} of this {kind} model; got {layers}")
-        self.model = model.eval().requires_grad_(False)
+        self.model: PreTrainedModel = model.eval().requires_grad_(False)
         self.kind = kind
         self.layers = tuple(layer % (count + 1) for layer in layers)
-        self.dim = model.config.hidden_size
+        self.dim: int = model.config.hidden_size
         self.hop = KINDS[kind].hop
         self.log_mel = LogMel(model.config.num_mel_bins) if kind == "whisper" else None
 
@@ -141,7 +148,7 @@ class SpeechEncoder(nn.Module):
         from 200 samples before the first feature on. Returns float32 (n, L, D).
         """
         samples = samples.to(self.model.device)
-        if self.kind == "whisper":
+        if self.log_mel is not None:
             inputs = self.log_mel(samples.float())
             states = list(
                 self.model(inputs[None].to(self.model.dtype), output_hidden_states=True).hidden_states
@@ -194,6 +201,7 @@ class SpeechFeatures:
         hop = self.encoder.hop
         earlier, later = self._chunk(index - 1), self._chunk(index)
         if earlier is None:
+            assert later is not None  # one of the two is always there
             return later[:hop]
         earlier = earlier[hop:]
         if later is None:
@@ -229,7 +237,7 @@ class SpeechFeatures:
         return nn.functional.pad(inside, (before, stop - start - before - len(inside)))
 
 
-def _load_encoder(folder: Path) -> tuple[nn.Module, str]:
+def _load_encoder(folder: Path) -> tuple[PreTrainedModel, str]:
     """Build the network that config.json describes and load it strictly."""
     path = folder / CONFIG_NAME
     try:
@@ -245,7 +253,7 @@ def _load_encoder(folder: Path) -> tuple[nn.Module, str]:
     raise WeightsError(f"{path}: model_type must be whisper or wav2vec2; got {kind!r}")
 
 
-def _build_whisper(description: dict, tensors: dict[str, Tensor], folder: Path) -> nn.Module:
+def _build_whisper(description: dict, tensors: dict[str, Tensor], folder: Path) -> PreTrainedModel:
     from transformers import WhisperConfig
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
@@ -266,7 +274,7 @@ def _build_whisper(description: dict, tensors: dict[str, Tensor], folder: Path) 
     return _load(model, {**tensors, "embed_positions.weight": positions[:chunk]}, folder)
 
 
-def _build_wav2vec2(description: dict, tensors: dict[str, Tensor], folder: Path) -> nn.Module:
+def _build_wav2vec2(description: dict, tensors: dict[str, Tensor], folder: Path) -> PreTrainedModel:
     from transformers import Wav2Vec2Config, Wav2Vec2Model
 
     # No masking of inputs outside of training: the spec-augment vector need not be there.
@@ -283,7 +291,7 @@ def _build_wav2vec2(description: dict, tensors: dict[str, Tensor], folder: Path)
     return _load(model, {k: v for k, v in tensors.items() if not k.startswith(heads)}, folder)
 
 
-def _load(model: nn.Module, tensors: dict[str, Tensor], folder: Path) -> nn.Module:
+def _load(model: PreTrainedModel, tensors: dict[str, Tensor], folder: Path) -> PreTrainedModel:
     problems = model.load_state_dict(tensors, strict=False)
     missing = [key for key in problems.missing_keys if key != "masked_spec_embed"]
     if missing or problems.unexpected_keys:

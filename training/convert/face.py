@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -41,7 +42,7 @@ def graph_weights(graph: Path) -> tuple[list[tuple[torch.Tensor, torch.Tensor]],
     return convolutions, slopes
 
 
-def fill(module: nn.Module, order: list[nn.Module], graph: Path) -> None:
+def fill(module: nn.Module, order: Sequence[nn.Module], graph: Path) -> None:
     """Give the convolutions and slopes of `graph` to `order`, the module's layers in order of use."""
     convolutions, slopes = graph_weights(graph)
     for layer in order:
@@ -49,7 +50,7 @@ def fill(module: nn.Module, order: list[nn.Module], graph: Path) -> None:
             weight, bias = convolutions.pop(0)
             if weight.shape != layer.weight.shape:
                 raise ValueError(f"{graph.name}: {tuple(weight.shape)} does not fit {layer}")
-            layer.weight.data, layer.bias.data = weight.contiguous(), bias.contiguous()
+            layer.weight.data, layer.get_parameter("bias").data = weight.contiguous(), bias.contiguous()
         elif isinstance(layer, nn.PReLU):
             layer.weight.data = slopes.pop(0).contiguous()
     if convolutions or slopes:

@@ -130,10 +130,11 @@ def dense669(mesh: dict) -> dict:
     edges += [e for e in closed(mesh["oval"]) if e not in open_line(jaw)]
     edges += [e for a, b in pairwise(rings) for e in zip(a, b, strict=True)]
     # Mirror images come together, so that the new points have a mirror map too.
-    mirror, chosen = mesh["mirror"], {}
+    mirror = mesh["mirror"]
+    chosen: dict[tuple[int, int], None] = {}
     for a, b in edges:
-        for edge in ((a, b), (mirror[a], mirror[b])):
-            chosen.setdefault(tuple(sorted(edge)), None)
+        for first, second in ((a, b), (mirror[a], mirror[b])):
+            chosen.setdefault((min(first, second), max(first, second)), None)
     middles = balanced(list(chosen), mirror, 669 - mesh["points"])
     index = {edge: mesh["points"] + i for i, edge in enumerate(middles)}
     points = np.array(mesh["template"])
@@ -155,7 +156,8 @@ def balanced(edges: list[tuple[int, int]], mirror: list[int], count: int) -> lis
     """The first `count` edges such that the mirror image of each is among them."""
     chosen: list[tuple[int, int]] = []
     for edge in edges:
-        pair = list(dict.fromkeys([edge, tuple(sorted((mirror[edge[0]], mirror[edge[1]])))]))
+        first, second = mirror[edge[0]], mirror[edge[1]]
+        pair = list(dict.fromkeys([edge, (min(first, second), max(first, second))]))
         if edge not in chosen and len(chosen) + len(pair) <= count:
             chosen += pair
     if len(chosen) != count:

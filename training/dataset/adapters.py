@@ -123,8 +123,18 @@ def manifest(folder: Path) -> list[Source] | None:
             raise ValueError(
                 f"{path}, line {number}: a JSON object with `file` was required ({error!r})"
             ) from error
-        text = {name: _text(row.get(name)) for name in ("identity", "split", "language", "sync")}
-        sources.append(Source(file, _text(row.get("id")) or "", lag_ms=row.get("sync_lag_ms"), **text))
+        text = {name: _text(row.get(name)) for name in ("id", "identity", "split", "language", "sync")}
+        sources.append(
+            Source(
+                file,
+                text["id"] or "",
+                identity=text["identity"],
+                split=text["split"],
+                language=text["language"],
+                sync=text["sync"],
+                lag_ms=row.get("sync_lag_ms"),
+            )
+        )
     return sources
 
 
@@ -217,7 +227,9 @@ def hdtf(folder: Path) -> list[Source] | None:
     sources = []
     for path in _videos(folder, without="_videos_raw"):
         match = pattern.fullmatch(path.stem)
-        subset = match and (match[1] or annotated.get(match[2]))
+        if match is None:
+            continue
+        subset = match[1] or annotated.get(match[2])
         if not subset:
             continue
         # A politician's videos are numbered after the name; of Radio1 to Radio59 each is somebody else.

@@ -143,7 +143,9 @@ class Preparer:
             if len(track) != len(clip):
                 raise MediaError(f"{cached} has {len(track)} frames, {clip.path} {len(clip)}: track it again")
             return Opened(source, clip, track, speech, {})
+        assert self.reader is not None  # load_for has seen that this source has no track
         faces = stages.track(self.reader, clip)
+        dominance: dict[int, float | None]
         dominance = {int(shot): faces.dominance(shot) for shot in np.unique(faces.shots)}
         return Opened(source, clip, faces.choose("largest"), speech, dominance)
 
@@ -200,6 +202,7 @@ class Preparer:
         motion = spoken_motion(shot, person, opened.speech, lag_ms / 1000)
         if not self._asks_expert(source):
             return motion, replace(figures, lag_ms=lag_ms if known else None)
+        assert self.scorer is not None  # load_for has asked as above
         score = judge(self.scorer, motion.displacement, motion.speech)
         if score is None:
             return motion, figures
@@ -230,7 +233,10 @@ class Preparer:
         """What an unnamed person is told by: of pictures where a recogniser saw them, else of landmarks."""
         if source.identity is not None:
             return None
-        return mean_embedding(seen) if seen else self.shapes.embed(person)
+        if seen:
+            return mean_embedding(seen)
+        assert self.shapes is not None  # without a recogniser load_for has loaded them
+        return self.shapes.embed(person)
 
     def _row(self, opened: Opened, shot: Shot, key: str, figures: Figures) -> dict[str, Any]:
         """A sample's facts, in its JSON member and its index row."""

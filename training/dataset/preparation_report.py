@@ -58,10 +58,11 @@ def summarise(
 
 
 def _seconds(shots: list[dict[str, Any]]) -> dict[str, float]:
-    totals: Counter[str] = Counter()
+    totals: dict[str, float] = {}
     for shot in shots:
-        totals[shot["why"]] += shot.get("seconds") or 0.0
-    return {why: round(total, 1) for why, total in totals.most_common()}
+        totals[shot["why"]] = totals.get(shot["why"], 0.0) + (shot.get("seconds") or 0.0)
+    longest_first = sorted(totals.items(), key=lambda item: item[1], reverse=True)
+    return {why: round(total, 1) for why, total in longest_first}
 
 
 def write_report(folder: Path, report: dict[str, Any]) -> None:

@@ -79,7 +79,7 @@ def spoken_seconds(shot: Shot, speech: np.ndarray) -> float:
 
 def motion_member(motion: SpokenMotion, person: Person) -> bytes:
     """KEY.motion.safetensors: displacement float16, present uint8, rest (N,3), speech int16."""
-    tensors = {
+    tensors: dict[str, np.ndarray] = {
         "displacement": motion.displacement.astype(np.float16),
         "present": motion.present.astype(np.uint8),
         "rest": person.rest,

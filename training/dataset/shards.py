@@ -183,9 +183,12 @@ class ShardDataset:
         return np.array([int(name[:-4]) for name in row["members"] if name.endswith(".jpg")], np.int64)
 
     def crop(self, row: dict[str, Any], frame: int) -> np.ndarray:
-        """The canonical crop of a frame: uint8 RGB (S,S,3)."""
+        """The canonical crop of a frame: uint8 RGB (S,S,3); ValueError if it is damaged."""
         data = np.frombuffer(self.read(row, crop_member(frame)), np.uint8)
-        return cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        if bgr is None:
+            raise ValueError(f"{row['key']}: the crop of frame {frame} is no JPEG; prepare the dataset again")
+        return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
     def _shard(self, name: str) -> IO[bytes]:
         if self._process != os.getpid():

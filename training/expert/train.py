@@ -28,7 +28,7 @@ from ..loop.checkpoints import TrainingState, averaged
 from ..loop.loop import Run, add_arguments, descend, train
 from ..loop.order import Draws
 from ..motion.data import TEMPI, MotionBatch, MotionData, RawClip, choose_few, fit_space, hold_out, read_clips
-from ..motion.kept_features import KeptFeatures
+from ..motion.kept_features import Encoder, KeptFeatures
 from ..motion.models import feature_statistics
 
 WINDOW_FRAMES = 80
@@ -87,9 +87,8 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, MotionData]:
     if overfit:
         known = held = choose_few(known, args.overfit)
     space = LandmarkSpace.from_pretrained(args.space) if args.space else fit_space(known, SpaceConfig())
-    encoder = SpeechEncoder.from_pretrained(args.speech_encoder)
-    if args.features is not None:
-        encoder = KeptFeatures(encoder, args.features)
+    speech = SpeechEncoder.from_pretrained(args.speech_encoder)
+    encoder: Encoder = speech if args.features is None else KeptFeatures(speech, args.features)
     tempi = (1.0,) if args.plain or overfit else TEMPI
     data = MotionData(known, space, encoder, args.seed, tempi, mirror=not overfit)
     config = ExpertConfig(
@@ -101,9 +100,9 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, MotionData]:
     )
     expert = SyncExpert(config)
     expert.set_feature_statistics(*feature_statistics(data))
-    held = [(clip, encoder.encode(clip.speech, 2 * len(clip.displacement))) for clip in held]
+    with_features = [(clip, encoder.encode(clip.speech, 2 * len(clip.displacement))) for clip in held]
     network = run.network(ExpertObjective(expert))
-    return State(networks={"expert": network}, config=config, space=space, held=held), data
+    return State(networks={"expert": network}, config=config, space=space, held=with_features), data
 
 
 def step(state: State, batch: MotionBatch, draws: Draws, accelerator: Accelerator) -> dict[str, Tensor]:

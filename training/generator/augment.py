@@ -62,7 +62,9 @@ class PictureChange:
         if self.quality is None:
             return crop
         _, data = cv2.imencode(".jpg", crop[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, self.quality])
-        return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        assert bgr is not None  # it was just written
+        return np.ascontiguousarray(bgr[..., ::-1])
 
 
 def draw_change(generator: torch.Generator) -> PictureChange:

@@ -60,6 +60,8 @@ def generator_loss(
         terms["perceptual"] = networks.perceptual(frames, truth).mean()
         reconstruction = reconstruction + weights.perceptual * terms["perceptual"]
     if weights.mouth:
+        if mask is None:
+            raise ValueError("the mouth's term needs a mask; none was given")
         terms["mouth"] = _inside(frames - truth, mask)
         reconstruction = reconstruction + weights.mouth * terms["mouth"]
     if weights.temporal:

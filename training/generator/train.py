@@ -38,7 +38,7 @@ from mytalk_core.models.preset import Preset
 
 from ..dataset.shards import ShardDataset
 from ..loop.checkpoints import TrainingState, averaged
-from ..loop.loop import Run, add_arguments, descend, train
+from ..loop.loop import Run, add_arguments, channels_last, descend, train
 from ..loop.order import Draws
 from ..motion.data import choose_few, hold_out
 from .data import GeneratorBatch, GeneratorData, read_picture_clips
@@ -149,10 +149,10 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, GeneratorData]:
     generator = AppearanceGenerator(config)
     generator.set_checkpointing(args.recompute)
     # Shards must be contiguous.
-    sampled = SampledGenerator(generator) if args.fsdp else _last(SampledGenerator(generator))
+    sampled = SampledGenerator(generator) if args.fsdp else channels_last(SampledGenerator(generator))
     networks = {
         "generator": run.network(sampled, BETAS, (ResidualBlock,)),
-        "discriminator": run.network(_last(Judge(PatchDiscriminator(discriminator))), BETAS, None),
+        "discriminator": run.network(channels_last(Judge(PatchDiscriminator(discriminator))), BETAS, None),
     }
     perceptual = None
     if args.perceptual is not None:
@@ -199,11 +199,6 @@ def configs(args: argparse.Namespace, shards: ShardDataset) -> tuple[AppearanceC
         **chosen,
     )
     return config, DiscriminatorConfig(width=args.discriminator_width)
-
-
-def _last(module: nn.Module) -> nn.Module:
-    """With channels last in memory: convolutions are several times faster so."""
-    return module.to(memory_format=torch.channels_last)
 
 
 def step(state: State, batch: GeneratorBatch, draws: Draws, accelerator: Accelerator) -> dict[str, Tensor]:
@@ -254,11 +249,11 @@ def save(run: Run, state: State) -> dict[str, float]:
     generator.save_pretrained(run.out / "model" / "appearance", torch.float16)
     if state.held is None:
         return {}
-    _last(generator.to(run.accelerator.device))
+    channels_last(generator.to(run.accelerator.device))
     figures, picture = validate(
         generator, state.held, state.validated, state.losses.perceptual, run.accelerator
     )
-    run.board.add_image("samples", picture, state.step, dataformats="HWC")
+    run.show("samples", picture, state.step)
     write_picture(run.out / "samples" / f"step_{state.step:08d}.png", picture)
     return figures
 

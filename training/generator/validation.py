@@ -32,7 +32,7 @@ def validate(
     picture, where a network for it is given. The picture, uint8 (H,W,3), has a row a window: see `grid_row`.
     """
     figures: dict[str, list[float]] = {}
-    rows = []
+    rows: list[np.ndarray] = []
     for batch in _batches(data, count):
         made = _generate(generator, batch, accelerator)
         truth = to_rgb(batch.truth[:, 0])

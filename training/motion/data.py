@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -14,11 +15,12 @@ from mytalk_core.face.alignment import UNITS
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.motion.person import RATE_HZ, Person
 from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
-from mytalk_core.speech.features import SAMPLES_PER_FRAME, SpeechEncoder
+from mytalk_core.speech.features import SAMPLES_PER_FRAME
 
 from ..dataset.shards import ShardDataset
 from ..loop.order import DATA, Draws
 from .augment import change_tempo, hide_spans, vary_voice
+from .kept_features import Encoder
 
 # Pauses put around some copies: in them the mouth comes to rest within about 0.2 s.
 PAUSE_FRAMES, REST_TIME_CONSTANT_S = 40, 0.06
@@ -101,14 +103,24 @@ def read_clip(shards: ShardDataset, row: dict, layout: str | None = None) -> Raw
     return RawClip(row["key"], row["identity"], name, displacement, present, rest, speech)
 
 
-def hold_out(clips: list[RawClip], every: int = 16) -> tuple[list[RawClip], list[RawClip]]:
+class OfPerson(Protocol):
+    """A clip of whatever kind, of a named person."""
+
+    @property
+    def identity(self) -> str: ...
+
+
+AnyClip = TypeVar("AnyClip", bound=OfPerson)
+
+
+def hold_out(clips: list[AnyClip], every: int = 16) -> tuple[list[AnyClip], list[AnyClip]]:
     """Split by person: every `every`-th person (in order of name) is kept from training."""
     people = sorted({clip.identity for clip in clips})
     held = set(people[every // 2 :: every])
     return [c for c in clips if c.identity not in held], [c for c in clips if c.identity in held]
 
 
-def choose_few(clips: list[RawClip], count: int) -> list[RawClip]:
+def choose_few(clips: list[AnyClip], count: int) -> list[AnyClip]:
     """The first `count` clips, of as many people as there are; ValueError if there are fewer clips."""
     if not 1 <= count <= len(clips):
         raise ValueError(f"--overfit must be 1 ... {len(clips)}, the number of clips; got {count}")
@@ -121,8 +133,8 @@ def choose_few(clips: list[RawClip], count: int) -> list[RawClip]:
 def fit_space(clips: list[RawClip], config: SpaceConfig) -> LandmarkSpace:
     """The landmark space of all clips and their mirror images: the paper's coordinates where the config has
     two channels a point, principal components where it has fewer."""
-    rows = [clip.displacement[clip.present] for clip in clips]
-    rows = np.concatenate(rows + [mirrored(row, config.layout) for row in rows])
+    shown = [clip.displacement[clip.present] for clip in clips]
+    rows = np.concatenate(shown + [mirrored(row, config.layout) for row in shown])
     rows = rows[:: max(1, len(rows) // 40000)]
     if config.lower == 2 * len(LandmarkLayout.load(config.layout).lower):
         return LandmarkSpace.fit_coordinates(config.layout, rows)
@@ -155,7 +167,7 @@ class MotionData:
         self,
         clips: list[RawClip],
         space: LandmarkSpace,
-        encoder: SpeechEncoder,
+        encoder: Encoder,
         seed: int,
         tempi: tuple[float, ...] = TEMPI,
         mirror: bool = True,
@@ -167,11 +179,12 @@ class MotionData:
         self.clips: list[MotionClip] = []
         for clip in tqdm(clips, desc="speech features"):
             for copy, tempo in enumerate(tempi):
-                speech, displacement, present = clip.speech, clip.displacement, clip.present
+                speech, displacement = clip.speech, clip.displacement
+                present: np.ndarray | None = clip.present
                 if tempo != 1.0:
                     speech, displacement = change_tempo(speech, displacement, tempo)
                     speech, displacement = add_pauses(speech, displacement)
-                    present = np.ones(len(displacement), bool) if present.all() else None
+                    present = np.ones(len(displacement), bool) if clip.present.all() else None
                 if present is None:
                     continue
                 speech = vary_voice(speech, generator) if copy else speech

@@ -33,3 +33,6 @@ class KeptFeatures:
             save_file({"features": features}, temporary)
             temporary.replace(path)
         return load_file(path)["features"].to(torch.float32)
+
+
+Encoder = SpeechEncoder | KeptFeatures

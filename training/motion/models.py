@@ -13,9 +13,9 @@ from mytalk_core.models.preset import Preset
 from mytalk_core.motion.denoiser import MotionConfig, MotionDenoiser
 from mytalk_core.motion.identity import IdentityExtractor
 from mytalk_core.motion.space import LandmarkSpace
-from mytalk_core.speech.features import SpeechEncoder
 
 from .data import MotionBatch, MotionData
+from .kept_features import Encoder
 
 
 class SpokenDenoiser(nn.Module):
@@ -41,7 +41,7 @@ class SpokenDenoiser(nn.Module):
 
 def motion_config(
     space: LandmarkSpace,
-    encoder: SpeechEncoder,
+    encoder: Encoder,
     identity: IdentityExtractor,
     *,
     width: int,
@@ -99,7 +99,7 @@ def feature_statistics(data: MotionData) -> tuple[Tensor, Tensor]:
 
 
 def open_expert(
-    folder: Path | None, space: LandmarkSpace, encoder: SpeechEncoder, device: torch.device
+    folder: Path | None, space: LandmarkSpace, encoder: Encoder, device: torch.device
 ) -> SyncExpert | None:
     """The frozen lip-sync expert, if one is asked for.
 

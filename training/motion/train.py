@@ -34,7 +34,7 @@ from ..loop.checkpoints import TrainingState, averaged
 from ..loop.loop import Run, add_arguments, descend, train
 from ..loop.order import Draws
 from .data import TEMPI, MotionBatch, MotionData, RawClip, choose_few, fit_space, hold_out, read_clips
-from .kept_features import KeptFeatures
+from .kept_features import Encoder, KeptFeatures
 from .losses import PENALTIES, LossOptions, Objective, losses
 from .models import SpokenDenoiser, feature_statistics, motion_config, open_expert, preset_config, start_from
 from .pictures import show_motion
@@ -123,11 +123,11 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, MotionData]:
         space = fit_space(known, preset.space if preset else SpaceConfig())
     else:
         space = LandmarkSpace.from_pretrained(args.init, "space")
-    own = preset is None or preset.motion.speech_encoder == "speech"
-    source = args.speech_encoder or ("mini" if own else preset.motion.speech_encoder)
-    encoder = SpeechEncoder.from_pretrained(source, layers=preset.motion.speech_layers if preset else None)
-    if args.features is not None:
-        encoder = KeptFeatures(encoder, args.features)
+    wanted = preset.motion.speech_encoder if preset else "speech"
+    own = wanted == "speech"
+    source = args.speech_encoder or ("mini" if own else wanted)
+    speech = SpeechEncoder.from_pretrained(source, layers=preset.motion.speech_layers if preset else None)
+    encoder: Encoder = speech if args.features is None else KeptFeatures(speech, args.features)
     plain = args.plain or args.overfit is not None
     data = MotionData(
         known,
@@ -193,7 +193,7 @@ def save(run: Run, state: State) -> dict[str, float]:
     picture = show_motion(
         denoiser, space, identity, *state.held[0], run.out / "samples" / f"step_{state.step:08d}.mp4"
     )
-    run.board.add_image("landmarks", picture, state.step, dataformats="HWC")
+    run.show("landmarks", picture, state.step)
     return validate(denoiser, space, identity, state.held)
 
 

@@ -146,7 +146,7 @@ def save(run: Run, state: State) -> dict[str, float]:
     if len(people) < 2:
         return {}
     cosine, same = similarities(extractor, frames_of(state.held, people))
-    run.board.add_image("similarity", cosine.clamp(0, 1)[None], state.step)
+    run.show("similarity", cosine.clamp(0, 1), state.step, axes="HW")
     return {"own": cosine[same].mean().item(), "others": cosine[~same].mean().item()}
 
 

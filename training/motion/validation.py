@@ -28,7 +28,8 @@ def validate(
 
     clips: raw clips and their features (2F,L,Ds); sampled in one window by 8 steps of DPM-Solver++.
     """
-    points, figures = space.lower_points, {}
+    points = space.lower_points
+    figures: dict[str, list[float]] = {}
     for clip, features in clips:
         frames = min(500, len(clip.displacement))
         truth = clip.rest + clip.displacement[:frames] * clip.mouth_width

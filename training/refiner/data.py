@@ -171,8 +171,9 @@ class MouthDataset:
     """The samples of packed clips, read at random; opened files are kept, in each process its own."""
 
     def __init__(self, paths: list[Path]) -> None:
-        self.paths, self.opened = paths, {}
-        self.rows = []
+        self.paths = paths
+        self.opened: dict[int, Any] = {}
+        self.rows: list[tuple[int, int]] = []
         for number, path in enumerate(paths):
             with safe_open(path, "np") as file:
                 rows = file.get_slice("weights").get_shape()[0]

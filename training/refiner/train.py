@@ -29,7 +29,7 @@ from mytalk_core.arguments import DefaultsHelpFormatter
 from mytalk_core.cli.main import in_one_line
 
 from ..loop.checkpoints import TrainingState, averaged
-from ..loop.loop import Run, add_arguments, descend, train
+from ..loop.loop import Run, add_arguments, channels_last, descend, train
 from ..loop.order import Draws
 from .data import MouthDataset, MouthSamples, held_out
 
@@ -92,11 +92,11 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, MouthDataset]:
     if args.overfit is not None:
         known = held = known[: args.overfit]
     config = RefinerConfig(width=args.width, widths=tuple(args.widths))
-    refiner = MouthRefiner(config).to(memory_format=torch.channels_last)
+    refiner = channels_last(MouthRefiner(config))
     perceptual = None
     if args.perceptual is not None and args.perceptual_weight > 0:
         perceptual = PerceptualDistance.from_pretrained(args.perceptual, device=run.accelerator.device)
-        perceptual = perceptual.to(memory_format=torch.channels_last).eval()
+        perceptual = channels_last(perceptual).eval()
     state = State(
         networks={"refiner": run.network(Mender(refiner), betas=(0.9, 0.99))},
         config=config,
@@ -137,7 +137,7 @@ def save(run: Run, state: State) -> dict[str, float]:
     if refiner is None:
         return {}
     refiner.save_pretrained(run.out / "refiner", torch.float16)
-    mender = Mender(refiner.to(run.accelerator.device, memory_format=torch.channels_last))
+    mender = Mender(channels_last(refiner.to(run.accelerator.device)))
     return validate(mender, state.held, run, state.step)
 
 
@@ -145,7 +145,7 @@ def save(run: Run, state: State) -> dict[str, float]:
 def validate(mender: Mender, held: MouthDataset, run: Run, number: int) -> dict[str, float]:
     """PSNR inside the mask, dB, mean over samples: the network's, and the references' plain mixture's."""
     chosen = torch.linspace(0, len(held) - 1, min(VALIDATED, len(held))).long().tolist()
-    figures = {"psnr": [], "psnr_mixture": []}
+    figures: dict[str, list[float]] = {"psnr": [], "psnr_mixture": []}
     for start in range(0, len(chosen), 16):
         samples = held.read(chosen[start : start + 16]).to(run.accelerator.device)
         with run.accelerator.autocast():
@@ -153,10 +153,10 @@ def validate(mender: Mender, held: MouthDataset, run: Run, number: int) -> dict[
         mixture = torch.einsum("br,brchw->bchw", samples.inputs.weights, samples.inputs.references)
         figures["psnr"] += psnr(pictures, samples)
         figures["psnr_mixture"] += psnr(mixture, samples)
-        if start == 0 and run.board is not None:
+        if start == 0:
             rows = [samples.inputs.references[:, 0], mixture, pictures, samples.truth]
             grid = torch.cat([torch.cat(list(row[:SHOWN]), dim=2) for row in rows], dim=1)
-            run.board.add_image("mouths", to_rgb(grid), number, dataformats="HWC")
+            run.show("mouths", to_rgb(grid), number)
     return {name: sum(values) / len(values) for name, values in figures.items()}
 
 

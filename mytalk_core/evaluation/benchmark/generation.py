@@ -71,13 +71,11 @@ def generate(
             drawn = Halves.drawn(renderer, clip, face, timeline)
         else:
             drawn = draw(renderer, clip, face, motion, timeline)
-        write(
-            drawn,
-            path,
-            sound=speech,
-            crf=how.crf,
-            progress=lambda done, total, picture, system=system: progress(system, done, total),
-        )
+
+        def written(done: int, total: int, picture: Picture, system: str = system) -> None:
+            progress(system, done, total)
+
+        write(drawn, path, sound=speech, crf=how.crf, progress=written)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -38,8 +38,10 @@ class Moments:
 
     @property
     def mean(self) -> np.ndarray:
-        """(D,)."""
+        """(D,); ValueError before the first feature."""
         self._flush()
+        if self._sum is None:
+            raise ValueError("a mean needs at least one feature; none was added")
         return self._sum / self.count
 
     @property

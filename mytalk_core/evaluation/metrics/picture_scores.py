@@ -125,9 +125,9 @@ class PictureScorer:
         similarity = track.similarity[row]
         crops = face_crop(truth, similarity), face_crop(guess, similarity)
         regions = self._regions(position) if scored else None
-        mouth = regions.mouth if scored else None
+        mouth = regions.mouth if regions is not None else None
         self._near.append(_Crops(position, int(track.shots[row]), *crops, mouth))
-        if not scored:
+        if regions is None:
             return
         self._compare("face", *crops, None)
         self._compare("mouth", *crops, regions.mouth)
@@ -156,7 +156,12 @@ class PictureScorer:
         return find_regions(truth, guess, self.layout)
 
     def _networks(
-        self, position: int, truth: np.ndarray, guess: np.ndarray, crops: tuple, regions: Regions
+        self,
+        position: int,
+        truth: np.ndarray,
+        guess: np.ndarray,
+        crops: tuple[np.ndarray, np.ndarray],
+        regions: Regions,
     ) -> None:
         for name in ("lpips", "lpips_vgg"):
             model = getattr(self.networks, name)
@@ -174,8 +179,9 @@ class PictureScorer:
 
     def _read_waiting(self) -> None:
         """FID's features of the face crops that wait for it."""
-        if self._waiting:
-            features = self.networks.inception.read(np.stack(self._waiting))
+        network = self.networks.inception
+        if self._waiting and network is not None:
+            features = network.read(np.stack(self._waiting))
             self.moments.setdefault("fid_face", Moments()).add(features)
             self._waiting = []
 
@@ -199,6 +205,8 @@ class PictureScorer:
         if len(near) < 3 or near[2].position - near[0].position != 2 or near[0].shot != near[2].shot:
             return
         mouth = near[1].mouth
+        if mouth is None:
+            return
         for side, levels in (("guess", self.scores.generated_unrest), ("truth", self.scores.true_unrest)):
             values = unrest(*(getattr(crops, side) for crops in near))
             levels.append((float(values.mean()), float(values[mouth].mean()) if mouth.any() else 0.0))

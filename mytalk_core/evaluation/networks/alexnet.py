@@ -42,6 +42,7 @@ class AlexNetDistance(PerceptualDistance):
         x, found = (pictures - self.shift) / self.scale, []
         for index, stage in enumerate(self.stages):
             x = F.max_pool2d(x, 3, 2) if index in POOLED else x
-            x = F.relu(stage[0](x))
+            (convolution,) = stage.children()
+            x = F.relu(convolution(x))
             found.append(x / (x.square().sum(dim=1, keepdim=True).add(1e-20).sqrt() + 1e-10))
         return found

@@ -110,10 +110,10 @@ class Inception(PretrainedModel):
 
     def _row(self, inputs: int, *layers: tuple) -> list[nn.Module]:
         """Convolutions in a row; a layer is (outputs, kernel), or with a stride where it does not pad."""
-        row = []
+        row: list[nn.Module] = []
         for outputs, kernel, *stride in layers:
-            sizes = [width if width == 3 else width // self.config.divisor for width in (inputs, outputs)]
-            row.append(_Convolution(*sizes, kernel, *(stride or [1]), same=not stride))
+            given, made = (n if n == 3 else n // self.config.divisor for n in (inputs, outputs))
+            row.append(_Convolution(given, made, kernel, stride[0] if stride else 1, same=not stride))
             inputs = outputs
         return row
 
@@ -130,7 +130,7 @@ class Inception(PretrainedModel):
 
     def _crossed(self, width: int) -> _Block:
         wide, high = (1, 7), (7, 1)
-        branches = [
+        branches: list[nn.Module] = [
             self._branch(768, (192, 1)),
             self._branch(768, (width, 1), (width, wide), (192, high)),
             self._branch(768, (width, 1), (width, high), (width, wide), (width, high), (192, wide)),
@@ -140,7 +140,7 @@ class Inception(PretrainedModel):
 
     def _split(self, inputs: int, pool: str) -> _Block:
         narrow = 384 // self.config.divisor
-        branches = [
+        branches: list[nn.Module] = [
             self._branch(inputs, (320, 1)),
             nn.Sequential(*self._row(inputs, (384, 1)), _Split(narrow, narrow)),
             nn.Sequential(*self._row(inputs, (448, 1), (384, 3)), _Split(narrow, narrow)),
@@ -185,5 +185,5 @@ def from_script(path: Path, config: InceptionConfig | None = None) -> Inception:
         )
         scale = (variance.double() + EPSILON).rsqrt()
         layer.weight.copy_(weight * scale[:, None, None, None])
-        layer.bias.copy_(beta - mean * scale)
+        layer.get_parameter("bias").copy_(beta - mean * scale)
     return model.eval()

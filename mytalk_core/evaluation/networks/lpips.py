@@ -65,13 +65,13 @@ def from_package(net: str) -> PerceptualDistance:
 
 def fill(model: PerceptualDistance, parameters: dict, trunk: str) -> PerceptualDistance:
     """Copy the package's tree of arrays into `model`, in evaluation mode; trunk: its name in the tree."""
-    layers: list[nn.Conv2d] = [layer for stage in model.stages for layer in stage]
+    layers = [layer for layer in model.stages.modules() if isinstance(layer, nn.Conv2d)]
     with torch.no_grad():
         for index, layer in enumerate(layers):
             source = parameters[trunk][f"Conv_{index}"]
             # Flax keeps kernels as height, width, inputs, outputs.
             layer.weight.copy_(torch.from_numpy(np.array(source["kernel"])).permute(3, 2, 0, 1))
-            layer.bias.copy_(torch.from_numpy(np.array(source["bias"])))
+            layer.get_parameter("bias").copy_(torch.from_numpy(np.array(source["bias"])))
         for index, weight in enumerate(model.weights):
             kernel = parameters[f"NetLinLayer_{index}"]["Conv_0"]["kernel"]
             weight.copy_(torch.from_numpy(np.array(kernel)).flatten())

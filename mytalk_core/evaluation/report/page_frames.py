@@ -25,7 +25,7 @@ def jpeg(rgb: np.ndarray) -> str:
     done, data = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     if not done:
         raise MediaError(f"a picture of shape {rgb.shape} could not be encoded as JPEG")
-    return "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii")
+    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")
 
 
 def poster(clip: Clip, index: int) -> str:
@@ -66,7 +66,7 @@ def mouth_pairs(
     reference. Those that the generated video shows nothing for at their time are left out."""
     partners = {index: partner(reference, generated, index) for index in indices}
     known = sorted(index for index, other in partners.items() if other is not None)
-    others = [partners[index] for index in known]
+    others = [other for index in known if (other := partners[index]) is not None]
     columns = {}
     for before, after in zip(reference.pictures(known), generated.pictures(others), strict=True):
         truth, result = before.rgb, after.rgb

@@ -30,7 +30,7 @@ def clip_entry(
     return {
         "id": files.name,
         "reference": _relative(files.reference, folder),
-        "generated": _relative(generated.path, folder),
+        "generated": _relative(generated.files[0], folder),
         "frames_compared": result.frames,
         "scores": {key: plain(value) for key, value in result.scores.items()},
         "curves": {

@@ -63,7 +63,9 @@ def read_opinions(paths: Iterable[Path], key: dict) -> tuple[list[Opinion], int]
     Raises: FileNotFoundError; ValueError naming file and line for a file of another study, a damaged one, or
     a participant that is there twice.
     """
-    opinions, unrated, owners = [], 0, {}
+    opinions: list[Opinion] = []
+    unrated = 0
+    owners: dict[str, Path] = {}
     for path in paths:
         read, skipped = read_file(path, key)
         unrated += skipped

@@ -122,8 +122,8 @@ def find_videos(source: Path, only: Sequence[str] | None = None) -> dict[str, di
     if not systems:
         raise ValueError(f"{source} has no subfolder; one a system, with the same file names, is needed")
     clips = set().union(*systems.values())
-    for system, videos in systems.items():
-        missing = sorted(clips - set(videos))
+    for system, of_clip in systems.items():
+        missing = sorted(clips - set(of_clip))
         if missing:
             raise ValueError(
                 f"system {system} lacks {len(missing)} of the {len(clips)} clips (first: {missing[0]}); "
