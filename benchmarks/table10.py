@@ -30,6 +30,7 @@ from mytalk_core.appearance.renderers import NETWORKS, LoadedRenderer, load_rend
 from mytalk_core.checkpoint.pretrained import model_hashes
 from mytalk_core.face.track import FaceTrack
 from mytalk_core.face.tracker import FaceReader, load_face_reader
+from mytalk_core.files import write_text
 from mytalk_core.media.audio import Speech
 from mytalk_core.media.patch import paste
 from mytalk_core.media.remux import copy_untagged
@@ -325,9 +326,7 @@ def main() -> None:
         "",
         *table(meter.parts, [loaded.name for loaded in renderers]),
     ]
-    temporary = args.out.with_name(f".{args.out.name}.tmp")
-    temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    temporary.replace(args.out)
+    write_text(args.out, "\n".join(lines) + "\n")
     print("\n".join(lines))
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from .. import __version__
+from ..files import check_outputs, write_text
+from ..program import in_one_line
 from . import benchmark, evaluate, info, prepare, study, weights
 from .progress import bars
 
@@ -17,25 +17,7 @@ from .progress import bars
 def main(argv: list[str] | None = None) -> int:
     """Run a command; the exit code, as `in_one_line` makes it."""
     args = _parser().parse_args(argv)
-    return in_one_line(lambda: args.run(args))
-
-
-def in_one_line(command: Callable[[], None]) -> int:
-    """Run a program; the exit code. A user's mistake is one line on stderr and code 1; Ctrl-C is code 130."""
-    try:
-        command()
-    except KeyboardInterrupt:
-        print("mytalk: interrupted; nothing was written", file=sys.stderr)
-        return 130
-    except (ValueError, OSError) as error:
-        message = error if not isinstance(error, OSError) or error.strerror is None else _os_line(error)
-        print(f"mytalk: {message}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def _os_line(error: OSError) -> str:
-    return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    return in_one_line(lambda: args.run(args), "mytalk")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -116,8 +98,13 @@ def _sync(args: argparse.Namespace) -> None:
     options = MotionOptions(
         args.steps, args.guidance, args.seed, args.sampler, args.temperature, args.expression
     )
-    if args.report is not None:
-        _check_folder(args.report)
+    outputs = {
+        "-o": args.output,
+        "--report": args.report,
+        "--save-motion": args.save_motion,
+        "--save-mask": args.save_mask,
+    }
+    check_outputs(outputs, [args.video, args.speech])
     with bars() as progress:
         report = lip_sync(
             args.video,
@@ -140,7 +127,7 @@ def _sync(args: argparse.Namespace) -> None:
     for warning in report.warnings:
         print(f"mytalk: note: {warning}", file=sys.stderr)
     if args.report is not None:
-        _write_whole(args.report, json.dumps(report.to_dict(), indent=2) + "\n")
+        write_text(args.report, json.dumps(report.to_dict(), indent=2) + "\n")
     print(f"{args.output}: {report.frames} frames, {report.frames_edited} edited, {report.duration_s} s")
 
 
@@ -150,7 +137,7 @@ def _landmarks(args: argparse.Namespace) -> None:
     from ..media.video import Clip
     from ..pipeline.stages import choose_device, read_face
 
-    _check_folder(args.output)
+    check_outputs({"-o": args.output, "--preview": args.preview}, [args.video])
     clip = Clip.open(args.video)
     with bars() as progress:
         track = read_face(clip, load_face_reader(choose_device(args.device)), args.face, progress)
@@ -158,14 +145,3 @@ def _landmarks(args: argparse.Namespace) -> None:
         if args.preview is not None:
             write_preview(clip, track, args.preview, lambda done: progress("preview", done, len(clip)))
     print(f"{args.output}: {len(track)} frames, {int(track.present.sum())} with the face")
-
-
-def _check_folder(path: Path) -> None:
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path.parent}: no such folder to write {path.name} into; make it first")
-
-
-def _write_whole(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

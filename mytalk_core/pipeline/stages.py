@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -23,13 +23,14 @@ from ..face.layout import LandmarkLayout
 from ..face.packed import Mapped
 from ..face.track import FaceTrack
 from ..face.tracker import FaceReader, load_face_reader, track_faces
+from ..files import check_outputs, replacing
 from ..media.audio import Speech
 from ..media.encoders import choose_codec
 from ..media.patch import Patch, coverage, paste
 from ..media.picture import Picture
 from ..media.timeline import Timeline, plan_timeline
 from ..media.video import Clip
-from ..media.writer import VideoWriter, check_output
+from ..media.writer import VideoWriter
 from ..memory import peak_memory_mb
 from ..motion.generate import MotionModel, MotionOptions, generate_motion
 from ..motion.motion import Motion
@@ -77,12 +78,23 @@ def timed(report: Report, stage: str) -> Iterator[None]:
 
 
 def choose_device(device: str = "auto") -> torch.device:
-    """The device of that name; "auto" takes CUDA, then Apple's, then the CPU."""
-    if device != "auto":
-        return torch.device(device)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    """The device of that name; "auto" takes CUDA, then Apple's, then the CPU.
+
+    Raises: ValueError for a word that names none, or a device that is not there.
+    """
+    counts = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": 1}
+    there = [name for name, count in counts.items() if count]
+    if device == "auto":
+        return torch.device(there[0])
+    chosen = None
+    with suppress(RuntimeError):
+        chosen = torch.device(device)
+    if chosen is None or (chosen.index or 0) >= counts.get(chosen.type, 0):
+        raise ValueError(
+            f"a device that is there was required (auto, {', '.join(there)}), but {device!r} arrived: choose "
+            "one of these"
+        )
+    return chosen
 
 
 def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
@@ -203,9 +215,8 @@ def lip_sync(
     with timed(report, "load"):
         clip, sound = Clip.open(video), Speech.open(speech)
         timeline = plan_timeline(clip, sound.duration_s, sync_mode)
-        for path in (output, save_mask):
-            if path is not None:
-                check_output(Path(path), [clip.path, sound.path])
+        outputs = {"output": output, "save_motion": save_motion, "save_mask": save_mask}
+        check_outputs(outputs, [clip.path, sound.path])
         choose_codec(Path(output), codec)  # what cannot be written is said before the work, not after it
         reader = load_face_reader(place)
         motion_model = MotionModel.from_pretrained(model, revision, place, choose_dtype(dtype, place))
@@ -225,8 +236,6 @@ def lip_sync(
             options,
             progress=lambda done, total: progress("motion", done, total),
         )
-    if save_motion is not None:
-        motion.save(save_motion)
     with timed(report, "references"):
         targets = target_landmarks(shown, motion)
         drawing = build_renderer(clip, track, shown, targets, loaded)
@@ -236,9 +245,12 @@ def lip_sync(
             output, clip, codec=codec, crf=crf, speech=sound, timeline=timeline, metadata=tags
         )
         masks = VideoWriter.for_masks(save_mask, clip, timeline=timeline) if save_mask is not None else None
-        stack.enter_context(writer)
+        # All take their names at the end, the video first.
+        if save_motion is not None:
+            motion.save(stack.enter_context(replacing(save_motion)))
         if masks is not None:
             stack.enter_context(masks)
+        stack.enter_context(writer)
         pictures = render_pictures(clip, timeline, shown, targets, drawing)
         for done, (picture, patches) in enumerate(pictures, 1):
             writer.write(paste(picture, patches))

@@ -21,8 +21,8 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from mytalk_core.cli.main import in_one_line
 from mytalk_core.pipeline.stages import choose_device
+from mytalk_core.program import in_one_line
 
 from ..loop.processes import place_among_processes, start_missing_processes
 from .adapters import Source, find_sources
@@ -97,4 +97,4 @@ def _prepare(output: Path, wanted: list[Source], preparer: Preparer, process: in
 
 
 if __name__ == "__main__":
-    sys.exit(in_one_line(main))
+    sys.exit(in_one_line(main, "mytalk_training.dataset.prepare"))
