@@ -13,9 +13,7 @@ from types import FrameType
 
 # Windows has no SIGHUP.
 STOPPING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
-# As shells count: 128 and the signal's number.
-INTERRUPTED = 130
-BROKEN_PIPE = 141
+BROKEN_PIPE = 141  # 128 and the number of SIGPIPE, as shells count
 
 
 class Stopped(KeyboardInterrupt):
@@ -23,7 +21,7 @@ class Stopped(KeyboardInterrupt):
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
-        self.number = number
+        self.number, self.name = number, signal.Signals(number).name
 
 
 def in_one_line(command: Callable[[], None], name: str) -> int:
@@ -38,12 +36,10 @@ def in_one_line(command: Callable[[], None], name: str) -> int:
             command()
             if sys.stdout is not None:
                 sys.stdout.flush()
-    except Stopped as stop:
-        _say(f"{name}: stopped by {signal.Signals(stop.number).name}")
-        return 128 + stop.number
-    except KeyboardInterrupt:
-        _say(f"{name}: interrupted")
-        return INTERRUPTED
+    except KeyboardInterrupt as interrupt:
+        by = f"stopped by {interrupt.name}" if isinstance(interrupt, Stopped) else "interrupted"
+        _say(f"{name}: {by}")
+        return exit_code(interrupt)
     except (ValueError, OSError) as error:
         if isinstance(error, BrokenPipeError) and _nobody_reads():
             return BROKEN_PIPE
@@ -80,6 +76,11 @@ def _stoppable() -> Iterator[None]:
     finally:
         for number in ours:
             signal.signal(number, signal.SIG_DFL)
+
+
+def exit_code(interrupt: KeyboardInterrupt) -> int:
+    """The code of a program that was interrupted: 128 and the number of what did it, as shells count."""
+    return 128 + (interrupt.number if isinstance(interrupt, Stopped) else signal.SIGINT)
 
 
 def _nobody_reads() -> bool:

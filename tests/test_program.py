@@ -20,7 +20,7 @@ from mytalk_core.program import Stopped, in_one_line
 ROOT = Path(__file__).parents[1]
 posix = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 SIGNALS = {"SIGTERM": 143, "SIGHUP": 129, "SIGINT": 130}
-# Stays in its block until it is told to stop, then takes a while to unwind.
+# Stays in its block until it is told to stop, and unwinds until it reads a line.
 WAITING = """
 import sys, time
 from mytalk_core.program import in_one_line
@@ -29,8 +29,8 @@ def wait():
     try:
         time.sleep(60)
     finally:
-        time.sleep(0.5)
-        print("unwound", flush=True)
+        print("unwinding", flush=True)
+        print(sys.stdin.readline(), end="", flush=True)
 sys.exit(in_one_line(wait, "a program"))
 """
 
@@ -98,21 +98,16 @@ def test_other_handlers_are_left_alone(monkeypatch):
 
 
 @posix
-def test_a_signal_to_the_whole_process(tmp_path):
+def test_a_signal_from_outside_and_once_more_while_it_unwinds():
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     for name, code in SIGNALS.items():
-        process = subprocess.Popen(
-            [sys.executable, "-c", WAITING],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        process = subprocess.Popen([sys.executable, "-c", WAITING], cwd=ROOT, text=True, **pipes)
         assert process.stdout.readline() == "ready\n"
         process.send_signal(getattr(signal, name))
-        time.sleep(0.1)
+        assert process.stdout.readline() == "unwinding\n"
         if name != "SIGINT":
             process.send_signal(getattr(signal, name))
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate("unwound\n", timeout=60)
         word = "interrupted" if name == "SIGINT" else f"stopped by {name}"
         assert (process.returncode, out, err) == (code, "unwound\n", f"a program: {word}\n")
 

@@ -22,7 +22,7 @@ import torch
 from tqdm import tqdm
 
 from mytalk_core.pipeline.stages import choose_device
-from mytalk_core.program import in_one_line
+from mytalk_core.program import exit_code, in_one_line
 
 from ..loop.processes import place_among_processes, start_missing_processes
 from .adapters import Source, find_sources
@@ -52,9 +52,9 @@ def main(arguments: list[str] | None = None, program: str | None = None) -> None
         with locked(journal_path(args.output, process).with_suffix(".lock")):
             _mend(args.output, process, processes)
             _prepare(args.output, wanted, preparer, process, processes)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         print("interrupted: the same command goes on from here", file=sys.stderr)
-        raise SystemExit(130) from None
+        raise SystemExit(exit_code(interrupt)) from None
     print(finish(args.output, wanted, settings))
 
 
