@@ -28,6 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mytalk_core.appearance.renderers import NETWORKS
 from mytalk_core.face.track import FaceTrack
+from mytalk_core.files import write_text
 from mytalk_core.media.audio import Speech
 from mytalk_core.media.clip import Clip
 from mytalk_core.media.file_clip import FileClip
@@ -309,9 +310,7 @@ def main() -> None:
         "",
         *table(meter.parts, [model.renderer.name for model in models]),
     ]
-    temporary = args.out.with_name(f".{args.out.name}.tmp")
-    temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    temporary.replace(args.out)
+    write_text(args.out, "\n".join(lines) + "\n")
     print("\n".join(lines))
 
 

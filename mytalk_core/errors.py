@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class MediaError(ValueError):
-    """A video or sound file that cannot be read or written."""
+    """A file of a video, sound, landmarks or results that cannot be read or written."""
 
 
 class NoFaceError(ValueError):

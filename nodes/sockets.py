@@ -16,6 +16,7 @@ import torch
 from comfy_api.latest import Input, io
 
 from ..mytalk_core.face.track import FaceTrack
+from ..mytalk_core.files import replacing
 from ..mytalk_core.media.arranged import DerivedClip, part_of
 from ..mytalk_core.media.audio import Speech
 from ..mytalk_core.media.clip import Clip
@@ -99,7 +100,8 @@ def stream_path(source: str | Path | BytesIO) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"mytalk_{hashlib.sha256(data).hexdigest()[:24]}.mkv"
     if not path.exists():
-        path.write_bytes(data)
+        with replacing(path) as temporary:
+            temporary.write_bytes(data)
     return path
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ..errors import WeightsError
+from ..files import replacing
 from . import hub
 
 CONFIG_NAME = "config.json"
@@ -111,9 +111,9 @@ class PretrainedModel(nn.Module):
             .contiguous()
             for key, value in self.state_dict().items()
         }
-        weights = folder / f".{WEIGHTS_NAME}.{os.getpid()}.tmp"
-        config = folder / f".{CONFIG_NAME}.{os.getpid()}.tmp"
-        try:
+        # Weights take their name first: a crash in between leaves a hash that does not fit, which loading
+        # reports.
+        with replacing(folder / CONFIG_NAME) as config, replacing(folder / WEIGHTS_NAME) as weights:
             save_file(tensors, weights, metadata={"format": "pt"})
             description = {
                 "class": type(self).__name__,
@@ -122,12 +122,6 @@ class PretrainedModel(nn.Module):
                 "config": dataclasses.asdict(self.config),
             }
             config.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-            # Weights first: a crash in between leaves a hash that does not fit, which loading reports.
-            weights.replace(folder / WEIGHTS_NAME)
-            config.replace(folder / CONFIG_NAME)
-        finally:
-            weights.unlink(missing_ok=True)
-            config.unlink(missing_ok=True)
         return folder
 
     @classmethod

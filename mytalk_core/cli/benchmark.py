@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..arguments import DefaultsHelpFormatter
+from ..files import replacing
 from .evaluate import SLOW
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> None:
     """Generate what is not there yet, then evaluate."""
     from ..evaluation.benchmark import protocol
+    from ..evaluation.report.page import check_report
 
     if args.seconds is not None and not args.seconds > 0:
         raise ValueError(f"--seconds must be above 0; got {args.seconds}")
@@ -76,6 +77,7 @@ def run(args: argparse.Namespace) -> None:
     pairs = protocol.plan_pairs(clips, args.protocol, args.seed, args.limit)
     tools, settings, systems = _load(args)
     args.output.mkdir(parents=True, exist_ok=True)
+    check_report(args.output, [clip.path for clip in clips])
     record = protocol.open_record(args.output, settings)
     protocol.note_systems(record, systems, args.output)
     for pair in pairs:
@@ -167,12 +169,8 @@ def _beginning(pair: Pair, args: argparse.Namespace) -> Pair:
     cut = args.output / "reference" / f"{pair.clip.name}{suffix}"
     if not cut.is_file():
         cut.parent.mkdir(exist_ok=True)
-        temporary = cut.with_name(f".{os.getpid()}.{cut.name}")
-        try:
+        with replacing(cut) as temporary:
             copy_untagged(source, temporary, args.seconds)
-            temporary.replace(cut)
-        finally:
-            temporary.unlink(missing_ok=True)
     clip = ClipFile(pair.clip.name, cut)
     return Pair(clip, clip if pair.speech == pair.clip else pair.speech)
 

@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> None:
     from ..evaluation.evaluate import Evaluation
     from ..evaluation.metrics.metric import check_keys
     from ..evaluation.networks.metric_networks import find_networks
-    from ..evaluation.report.page import write_page
+    from ..evaluation.report.page import check_report, write_page
     from ..evaluation.report.report import markdown, write_report
     from ..pipeline.device import choose_device
 
@@ -71,6 +71,7 @@ def run(args: argparse.Namespace) -> None:
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; a folder or a .json file was required for the report")
     folder.mkdir(parents=True, exist_ok=True)
+    check_report(args.output, [file for clip in clips for file in (clip.reference, *clip.generated.values())])
     networks = find_networks(args.weights, scoring.skip, choose_device(args.device))
     evaluation = Evaluation(networks, scoring, folder, args.cache, args.face, title=args.name, notes=notes)
     report = evaluation.run(clips, _show)

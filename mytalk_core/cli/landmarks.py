@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..arguments import DefaultsHelpFormatter
-from ..files import check_folder
+from ..files import check_outputs
 from .progress import bars
 
 
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> None:
     from ..pipeline.stages import track
     from ..pipeline.write import write
 
-    check_folder(args.output)
+    check_outputs({"-o": args.output, "--preview": args.preview}, [args.video])
     clip = FileClip.open(args.video)
     with bars() as progress:
         face = track(load_face_reader(choose_device(args.device)), clip, progress).choose(args.face)

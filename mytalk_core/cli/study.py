@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 from ..arguments import DefaultsHelpFormatter
+from ..files import check_outputs, write_text
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -59,13 +59,10 @@ def _collect(args: argparse.Namespace) -> None:
 
     if args.key is None:
         raise ValueError("--collect needs --key SITE.key.json, which says what each video was")
-    if args.output is not None and not args.output.parent.is_dir():
-        raise FileNotFoundError(f"{args.output.parent}: no such folder to write {args.output.name} into")
+    check_outputs({"-o": args.output}, [*args.collect, args.key])
     key = read_key(args.key)
     opinions, unrated = read_opinions(args.collect, key)
     text = markdown(summarise(opinions), key["title"], unrated)
     if args.output is not None:
-        temporary = args.output.with_name(f".{args.output.name}.{os.getpid()}.tmp")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(args.output)
+        write_text(args.output, text)
     print(text, end="")

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from ..arguments import DefaultsHelpFormatter
-from ..files import check_folder, write_text
+from ..files import check_outputs, write_text
 from .progress import bars
 
 
@@ -72,8 +72,13 @@ def run(args: argparse.Namespace) -> None:
     options = MotionOptions(
         args.steps, args.guidance, args.seed, args.sampler, args.temperature, args.expression
     )
-    if args.report is not None:
-        check_folder(args.report)
+    outputs = {
+        "-o": args.output,
+        "--report": args.report,
+        "--save-motion": args.save_motion,
+        "--save-mask": args.save_mask,
+    }
+    check_outputs(outputs, [args.video, args.speech])
     with bars() as progress:
         report = lip_sync(
             args.video,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
+from contextlib import suppress
 from pathlib import Path
 
 from ..checkpoint.pretrained import file_sha256
+from ..errors import MediaError
 from ..face.track import FaceTrack
 from ..face.tracker import FaceReader
 from ..media.clip import Clip
@@ -33,11 +34,11 @@ class SubjectCache:
         word = "-".join(str(round(number / 16)) for number in face) if isinstance(face, tuple) else face
         path = self.folder / f"{file_sha256(clip.path)[:20]}-{word}.safetensors"
         if path.is_file():
-            return Subject(clip, FaceTrack.load(path))
+            # A damaged one is made again.
+            with suppress(MediaError):
+                return Subject(clip, FaceTrack.load(path))
         subject = read_subject(clip, self.reader, face, progress)
-        temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp")
-        subject.track.save(temporary)
-        temporary.replace(path)
+        subject.track.save(path)
         return subject
 
 

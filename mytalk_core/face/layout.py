@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..tensor_files import FileKind
+
 FOLDER = Path(__file__).parent / "layouts"
 
 
@@ -69,13 +71,21 @@ class LandmarkLayout:
         return np.concatenate([landmarks, middle], -2)
 
 
+def named_layout(path: Path, name: object, kind: FileKind) -> LandmarkLayout:
+    """The layout that the file `path` names; MediaError where there is none of that name."""
+    try:
+        return LandmarkLayout.load(str(name))
+    except ValueError as error:
+        raise kind.refusal(path, str(error)) from error
+
+
 @lru_cache(maxsize=8)
 def _load(name: str) -> LandmarkLayout:
-    path = FOLDER / f"{name}.json"
-    if not path.is_file():
-        names = ", ".join(sorted(p.stem for p in FOLDER.glob("*.json")))
-        raise ValueError(f"a landmark layout is one of {names}; got {name!r}")
-    data = json.loads(path.read_text())
+    # By name, for one that a file names must not lead elsewhere.
+    paths = {path.stem: path for path in sorted(FOLDER.glob("*.json"))}
+    if name not in paths:
+        raise ValueError(f"a landmark layout is one of {', '.join(paths)}; got {name!r}")
+    data = json.loads(paths[name].read_text())
 
     def indices(key: str) -> np.ndarray:
         return np.array(data[key], np.int64)

@@ -7,13 +7,25 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from safetensors import safe_open
-from safetensors.numpy import load_file, save_file
 
 from ..errors import MediaError, NoFaceError
+from ..tensor_files import FileKind, read_metadata, read_tensors, write_tensors
 from . import alignment
-from .layout import LandmarkLayout
+from .layout import LandmarkLayout, named_layout
 from .packed import Mapped, PackedLandmarks
+
+FORMAT = "mytalk-face-track-1"
+KIND = FileKind(
+    "face track",
+    "mytalk landmarks",
+    {
+        "landmarks": (("F32",), ("T", "N", 3)),
+        "present": (("U8",), ("T",)),
+        "similarity": (("F32",), ("T", 2, 3)),
+        "times_s": (("F64", "F32"), ("T",)),
+        "shots": (("I32",), ("T",)),
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -99,22 +111,30 @@ class FaceTrack:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write as safetensors."""
-        tensors = {k: np.ascontiguousarray(getattr(self, k)) for k in ("similarity", "times_s", "shots")}
-        tensors["landmarks"] = self.landmarks[:]
-        tensors["present"] = self.present.astype(np.uint8)
-        save_file(tensors, str(path), metadata={"format": "mytalk-face-track-1", "layout": self.layout})
+        """Write a safetensors file, whole or not at all; errors as `replacing`."""
+        tensors = {name: getattr(self, name) for name in ("similarity", "times_s", "shots")}
+        tensors |= {"landmarks": self.landmarks[:], "present": self.present.astype(np.uint8)}
+        write_tensors(path, tensors, {"format": FORMAT, "layout": self.layout})
 
     @staticmethod
     def load(path: str | Path) -> FaceTrack:
-        """Read what `save` wrote; MediaError if the file is something else."""
-        with safe_open(str(path), "np") as file:
-            metadata = file.metadata() or {}
-        if metadata.get("format") != "mytalk-face-track-1":
+        """Read what `save` wrote.
+
+        Raises: FileNotFoundError; MediaError for a damaged file or one that is no face track.
+        """
+        path = Path(path)
+        metadata = read_metadata(path, KIND)
+        if metadata.get("format") != FORMAT:
             raise MediaError(
                 f"{path}: a face track was expected (mytalk landmarks writes one); got another file"
             )
-        tensors = load_file(str(path))
+        tensors = read_tensors(path, KIND)
+        count = named_layout(path, metadata.get("layout"), KIND).points
+        frames, points, _ = tensors["landmarks"].shape
+        if points != count or frames == 0:
+            raise KIND.refusal(
+                path, f"it has {frames} frames of {points} points; the layout has {count} points"
+            )
         present = tensors.pop("present").astype(bool)
         landmarks = PackedLandmarks.pack(tensors.pop("landmarks"))
         return FaceTrack(landmarks, present, layout=metadata["layout"], **tensors)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import uuid
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from ..errors import MediaError
+from ..files import check_outputs, replacing
 from .audio import Speech
 from .clip import Clip
 from .colour import FULL, Colour
@@ -29,9 +29,9 @@ from .timeline import Timeline, plan_timeline
 class VideoWriter:
     """Encodes pictures with the source's time stamps, pixel depth and colour tags, and muxes the speech.
 
-    A context manager: the file is written under a temporary name in the same folder and takes its own name
-    when the block ends well; on any error, Ctrl-C included, it is removed. Time stamps and the last frame's
-    duration are the timeline's, exact in MP4 and MOV; Matroska and WebM store whole milliseconds.
+    A context manager: the file takes its name when the block ends well; on any error, Ctrl-C included,
+    nothing is left (see `replacing`). Time stamps and the last frame's duration are the timeline's, exact in
+    MP4 and MOV; Matroska and WebM store whole milliseconds.
 
     path: its extension names the container; like: the source clip, whose size, format, tags and times hold;
     codec: "h264", "prores", "vp9", "ffv1" (lossless), or None for the extension's own; crf: quality of h264
@@ -57,7 +57,7 @@ class VideoWriter:
     ):
         self.path = Path(path)
         codec = choose_codec(self.path, codec)
-        check_output(self.path, [*like.files, speech.path if speech else None])
+        check_outputs({"the output": self.path}, [*like.files, speech.path if speech else None])
         self._like = like
         self._speech = speech
         self._metadata = dict(metadata or {})
@@ -68,7 +68,7 @@ class VideoWriter:
         self._container: av.container.OutputContainer | None = None
         self._soundtrack: Soundtrack | None = None
         self._written = 0
-        self._temporary = self.path.with_name(f".{self.path.stem}.{uuid.uuid4().hex[:8]}{self.path.suffix}")
+        self._replacing = ExitStack()
 
     @classmethod
     def for_masks(cls, path: str | Path, like: Clip, *, timeline: Timeline | None = None) -> VideoWriter:
@@ -89,7 +89,8 @@ class VideoWriter:
 
     def __enter__(self) -> VideoWriter:
         try:
-            self._container = av.open(str(self._temporary), "w", options=self._plan.container_options)
+            temporary = self._replacing.enter_context(replacing(self.path))
+            self._container = av.open(str(temporary), "w", options=self._plan.container_options)
             self._container.metadata.update({str(key): str(value) for key, value in self._metadata.items()})
             self._stream = self._video_stream()
             if self._speech is not None:
@@ -97,20 +98,20 @@ class VideoWriter:
                     self._container, self._speech, self._plan.sound_codec, self._timeline.duration_s
                 )
         except BaseException as error:
-            self._discard()
+            self._discard(error)
             self._explain(error)
             raise
         return self
 
     def __exit__(self, kind, error, trace) -> None:
         if kind is not None:
-            self._discard()
+            self._discard(error)
             self._explain(error)
             return
         try:
             self._finish()
         except BaseException as failure:
-            self._discard()
+            self._discard(failure)
             self._explain(failure)
             raise
 
@@ -213,16 +214,16 @@ class VideoWriter:
                 self._opened.mux(packet)
         self._opened.close()
         self._container = None
-        self._temporary.replace(self.path)
+        self._replacing.close()
 
-    def _discard(self) -> None:
+    def _discard(self, error: BaseException) -> None:
         """Close and remove the temporary file, whatever state it is in."""
         if self._container is not None:
             # A header that was never written or a full disk does not matter here: the file goes either way.
             with contextlib.suppress(av.error.FFmpegError, ValueError):
                 self._container.close()
             self._container = None
-        self._temporary.unlink(missing_ok=True)
+        self._replacing.__exit__(type(error), error, error.__traceback__)
 
     def _explain(self, error: BaseException | None) -> None:
         if isinstance(error, av.error.FFmpegError):
@@ -240,24 +241,3 @@ def with_neutral_chroma(frame: av.VideoFrame, format_name: str) -> av.VideoFrame
     for plane in chroma:
         plane[...] = 2 ** (layout_of(format_name).depth - 1)
     return coloured
-
-
-def check_output(path: Path, sources: list[Path | None]) -> None:
-    """Raises MediaError when `path` cannot be created, or is one of the files that are read."""
-    if path.is_dir():
-        raise MediaError(f"an output file was required, but {path} is a folder: add a file name")
-    for source in sources:
-        if source is not None and path.exists() and path.samefile(source):
-            raise MediaError(
-                f"an output other than the source was required, but both are {path}: name another file"
-            )
-    folder = path.parent
-    if not folder.is_dir():
-        raise MediaError(
-            f"a folder to write in was required, but {folder} does not exist: create it, or name another"
-        )
-    if not os.access(folder, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
-        raise MediaError(
-            f"a writable output was required, but {path} may not be written: change its permissions, or "
-            "name another"
-        )

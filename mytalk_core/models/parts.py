@@ -12,6 +12,7 @@ from ..appearance.refiner import MouthRefiner
 from ..checkpoint.pretrained import CONFIG_NAME, WEIGHTS_NAME, PretrainedModel, file_sha256
 from ..errors import WeightsError
 from ..expert.sync_expert import SyncExpert
+from ..files import write_text
 from ..motion.denoiser import MotionDenoiser
 from ..motion.identity import IdentityExtractor
 from ..motion.space import LandmarkSpace
@@ -160,5 +161,5 @@ def write_card(folder: Path, card: str) -> Path:
     path = folder / "README.md"
     if path.exists() and MARK not in path.read_text(encoding="utf-8"):
         raise FileExistsError(f"{path} was written by hand; move it away, or pass its text with --notes")
-    path.write_text(card, encoding="utf-8")
+    write_text(path, card)
     return path

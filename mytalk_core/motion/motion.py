@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
-from ..errors import WeightsError
+from ..errors import MediaError
+from ..face.layout import named_layout
+from ..tensor_files import FileKind, read_metadata, read_tensors, write_tensors
 
 FORMAT_VERSION = 1
+KIND = FileKind(
+    "motion file", "--save-motion", {"landmarks": (("F32",), ("F", "P", 2)), "points": (("I64",), ("P",))}
+)
 
 
 @dataclass(frozen=True)
@@ -65,45 +68,45 @@ class Motion:
         return moved
 
     def save(self, path: str | Path) -> None:
-        """Write a safetensors file, whole or not at all."""
-        path = Path(path)
+        """Write a safetensors file, whole or not at all; errors as `replacing`."""
         description = {"format_version": FORMAT_VERSION, "layout": self.layout, "rate_hz": self.rate_hz}
-        temporary = path.with_name(f".{path.name}.tmp")
-        try:
-            save_file(
-                {
-                    "landmarks": np.ascontiguousarray(self.landmarks),
-                    "points": np.ascontiguousarray(self.points, np.int64),
-                },
-                temporary,
-                {"motion": json.dumps(description)},
-            )
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        tensors = {"landmarks": self.landmarks, "points": np.asarray(self.points, np.int64)}
+        write_tensors(path, tensors, {"motion": json.dumps(description)})
 
     @classmethod
     def load(cls, path: str | Path) -> Motion:
         """Read what `save` wrote.
 
-        Raises:
-            FileNotFoundError: no such file.
-            WeightsError: not a motion file, or one of another format version.
+        Raises: FileNotFoundError; MediaError for a damaged file, one that is no motion, or one of another
+        format version.
         """
         path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"no motion file {path}")
         try:
-            with safe_open(path, framework="numpy") as file:
-                description = json.loads((file.metadata() or {}).get("motion", "null"))
-                if not isinstance(description, dict) or "landmarks" not in file.keys():  # noqa: SIM118
-                    raise WeightsError(f"{path} is not a motion file (written by --save-motion)")
-                if description.get("format_version") != FORMAT_VERSION:
-                    raise WeightsError(
-                        f"{path} has motion format {description.get('format_version')}; "
-                        f"this mytalk reads {FORMAT_VERSION}: generate the motion again"
-                    )
-                landmarks, points = file.get_tensor("landmarks"), file.get_tensor("points")
-                return cls(landmarks, description["layout"], points, description["rate_hz"])
-        except (SafetensorError, json.JSONDecodeError) as error:
-            raise WeightsError(f"{path} is not a readable motion file ({error})") from error
+            description = json.loads(read_metadata(path, KIND).get("motion", "null"))
+        except (ValueError, RecursionError) as error:
+            if isinstance(error, MediaError):
+                raise
+            raise KIND.refusal(path, f"its description is no JSON ({error})") from error
+        if not isinstance(description, dict):
+            raise MediaError(f"{path} is not a motion file: name one that {KIND.source} wrote")
+        if description.get("format_version") != FORMAT_VERSION:
+            raise MediaError(
+                f"{path} has motion format {description.get('format_version')}; "
+                f"this mytalk reads {FORMAT_VERSION}: generate the motion again"
+            )
+        tensors = read_tensors(path, KIND)
+        layout, rate_hz = description.get("layout"), description.get("rate_hz")
+        _check(path, tensors["points"], layout, rate_hz)
+        try:
+            return cls(tensors["landmarks"], layout, tensors["points"], rate_hz)
+        except ValueError as error:
+            raise KIND.refusal(path, str(error)) from error
+
+
+def _check(path: Path, points: np.ndarray, layout: object, rate_hz: object) -> None:
+    """MediaError for points or a rate that no motion has."""
+    if isinstance(rate_hz, bool) or not isinstance(rate_hz, int | float) or not 0 < rate_hz < float("inf"):
+        raise KIND.refusal(path, f"its rate is {rate_hz!r} Hz")
+    count = named_layout(path, layout, KIND).points
+    if len(np.unique(points)) < len(points) or points.min(initial=0) < 0 or points.max(initial=0) >= count:
+        raise KIND.refusal(path, f"its points are not different ones of the {count} of {layout}")

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import torch
 
 
 def choose_device(device: str | torch.device = "auto") -> torch.device:
-    """The device of that name; "auto" takes CUDA, then Apple's, then the CPU."""
-    if device != "auto":
-        return torch.device(device)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    """The device of that name; "auto" takes CUDA, then Apple's, then the CPU.
+
+    Raises: ValueError for a word that names none, or a device that is not there.
+    """
+    if isinstance(device, torch.device):
+        return device
+    counts = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": 1}
+    there = [name for name, count in counts.items() if count]
+    if device == "auto":
+        return torch.device(there[0])
+    chosen = None
+    with suppress(RuntimeError):
+        chosen = torch.device(device)
+    if chosen is None or (chosen.index or 0) >= counts.get(chosen.type, 0):
+        raise ValueError(
+            f"a device that is there was required (auto, {', '.join(there)}), but {device!r} arrived: choose "
+            "one of these"
+        )
+    return chosen
 
 
 def choose_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -18,12 +18,12 @@ from ..appearance.renderers import LoadedRenderer, load_renderer
 from ..checkpoint.pretrained import model_hashes
 from ..face.track import Faces, FaceTrack
 from ..face.tracker import FaceReader, load_face_reader
+from ..files import check_outputs, replacing
 from ..media.audio import Speech
 from ..media.clip import Clip
 from ..media.encoders import choose_codec
 from ..media.file_clip import FileClip
 from ..media.timeline import Timeline, plan_timeline
-from ..media.writer import check_output
 from ..memory import peak_memory_mb
 from ..motion.generate import MotionModel, MotionOptions, embed_identity
 from ..motion.motion import Motion
@@ -201,9 +201,8 @@ def lip_sync(
     with report.timed("load"):
         clip, sound = FileClip.open(video), Speech.open(speech)
         timeline = plan_timeline(clip, sound.duration_s, sync_mode)
-        for path in (output, save_mask):
-            if path is not None:
-                check_output(Path(path), [*clip.files, sound.path])
+        outputs = {"output": output, "save_motion": save_motion, "save_mask": save_mask}
+        check_outputs(outputs, [*clip.files, sound.path])
         choose_codec(Path(output), codec)  # what cannot be written is said before the work, not after it
         if not isinstance(model, LipSync):
             model = LipSync.from_pretrained(model, renderer, device, dtype, revision)
@@ -213,11 +212,12 @@ def lip_sync(
         track = model.track(clip, progress).choose(face)
     with report.timed("motion"):
         motion = model.speak(sound, track, timeline, options, progress=progress)
-        if save_motion is not None:
-            motion.save(save_motion)
     with report.timed("references"):
         drawn = model.draw(clip, track, motion, timeline)
-    with report.timed("render"):
+    with report.timed("render"), ExitStack() as stack:
+        # All take their names at the end, the video first.
+        if save_motion is not None:
+            motion.save(stack.enter_context(replacing(save_motion)))
         report.frames_edited = write(
             drawn,
             output,

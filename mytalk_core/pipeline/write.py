@@ -56,9 +56,10 @@ def write(
     mask_writer = None if masks is None else VideoWriter.for_masks(masks, clip, timeline=timeline)
     edited = 0
     with ExitStack() as stack:
-        stack.enter_context(writer)
+        # Both take their names at the end, the video first.
         if mask_writer is not None:
             stack.enter_context(mask_writer)
+        stack.enter_context(writer)
         for done, edit in enumerate(_edits(clip, timeline), 1):
             picture = edit.pasted()
             writer.write(picture)

@@ -136,7 +136,7 @@ class ComfyServer:
 
     def leftovers(self) -> list[Path]:
         """Unfinished files of the writer."""
-        return [path for path in self.base.rglob(".*") if path.suffix in (".mp4", ".mov", ".mkv", ".webm")]
+        return [*self.base.rglob(".mytalk-*")]
 
 
 @dataclass(frozen=True)

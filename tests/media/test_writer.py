@@ -354,6 +354,6 @@ def test_the_source_is_never_the_output(tmp_path):
 
 def test_an_unwritable_folder(tmp_path, monkeypatch):
     # Root may write anywhere, so the answer of the system is replaced.
-    monkeypatch.setattr("mytalk_core.media.writer.os.access", lambda *_: False)
+    monkeypatch.setattr("mytalk_core.files.os.access", lambda *_: False)
     with pytest.raises(MediaError, match="may not be written"):
         VideoWriter(tmp_path / "out.mp4", small_clip(1))

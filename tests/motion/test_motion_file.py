@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from mytalk_core.errors import WeightsError
+from mytalk_core.errors import MediaError
 from mytalk_core.motion.motion import Motion
 
 POINTS = np.array([3, 1])
@@ -51,13 +51,13 @@ def test_other_files_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="other.safetensors"):
         Motion.load(path)
     save_file({"landmarks": ramp().landmarks}, path)
-    with pytest.raises(WeightsError, match="not a motion file"):
+    with pytest.raises(MediaError, match="not a motion file"):
         Motion.load(path)
     save_file({"landmarks": ramp().landmarks}, path, {"motion": '{"format_version": 99}'})
-    with pytest.raises(WeightsError, match="motion format 99"):
+    with pytest.raises(MediaError, match="motion format 99"):
         Motion.load(path)
     path.write_bytes(b"not safetensors at all")
-    with pytest.raises(WeightsError, match="not a readable motion file"):
+    with pytest.raises(MediaError, match="not a readable motion file"):
         Motion.load(path)
 
 

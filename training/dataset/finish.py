@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from mytalk_core.files import write_text
+
 from .adapters import Source
 from .identities import FACE_THRESHOLD, SHAPE_THRESHOLD, cluster
-from .journal import Entry, all_entries, write_whole
+from .journal import Entry, all_entries
 from .preparation_report import summarise, write_report
 from .prepare_options import Settings
 from .shards import INDEX_NAME, ShardDataset
@@ -28,7 +30,7 @@ def finish(output: Path, wanted: list[Source], settings: Settings) -> str:
         return f"{len(wanted) - len(left)} of {len(wanted)} sources are done; other processes have the rest"
     rows = sorted((row for entry in entries for row in entry.samples), key=lambda row: row["key"])
     name_people(ShardDataset(output, rows), settings)
-    write_whole(output / INDEX_NAME, "".join(json.dumps(row) + "\n" for row in rows))
+    write_text(output / INDEX_NAME, "".join(json.dumps(row) + "\n" for row in rows))
     report = summarise(entries, rows, asdict(settings), settings.layout)
     write_report(output, report)
     return _line(output, report, entries)

@@ -16,6 +16,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from mytalk_core.files import write_text
+
 from .shards import END_OF_ARCHIVE, ShardOffset, checksum, shard_name
 
 FOLDER = "journal"
@@ -114,7 +116,7 @@ def repair(folder: Path, process: int) -> list[Entry]:
         _end_at(shard, max((e.stop for e in good), default=0))
     text = "".join(json.dumps(asdict(e)) + "\n" for e in entries if e in whole)
     if path.exists() and path.read_bytes() != text.encode():
-        write_whole(path, text)
+        write_text(path, text)
     return [e for e in entries if e in whole]
 
 
@@ -143,13 +145,6 @@ def _end_at(shard: Path, stop: int) -> None:
         file.truncate(stop)
         file.seek(stop)
         file.write(END_OF_ARCHIVE)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
 
 
 @contextmanager

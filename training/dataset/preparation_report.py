@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from mytalk_core.evaluation.markdown import escaped
+from mytalk_core.files import write_text
 
-from .journal import Entry, write_whole
+from .journal import Entry
 
 FIGURES = (
     ("seconds", "length, s"),
@@ -67,8 +68,8 @@ def _seconds(shots: list[dict[str, Any]]) -> dict[str, float]:
 
 def write_report(folder: Path, report: dict[str, Any]) -> None:
     """report.json and report.md in the dataset's folder, each whole or not at all."""
-    write_whole(folder / "report.json", json.dumps(report, indent=2) + "\n")
-    write_whole(folder / "report.md", as_markdown(report))
+    write_text(folder / "report.json", json.dumps(report, indent=2) + "\n")
+    write_text(folder / "report.md", as_markdown(report))
 
 
 def as_markdown(report: dict[str, Any]) -> str:

@@ -20,8 +20,8 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from mytalk_core.cli.main import in_one_line
 from mytalk_core.pipeline.device import choose_device
+from mytalk_core.program import exit_code, in_one_line
 
 from ..loop.processes import check_launcher, place_among_processes
 from .adapters import Source, find_sources
@@ -51,9 +51,9 @@ def main(arguments: list[str] | None = None, program: str | None = None) -> None
         with locked(journal_path(args.output, process).with_suffix(".lock")):
             _mend(args.output, process, processes)
             _prepare(args.output, wanted, preparer, process, processes)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         print("interrupted: the same command goes on from here", file=sys.stderr)
-        raise SystemExit(130) from None
+        raise SystemExit(exit_code(interrupt)) from None
     print(finish(args.output, wanted, settings))
 
 
@@ -96,4 +96,4 @@ def _prepare(output: Path, wanted: list[Source], preparer: Preparer, process: in
 
 
 if __name__ == "__main__":
-    sys.exit(in_one_line(main))
+    sys.exit(in_one_line(main, "mytalk_training.dataset.prepare"))

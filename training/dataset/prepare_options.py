@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from mytalk_core.arguments import DefaultsHelpFormatter
+from mytalk_core.files import write_text
 
 from .adapters import LAYOUTS
 from .filters import Limits
-from .journal import write_whole
 
 SETTINGS_NAME = "settings.json"
 LIMIT_HELP = {
@@ -140,7 +140,7 @@ def agree(output: Path, settings: Settings) -> None:
     path, wanted = output / SETTINGS_NAME, asdict(settings)
     if not path.exists():
         output.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps(wanted, indent=2) + "\n")
+        write_text(path, json.dumps(wanted, indent=2) + "\n")
         return
     found = json.loads(path.read_text(encoding="utf-8"))
     differing = [

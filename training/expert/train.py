@@ -19,9 +19,9 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from mytalk_core.arguments import DefaultsHelpFormatter
-from mytalk_core.cli.main import in_one_line
 from mytalk_core.expert.sync_expert import ExpertConfig, SyncExpert
 from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
+from mytalk_core.program import in_one_line
 from mytalk_core.speech.features import SpeechEncoder
 
 from ..loop.checkpoints import TrainingState, averaged
@@ -156,4 +156,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(in_one_line(main))
+    sys.exit(in_one_line(main, "mytalk_training.expert.train"))

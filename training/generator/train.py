@@ -33,8 +33,9 @@ from mytalk_core.appearance.generator import (
 )
 from mytalk_core.appearance.perceptual import PerceptualDistance
 from mytalk_core.arguments import DefaultsHelpFormatter
-from mytalk_core.cli.main import in_one_line
+from mytalk_core.files import replacing
 from mytalk_core.models.preset import Preset
+from mytalk_core.program import in_one_line
 
 from ..dataset.shards import ShardDataset
 from ..loop.checkpoints import TrainingState, averaged
@@ -262,7 +263,8 @@ def write_picture(path: Path, rgb: np.ndarray) -> None:
     """A picture uint8 RGB (H,W,3) as PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _, data = cv2.imencode(".png", rgb[..., ::-1])
-    path.write_bytes(data.tobytes())
+    with replacing(path) as temporary:
+        temporary.write_bytes(data.tobytes())
 
 
 def main() -> None:
@@ -273,4 +275,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(in_one_line(main))
+    sys.exit(in_one_line(main, "mytalk_training.generator.train"))

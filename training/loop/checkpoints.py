@@ -24,6 +24,8 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.distributed.tensor import DTensor
 
+from mytalk_core.files import replacing
+
 from .ema import MovingAverage
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -64,7 +66,7 @@ def save_checkpoint(
     if accelerator.scaler is not None:
         content["scaler"] = accelerator.scaler.state_dict()
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(content, folder / f"step_{state.step:08d}.pt")
+    _save(content, folder / f"step_{state.step:08d}.pt")
     for old in checkpoints(folder)[:-keep]:
         old.unlink()
 
@@ -109,7 +111,7 @@ def dump_state(state: TrainingState, batch: Any, samples: list[int], path: Path)
         name: {key: _local(value) for key, value in network.module.state_dict().items()}
         for name, network in state.networks.items()
     }
-    write_whole({"step": state.step, "samples": samples, "batch": _plain(batch), "networks": networks}, path)
+    _save({"step": state.step, "samples": samples, "batch": _plain(batch), "networks": networks}, path)
 
 
 def averaged(network: Network, model: Model, prefix: str = "") -> Model | None:
@@ -128,14 +130,12 @@ def averaged(network: Network, model: Model, prefix: str = "") -> Model | None:
     return model.eval()
 
 
-def write_whole(content: dict[str, Any], path: Path) -> None:
-    """torch.save under another name, renamed once all of it is on the disk."""
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
+def _save(content: dict[str, Any], path: Path) -> None:
+    """torch.save, whole or not at all, and on the disk before it takes its name."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
         torch.save(content, file)
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def _network_state(network: Network) -> dict[str, Any]:

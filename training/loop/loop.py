@@ -58,6 +58,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.utils.tensorboard import SummaryWriter
 
+from mytalk_core.files import write_text
+
 from .checkpoints import Network, TrainingState, checkpoints, dump_state, load_checkpoint, save_checkpoint
 from .ema import MovingAverage
 from .order import NOISE, Draws, MicroBatch, Order, load
@@ -378,6 +380,4 @@ def _forget_after(log: Path, step: int) -> None:
     """Drop lines of steps that a killed run took behind its last checkpoint: they are taken again."""
     if log.exists():
         lines = [line for line in log.read_text().splitlines() if json.loads(line)["step"] <= step]
-        temporary = log.with_suffix(".tmp")
-        temporary.write_text("".join(f"{line}\n" for line in lines))
-        temporary.replace(log)
+        write_text(log, "".join(f"{line}\n" for line in lines))

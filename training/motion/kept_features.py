@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from mytalk_core.files import replacing
 from mytalk_core.speech.features import SpeechEncoder
 
 
@@ -29,9 +29,8 @@ class KeptFeatures:
         if not path.exists():
             features = self._encoder.encode(speech, count).half().contiguous()
             # Processes of one run may write the same features at once.
-            temporary = path.with_suffix(f".{os.getpid()}.tmp")
-            save_file({"features": features}, temporary)
-            temporary.replace(path)
+            with replacing(path) as temporary:
+                save_file({"features": features}, temporary)
         return load_file(path)["features"].to(torch.float32)
 
 

@@ -21,13 +21,13 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from mytalk_core.arguments import DefaultsHelpFormatter
-from mytalk_core.cli.main import in_one_line
 from mytalk_core.models.preset import Preset
 from mytalk_core.motion.conformer import ConformerLayer
 from mytalk_core.motion.denoiser import CONDITIONING, MotionConfig, MotionDenoiser
 from mytalk_core.motion.diffusion import PROCESSES
 from mytalk_core.motion.identity import IdentityExtractor
 from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
+from mytalk_core.program import in_one_line
 from mytalk_core.speech.features import SpeechEncoder
 
 from ..loop.checkpoints import TrainingState, averaged
@@ -205,4 +205,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(in_one_line(main))
+    sys.exit(in_one_line(main, "mytalk_training.motion.train"))

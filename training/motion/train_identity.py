@@ -19,10 +19,10 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from mytalk_core.arguments import DefaultsHelpFormatter
-from mytalk_core.cli.main import in_one_line
 from mytalk_core.models.preset import Preset
 from mytalk_core.motion.identity import ArcFaceHead, IdentityConfig, IdentityExtractor
 from mytalk_core.motion.person import identity_channels
+from mytalk_core.program import in_one_line
 
 from ..loop.checkpoints import TrainingState, averaged
 from ..loop.loop import Run, add_arguments, descend, train
@@ -167,4 +167,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(in_one_line(main))
+    sys.exit(in_one_line(main, "mytalk_training.motion.train_identity"))

@@ -31,6 +31,7 @@ from mytalk_core.appearance.renderer import WarpSettings
 from mytalk_core.appearance.warp import MeshWarp
 from mytalk_core.face.alignment import UNITS
 from mytalk_core.face.layout import LandmarkLayout
+from mytalk_core.files import replacing
 
 from ..dataset.shards import ShardDataset
 from ..loop.order import DATA, Draws
@@ -123,9 +124,8 @@ def pack(views: list[UnitView], path: Path) -> None:
         ),
         "weights": np.stack([np.pad(v.weights[:count], (0, max(0, count - len(v.weights)))) for v in views]),
     }
-    temporary = path.with_suffix(".tmp")
-    save_file({name: np.ascontiguousarray(values) for name, values in stacked.items()}, temporary)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        save_file({name: np.ascontiguousarray(values) for name, values in stacked.items()}, temporary)
 
 
 def _quantised(stretch: np.ndarray) -> np.ndarray:

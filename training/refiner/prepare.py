@@ -18,7 +18,8 @@ import numpy as np
 from tqdm import tqdm
 
 from mytalk_core.arguments import DefaultsHelpFormatter
-from mytalk_core.cli.main import in_one_line
+from mytalk_core.files import write_text
+from mytalk_core.program import in_one_line
 
 from ..dataset.shards import ShardDataset
 from .data import PEOPLE, clip_views, pack
@@ -57,11 +58,9 @@ def main(argv: list[str] | None = None) -> None:
                 continue
             pack(views, path)
         people[row["key"]] = row["identity"] or row["key"]
-    temporary = args.out / f"{PEOPLE}.tmp"
-    temporary.write_text(json.dumps(people, indent=1) + "\n")
-    temporary.replace(args.out / PEOPLE)
+    write_text(args.out / PEOPLE, json.dumps(people, indent=1) + "\n")
     print(f"{args.out}: {len(people)} of {len(dataset.samples)} samples")
 
 
 if __name__ == "__main__":
-    sys.exit(in_one_line(main))
+    sys.exit(in_one_line(main, "mytalk_training.refiner.prepare"))

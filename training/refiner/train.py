@@ -26,7 +26,7 @@ from mytalk_core.appearance.inputs import to_rgb
 from mytalk_core.appearance.perceptual import PerceptualDistance
 from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig, RefinerInputs, mix
 from mytalk_core.arguments import DefaultsHelpFormatter
-from mytalk_core.cli.main import in_one_line
+from mytalk_core.program import in_one_line
 
 from ..loop.checkpoints import TrainingState, averaged
 from ..loop.loop import Run, add_arguments, channels_last, descend, train
@@ -176,4 +176,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(in_one_line(main))
+    sys.exit(in_one_line(main, "mytalk_training.refiner.train"))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from ...files import write_text
 from ...media.container import VIDEO_SUFFIXES
 
 PROTOCOLS = ("paired", "unpaired", "landmarks")
@@ -146,6 +146,4 @@ def note_systems(record: dict, systems: dict[str, dict[str, str]], folder: Path)
 
 def save_record(folder: Path, record: dict) -> None:
     """Write the record, whole."""
-    temporary = folder / f".{RECORD}.{os.getpid()}.tmp"
-    temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(folder / RECORD)
+    write_text(folder / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")

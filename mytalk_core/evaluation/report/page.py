@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from urllib.parse import quote
 
 from ...errors import MediaError
 from ...face.detector import FaceDetector
+from ...files import check_outputs, write_text
 from ...media.browser import plays_everywhere
 from ...media.clip import Clip
 from ...media.file_clip import FileClip
@@ -18,6 +20,7 @@ from ...media.writer import VideoWriter
 from ..pages import render
 from .page_curves import draw_curves
 from .page_frames import data_address, mouth_pairs, poster
+from .report import report_files
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -27,6 +30,15 @@ EMBEDDED_BYTES = 500_000  # a video up to this size is part of the page
 PAGE_BYTES = 24_000_000  # until so much is in it
 REGIONS = {"face": "face crop", "mouth": "mouth", "frame": "whole frame", None: "sound and movement"}
 ARROWS = {"higher": "↑", "lower": "↓"}
+
+
+def check_report(path: Path, inputs: Iterable[Path | None] = ()) -> None:
+    """Check, before any work, that a report and its page can be written and replace no input.
+
+    path: as `write_report` takes it. Raises: MediaError as `check_outputs`.
+    """
+    target, table = report_files(path)
+    check_outputs({file.name: file for file in (target, table, target.parent / NAME)}, inputs)
 
 
 def write_page(report: dict, folder: Path) -> Path:
@@ -56,9 +68,7 @@ def write_page(report: dict, folder: Path) -> Path:
         arrows=ARROWS,
     )
     path = folder / NAME
-    temporary = folder / f".{NAME}.{os.getpid()}.tmp"
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_text(path, text)
     return path
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ...files import write_text
 from ...media.clip import Clip
 from ..clip_files import ClipFiles
 from ..markdown import escaped
@@ -65,13 +66,18 @@ def paired_line(scoring: Scoring) -> list[str]:
 
 def write_report(report: dict, path: Path) -> Path:
     """Write the JSON (`path`, or report.json in the folder `path`) and report.md beside it; the folder."""
-    folder = path.parent if path.suffix == ".json" else path
-    folder.mkdir(parents=True, exist_ok=True)
-    target = path if path.suffix == ".json" else folder / JSON_NAME
-    _write_whole(target, json.dumps(report, indent=1, allow_nan=False) + "\n")
-    name = f"{target.stem}.md" if path.suffix == ".json" else MARKDOWN_NAME
-    _write_whole(folder / name, markdown(report))
-    return folder
+    target, table = report_files(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_text(target, json.dumps(report, indent=1, allow_nan=False) + "\n")
+    write_text(table, markdown(report))
+    return target.parent
+
+
+def report_files(path: Path) -> tuple[Path, Path]:
+    """The JSON and the Markdown that `write_report` writes for `path`."""
+    if path.suffix == ".json":
+        return path, path.with_suffix(".md")
+    return path / JSON_NAME, path / MARKDOWN_NAME
 
 
 def markdown(report: dict) -> str:
@@ -135,9 +141,3 @@ def _clip_notes(systems: list[dict]) -> list[str]:
 
 def _relative(path: Path, folder: Path) -> str:
     return Path(os.path.relpath(path, folder)).as_posix()
-
-
-def _write_whole(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ...errors import MediaError
+from ...files import replacing
 from ...media.browser import CODECS, EXTENSIONS, PIXEL_FORMATS, encoding
 from ...media.remux import copy_untagged
 from ..pages import render
@@ -69,8 +68,8 @@ def write_site(
     ]
     study = secrets.token_hex(4)
     names = opaque_names(systems)
-    building = site.with_name(f".{site.name}.{os.getpid()}.tmp")
-    try:
+    # The key takes its name first: without it a site is worth nothing.
+    with replacing(site) as building, replacing(key) as written_key:
         (building / "videos").mkdir(parents=True)
         # In the order of the opaque names: times of files must not tell the systems apart.
         for name in sorted(names):
@@ -79,11 +78,7 @@ def write_site(
         (building / "index.html").write_text(page(study, title, sorted(names)), encoding="utf-8")
         videos = {name: {"system": system, "clip": clip} for name, (system, clip) in sorted(names.items())}
         answers = {"format": KEY_FORMAT, "study": study, "title": title, "videos": videos}
-        (building / "key").write_text(json.dumps(answers, indent=1) + "\n", encoding="utf-8")
-        (building / "key").replace(key)
-        building.replace(site)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+        written_key.write_text(json.dumps(answers, indent=1) + "\n", encoding="utf-8")
     return Site(site, key, tuple(systems), len(next(iter(systems.values()))), tuple(notes))
 
 
