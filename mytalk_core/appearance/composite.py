@@ -50,7 +50,7 @@ def make_patch(
     rgb = cv2.warpAffine(
         crop, matrix, area, flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
     )
-    share = cv2.warpAffine(
+    new = cv2.warpAffine(
         alpha,
         matrix,
         area,
@@ -58,5 +58,5 @@ def make_patch(
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=0,
     )
-    share[share < 1 / 512] = 0
-    return Patch(int(top), int(left), rgb, share.clip(0, 1))
+    new[new < 1 / 512] = 0
+    return Patch(int(top), int(left), rgb, new.clip(0, 1))

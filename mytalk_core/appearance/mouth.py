@@ -11,10 +11,8 @@ from .mask import Window
 
 DEEP, TONGUE = 0.26, 0.62  # brightness of throat and tongue, as a share of the lips'
 EDGE = 2.2  # softness of the inner lip's edge, units
-ENOUGH, NONE = (
-    0.55,
-    0.25,
-)  # share of the target's opening: a reference's interior is used, or not
+# Of the target's opening, what a reference must have for its interior to be used wholly, or at all.
+ENOUGH, NONE = 0.55, 0.25
 NOTICEABLE = 1.5  # openings below this many units need no interior
 
 

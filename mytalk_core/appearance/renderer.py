@@ -128,10 +128,10 @@ class WarpRenderer:
             coarse = self._coarse(target, mask)
             moved = self._move_surroundings(rendered[batch], source, target, mask, coarse)
             lips = self.lips(rendered[batch], target, int(index), mask, coarse)
-            share = mask.core.enlarge(mask.window.part(mask.lips, mask.core), size)
+            lips_mask = mask.core.enlarge(mask.window.part(mask.lips, mask.core), size)
             mask.window.cut(alpha[batch])[:] = mask.window.enlarge(np.maximum(mask.lips, moved), size)
             # Undivided by alpha, compositing would feather the lips twice.
-            ratio = np.minimum(share / np.maximum(mask.core.cut(alpha[batch]), 1e-6), 1)[..., None]
+            ratio = np.minimum(lips_mask / np.maximum(mask.core.cut(alpha[batch]), 1e-6), 1)[..., None]
             mixed = mask.core.cut(rendered[batch])
             mixed[:] = np.clip(np.rint(mixed + ratio * (lips - mixed)), 0, 255)
         return Rendering(rendered, alpha)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from .packed import PackedLandmarks
-from .track import Faces, Sighting
+from .track import Faces, Tracklet
 from .tracker import is_cut
 
 # A face belongs to the one whose centre was this near, in face sizes.
@@ -37,11 +37,11 @@ def join_faces(
                 people.append(person)
             person[1].append(row)
             person[2].append(np.asarray(face, np.float32))
-    sightings = [
-        Sighting(shot, np.array(rows), PackedLandmarks.pack(np.stack(landmarks)))
+    tracklets = [
+        Tracklet(shot, np.array(rows), PackedLandmarks.pack(np.stack(landmarks)))
         for shot, rows, landmarks in people
     ]
-    return Faces(sightings, times_s, shots, layout)
+    return Faces(tracklets, times_s, shots, layout)
 
 
 def _continues(

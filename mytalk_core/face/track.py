@@ -179,7 +179,7 @@ def _nearest(rows: np.ndarray, length: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Sighting:
+class Tracklet:
     """One face while it is followed without a cut: rows (n,) frame numbers, landmarks (n..,N,3) frame px."""
 
     shot: int
@@ -209,7 +209,7 @@ class Sighting:
 class Faces:
     """All faces of a video of T frames; times_s (T,), shots (T,) as in FaceTrack."""
 
-    sightings: list[Sighting]
+    tracklets: list[Tracklet]
     times_s: np.ndarray
     shots: np.ndarray
     layout: str = "mesh478"
@@ -226,21 +226,21 @@ class Faces:
         named = which in ("largest", "left", "right")
         if not (named or isinstance(which, tuple) or (isinstance(which, int) and which >= 0)):
             raise ValueError(f"a face is chosen by largest, left, right or a number from 0; got {which!r}")
-        if not self.sightings:
+        if not self.tracklets:
             frames = len(self.times_s)
             raise NoFaceError(
                 f"a video with a visible face is needed; none was found in any of the {frames} frames: "
                 "choose another, or a part of it where the face is larger"
             )
-        length, points = len(self.times_s), self.sightings[0].landmarks.shape[1]
+        length, points = len(self.times_s), self.tracklets[0].landmarks.shape[1]
         landmarks, present = PackedLandmarks(length, points), np.zeros(length, bool)
         most = 0
         for shot in np.unique(self.shots):
-            faces = _people([s for s in self.sightings if s.shot == shot])
+            faces = _people([s for s in self.tracklets if s.shot == shot])
             most = max(most, len(faces))
-            for sighting in _pick(faces, which):
-                landmarks.copy_rows(sighting.rows, sighting.landmarks)
-                present[sighting.rows] = True
+            for tracklet in _pick(faces, which):
+                landmarks.copy_rows(tracklet.rows, tracklet.landmarks)
+                present[tracklet.rows] = True
         if not present.any():
             raise NoFaceError(
                 f"face {which} was asked for; no shot has more than {most}: choose 0 to {most - 1}"
@@ -249,7 +249,7 @@ class Faces:
 
     def dominance(self, shot: int) -> float:
         """How much of a shot's faces the largest one makes up, 0 to 1; each counts by area times frames."""
-        people = _people([s for s in self.sightings if s.shot == shot])
+        people = _people([s for s in self.tracklets if s.shot == shot])
         if not people:
             return 0.0
         weight = [sum(s.size_px**2 * len(s.rows) for s in person) for person in people]
@@ -257,25 +257,25 @@ class Faces:
         return sum(w for w, person in zip(weight, people, strict=True) if person is largest) / sum(weight)
 
 
-def _people(sightings: list[Sighting]) -> list[list[Sighting]]:
-    """Sightings of one shot joined into people: those that never overlap in time and lie close together."""
-    people: list[list[Sighting]] = []
-    for sighting in sorted(sightings, key=lambda s: -len(s.rows)):
+def _people(tracklets: list[Tracklet]) -> list[list[Tracklet]]:
+    """Tracklets of one shot joined into people: those that never overlap in time and lie close together."""
+    people: list[list[Tracklet]] = []
+    for tracklet in sorted(tracklets, key=lambda s: -len(s.rows)):
         for person in people:
-            near = abs(person[0].centre_x_px - sighting.centre_x_px) < max(
-                person[0].size_px, sighting.size_px
+            near = abs(person[0].centre_x_px - tracklet.centre_x_px) < max(
+                person[0].size_px, tracklet.size_px
             )
-            if near and not any(np.intersect1d(s.rows, sighting.rows).size for s in person):
-                person.append(sighting)
+            if near and not any(np.intersect1d(s.rows, tracklet.rows).size for s in person):
+                person.append(tracklet)
                 break
         else:
-            people.append([sighting])
+            people.append([tracklet])
     # A face seen only in passing does not compete with one that is there most of the shot.
     lengths = [sum(len(s.rows) for s in person) for person in people]
     return [p for p, n in zip(people, lengths, strict=True) if n >= 0.3 * max(lengths)]
 
 
-def _pick(people: list[list[Sighting]], which: str | int | tuple[float, float]) -> list[Sighting]:
+def _pick(people: list[list[Tracklet]], which: str | int | tuple[float, float]) -> list[Tracklet]:
     if not people:
         return []
     if isinstance(which, tuple):

@@ -16,7 +16,7 @@ from .detector import BlazeFace, FaceDetector
 from .mesh import POINTS, FaceMesh, region_from_box, region_from_landmarks
 from .mesh_reader import FaceMeshReader
 from .packed import PackedLandmarks
-from .track import Faces, Sighting
+from .track import Faces, Tracklet
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "face"
 PRESENCE_THRESHOLD = 0.5
@@ -66,8 +66,8 @@ class _Follower:
         self.rows.append(row)
         self.region = region_from_landmarks(landmarks)
 
-    def sighting(self) -> Sighting:
-        return Sighting(self.shot, np.array(self.rows), self.landmarks)
+    def tracklet(self) -> Tracklet:
+        return Tracklet(self.shot, np.array(self.rows), self.landmarks)
 
 
 def track_faces(
@@ -88,7 +88,7 @@ def track_faces(
             progress(len(frames))
     shots = np.array(tracker.shots, np.int32)
     return Faces(
-        [f.sighting() for f in tracker.done + tracker.active if f.rows], times_s[: len(shots)], shots
+        [f.tracklet() for f in tracker.done + tracker.active if f.rows], times_s[: len(shots)], shots
     )
 
 

@@ -1,4 +1,4 @@
-"""How the video's time meets the speech's: which source frame is shown when, for each of the five modes."""
+"""How the video's time meets the speech's: which source frame is shown when, for each of the sync modes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from .clip import Clip
 
-MODES = ("silence", "cut_off", "loop", "bounce", "remap")
+SYNC_MODES = ("silence", "cut_off", "loop", "bounce", "remap")
 # Lengths that differ by no more than this count as equal: recorders end sound and picture a little apart.
 TOLERANCE_S = 0.1
 # Keeps times that should be equal on the same side of a comparison.
@@ -56,7 +56,7 @@ class Timeline:
         return math.ceil(self.duration_s * rate_hz) + 1
 
 
-def plan_timeline(clip: Clip, speech_duration_s: float, mode: str = "silence") -> Timeline:
+def plan_timeline(clip: Clip, speech_duration_s: float, sync_mode: str = "silence") -> Timeline:
     """Lay the video out for a speech of `speech_duration_s` seconds.
 
     silence: exactly the video; shorter speech is followed by silence, longer speech is cut (with a warning).
@@ -64,23 +64,23 @@ def plan_timeline(clip: Clip, speech_duration_s: float, mode: str = "silence") -
     forth) until the speech ends, or is cut to it. remap: the video is slowed or sped up to the speech's
     length, at its own average frame rate, each time showing the nearest source frame. Lengths within 0.1 s
     count as equal, and then no frame is dropped or repeated.
-    Raises: ValueError for an unknown mode or a speech of no length.
+    Raises: ValueError for an unknown sync mode or a speech of no length.
     """
-    if mode not in MODES:
-        raise ValueError(f"a sync mode of {', '.join(MODES)} was required, but {mode!r} arrived")
+    if sync_mode not in SYNC_MODES:
+        raise ValueError(f"a sync mode of {', '.join(SYNC_MODES)} was required, but {sync_mode!r} arrived")
     if not speech_duration_s > 0:
         raise ValueError(
             f"speech longer than 0 s was required, but {speech_duration_s} s arrived: give another sound"
         )
     video_s = clip.duration_s
-    if mode == "silence" or abs(speech_duration_s - video_s) <= TOLERANCE_S + ROUNDING_S:
+    if sync_mode == "silence" or abs(speech_duration_s - video_s) <= TOLERANCE_S + ROUNDING_S:
         source = np.arange(len(clip))
-    elif mode == "remap":
+    elif sync_mode == "remap":
         return remapped(clip, speech_duration_s)
-    elif mode == "cut_off":
+    elif sync_mode == "cut_off":
         source = np.arange(frames_before(clip.times_s, speech_duration_s))
     else:
-        source = repeated(clip, speech_duration_s, bounce=mode == "bounce")
+        source = repeated(clip, speech_duration_s, bounce=sync_mode == "bounce")
     return laid_out(clip, source, speech_duration_s)
 
 

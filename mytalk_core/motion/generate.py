@@ -118,7 +118,7 @@ def generate_motion(
     Raises NoFaceError if the track shows no face.
     """
     options = options or MotionOptions()
-    shown = LandmarkLayout.load(track.layout)
+    tracked = LandmarkLayout.load(track.layout)
     track = track.in_layout(model.space.config.layout)
     person = find_rest(track)
     identity = embed_identity(model, person) if identity is None else identity
@@ -141,12 +141,12 @@ def generate_motion(
     channels = channels.cpu() * (GAIN * options.expression)
     channels *= torch.from_numpy(speech_presence(mono_16k, frames))[:, None]
     layout = LandmarkLayout.load(track.layout)
-    parts = [_place(model.space, channels[a:b], track, person, layout, a, b) for a, b in blocks]
-    own = layout.lower < shown.points
-    return Motion(np.concatenate(parts)[:, own], shown.name, layout.lower[own])
+    parts = [_under_pose(model.space, channels[a:b], track, person, layout, a, b) for a, b in blocks]
+    own = layout.lower < tracked.points
+    return Motion(np.concatenate(parts)[:, own], tracked.name, layout.lower[own])
 
 
-def _place(
+def _under_pose(
     space: LandmarkSpace,
     channels: torch.Tensor,
     track: FaceTrack,

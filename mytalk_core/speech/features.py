@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 SAMPLES_PER_FEATURE = 320
-SAMPLES_PER_FRAME = 640
+SAMPLES_PER_FRAME = 2 * SAMPLES_PER_FEATURE
+# wav2vec 2.0's first layers read this many samples before a chunk's first feature, and more in all.
+WAV2VEC2_BEFORE, WAV2VEC2_MORE = 200, 80
 
 
 @dataclass(frozen=True)
@@ -224,10 +226,12 @@ class SpeechFeatures:
         return self._chunks[index]
 
     def _encode(self, start: int, count: int) -> Tensor:
+        begin = start * SAMPLES_PER_FEATURE
         if self.encoder.kind == "whisper":
-            return self.encoder.encode_chunk(self._samples(start * 320, (start + count) * 320))
-        count = min(count, self._length - start)
-        return self.encoder.encode_chunk(self._samples(start * 320 - 200, (start + count) * 320 - 120))
+            return self.encoder.encode_chunk(self._samples(begin, begin + count * SAMPLES_PER_FEATURE))
+        begin -= WAV2VEC2_BEFORE
+        samples = min(count, self._length - start) * SAMPLES_PER_FEATURE + WAV2VEC2_MORE
+        return self.encoder.encode_chunk(self._samples(begin, begin + samples))
 
     def _samples(self, start: int, stop: int) -> Tensor:
         """Samples start ... stop, zeros outside the speech."""

@@ -87,7 +87,7 @@ def test_menus_offer_what_the_core_has(part, schemas):
         return set(next(entry.options for entry in schemas[node_id].inputs if entry.id == name))
 
     assert menu("MyTalkAppearanceGenerate", "renderer") == set(part(f"{core}.appearance.renderers").RENDERERS)
-    modes = set(part(f"{core}.media.timeline").MODES)
+    modes = set(part(f"{core}.media.timeline").SYNC_MODES)
     assert (
         menu("MyTalkMotionDiffusionSampler", "sync_mode") == menu("MyTalkVideoCombine", "sync_mode") == modes
     )

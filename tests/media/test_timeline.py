@@ -9,7 +9,7 @@ import pytest
 
 from mytalk_core.media.clip import Clip
 from mytalk_core.media.image_clip import ImageClip
-from mytalk_core.media.timeline import MODES, plan_timeline
+from mytalk_core.media.timeline import SYNC_MODES, plan_timeline
 
 
 def clip_of(count: int, fps=25) -> Clip:
@@ -25,7 +25,7 @@ def uneven_clip() -> Clip:
     return clip
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", SYNC_MODES)
 @pytest.mark.parametrize("seconds", [1.95, 2.0, 2.1])
 def test_nearly_equal_lengths_are_equal(mode, seconds):
     timeline = plan_timeline(clip_of(50), seconds, mode)

@@ -18,7 +18,7 @@ from mytalk_core.media.file_clip import FileClip
 from mytalk_core.media.image_clip import ImageClip
 from mytalk_core.media.patch import Patch, coverage, paste
 from mytalk_core.media.pixels import planes_of
-from mytalk_core.media.timeline import MODES, plan_timeline
+from mytalk_core.media.timeline import SYNC_MODES, plan_timeline
 from mytalk_core.media.writer import VideoWriter
 
 TARGETS = [
@@ -234,7 +234,7 @@ def test_sound_that_no_codec_holds_is_converted(tmp_path):
         assert abs(offset_s(heard.waveform[0], chirp(expected[0], 1.2)[0], expected[0])) < 1e-3
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", SYNC_MODES)
 @pytest.mark.parametrize("seconds", [0.9, 2.6])
 def test_sound_offset_in_every_mode(tmp_path, mode, seconds):
     source = FileClip.open(

@@ -80,10 +80,10 @@ def losses(model: nn.Module, batch: MotionBatch, objective: Objective, draws: Dr
     target_id = objective.identity(identity_channels(batch.rest))
     person = describe_person(objective.conditioning, objective.identity, batch.rest)
     told = (person[:, None], kept)
-    shown = batch.x0
+    clean = batch.x0
     if options.own_guess > 0:
-        shown, noise = with_own_guesses(model, batch, objective, draws, noise, told)
-    x0 = model(batch, diffusion.q_sample(shown, t, noise), t, *told).float()
+        clean, noise = with_own_guesses(model, batch, objective, draws, noise, told)
+    x0 = model(batch, diffusion.q_sample(clean, t, noise), t, *told).float()
     importance = channel_importance(objective.space)
     valid = batch.valid[..., None].float()
     count = (valid.sum((1, 2)) * x0.shape[-1]).clamp(min=1)
