@@ -167,14 +167,14 @@ def _workshop(parent: Path) -> Iterator[tuple[Path, int]]:
     folder, lock = None, None
     try:
         while lock is None:
-            folder = parent / f".mytalk-{MACHINE}-{secrets.token_hex(4)}"
+            made = parent / f".mytalk-{MACHINE}-{secrets.token_hex(4)}"
             try:
-                folder.mkdir()
+                made.mkdir()
             except FileExistsError:
-                folder = None
                 continue
-            lock = _take(folder / LOCK)
-        yield folder, stat.S_IMODE(os.fstat(lock).st_mode)
+            folder = made
+            lock = _take(made / LOCK)
+        yield made, stat.S_IMODE(os.fstat(lock).st_mode)
     finally:
         try:
             _remove(folder)

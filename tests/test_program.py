@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from mytalk_core.media.remux import copy_untagged
-from mytalk_core.pipeline.stages import choose_device
+from mytalk_core.pipeline.device import choose_device
 from mytalk_core.program import Stopped, in_one_line
 
 ROOT = Path(__file__).parents[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 from av.container import InputContainer
@@ -85,8 +86,8 @@ def is_cover(stream: av.stream.Stream) -> bool:
 
 def decode_tolerantly(
     packets: Iterable[av.Packet], failed: Callable[[str, bool], None] = lambda why, ended: None
-) -> Iterator[av.VideoFrame | av.AudioFrame]:
-    """The frames of packets; one that does not decode is passed over.
+) -> Iterator[Any]:
+    """The frames of one stream's packets; one that does not decode is passed over.
 
     failed(why, ended): told of every failure, in FFmpeg's words; ended: no packet could be read, and
     none will come.

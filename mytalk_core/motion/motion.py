@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,7 +96,7 @@ class Motion:
                 f"this mytalk reads {FORMAT_VERSION}: generate the motion again"
             )
         tensors = read_tensors(path, KIND)
-        layout, rate_hz = description.get("layout"), description.get("rate_hz")
+        layout, rate_hz = str(description.get("layout")), description.get("rate_hz", math.nan)
         _check(path, tensors["points"], layout, rate_hz)
         try:
             return cls(tensors["landmarks"], layout, tensors["points"], rate_hz)
@@ -103,7 +104,7 @@ class Motion:
             raise KIND.refusal(path, str(error)) from error
 
 
-def _check(path: Path, points: np.ndarray, layout: object, rate_hz: object) -> None:
+def _check(path: Path, points: np.ndarray, layout: str, rate_hz: object) -> None:
     """MediaError for points or a rate that no motion has."""
     if isinstance(rate_hz, bool) or not isinstance(rate_hz, int | float) or not 0 < rate_hz < float("inf"):
         raise KIND.refusal(path, f"its rate is {rate_hz!r} Hz")

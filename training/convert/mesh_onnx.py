@@ -40,7 +40,9 @@ class _Graph:
 
     def add(self, operator: str, inputs: list[str], **attributes: int | list[int]) -> str:
         name = f"n{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, inputs, [name], name, **attributes))
+        node = helper.make_node(operator, inputs, [name], name)
+        node.attribute.extend(helper.make_attribute(key, value) for key, value in sorted(attributes.items()))
+        self.nodes.append(node)
         return name
 
     def conv(self, x: str, weight: Tensor, bias: Tensor, **attributes: int | list[int]) -> str:

@@ -98,9 +98,9 @@ def best_value(metric: dict, systems: list[dict]) -> float | None:
 
 def regions(metrics: list[dict]) -> list[tuple[str, list[dict]]]:
     """(name, metrics) of every region that has some, in the order of `REGIONS`."""
-    found = {}
+    found: dict[str, list[dict]] = {}
     for region in dict.fromkeys([*REGIONS, *(metric.get("region") for metric in metrics)]):
-        found[REGIONS.get(region) or region] = [m for m in metrics if m.get("region") == region]
+        found[REGIONS.get(region) or str(region)] = [m for m in metrics if m.get("region") == region]
     return [(name, own) for name, own in found.items() if own]
 
 
