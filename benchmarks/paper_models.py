@@ -124,7 +124,7 @@ def table(motion: dict[str, float], appearance: dict[str, float], arguments: arg
     """The Markdown of both stages."""
     flops = measure(Preset.load("paper")).flops
     on_gpu = arguments.device.startswith("cuda")
-    place = (
+    hardware = (
         torch.cuda.get_device_name() if on_gpu else f"{arguments.threads} threads of {os.cpu_count()} cores"
     )
     teraflops = flops["frame: references cached"] / 1e12
@@ -149,8 +149,10 @@ def table(motion: dict[str, float], appearance: dict[str, float], arguments: arg
         lines.append(f"{fps:.1f} frames/s, {share:.0%} of the estimate of {ESTIMATED_FPS:.0f} frames/s.")
     return (
         "# The paper preset, run\n\n"
-        f"{datetime.date.today()}, {place}, {arguments.dtype}, random weights, PyTorch {torch.__version__}. "
-        "The machine may have been shared: seconds are upper bounds.\n\n" + "\n".join(lines) + "\n"
+        f"{datetime.date.today()}, {hardware}, {arguments.dtype}, random weights, "
+        f"PyTorch {torch.__version__}. The machine may have been shared: seconds are upper bounds.\n\n"
+        + "\n".join(lines)
+        + "\n"
     )
 
 

@@ -65,11 +65,11 @@ def measure(expert: SyncExpert, lips: Tensor, features: Tensor) -> Figures:
     """Figures of one clip: lips (F,D), features (2F,L,Ds)."""
     told = []
     for start in range(0, len(lips) - WINDOW + 1, WINDOW):
-        places = [start, *(start - s for s in SHIFTS if 0 <= start - s <= len(lips) - WINDOW)]
-        sounds = torch.stack([features[2 * place : 2 * (place + WINDOW)] for place in places]).float()
+        starts = [start, *(start - s for s in SHIFTS if 0 <= start - s <= len(lips) - WINDOW)]
+        sounds = torch.stack([features[2 * begin : 2 * (begin + WINDOW)] for begin in starts]).float()
         window = expert.embed_motion(lips[None, start : start + WINDOW])
         cosine = (window * expert.embed_speech(sounds)).sum(-1).mean(1)
-        if len(places) > 1:
+        if len(starts) > 1:
             told.append((cosine[1:] < cosine[0]).float().mean().item())
     return Figures(told, expert.score(lips, features.float()))
 

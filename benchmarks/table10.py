@@ -293,14 +293,15 @@ def main() -> None:
         video = Path(folder) / f"clip{args.clip.suffix}"
         copy_untagged(args.clip, video, args.seconds)
         clip, track = run(video, Path(folder), meter, models)
-    place = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{os.cpu_count()}-core CPU"
+    hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{os.cpu_count()}-core CPU"
     parts = {"motion", *(part for model in models for part in model.renderer.parts)}
     hashes = {name: digest for model in models for name, digest in model.hashes.items() if name in parts}
     lines = [
         "# Table 10: what a clip costs",
         "",
-        f"{datetime.date.today()}, {place}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}; "
-        f"{clip.duration_s:.1f} s of {clip.width}x{clip.height} at {float(clip.fps):g} frames/s, "
+        f"{datetime.date.today()}, {hardware}, {torch.get_num_threads()} threads, "
+        f"PyTorch {torch.__version__}; {clip.duration_s:.1f} s of {clip.width}x{clip.height} at "
+        f"{float(clip.fps):g} frames/s, "
         f"{int(track.present.sum())} of {len(clip)} frames with the face; model {Path(args.model).name} ("
         + ", ".join(f"{name} {digest[:12]}" for name, digest in hashes.items())
         + "). `python benchmarks/table10.py`",

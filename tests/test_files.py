@@ -342,6 +342,7 @@ def test_files_of_another_content_are_one_line(tmp_path):
         ({}, {"rate_hz": "fast"}, "its rate is 'fast'"),
         ({}, {"rate_hz": None}, "its rate is None"),
         ({}, {"rate_hz": -1}, "its rate is -1"),
+        ({}, {"rate_hz": 10**400}, "its rate is 1000"),
         ({}, {"layout": ["mesh478"]}, "a landmark layout is one of"),
         ({}, {"format_version": {}}, "motion format {}"),
     ):

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..arguments import DefaultsHelpFormatter
-from ..files import check_outputs
+from ..files import check_outputs, replacing
 from .progress import bars
 
 
@@ -38,11 +38,12 @@ def run(args: argparse.Namespace) -> None:
     clip = FileClip.open(args.video)
     with bars() as progress:
         face = track(load_face_reader(choose_device(args.device)), clip, progress).choose(args.face)
-        face.save(args.output)
-        if args.preview is not None:
-            write(
-                draw_mesh(clip, face),
-                args.preview,
-                progress=lambda done, total, picture: progress("preview", done, total),
-            )
+        with replacing(args.output) as temporary:
+            face.save(temporary)
+            if args.preview is not None:
+                write(
+                    draw_mesh(clip, face),
+                    args.preview,
+                    progress=lambda done, total, picture: progress("preview", done, total),
+                )
     print(f"{args.output}: {len(face)} frames, {int(face.present.sum())} with the face")

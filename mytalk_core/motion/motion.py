@@ -99,14 +99,14 @@ class Motion:
         layout, rate_hz = str(description.get("layout")), description.get("rate_hz", math.nan)
         _check(path, tensors["points"], layout, rate_hz)
         try:
-            return cls(tensors["landmarks"], layout, tensors["points"], rate_hz)
+            return cls(tensors["landmarks"], layout, tensors["points"], float(rate_hz))
         except ValueError as error:
             raise KIND.refusal(path, str(error)) from error
 
 
 def _check(path: Path, points: np.ndarray, layout: str, rate_hz: object) -> None:
     """MediaError for points or a rate that no motion has."""
-    if isinstance(rate_hz, bool) or not isinstance(rate_hz, int | float) or not 0 < rate_hz < float("inf"):
+    if isinstance(rate_hz, bool) or not isinstance(rate_hz, int | float) or not 0 < rate_hz <= 1e6:
         raise KIND.refusal(path, f"its rate is {rate_hz!r} Hz")
     count = named_layout(path, layout, KIND).points
     if len(np.unique(points)) < len(points) or points.min(initial=0) < 0 or points.max(initial=0) >= count:

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from mytalk_core.pipeline.device import choose_device
 from mytalk_core.program import exit_code, in_one_line
 
-from ..loop.processes import check_launcher, place_among_processes
+from ..loop.processes import check_launcher, rank_and_count
 from .adapters import Source, find_sources
 from .finish import finish
 from .journal import Journal, all_entries, journal_path, journalled, locked, repair
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None, program: str | None = None) -> None
         raise FileNotFoundError(f"{args.tracks}: no such folder of tracks; leave --tracks out to track anew")
     settings = settings_of(args, layout)
     agree(args.output, settings)
-    process, processes = place_among_processes()
+    process, processes = rank_and_count()
     preparer = Preparer(args.folder, settings, _own_device(args.device), args.tracks)
     try:
         with locked(journal_path(args.output, process).with_suffix(".lock")):

@@ -12,7 +12,7 @@ LAUNCHERS = (
 )
 
 
-def place_among_processes() -> tuple[int, int]:
+def rank_and_count() -> tuple[int, int]:
     """This process's number and how many there are, as torchrun, accelerate launch and mpirun say it; nothing
     is exchanged, so no process group is needed."""
     for number, count in LAUNCHERS:

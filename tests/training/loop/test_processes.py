@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from mytalk_training.loop.processes import check_launcher, place_among_processes
+from mytalk_training.loop.processes import check_launcher, rank_and_count
 
 # What accelerate launch sets for the only process that it starts of several.
 ACCELERATE = {"ACCELERATE_MIXED_PRECISION": "no", "MASTER_PORT": "29500"}
@@ -17,7 +17,7 @@ def nothing_launched(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("environment", "place"),
+    ("environment", "expected"),
     [
         ({}, (0, 1)),
         ({"RANK": "3", "WORLD_SIZE": "8"}, (3, 8)),
@@ -25,10 +25,10 @@ def nothing_launched(monkeypatch):
         ({"MASTER_PORT": "29500"}, (0, 1)),
     ],
 )
-def test_launchers_say_which_process_this_is(monkeypatch, environment, place):
+def test_launchers_say_which_process_this_is(monkeypatch, environment, expected):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert place_among_processes() == place
+    assert rank_and_count() == expected
 
 
 def test_a_lone_process_of_several_is_refused_with_what_to_start_instead(monkeypatch):
