@@ -38,14 +38,14 @@ class _Graph:
         self.nodes: list[Any] = []
         self.weights: list[Any] = []
 
-    def add(self, operator: str, inputs: list[str], **attributes: int | list[int]) -> str:
+    def add(self, operator: str, inputs: list[str], **attributes: Any) -> str:
         name = f"n{len(self.nodes)}"
         node = helper.make_node(operator, inputs, [name], name)
         node.attribute.extend(helper.make_attribute(key, value) for key, value in sorted(attributes.items()))
         self.nodes.append(node)
         return name
 
-    def conv(self, x: str, weight: Tensor, bias: Tensor, **attributes: int | list[int]) -> str:
+    def conv(self, x: str, weight: Tensor, bias: Tensor, **attributes: Any) -> str:
         """weight (out,in/groups,k,k), bias (out,); attributes that are not given are ONNX's own."""
         inputs = [x, self._weight(weight), self._weight(bias)]
         # OpenCV asks for the kernel's size, which ONNX would read off the weight.
