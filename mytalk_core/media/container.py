@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any, overload
 
 import av
+from av import AudioStream, VideoStream
 from av.container import InputContainer
 from av.stream import Disposition
 
@@ -83,9 +85,17 @@ def is_cover(stream: av.stream.Stream) -> bool:
     return Disposition.attached_pic in stream.disposition
 
 
+@overload
+def decode_tolerantly(
+    packets: Iterable[av.Packet[VideoStream]], failed: Callable[[str, bool], None] = ...
+) -> Iterator[av.VideoFrame]: ...
+@overload
+def decode_tolerantly(
+    packets: Iterable[av.Packet[AudioStream]], failed: Callable[[str, bool], None] = ...
+) -> Iterator[av.AudioFrame]: ...
 def decode_tolerantly(
     packets: Iterable[av.Packet], failed: Callable[[str, bool], None] = lambda why, ended: None
-) -> Iterator[av.VideoFrame | av.AudioFrame]:
+) -> Iterator[Any]:
     """The frames of packets; one that does not decode is passed over.
 
     failed(why, ended): told of every failure, in FFmpeg's words; ended: no packet could be read, and

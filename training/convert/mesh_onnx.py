@@ -38,7 +38,7 @@ class _Graph:
         self.nodes: list[Any] = []
         self.weights: list[Any] = []
 
-    def add(self, operator: str, inputs: list[str], **attributes: int | list[int]) -> str:
+    def add(self, operator: str, inputs: list[str], **attributes: Any) -> str:
         name = f"n{len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, inputs, [name], name, **attributes))
         return name

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ...errors import MediaError
@@ -98,8 +98,9 @@ def best_value(metric: dict, systems: list[dict]) -> float | None:
 
 def regions(metrics: list[dict]) -> list[tuple[str, list[dict]]]:
     """(name, metrics) of every region that has some, in the order of `REGIONS`."""
-    found = {}
-    for region in dict.fromkeys([*REGIONS, *(metric.get("region") for metric in metrics)]):
+    found: dict[str, list[dict]] = {}
+    names: list[Any] = [*REGIONS, *(metric.get("region") for metric in metrics)]
+    for region in dict.fromkeys(names):
         found[REGIONS.get(region) or region] = [m for m in metrics if m.get("region") == region]
     return [(name, own) for name, own in found.items() if own]
 
