@@ -174,6 +174,7 @@ def _workshop(parent: Path) -> Iterator[tuple[Path, int]]:
                 folder = None
                 continue
             lock = _take(folder / LOCK)
+        assert folder is not None  # the lock is in it
         yield folder, stat.S_IMODE(os.fstat(lock).st_mode)
     finally:
         try:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
 @contextmanager
-def bars():
+def bars() -> Iterator[Callable[[str, int, int], None]]:
     """A progress callback that shows one bar a stage."""
     from tqdm import tqdm
 

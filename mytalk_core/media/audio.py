@@ -248,7 +248,7 @@ def first_picture_s(path: Path) -> float | None:
 class MonoMixer:
     """Blocks of any rate and layout -> one float32 mono signal at 16 kHz, resampled as they come."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.samples = 0
         self._rate = 0
         self._resampler: av.AudioResampler | None = None

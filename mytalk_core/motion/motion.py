@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -95,7 +96,8 @@ class Motion:
                 f"this mytalk reads {FORMAT_VERSION}: generate the motion again"
             )
         tensors = read_tensors(path, KIND)
-        layout, rate_hz = description.get("layout"), description.get("rate_hz")
+        layout: Any = description.get("layout")
+        rate_hz: Any = description.get("rate_hz")
         _check(path, tensors["points"], layout, rate_hz)
         try:
             return cls(tensors["landmarks"], layout, tensors["points"], rate_hz)
