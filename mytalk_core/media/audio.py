@@ -185,14 +185,16 @@ class SoundReader:
         return np.concatenate(parts, axis=1) if parts else np.zeros((self.channels, 0), np.float32)
 
 
-def decoded_sound(container, stream, path: Path) -> Iterator[av.AudioFrame]:
+def decoded_sound(
+    container: av.container.InputContainer, stream: av.AudioStream, path: Path
+) -> Iterator[av.AudioFrame]:
     """Audio frames; a damaged packet is passed over (its time becomes silence).
 
     Raises: MediaError if none decodes, or the container's index lists more packets than the file holds.
     """
     count = arrived = 0
 
-    def counted() -> Iterator[av.Packet]:
+    def counted() -> Iterator[av.Packet[av.AudioStream]]:
         nonlocal arrived
         for packet in container.demux(stream):
             arrived += packet.size > 0
