@@ -199,9 +199,9 @@ class ConformerLayer(nn.Module):
 class SpeechConvolution(nn.Module):
     """Pre-norm, gated pointwise, depthwise over time, pointwise.
 
-    Of the published Conformer it departs in two ways, neither of which changes the parameter count: the norm is
-    a LayerNorm a frame, as padding would spoil BatchNorm's statistics, and padded frames are zero where the
-    depthwise convolution reads them.
+    Of the published Conformer it departs in two ways, neither of which changes the parameter count: the norm
+    is a LayerNorm a frame, as padding would spoil BatchNorm's statistics, and padded frames are zero where
+    the depthwise convolution reads them.
     """
 
     def __init__(self, width: int, kernel: int, dropout: float):
@@ -228,7 +228,7 @@ class SpeechConvolution(nn.Module):
 
 
 class SpeechLayer(nn.Module):
-    """A plain Conformer layer (Gulati et al. 2020); its parameters have the names torchaudio's layer gives."""
+    """A plain Conformer layer (Gulati et al. 2020), its parameters named as torchaudio's layer names them."""
 
     def __init__(
         self, width: int, ffn_width: int, heads: int, kernel: int, dropout: float, attention_dropout: float
