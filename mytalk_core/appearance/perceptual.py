@@ -44,8 +44,9 @@ class PerceptualDistance(PretrainedModel):
             self.stages.append(stage)
         self.weights = nn.ParameterList(torch.full((widths[-1],), 1 / widths[-1]) for widths in config.stages)
         # ImageNet's statistics for pictures in [-1,1]; constants, so not among the saved tensors.
-        self.register_buffer("shift", torch.tensor([-0.030, -0.088, -0.188])[:, None, None], persistent=False)
-        self.register_buffer("scale", torch.tensor([0.458, 0.448, 0.450])[:, None, None], persistent=False)
+        for name, values in {"shift": (-0.030, -0.088, -0.188), "scale": (0.458, 0.448, 0.450)}.items():
+            buffer = torch.tensor(values, device="cpu")[:, None, None]
+            self.register_buffer(name, buffer, persistent=False)
         self.requires_grad_(False)
 
     def features(self, pictures: Tensor) -> list[Tensor]:

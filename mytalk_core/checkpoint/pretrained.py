@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import nn
+from safetensors import SafetensorError
+from safetensors.torch import load, save_file
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from ..errors import WeightsError
 from ..files import replacing
@@ -23,8 +24,13 @@ CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 BUNDLED = Path(__file__).parents[1] / "weights"
+# Far above any config; a larger file is something else.
+CONFIG_BYTES = 1 << 20
+# Where there is no file to compare a config with: several times what our largest model has.
+CONFIG_TENSORS = 4_000
 
 Model = TypeVar("Model", bound="PretrainedModel")
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def file_sha256(path: Path) -> str:
@@ -90,12 +96,15 @@ class PretrainedModel(nn.Module):
 
     A change that old files cannot meet raises `format_version`; where they can be brought up to it,
     `migrations` holds, by the version it starts from, the function from that version's config to the next's.
+    A buffer that is not saved is made on the CPU by name (`device="cpu"`): loading builds on the meta device.
+    `sha256`: of the weights' file that was loaded, "" before.
     """
 
     config_class: ClassVar[type]
     format_version: ClassVar[int] = 1
     migrations: ClassVar[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
     config: Any
+    sha256: str = ""
 
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = None) -> Path:
         """Write config.json and model.safetensors into `folder`, each whole or not at all.
@@ -141,12 +150,22 @@ class PretrainedModel(nn.Module):
                 shapes, a hash that does not fit, an unreadable or a pickle file.
         """
         folder = resolve_folder(source, subfolder, revision)
+        description, model, tensors = cls._read(folder)
+        assign(model, tensors)
+        model.sha256 = description["sha256"]
+        return model.to(device=device, dtype=dtype).eval()
+
+    @classmethod
+    def _read(cls: type[Model], folder: Path) -> tuple[dict[str, Any], Model, dict[str, Tensor]]:
+        """config.json's content, the model on the meta device and the tensors that fit it."""
         description = read_description(folder, cls)
         path = folder / WEIGHTS_NAME
-        _check_hash(path, description["sha256"])
-        model = cls(build_config(cls.config_class, description["config"], folder / CONFIG_NAME))
-        _load_strictly(model, path)
-        return model.to(device=device, dtype=dtype).eval()
+        tensors, sha256 = read_tensors(path)
+        _check_hash(path, sha256, description["sha256"])
+        config = build_config(cls.config_class, description["config"], folder / CONFIG_NAME)
+        model = build_empty(lambda: cls(config), folder / CONFIG_NAME, len(tensors))
+        check_tensors(path, model, tensors)
+        return description, model, tensors
 
     @classmethod
     def read_config(
@@ -155,23 +174,84 @@ class PretrainedModel(nn.Module):
         """The config of a saved model, without its weights; arguments and errors as in `from_pretrained`."""
         folder = resolve_folder(source, subfolder, revision, files=(CONFIG_NAME,))
         description = read_description(folder, cls, files=(CONFIG_NAME,))
-        return build_config(cls.config_class, description["config"], folder / CONFIG_NAME)
+        config = build_config(cls.config_class, description["config"], folder / CONFIG_NAME)
+        build_empty(lambda: cls(config), folder / CONFIG_NAME)
+        return config
 
     @classmethod
     def verify(cls, folder: Path) -> dict[str, Any]:
-        """Check the files in `folder` as `from_pretrained` would, allocating nothing: config.json's content.
+        """Check the files in `folder` as `from_pretrained` does: config.json's content.
 
         Raises FileNotFoundError and WeightsError as `from_pretrained` does.
         """
-        description = read_description(folder, cls)
-        path = folder / WEIGHTS_NAME
-        _check_hash(path, description["sha256"])
+        return cls._read(folder)[0]
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], str]:
+    """The tensors of a safetensors file and its SHA-256, from one reading of it; nothing of it stays mapped.
+
+    Raises WeightsError if it is not one.
+    """
+    data = path.read_bytes()
+    sha256 = hashlib.sha256(data).hexdigest()
+    try:
+        return load(data), sha256
+    except SafetensorError as error:
+        raise WeightsError(
+            f"{path} is not a readable safetensors file ({error}); download it again"
+        ) from error
+
+
+def build_empty(build: Callable[[], Module], path: Path, tensors: int | None = None) -> Module:
+    """The module that `build` makes from the config in `path`, on the meta device: without memory of its own.
+
+    It may have about as many parameters as the file of weights has `tensors` (CONFIG_TENSORS where None), so
+    that a config with millions of layers ends as soon as it has shown that it does not fit.
+
+    Raises WeightsError where it has more, or no module can be built from such a config.
+    """
+    count, thread = 0, threading.get_ident()
+    # Some are replaced while a network is built; what is missing or unknown by a few is named later.
+    most = CONFIG_TENSORS if tensors is None else 2 * tensors + 100
+    those = f"{most} tensors" if tensors is None else f"the file's {tensors} tensors"
+
+    def number(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
+        nonlocal count
+        if threading.get_ident() == thread:
+            count += 1
+            if count > most:
+                raise WeightsError(f"{path}: the config asks for more than {those}")
+
+    hook = register_module_parameter_registration_hook(number)
+    try:
         with torch.device("meta"):
-            model = cls(build_config(cls.config_class, description["config"], folder / CONFIG_NAME))
-        with _opened(path) as file:
-            shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
-        _check_shapes(path, model, shapes)
-        return description
+            return build()
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, WeightsError):
+            raise
+        raise WeightsError(f"{path}: no network can be built from this config: {error}") from error
+    finally:
+        hook.remove()
+
+
+def check_tensors(path: Path, model: nn.Module, found: dict[str, Tensor]) -> None:
+    """Raise WeightsError unless the tensors of the file `path` have the model's names and shapes."""
+    expected = model.state_dict()
+    _check_names(path, "tensors", set(expected), set(found))
+    for key, tensor in sorted(found.items()):
+        shape, wanted = tuple(tensor.shape), tuple(expected[key].shape)
+        if shape != wanted:
+            raise WeightsError(f"{path}: tensor {key} has shape {shape}, the config asks for {wanted}")
+
+
+def assign(model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Make the checked tensors the model's own, in the dtypes that it asks for; `tensors` is used up."""
+    own = {
+        # In memory that PyTorch allots: what a file's bytes hold need not be aligned.
+        key: tensors.pop(key).to(value.dtype, copy=True)
+        for key, value in model.state_dict().items()
+    }
+    model.load_state_dict(own, strict=True, assign=True)
 
 
 def read_description(
@@ -185,14 +265,9 @@ def read_description(
     for name in files:
         if not (folder / name).is_file():
             _raise_missing(folder, name)
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise WeightsError(
-            f"{path} is not valid JSON ({error}); download or export the model again"
-        ) from error
+    description = read_json(path)
     required = {"class", "format_version", "sha256", "config"}
-    _check_names(path, "fields", required, set(description) if isinstance(description, dict) else set())
+    _check_names(path, "fields", required, set(description))
     if description["class"] != cls.__name__:
         raise WeightsError(
             f"{path} holds a {description['class']}, but a {cls.__name__} was asked for; "
@@ -208,6 +283,21 @@ def read_description(
         raise WeightsError(
             f"{path} has format version {version}; this mytalk reads version {cls.format_version}: {remedy}"
         )
+    return description
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a config file; WeightsError if it is none, or too large to be one."""
+    if path.stat().st_size > CONFIG_BYTES:
+        raise WeightsError(f"{path} is larger than {CONFIG_BYTES} bytes, which no config is")
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(
+            f"{path} is not valid JSON ({error}); download or export the model again"
+        ) from error
+    if not isinstance(description, dict):
+        raise WeightsError(f"{path} holds no JSON object; download or export the model again")
     return description
 
 
@@ -228,8 +318,7 @@ def _raise_missing(folder: Path, name: str) -> None:
     )
 
 
-def _check_hash(path: Path, expected: str) -> None:
-    found = file_sha256(path)
+def _check_hash(path: Path, found: str, expected: str) -> None:
     if found != expected:
         raise WeightsError(
             f"{path} has sha256 {found[:16]}..., its {CONFIG_NAME} names {str(expected)[:16]}...: the file "
@@ -277,29 +366,3 @@ def build_config(config_class: type, values: dict[str, Any], path: Path) -> Any:
 
 def _as_tuples(value: Any) -> Any:
     return tuple(_as_tuples(item) for item in value) if isinstance(value, list) else value
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    try:
-        with safe_open(path, "pt") as file:
-            yield file
-    except SafetensorError as error:
-        raise WeightsError(
-            f"{path} is not a readable safetensors file ({error}); download it again"
-        ) from error
-
-
-def _check_shapes(path: Path, model: nn.Module, found: dict[str, tuple[int, ...]]) -> None:
-    expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
-    _check_names(path, "tensors", set(expected), set(found))
-    for key, shape in found.items():
-        if shape != expected[key]:
-            raise WeightsError(f"{path}: tensor {key} has shape {shape}, the config asks for {expected[key]}")
-
-
-def _load_strictly(model: nn.Module, path: Path) -> None:
-    with _opened(path) as file:
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    _check_shapes(path, model, {key: tuple(value.shape) for key, value in tensors.items()})
-    model.load_state_dict(tensors, strict=True)

@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict
 
 from ..arguments import DefaultsHelpFormatter
+from ..collector import collector_paused
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -26,8 +27,9 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Print the table or the JSON; nothing of the model's size is allocated."""
-    from ..models.preset import Preset, preset_names
-    from ..models.sizes import Component, Sizes, measure
+    with collector_paused():
+        from ..models.preset import Preset, preset_names
+        from ..models.sizes import Component, Sizes, measure
 
     known = args.model in preset_names()
     preset = Preset.load(args.model) if known else Preset.of_model(args.model, args.revision)

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..arguments import DefaultsHelpFormatter
+from ..collector import collector_paused
 from ..files import check_outputs, replacing
 from .progress import bars
 
@@ -27,12 +28,13 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Track the face, write its landmarks and, if asked for, the mesh."""
-    from ..face.preview import draw_mesh
-    from ..face.tracker import load_face_reader
-    from ..media.file_clip import FileClip
-    from ..pipeline.device import choose_device
-    from ..pipeline.stages import track
-    from ..pipeline.write import write
+    with collector_paused():
+        from ..face.preview import draw_mesh
+        from ..face.tracker import load_face_reader
+        from ..media.file_clip import FileClip
+        from ..pipeline.device import choose_device
+        from ..pipeline.stages import track
+        from ..pipeline.write import write
 
     check_outputs({"-o": args.output, "--preview": args.preview}, [args.video])
     clip = FileClip.open(args.video)

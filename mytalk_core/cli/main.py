@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import atexit
+import gc
 
 from .. import __version__
 from ..program import in_one_line
@@ -12,6 +14,8 @@ from . import benchmark, evaluate, info, landmarks, prepare, study, sync, weight
 def main(argv: list[str] | None = None) -> int:
     """Run a command; the exit code, as `in_one_line` makes it."""
     args = _parser().parse_args(argv)
+    # Else the interpreter, as it ends, walks all that was imported once more.
+    atexit.register(gc.freeze)
     return in_one_line(lambda: args.run(args), "mytalk")
 
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from ..arguments import DefaultsHelpFormatter
+from ..collector import collector_paused
 from ..files import check_outputs, write_text
 from .progress import bars
 
@@ -66,8 +67,9 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Lip-sync, and say what stayed as it was."""
-    from ..motion.generate import MotionOptions
-    from ..pipeline.lip_sync import lip_sync
+    with collector_paused():
+        from ..motion.generate import MotionOptions
+        from ..pipeline.lip_sync import lip_sync
 
     options = MotionOptions(
         args.steps, args.guidance, args.seed, args.sampler, args.temperature, args.expression

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..appearance.generator import AppearanceGenerator
 from ..appearance.refiner import MouthRefiner
-from ..checkpoint.pretrained import CONFIG_NAME, WEIGHTS_NAME, PretrainedModel, file_sha256
+from ..checkpoint.pretrained import CONFIG_NAME, WEIGHTS_NAME, PretrainedModel
 from ..errors import WeightsError
 from ..expert.sync_expert import SyncExpert
 from ..files import write_text
@@ -71,8 +71,8 @@ def verify_part(folder: Path, name: str) -> Part:
     """
     cls, path = PARTS[name], folder / name / WEIGHTS_NAME
     if issubclass(cls, SpeechEncoder):
-        SpeechEncoder.from_pretrained(folder / name)
-        return Part(name, cls.__name__, 0, path.stat().st_size, file_sha256(path))
+        encoder = SpeechEncoder.from_pretrained(folder / name)
+        return Part(name, cls.__name__, 0, path.stat().st_size, encoder.sha256)
     description = cls.verify(folder / name)
     return Part(name, cls.__name__, description["format_version"], path.stat().st_size, description["sha256"])
 

@@ -1,4 +1,4 @@
-"""One Conformer layer of the motion backbone: feed-forward, relative attention, identity, convolution.
+"""The two kinds of Conformer layer: the backbone's, with its conditions, and the speech encoder's plain one.
 
 Every module works on (B, F, C) and takes the mask of valid frames, so that a sequence gives the same result
 alone as it does padded in a batch. Parameters a layer: paper Table 9 (see MotionConfig).
@@ -7,6 +7,7 @@ alone as it does padded in a batch. Parameters a layer: paper Table 9 (see Motio
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 
 import torch
 import torch.nn.functional as F
@@ -193,3 +194,70 @@ class ConformerLayer(nn.Module):
         x = x + self.convolution(self.convolution_norm(x), valid, streams)
         x = x + 0.5 * self.feed_forward_2(x)
         return self.final_norm(x)
+
+
+class SpeechConvolution(nn.Module):
+    """Pre-norm, gated pointwise, depthwise over time, pointwise.
+
+    Of the published Conformer it departs in two ways, neither of which changes the parameter count: the norm
+    is a LayerNorm a frame, as padding would spoil BatchNorm's statistics, and padded frames are zero where
+    the depthwise convolution reads them.
+    """
+
+    def __init__(self, width: int, kernel: int, dropout: float):
+        super().__init__()
+        if kernel % 2 == 0:
+            raise ValueError(f"the convolution kernel must be odd; got {kernel}")
+        self.layer_norm = nn.LayerNorm(width)
+        self.sequential = nn.Sequential(
+            nn.Conv1d(width, 2 * width, 1),
+            nn.GLU(dim=1),
+            nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=width),
+            FrameNorm(width),
+            nn.SiLU(),
+            nn.Conv1d(width, width, 1),
+            nn.Dropout(dropout),
+        )
+
+    def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
+        """(B, T, C) -> (B, T, C); valid (B, T) bool or None."""
+        gated = self.sequential[:2](self.layer_norm(x).transpose(1, 2))
+        if valid is not None:
+            gated = gated.masked_fill(~valid.unsqueeze(1), 0.0)
+        return self.sequential[2:](gated).transpose(1, 2)
+
+
+class SpeechLayer(nn.Module):
+    """A plain Conformer layer (Gulati et al. 2020), its parameters named as torchaudio's layer names them."""
+
+    def __init__(
+        self, width: int, ffn_width: int, heads: int, kernel: int, dropout: float, attention_dropout: float
+    ):
+        super().__init__()
+        self.ffn1 = nn.Sequential(OrderedDict(sequential=FeedForward(width, ffn_width, dropout)))
+        self.self_attn_layer_norm = nn.LayerNorm(width)
+        self.self_attn = nn.MultiheadAttention(width, heads, dropout=attention_dropout)
+        self.self_attn_dropout = nn.Dropout(dropout)
+        self.conv_module = SpeechConvolution(width, kernel, dropout)
+        self.ffn2 = nn.Sequential(OrderedDict(sequential=FeedForward(width, ffn_width, dropout)))
+        self.final_layer_norm = nn.LayerNorm(width)
+
+    def _attend(self, x: Tensor, valid: Tensor | None) -> Tensor:
+        """`self_attn` through scaled_dot_product_attention, batch first."""
+        attention = self.self_attn
+        projected = F.linear(x, attention.in_proj_weight, attention.in_proj_bias)
+        query, key, value = (
+            part.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for part in projected.chunk(3, -1)
+        )
+        mask = None if valid is None else valid[:, None, None, :]
+        dropout = attention.dropout if self.training else 0.0
+        attended = F.scaled_dot_product_attention(query, key, value, mask, dropout)
+        return self.self_attn_dropout(attention.out_proj(attended.transpose(1, 2).flatten(2)))
+
+    def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
+        """(B, T, C) -> (B, T, C); valid (B, T) bool or None."""
+        x = x + 0.5 * self.ffn1(x)
+        x = x + self._attend(self.self_attn_layer_norm(x), valid)
+        x = x + self.conv_module(x, valid)
+        x = x + 0.5 * self.ffn2(x)
+        return self.final_layer_norm(x)

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torchaudio.models import Conformer
 
 from ..checkpoint.pretrained import PretrainedModel
-from .conformer import ConformerLayer, FrameNorm, sinusoid
+from .conformer import ConformerLayer, SpeechLayer, sinusoid
 from .diffusion import PROCESSES
 
 CONDITIONING = (
@@ -69,12 +67,7 @@ class MotionConfig:
 
 
 class AudioEncoder(nn.Module):
-    """Speech features at 50 Hz -> encoded speech at 50 Hz: torchaudio's Conformer behind a linear layer.
-
-    Two departures, neither of which changes the parameter count: the convolutions' BatchNorm, whose
-    statistics padding would spoil, is a LayerNorm a frame, and padded frames are zero where the depthwise
-    convolution reads them.
-    """
+    """Speech features at 50 Hz -> encoded speech at 50 Hz: Conformer layers behind a linear one."""
 
     feature_mean: Tensor
     feature_std: Tensor
@@ -87,18 +80,19 @@ class AudioEncoder(nn.Module):
         self.register_buffer("feature_mean", torch.zeros(layers, config.speech_width))
         self.register_buffer("feature_std", torch.ones(layers, config.speech_width))
         self.input = nn.Linear(config.speech_width, width)
-        self.conformer = Conformer(
-            width,
-            config.audio_heads,
-            config.audio_ffn_width,
-            config.audio_layers,
-            config.audio_kernel,
-            config.dropout,
-            use_group_norm=True,
+        stack = (
+            SpeechLayer(
+                width,
+                config.audio_ffn_width,
+                config.audio_heads,
+                config.audio_kernel,
+                config.dropout,
+                config.attention_dropout,
+            )
+            for _ in range(config.audio_layers)
         )
-        for layer in self.conformer.conformer_layers:
-            layer.conv_module.sequential[3] = FrameNorm(width)
-            layer.self_attn.dropout = config.attention_dropout
+        # The names that weights are saved under.
+        self.conformer = nn.ModuleDict({"conformer_layers": nn.ModuleList(stack)})
 
     def _standardise_and_mix(self, features: Tensor) -> Tensor:
         """sum_l w_l (features_l - mean_l) / std_l, in one pass: (B, T, L, Ds) -> (B, T, Ds)."""
@@ -108,38 +102,11 @@ class AudioEncoder(nn.Module):
         offset = (self.feature_mean * scale).sum(0)
         return (features.to(scale.dtype) * scale).sum(dim=2) - offset
 
-    @staticmethod
-    def _convolve(module: Any, x: Tensor, valid: Tensor | None) -> Tensor:
-        expand, gate, *rest = module.sequential
-        x = gate(expand(module.layer_norm(x).transpose(1, 2)))
-        if valid is not None:
-            x = x.masked_fill(~valid.unsqueeze(1), 0.0)
-        for part in rest:
-            x = part(x)
-        return x.transpose(1, 2)
-
-    @staticmethod
-    def _attend(layer: Any, x: Tensor, valid: Tensor | None) -> Tensor:
-        """The layer's nn.MultiheadAttention through scaled_dot_product_attention, batch first."""
-        attention, normed = layer.self_attn, layer.self_attn_layer_norm(x)
-        projected = F.linear(normed, attention.in_proj_weight, attention.in_proj_bias)
-        query, key, value = (
-            part.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for part in projected.chunk(3, -1)
-        )
-        mask = None if valid is None else valid[:, None, None, :]
-        dropout = attention.dropout if layer.training else 0.0
-        attended = F.scaled_dot_product_attention(query, key, value, mask, dropout)
-        return layer.self_attn_dropout(attention.out_proj(attended.transpose(1, 2).flatten(2)))
-
     def forward(self, features: Tensor, valid: Tensor | None = None) -> Tensor:
         """features (B, T, L, Ds) at 50 Hz, valid (B, T) bool or None -> (B, T, audio_width)."""
         x = self.input(self._standardise_and_mix(features))
-        for layer in self.conformer.conformer_layers:
-            x = x + 0.5 * layer.ffn1(x)
-            x = x + self._attend(layer, x, valid)
-            x = x + self._convolve(layer.conv_module, x, valid)
-            x = x + 0.5 * layer.ffn2(x)
-            x = layer.final_layer_norm(x)
+        for layer in self.conformer["conformer_layers"]:
+            x = layer(x, valid)
         return x
 
 

@@ -8,20 +8,30 @@ Whisper's convolutions are centred there already; wav2vec 2.0's receptive field 
 
 from __future__ import annotations
 
-import json
 import math
+import sys
 from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..checkpoint.pretrained import CONFIG_NAME, WEIGHTS_NAME, resolve_folder
+from ..checkpoint.pretrained import (
+    CONFIG_NAME,
+    WEIGHTS_NAME,
+    assign,
+    build_empty,
+    check_tensors,
+    read_json,
+    read_tensors,
+    resolve_folder,
+)
+from ..collector import collector_paused
 from ..errors import WeightsError
 from ..media.audio import MODEL_RATE_HZ
 
@@ -30,8 +40,8 @@ if TYPE_CHECKING:
 
 SAMPLES_PER_FEATURE = 320
 SAMPLES_PER_FRAME = 2 * SAMPLES_PER_FEATURE
-# wav2vec 2.0's first layers read this many samples before a chunk's first feature, and more in all.
-WAV2VEC2_BEFORE, WAV2VEC2_MORE = 200, 80
+# wav2vec 2.0 sees 400 samples for a feature: 200 in front centre them, 120 behind complete the last one.
+SAMPLES_BEFORE, SAMPLES_BEHIND = 200, 120
 
 
 @dataclass(frozen=True)
@@ -61,7 +71,8 @@ class LogMel(nn.Module):
 
     def __init__(self, mel_bins: int):
         super().__init__()
-        from transformers.audio_utils import mel_filter_bank
+        with _transformers_imported():
+            from transformers.audio_utils import mel_filter_bank
 
         filters = mel_filter_bank(
             201, mel_bins, 0.0, 8000.0, MODEL_RATE_HZ, norm="slaney", mel_scale="slaney"
@@ -84,9 +95,11 @@ class SpeechEncoder(nn.Module):
 
     model: transformers' WhisperEncoder or Wav2Vec2Model; kind: "whisper" or "wav2vec2"; layers: the hidden
     states to hand on, 0 being the input of the first transformer layer (for Whisper without its positions).
+    `sha256`: of the weights' file that was loaded, "" before.
     """
 
     rate_hz = 50
+    sha256: str = ""
 
     def __init__(self, model: PreTrainedModel, kind: str, layers: tuple[int, ...] | None = None):
         super().__init__()
@@ -128,8 +141,10 @@ class SpeechEncoder(nn.Module):
                 raise FileNotFoundError(
                     f"{folder / name} is missing: a speech encoder needs it (no pickle files)"
                 )
-        model, kind = _load_encoder(folder)
-        return cls(model, kind, layers).to(device=device, dtype=dtype)
+        model, kind, sha256 = _load_encoder(folder)
+        encoder = cls(model, kind, layers).to(device=device, dtype=dtype)
+        encoder.sha256 = sha256
+        return encoder
 
     def encode(self, mono_16k: np.ndarray | Tensor, features: int | None = None) -> Tensor:
         """Features of whole speech.
@@ -226,12 +241,12 @@ class SpeechFeatures:
         return self._chunks[index]
 
     def _encode(self, start: int, count: int) -> Tensor:
-        begin = start * SAMPLES_PER_FEATURE
-        if self.encoder.kind == "whisper":
-            return self.encoder.encode_chunk(self._samples(begin, begin + count * SAMPLES_PER_FEATURE))
-        begin -= WAV2VEC2_BEFORE
-        samples = min(count, self._length - start) * SAMPLES_PER_FEATURE + WAV2VEC2_MORE
-        return self.encoder.encode_chunk(self._samples(begin, begin + samples))
+        before = behind = 0
+        if self.encoder.kind == "wav2vec2":
+            before, behind = SAMPLES_BEFORE, SAMPLES_BEHIND
+            count = min(count, self._length - start)
+        first, last = start * SAMPLES_PER_FEATURE, (start + count) * SAMPLES_PER_FEATURE
+        return self.encoder.encode_chunk(self._samples(first - before, last - behind))
 
     def _samples(self, start: int, stop: int) -> Tensor:
         """Samples start ... stop, zeros outside the speech."""
@@ -241,25 +256,45 @@ class SpeechFeatures:
         return nn.functional.pad(inside, (before, stop - start - before - len(inside)))
 
 
-def _load_encoder(folder: Path) -> tuple[PreTrainedModel, str]:
-    """Build the network that config.json describes and load it strictly."""
-    path = folder / CONFIG_NAME
+@contextmanager
+def _transformers_imported() -> Iterator[None]:
+    """Import from transformers in this block: quickly, and past a torchaudio that does not fit torch.
+
+    transformers imports it where it is installed, and would fail with it.
+    """
+    broken = False
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-        tensors = load_file(folder / WEIGHTS_NAME)
-    except (ValueError, SafetensorError) as error:
-        raise WeightsError(f"{folder}: unreadable speech encoder ({error}); download it again") from error
+        import torchaudio  # noqa: F401
+    except (ImportError, OSError, RuntimeError, AttributeError):
+        broken = True
+        sys.modules["torchaudio"] = None  # type: ignore[assignment]
+    try:
+        with collector_paused():
+            yield
+    finally:
+        if broken:
+            del sys.modules["torchaudio"]
+
+
+def _load_encoder(folder: Path) -> tuple[PreTrainedModel, str, str]:
+    """The network that config.json describes, loaded strictly, its kind, and the SHA-256 of its weights."""
+    path = folder / CONFIG_NAME
+    description = read_json(path)
     kind = description.get("model_type")
-    if kind == "whisper":
-        return _build_whisper(description, tensors, folder), kind
-    if kind == "wav2vec2":
-        return _build_wav2vec2(description, tensors, folder), kind
-    raise WeightsError(f"{path}: model_type must be whisper or wav2vec2; got {kind!r}")
+    if kind not in _BUILDERS:
+        raise WeightsError(f"{path}: model_type must be whisper or wav2vec2; got {kind!r}")
+    tensors, sha256 = read_tensors(folder / WEIGHTS_NAME)
+    build, tensors = _BUILDERS[kind](description, tensors, folder)
+    model = build_empty(build, path, len(tensors))
+    check_tensors(folder / WEIGHTS_NAME, model, tensors)
+    assign(model, tensors)
+    return model, kind, sha256
 
 
-def _build_whisper(description: dict, tensors: dict[str, Tensor], folder: Path) -> PreTrainedModel:
-    from transformers import WhisperConfig
-    from transformers.models.whisper.modeling_whisper import WhisperEncoder
+def _whisper(description: dict, tensors: dict[str, Tensor], folder: Path) -> _Recipe:
+    with _transformers_imported():
+        from transformers import WhisperConfig
+        from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
     # A whole Whisper holds the encoder under a prefix; the decoder is not needed.
     for prefix in ("model.encoder.", "encoder."):
@@ -274,15 +309,17 @@ def _build_whisper(description: dict, tensors: dict[str, Tensor], folder: Path) 
         raise WeightsError(
             f"{folder / WEIGHTS_NAME}: embed_positions.weight with {chunk} rows or more is needed"
         )
-    model = WhisperEncoder(WhisperConfig(**{**description, "max_source_positions": chunk}))
-    return _load(model, {**tensors, "embed_positions.weight": positions[:chunk]}, folder)
+
+    def build() -> PreTrainedModel:
+        return WhisperEncoder(WhisperConfig(**{**description, "max_source_positions": chunk}))
+
+    return build, {**tensors, "embed_positions.weight": positions[:chunk]}
 
 
-def _build_wav2vec2(description: dict, tensors: dict[str, Tensor], folder: Path) -> PreTrainedModel:
-    from transformers import Wav2Vec2Config, Wav2Vec2Model
+def _wav2vec2(description: dict, tensors: dict[str, Tensor], folder: Path) -> _Recipe:
+    with _transformers_imported():
+        from transformers import Wav2Vec2Config, Wav2Vec2Model
 
-    # No masking of inputs outside of training: the spec-augment vector need not be there.
-    model = Wav2Vec2Model(Wav2Vec2Config(**{**description, "mask_time_prob": 0.0, "mask_feature_prob": 0.0}))
     # Checkpoints of before torch's parametrised weight norm.
     convolution = "encoder.pos_conv_embed.conv"
     names = {
@@ -292,15 +329,15 @@ def _build_wav2vec2(description: dict, tensors: dict[str, Tensor], folder: Path)
     tensors = {key.removeprefix("wav2vec2."): value for key, value in tensors.items()}
     tensors = {names.get(key, key): value for key, value in tensors.items()}
     heads = ("lm_head.", "quantizer.", "project_", "masked_spec_embed", "projector.", "classifier.")
-    return _load(model, {k: v for k, v in tensors.items() if not k.startswith(heads)}, folder)
+
+    def build() -> PreTrainedModel:
+        # No masking of inputs outside of training: the spec-augment vector need not be there.
+        unmasked = {"mask_time_prob": 0.0, "mask_feature_prob": 0.0}
+        return Wav2Vec2Model(Wav2Vec2Config(**{**description, **unmasked}))
+
+    return build, {key: value for key, value in tensors.items() if not key.startswith(heads)}
 
 
-def _load(model: PreTrainedModel, tensors: dict[str, Tensor], folder: Path) -> PreTrainedModel:
-    problems = model.load_state_dict(tensors, strict=False)
-    missing = [key for key in problems.missing_keys if key != "masked_spec_embed"]
-    if missing or problems.unexpected_keys:
-        raise WeightsError(
-            f"{folder / WEIGHTS_NAME}: tensors do not fit {type(model).__name__}: missing {missing[:8]}, "
-            f"unknown {problems.unexpected_keys[:8]}; download the encoder again"
-        )
-    return model
+# By model_type: config.json and a file's tensors -> what builds the network, and the tensors that it takes.
+_Recipe = tuple[Callable[[], Any], dict[str, Tensor]]
+_BUILDERS = {"whisper": _whisper, "wav2vec2": _wav2vec2}

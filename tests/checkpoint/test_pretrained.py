@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +16,7 @@ from torch import nn
 from mytalk_core.checkpoint import pretrained
 from mytalk_core.checkpoint.pretrained import PretrainedModel, file_sha256, resolve_folder
 from mytalk_core.errors import WeightsError
+from mytalk_core.speech.features import SpeechEncoder
 
 
 @dataclass(frozen=True)
@@ -187,3 +191,86 @@ def test_the_face_networks_are_no_model():
 def test_the_bundled_speech_encoder_is_found():
     folder = resolve_folder("mini", "speech")
     assert (folder / "model.safetensors").is_file()
+
+
+def test_loading_draws_nothing_at_random_and_keeps_what_init_decides(folder):
+    state = torch.get_rng_state()
+    model = SmallModel.from_pretrained(folder)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    assert model.sha256 == file_sha256(folder / "model.safetensors")
+    assert SmallModel(SmallConfig()).sha256 == ""
+
+    class Frozen(SmallModel):
+        def __init__(self, config):
+            super().__init__(config)
+            self.register_buffer("shift", torch.tensor([0.5, 2.0], device="cpu"), persistent=False)
+            self.requires_grad_(False)
+
+    edit_config(folder, **{"class": "Frozen"})
+    frozen = Frozen.from_pretrained(folder)
+    assert frozen.shift.tolist() == [0.5, 2.0]
+    assert not any(parameter.requires_grad for parameter in frozen.parameters())
+
+
+@pytest.fixture
+def opened(monkeypatch) -> list[str]:
+    """Names of the files that Python opens."""
+    names, real = [], io.open
+
+    def note(file, *args, **kwargs):
+        names.append(Path(file).name)
+        return real(file, *args, **kwargs)
+
+    monkeypatch.setattr(io, "open", note)
+    monkeypatch.setattr("safetensors.safe_open", None)
+    return names
+
+
+def test_each_file_is_read_once(folder, opened):
+    SmallModel.from_pretrained(folder)
+    assert sorted(opened) == ["config.json", "model.safetensors"]
+    opened.clear()
+    encoder = SpeechEncoder.from_pretrained("mini")
+    assert sorted(set(opened) & {"config.json", "model.safetensors"}) == ["config.json", "model.safetensors"]
+    assert opened.count("config.json") == opened.count("model.safetensors") == 1
+    assert encoder.sha256 == file_sha256(resolve_folder("mini", "speech") / "model.safetensors")
+
+
+def test_a_loaded_model_does_not_depend_on_its_file(folder):
+    model = SmallModel.from_pretrained(folder)
+    before = model.linear.weight.clone()
+    with (folder / "model.safetensors").open("r+b") as file:
+        file.write(b"\xff" * 4000)
+    assert torch.equal(model.linear.weight, before)
+
+
+class DeepModel(SmallModel):
+    def __init__(self, config: SmallConfig):
+        super().__init__(config)
+        self.stack = nn.ModuleList(nn.Linear(config.width, config.width) for _ in range(config.layers[0]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"layers": [10_000_000]}, "config.json: the config asks for more than the file's 5 tensors"),
+        ({"width": 1_000_000}, r"shape \(2, 3\), the config asks for \(2, 1000000\)"),
+        ({"width": 10**18}, "config.json: no network can be built from this config"),
+        ({"width": -1}, "config.json: no network can be built from this config"),
+        ({"layers": []}, "config.json: no network can be built from this config"),
+        ({"name": "x" * (1 << 20)}, "config.json is larger than 1048576 bytes"),
+    ],
+)
+def test_hostile_sizes_are_refused_at_once(tmp_path, changes, message):
+    folder = DeepModel(SmallConfig(layers=(1,))).save_pretrained(tmp_path / "deep")
+    edit_config(folder, **changes)
+    start = time.process_time()
+    with pytest.raises(WeightsError, match=message):
+        DeepModel.from_pretrained(folder)
+    with pytest.raises(WeightsError, match=message):
+        DeepModel.verify(folder)
+    if "layers" in changes:
+        with pytest.raises(WeightsError, match="asks for more than 4000 tensors|no network can be built"):
+            DeepModel.read_config(folder)
+    assert time.process_time() - start < 5

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 import torch
 
-from mytalk_core.motion.conformer import RelativeSelfAttention, sinusoid
+from mytalk_core.motion.conformer import FrameNorm, RelativeSelfAttention, sinusoid
 from mytalk_core.motion.denoiser import CONDITIONING, PREFIX, MotionConfig, MotionDenoiser
 
 TINY = MotionConfig(
@@ -71,15 +71,16 @@ def test_paper_sizes_are_table_9():
 
 
 def test_audio_encoder_is_torchaudios_conformer():
-    """Without padding, and with its norm in place, the masked path is torchaudio's own forward."""
-    model = tiny(audio_layers=2).eval()
-    encoder = model.audio_encoder
+    """Without padding, and with our norm in place, ours is torchaudio's own forward, weight by weight."""
+    models = pytest.importorskip("torchaudio.models")
+    encoder = tiny(audio_layers=2).eval().audio_encoder
+    theirs = models.Conformer(16, 2, 24, 2, 5, TINY.dropout, use_group_norm=True).eval()
+    for layer in theirs.conformer_layers:
+        layer.conv_module.sequential[3] = FrameNorm(16)
+    theirs.load_state_dict(encoder.conformer.state_dict(), strict=True)
     features = torch.randn(2, 11, 2, 5)
-    ours = encoder(features)
-    expected, _ = encoder.conformer(
-        encoder.input(encoder._standardise_and_mix(features)), torch.full((2,), 11)
-    )
-    torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-4)
+    expected, _ = theirs(encoder.input(encoder._standardise_and_mix(features)), torch.full((2,), 11))
+    torch.testing.assert_close(encoder(features), expected, atol=1e-5, rtol=1e-4)
 
 
 def test_features_are_standardised_and_mixed():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -244,6 +245,28 @@ def test_what_does_not_fit_is_refused(whisper_folder, wav2vec2_folder, tmp_path)
         SpeechEncoder.from_pretrained(folder)
     with pytest.raises(ValueError, match=r"0 ... 2 of this whisper model; got \(3,\)"):
         SpeechEncoder.from_pretrained(whisper_folder, layers=(3,))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"encoder_layers": 10_000_000}, "asks for more than the file's"),
+        ({"d_model": 1_000_000}, "the config asks for"),
+        ({"d_model": -16}, "no network can be built from this config"),
+        ({"encoder_ffn_dim": 48}, r"layers.\d.fc[12].* has shape .*48"),
+        ({"encoder_attention_heads": 0}, "no network can be built from this config"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused_at_once(whisper_folder, tmp_path, changes, message):
+    folder = copy_folder(
+        whisper_folder, tmp_path / "hostile", load_file(whisper_folder / "model.safetensors")
+    )
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+    start = time.process_time()
+    with pytest.raises(WeightsError, match=message):
+        SpeechEncoder.from_pretrained(folder)
+    assert time.process_time() - start < 5
 
 
 def test_wrong_speech_and_windows_are_refused(whisper_folder):
