@@ -28,7 +28,6 @@ from pathlib import Path
 import numpy as np
 from mytalk_training.dataset.samples import shift
 
-from mytalk_core.checkpoint.pretrained import model_hashes
 from mytalk_core.evaluation.metrics.lips import velocity_distance
 from mytalk_core.face import alignment
 from mytalk_core.face.track import FaceTrack
@@ -254,7 +253,7 @@ def main() -> None:
                 )
                 figures[name][row["id"]] = found
                 print(row["id"], name, found, flush=True)
-    digest = model_hashes(args.model, ("motion",))["motion"][:12]
+    digest = next(iter(models.values())).hashes["motion"][:12]
     first = next(iter(figures))
     lines = [
         "# Motion from speech",

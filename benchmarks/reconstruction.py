@@ -35,7 +35,6 @@ from mytalk_core.appearance.perceptual import PerceptualDistance
 from mytalk_core.appearance.references import APART_S, choose_pool, pool_count, read_references
 from mytalk_core.appearance.renderer import WarpRenderer, WarpSettings
 from mytalk_core.appearance.renderers import LoadedRenderer, load_renderer
-from mytalk_core.checkpoint.pretrained import model_hashes
 from mytalk_core.evaluation.metrics.pictures import psnr
 from mytalk_core.evaluation.networks.lpips import perceptual_score
 from mytalk_core.evaluation.networks.metric_networks import NEEDS, find_networks
@@ -207,7 +206,7 @@ def main() -> None:
     torch.set_num_threads(1)
     judges, layout = Judges.find(), LandmarkLayout.load("mesh478")
     learned = load_renderer(arguments.renderer, arguments.model)
-    made, hashes = renderers(learned), model_hashes(arguments.model, learned.parts)
+    made, hashes = renderers(learned), learned.hashes
     part = "".join(f"{name} {hash[:12]} of {arguments.model}. " for name, hash in hashes.items())
     rows = [json.loads(line) for line in arguments.manifest.read_text().splitlines()]
     results = {}

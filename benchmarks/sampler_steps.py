@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from motion import read_track
 
-from mytalk_core.checkpoint.pretrained import model_hashes
 from mytalk_core.face.track import FaceTrack
 from mytalk_core.media.audio import MODEL_RATE_HZ, Speech
 from mytalk_core.motion.diffusion import PROCESSES
@@ -121,7 +120,7 @@ def main() -> None:
         print(
             row["id"], {f"{s} {n} @{t}": round(v, 3) for (t, s, n), v in found[row["id"]].items()}, flush=True
         )
-    digest = model_hashes(args.model, ("motion",))["motion"][:12]
+    digest = model.hashes["motion"][:12]
     header = (
         "# Sampling steps\n\n"
         f"{datetime.date.today()}, {os.cpu_count()}-core CPU, model {Path(args.model).name} "

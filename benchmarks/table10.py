@@ -294,8 +294,9 @@ def main() -> None:
         copy_untagged(args.clip, video, args.seconds)
         clip, track = run(video, Path(folder), meter, models)
     hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{os.cpu_count()}-core CPU"
-    parts = {"motion", *(part for model in models for part in model.renderer.parts)}
-    hashes = {name: digest for model in models for name, digest in model.hashes.items() if name in parts}
+    hashes = {"motion": models[0].hashes["motion"]}
+    for model in models:
+        hashes |= model.renderer.hashes
     lines = [
         "# Table 10: what a clip costs",
         "",

@@ -52,9 +52,9 @@ class LoadedRenderer:
         return {} if self.network is None else {f"renderer {self.name}": self.network}
 
     @property
-    def parts(self) -> tuple[str, ...]:
-        """The parts of the model that it reads."""
-        return () if self.network is None else (NETWORKS[self.name].part,)
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of the network's weights by the part of the model that it is."""
+        return {} if self.network is None else {NETWORKS[self.name].part: self.network.sha256}
 
     def make(
         self,

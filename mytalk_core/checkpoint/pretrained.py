@@ -79,18 +79,6 @@ def resolve_folder(
     )
 
 
-def model_hashes(
-    source: str | Path, subfolders: tuple[str, ...], revision: str | None = None
-) -> dict[str, str]:
-    """SHA-256 of each part's weights, by subfolder; parts the model does not bring are left out."""
-    folders = {name: resolve_folder(source, name, revision) for name in subfolders}
-    return {
-        name: file_sha256(folder / WEIGHTS_NAME)
-        for name, folder in folders.items()
-        if (folder / WEIGHTS_NAME).is_file()
-    }
-
-
 class PretrainedModel(nn.Module):
     """Base of every model whose weights travel; `__init__` takes one frozen dataclass, `config_class`.
 

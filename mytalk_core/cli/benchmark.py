@@ -99,31 +99,27 @@ def run(args: argparse.Namespace) -> None:
 def _load(args: argparse.Namespace) -> tuple[Tools, dict, dict[str, dict[str, str]]]:
     """The models; what all results of a folder have in common; the weights of each system."""
     from ..appearance.renderers import load_renderer
-    from ..checkpoint.pretrained import model_hashes
     from ..evaluation.benchmark.generation import Tools
     from ..face.tracker import load_face_reader
     from ..motion.generate import MotionModel
     from ..pipeline.device import choose_device, choose_dtype
-    from ..pipeline.lip_sync import MOTION_PARTS
 
     device = choose_device(args.device)
     dtype = choose_dtype(args.dtype, device)
     motion = None
-    parts: tuple[str, ...] = ()
     renderers, systems = {}, {}
     for name in args.renderer:
         loaded = load_renderer(name, args.model, args.revision, device, dtype)
         renderers[loaded.name] = loaded
-        systems[loaded.name] = model_hashes(args.model, loaded.parts, args.revision)
+        systems[loaded.name] = loaded.hashes
     if args.protocol != "landmarks":
         motion = MotionModel.from_pretrained(args.model, args.revision, device, dtype)
-        parts = MOTION_PARTS
     settings = {
         "protocol": args.protocol,
         "seed": args.seed,
         "seconds": args.seconds,
         "crf": args.crf,
-        "models": model_hashes(args.model, parts, args.revision),
+        "models": {} if motion is None else motion.hashes,
     }
     return Tools(load_face_reader(device), motion, renderers), settings, systems
 

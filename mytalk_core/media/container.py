@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import av
-from av import AudioStream, VideoStream
 from av.container import InputContainer
 from av.stream import Disposition
 
@@ -85,14 +84,6 @@ def is_cover(stream: av.stream.Stream) -> bool:
     return Disposition.attached_pic in stream.disposition
 
 
-@overload
-def decode_tolerantly(
-    packets: Iterable[av.Packet[VideoStream]], failed: Callable[[str, bool], None] = ...
-) -> Iterator[av.VideoFrame]: ...
-@overload
-def decode_tolerantly(
-    packets: Iterable[av.Packet[AudioStream]], failed: Callable[[str, bool], None] = ...
-) -> Iterator[av.AudioFrame]: ...
 def decode_tolerantly(
     packets: Iterable[av.Packet], failed: Callable[[str, bool], None] = lambda why, ended: None
 ) -> Iterator[Any]:

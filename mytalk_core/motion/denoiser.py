@@ -105,7 +105,7 @@ class AudioEncoder(nn.Module):
     def forward(self, features: Tensor, valid: Tensor | None = None) -> Tensor:
         """features (B, T, L, Ds) at 50 Hz, valid (B, T) bool or None -> (B, T, audio_width)."""
         x = self.input(self._standardise_and_mix(features))
-        for layer in self.conformer["conformer_layers"]:
+        for layer in self.conformer.get_submodule("conformer_layers").children():
             x = layer(x, valid)
         return x
 

@@ -49,6 +49,17 @@ class MotionModel:
             "speech encoder": self.speech_encoder,
         }
 
+    @property
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of the weights that were loaded, by part."""
+        parts = {
+            "motion": self.denoiser,
+            "space": self.space,
+            "identity": self.identity,
+            "speech": self.speech_encoder,
+        }
+        return {name: part.sha256 for name, part in parts.items()}
+
     @staticmethod
     def from_pretrained(
         source: str | Path,

@@ -15,7 +15,6 @@ from torch import nn
 from .. import __version__
 from ..appearance.renderer import WarpSettings
 from ..appearance.renderers import LoadedRenderer, load_renderer
-from ..checkpoint.pretrained import model_hashes
 from ..face.track import Faces, FaceTrack
 from ..face.tracker import FaceReader, load_face_reader
 from ..files import check_outputs, replacing
@@ -34,15 +33,12 @@ from .rendered import RenderedClip
 from .stages import Progress
 from .write import write
 
-MOTION_PARTS = ("motion", "space", "identity", "speech")
-
 
 @dataclass(frozen=True, eq=False)
 class LipSync:
     """Every network of both stages, loaded once; its methods are the stages.
 
-    source, revision: where it came from; reader: the face networks; motion: stage one; renderer: stage two;
-    hashes: SHA-256 of each part's weights.
+    source, revision: where it came from; reader: the face networks; motion: stage one; renderer: stage two.
     """
 
     source: str | Path
@@ -52,7 +48,6 @@ class LipSync:
     reader: FaceReader
     motion: MotionModel
     renderer: LoadedRenderer
-    hashes: dict[str, str]
 
     @staticmethod
     def from_pretrained(
@@ -70,7 +65,6 @@ class LipSync:
         """
         device = choose_device(device)
         dtype = choose_dtype(dtype, device)
-        drawing = load_renderer(renderer, model, revision, device, dtype)
         return LipSync(
             source=model,
             revision=revision,
@@ -78,16 +72,13 @@ class LipSync:
             dtype=dtype,
             reader=load_face_reader(device),
             motion=MotionModel.from_pretrained(model, revision, device, dtype),
-            renderer=drawing,
-            hashes=model_hashes(model, (*MOTION_PARTS, *drawing.parts), revision),
+            renderer=load_renderer(renderer, model, revision, device, dtype),
         )
 
     def with_renderer(self, renderer: str) -> LipSync:
         """The same networks, and another renderer, whose own network is loaded now."""
         drawing = load_renderer(renderer, self.source, self.revision, self.device, self.dtype)
-        kept = {name: digest for name, digest in self.hashes.items() if name in MOTION_PARTS}
-        hashes = kept | model_hashes(self.source, drawing.parts, self.revision)
-        return replace(self, renderer=drawing, hashes=hashes)
+        return replace(self, renderer=drawing)
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -97,6 +88,11 @@ class LipSync:
             **self.motion.networks,
             **self.renderer.networks,
         }
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of the weights of each part of the model, as loaded."""
+        return self.motion.hashes | self.renderer.hashes
 
     def track(self, clip: Clip, progress: Progress | None = None) -> Faces:
         """See `stages.track`."""
