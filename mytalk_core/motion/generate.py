@@ -52,13 +52,12 @@ class MotionModel:
     @property
     def hashes(self) -> dict[str, str]:
         """SHA-256 of the weights that were loaded, by part."""
-        parts = {
-            "motion": self.denoiser,
-            "space": self.space,
-            "identity": self.identity,
-            "speech": self.speech_encoder,
+        return {
+            "motion": self.denoiser.sha256,
+            "space": self.space.sha256,
+            "identity": self.identity.sha256,
+            "speech": self.speech_encoder.sha256,
         }
-        return {name: part.sha256 for name, part in parts.items()}
 
     @staticmethod
     def from_pretrained(

@@ -1,0 +1,24 @@
+"""What the README shows as Python runs as it stands."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+import pytest
+from repository import ROOT
+
+from mytalk_core.media.file_clip import FileClip
+from mytalk_core.media.remux import copy_untagged
+
+BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=["one call", "four stages"])
+def test_the_library_as_the_readme_shows_it(block, tmp_path, monkeypatch, examples):
+    copy_untagged(examples / "ai_woman.mp4", tmp_path / "video.mp4", 0.3)
+    shutil.copy(examples / "speech_en.wav", tmp_path / "speech.wav")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, "README.md", "exec"), {})
+    source, made = FileClip.open("video.mp4"), FileClip.open("out.mp4")
+    assert len(made) > len(source) and made.has_audio, "the video was repeated for the speech"
