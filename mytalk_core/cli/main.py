@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import atexit
 import gc
+import os
 
 from .. import __version__
 from ..program import in_one_line
@@ -14,6 +15,9 @@ from . import benchmark, evaluate, info, landmarks, prepare, study, sync, weight
 def main(argv: list[str] | None = None) -> int:
     """Run a command; the exit code, as `in_one_line` makes it."""
     args = _parser().parse_args(argv)
+    # PyTorch's threads, loaded later, would spin between one small operation and the next: on shared cores that
+    # doubles the processor time, and the wait.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Else the interpreter, as it ends, walks all that was imported once more.
     atexit.register(gc.freeze)
     return in_one_line(lambda: args.run(args), "mytalk")
