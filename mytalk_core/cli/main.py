@@ -15,8 +15,8 @@ from . import benchmark, evaluate, info, landmarks, prepare, study, sync, weight
 def main(argv: list[str] | None = None) -> int:
     """Run a command; the exit code, as `in_one_line` makes it."""
     args = _parser().parse_args(argv)
-    # PyTorch's threads, loaded later, would spin between one small operation and the next: twice the processor
-    # time, and on shared cores a longer wait.
+    # PyTorch's threads, loaded later, would spin between small operations: twice the processor time, and on
+    # shared cores a longer wait.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Else the interpreter, as it ends, walks all that was imported once more.
     atexit.register(gc.freeze)
