@@ -118,3 +118,20 @@ def test_importing_the_pipeline_reads_no_weights_and_touches_no_device():
         "assert 'transformers' not in sys.modules, 'loaded where speech is encoded, not before'\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_each_stage_stands_once():
+    """What tracks, speaks, draws and writes is called by one function each, and all else calls that one."""
+    allowed = {
+        "track_faces": {"mytalk_core/pipeline/stages.py"},
+        "generate_motion": {"mytalk_core/pipeline/stages.py"},
+        "VideoWriter": {"mytalk_core/pipeline/write.py"},
+        # The benchmark of renderers takes single frames without their neighbourhood, which no stage does.
+        "read_references": {"mytalk_core/pipeline/stages.py", "benchmarks/reconstruction.py"},
+    }
+    found: dict[str, set[str]] = {name: set() for name in allowed}
+    for path in (path for paths in SOURCES.values() for path in paths):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in allowed:
+                found[node.func.id].add(path.relative_to(ROOT).as_posix())
+    assert found == allowed

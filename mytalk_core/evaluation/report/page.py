@@ -16,7 +16,7 @@ from ...files import check_outputs, write_text
 from ...media.browser import plays_everywhere
 from ...media.clip import Clip
 from ...media.file_clip import FileClip
-from ...media.writer import VideoWriter
+from ...pipeline import write
 from ..pages import render
 from .page_curves import draw_curves
 from .page_frames import data_address, mouth_pairs, poster
@@ -224,13 +224,10 @@ class _Builder:
         stem = f"{path.stem}-source" if name == "source" else name
         copy = self.folder / "players" / f"{stem}.mp4"
         copy.parent.mkdir(exist_ok=True)
-        speech = clip.speech() if clip.has_audio else None
         # Odd sizes do not fit 4:2:0; VP9 takes them.
         if clip.height % 2 or clip.width % 2:
             copy = copy.with_suffix(".webm")
-        with VideoWriter(copy, clip, pixel_format="yuv420p", crf=23, speech=speech) as writer:
-            for picture in clip.pictures():
-                writer.write(picture)
+        write(clip, copy, pixel_format="yuv420p", crf=23)
         return copy
 
     def details(self, system: str, clip: dict) -> Details:
