@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 
 import cv2
 import numpy as np
@@ -185,4 +184,3 @@ def test_mytalk_prepare_is_one_clear_line(clips, tmp_path, monkeypatch, capsys):
     options = ["--tracks", str(clips.tracks), "--min-seconds", "1", "--no-crops", "--limit", "1"]
     assert cli.main(["prepare", str(clips.folder), "-o", str(tmp_path / "out"), *options]) == 0
     assert "2 samples of 1 people" in capsys.readouterr().out
-    assert "mytalk_training" not in sys.modules
