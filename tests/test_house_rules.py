@@ -12,7 +12,17 @@ import pytest
 from repository import ROOT
 
 # From the bottom up: a room imports from itself and from those before it.
-BOTTOM = ("errors", "memory", "collector", "files", "tensor_files", "program", "arguments")
+BOTTOM = (
+    "errors",
+    "limits",
+    "memory",
+    "collector",
+    "files",
+    "json_text",
+    "tensor_files",
+    "program",
+    "arguments",
+)
 ROOMS = ("checkpoint", "media", "face", "speech", "motion", "appearance", "expert", "pipeline", "models")
 TOP = ("evaluation", "cli", "__main__")
 FLOOR = dict.fromkeys(BOTTOM, 0) | {room: floor for floor, room in enumerate((*ROOMS, *TOP), 1)}
