@@ -114,7 +114,7 @@ class Watch:
 
     def _odd(self, what: str, arrived: object) -> WeightsError:
         return WeightsError(
-            f"{self.where} gave {arrived!r:.80} as a {what}, which may name a file outside the cache: "
+            f"{self.where} gave {arrived!r:.80} as its {what}, which may name a file outside the cache: "
             "it was not used; use another Hub (HF_ENDPOINT)"
         )
 

@@ -173,7 +173,7 @@ def _casual_rows(table: Path) -> Iterator[tuple[str, str]]:
                     f"{', '.join(columns) or 'none'}"
                 )
             for row in reader:
-                yield row[file_column], row[subject_column]
+                yield row[file_column] or "", row[subject_column] or ""
         return
     try:
         data = json.loads(table.read_text(encoding="utf-8"))
