@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import math
+from fractions import Fraction
+
+VIDEO_HELP = "a video with a visible face, a picture, a series f_%%04d.png, or a folder of pictures"
+FRAME_RATE_HELP = "frames a second of a series or folder of pictures, such as 24 or 30000/1001; else 25"
 
 
 class DefaultsHelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -15,3 +20,16 @@ class DefaultsHelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         if isinstance(default, (list, tuple)):
             return f"{action.help} (default: {' '.join(map(str, default))})"
         return super()._get_help_string(action)
+
+
+def frame_rate(text: str) -> Fraction:
+    """Frames a second: "24", "29.97" or "30000/1001". Raises ArgumentTypeError for anything else."""
+    above, slash, below = text.partition("/")
+    try:
+        value = float(above) / float(below) if slash else float(above)
+        # What is finite as a float is no fraction of a billion digits.
+        if math.isfinite(value) and value > 0:
+            return Fraction(above) / Fraction(below) if slash else Fraction(above)
+    except (ValueError, ZeroDivisionError):
+        pass
+    raise argparse.ArgumentTypeError(f"a frame rate such as 24 or 30000/1001 was required; got {text!r}")

@@ -76,6 +76,26 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def plain_name(name: str, where: str) -> str:
+    """`name`, if it is one part of a path, so that what is named after it stays in its folder.
+
+    where: what gave the name, for the message. Raises ValueError for a path, a control character, a hidden or
+    an empty name, or one too long for a suffix behind it.
+    """
+    forbidden = "/\\" if os.name != "nt" else '/\\:*?"<>|'
+    odd = [c for c in name if c in forbidden or unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")]
+    if odd or not name.strip() or name.startswith("."):
+        raise ValueError(
+            f"{where}: a plain file name was required, no path, but {name!r:.80} arrived: rename it"
+        )
+    if len(os.fsencode(name)) > LONGEST_NAME - LONGEST_SUFFIX:
+        raise ValueError(
+            f"{where}: a name of at most {LONGEST_NAME - LONGEST_SUFFIX} bytes was required, but "
+            f"{name[:40]!r}... is longer: shorten it"
+        )
+    return name
+
+
 def sweep(folder: Path) -> None:
     """Remove what runs on this machine that were killed left in a folder; what a live one writes stays."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:

@@ -7,10 +7,13 @@ import hashlib
 import http.server
 import json
 import re
+import time
 from urllib.parse import urlsplit
 
 COMMITS = {"main": "a" * 40, "v2": "b" * 40}
 TOKEN = "hf_test"
+# Tests replace the one that the library waits with.
+SLEEP = time.sleep
 
 
 class Hub(http.server.ThreadingHTTPServer):
@@ -24,10 +27,20 @@ class Hub(http.server.ThreadingHTTPServer):
         self.gated: set[str] = set()
         self.break_after: int | None = None
         self.failing = False
+        # Headers that replace the right ones, seconds between two bytes of a body, or of a head, how long it
+        # asks to wait, and a listing of other names.
+        self.crafted: dict[str, str] = {}
+        self.trickle_s = 0.0
+        self.trickle_head = False
+        self.asks_to_wait_s = 0
+        self.listed: list[str] | None = None
         self.log: list[tuple[str, str, str | None]] = []
         self.blobs: dict[str, bytes] = {}
         self.created: dict[str, str] = {}
         self.messages: list[str] = []
+
+    def handle_error(self, request, client_address):
+        """A client that gave up is no error here."""
 
     @property
     def url(self) -> str:
@@ -67,8 +80,26 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         content = self.server.files.get((repository, revision, path))
         return (COMMITS[revision], content) if content is not None else self._refuse(404, "EntryNotFound")
 
+    def send_header(self, keyword, value):
+        super().send_header(keyword, self.server.crafted.get(keyword, value))
+
+    def _trickle(self, data: bytes) -> None:
+        for byte in data:
+            self.wfile.write(bytes([byte]))
+            self.wfile.flush()
+            SLEEP(self.server.trickle_s)
+
     def _answer(self, with_body: bool) -> None:
         self.server.log.append((self.command, self.path, self.headers.get("Range")))
+        if self.server.asks_to_wait_s:
+            self.send_response(503)
+            self.send_header("Retry-After", str(self.server.asks_to_wait_s))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        if self.server.trickle_head:
+            self._trickle(b"HTTP/1.1 200 OK\r\n" + b"X-Long: " + b"x" * 10_000)
+            return
         found = self._find()
         if found is None:
             return
@@ -88,7 +119,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if self.server.break_after is not None and len(body) > self.server.break_after:
             body, self.server.break_after = body[: self.server.break_after], None
             self.close_connection = True
-        self.wfile.write(body)
+        if self.server.trickle_s:
+            self._trickle(body)
+        else:
+            self.wfile.write(body)
 
     def _say(self, answer: dict | list) -> None:
         body = json.dumps(answer).encode()
@@ -112,7 +146,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             known = any(key[0] == repository for key in self.server.files)
             return self._refuse(404, "RevisionNotFound" if known else "RepoNotFound")
         if kind == "revision":
-            siblings = [{"rfilename": path} for path in files]
+            siblings = [{"rfilename": path} for path in self.server.listed or files]
             return self._say({"id": repository, "sha": COMMITS[name], "siblings": siblings})
         return self._say(
             [

@@ -25,8 +25,8 @@ WAITING = """
 import sys, time
 from mytalk_core.program import in_one_line
 def wait():
-    print("ready", flush=True)
     try:
+        print("ready", flush=True)
         time.sleep(60)
     finally:
         print("unwinding", flush=True)
@@ -101,7 +101,9 @@ def test_other_handlers_are_left_alone(monkeypatch):
 def test_a_signal_from_outside_and_once_more_while_it_unwinds():
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     for name, code in SIGNALS.items():
-        process = subprocess.Popen([sys.executable, "-c", WAITING], cwd=ROOT, text=True, **pipes)
+        process = subprocess.Popen(
+            [sys.executable, "-c", WAITING], cwd=ROOT, text=True, preexec_fn=heed_ctrl_c, **pipes
+        )
         assert process.stdout.readline() == "ready\n"
         process.send_signal(getattr(signal, name))
         assert process.stdout.readline() == "unwinding\n"
@@ -110,6 +112,11 @@ def test_a_signal_from_outside_and_once_more_while_it_unwinds():
         out, err = process.communicate("unwound\n", timeout=60)
         word = "interrupted" if name == "SIGINT" else f"stopped by {name}"
         assert (process.returncode, out, err) == (code, "unwound\n", f"a program: {word}\n")
+
+
+def heed_ctrl_c() -> None:
+    """In the child: a shell that starts these tests in the background has it ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @posix
@@ -139,6 +146,7 @@ def test_a_stopped_sync_leaves_nothing(tmp_path, examples):
             env=environment,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=heed_ctrl_c,
         )
     waiting = set(runs)
     while waiting:

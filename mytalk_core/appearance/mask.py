@@ -28,6 +28,7 @@ JAW_EDGE = 3.0  # softness of the jaw line, units
 REACH = 28.0
 RING = 20.0
 NEAR_LIPS = 3.0
+FAR = 16.0 * UNITS
 BLOCK = 8  # windows start and end on whole blocks of units, which are whole pixels at every crop size
 
 
@@ -152,7 +153,9 @@ def _core(window: Window, lips: np.ndarray) -> Window:
 def _fill(window: Window, polygon: np.ndarray) -> np.ndarray:
     """1 inside a polygon (M, 2) in units, uint8 on the window's grid."""
     drawn = np.zeros(window.shape, np.uint8)
-    points = np.rint((polygon.reshape(-1, 2) - (window.left, window.top) - 0.5) * 16).astype(np.int32)
+    # OpenCV's time grows with the polygon's height; far outside the square nothing of it is seen.
+    near = np.clip(polygon.reshape(-1, 2), -FAR, FAR)
+    points = np.rint((near - (window.left, window.top) - 0.5) * 16).astype(np.int32)
     return cv2.fillPoly(drawn, [points], 1, shift=4)
 
 

@@ -70,8 +70,12 @@ class WarpSettings:
     check_visibility: bool = True  # leave a covered mouth as it is; needs the person's own references
 
     def __post_init__(self) -> None:
-        if self.feather <= 0:
-            raise ValueError(f"a feather of more than 0 units is needed, got {self.feather}")
+        if not 0 < self.feather < UNITS:
+            raise ValueError(
+                f"a feather of more than 0 units and under {UNITS} is needed, got {self.feather}"
+            )
+        if not all(0 <= value < np.inf for value in (self.detail, self.split, self.misfit)):
+            raise ValueError(f"detail, split and misfit must be finite and not below 0; got {self}")
 
 
 class WarpRenderer:

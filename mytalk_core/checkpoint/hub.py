@@ -6,9 +6,12 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from fnmatch import fnmatchcase as fnmatch
+from functools import partial
+from pathlib import Path, PurePosixPath
 
 from ..errors import WeightsError
+from .hub_watch import watched
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 # All that a model consists of; nothing else is ever fetched or sent.
@@ -32,7 +35,8 @@ def download(
 
     Raises:
         FileNotFoundError: no such repository, revision or file, or no connection and nothing cached.
-        WeightsError: a gated repository without access, or a transfer that failed for good.
+        WeightsError: a gated repository without access, a transfer that failed for good, or a Hub that holds
+            it up or answers what it must not (see `hub_watch`).
     """
     from huggingface_hub import hf_hub_download
 
@@ -40,9 +44,10 @@ def download(
     folder: Path | None = None
     for name in files:
         with _explained(repository, f"{subfolder}/{name}" if subfolder else name, revision):
-            path = Path(
-                hf_hub_download(repository, name, subfolder=subfolder, revision=revision, endpoint=endpoint())
+            fetch = partial(
+                hf_hub_download, repository, name, subfolder=subfolder, revision=revision, endpoint=endpoint()
             )
+            path = Path(watched(endpoint(), fetch))
         folder = path.parent
         # The cache names a snapshot's folder by its commit: the other files must come from the same one.
         revision = path.parts[path.parts.index("snapshots") + 1]
@@ -56,19 +61,44 @@ def download_all(repository: str, revision: str | None = None, folder: Path | No
 
     Pickle files are left where they are. Arguments and errors as in `download`.
     """
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import HfApi, errors, hf_hub_download, snapshot_download
 
     _check_name(repository)
+    missing = (errors.RepositoryNotFoundError, errors.RevisionNotFoundError)
+    broken_off: tuple[type[BaseException], ...] = (OSError, *errors.HfHubHTTPError.__bases__)
     with _explained(repository, "all files", revision):
-        return Path(
-            snapshot_download(
+        try:
+            facts = watched(
+                endpoint(), partial(HfApi(endpoint=endpoint()).model_info, repository, revision=revision)
+            )
+        except broken_off as error:
+            if isinstance(error, missing):
+                raise
+            # Without a connection, what is here already.
+            kept = snapshot_download(
                 repository,
                 revision=revision,
                 local_dir=folder,
                 allow_patterns=list(PATTERNS),
-                endpoint=endpoint(),
+                local_files_only=True,
             )
-        )
+            return Path(kept)
+        names = sorted(sibling.rfilename for sibling in facts.siblings or ())
+        names = [name for name in names if any(fnmatch(name, pattern) for pattern in PATTERNS)]
+        if not names:
+            raise FileNotFoundError(
+                f"{repository} on {endpoint()} has none of {', '.join(PATTERNS)}: check the repository"
+            )
+        for name in names:
+            # The first by the branch's name, which the cache then knows too; all from one commit.
+            wanted = revision if name == names[0] and folder is None else facts.sha
+            fetch = partial(
+                hf_hub_download, repository, name, revision=wanted, local_dir=folder, endpoint=endpoint()
+            )
+            path = Path(watched(endpoint(), fetch))
+        if folder is not None:
+            return folder
+        return path.parents[len(PurePosixPath(name).parts) - 1]
 
 
 def upload(

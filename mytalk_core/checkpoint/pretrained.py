@@ -262,14 +262,15 @@ def read_description(
             "choose another folder or subfolder"
         )
     version = description["format_version"]
-    while version in cls.migrations and isinstance(description["config"], dict):
+    while isinstance(version, int) and version in cls.migrations and isinstance(description["config"], dict):
         description["config"] = cls.migrations[version](description["config"])
         version += 1
     if version != cls.format_version:
         newer = isinstance(version, int) and version > cls.format_version
         remedy = "update mytalk" if newer else "download the model again, or export it with this version"
         raise WeightsError(
-            f"{path} has format version {version}; this mytalk reads version {cls.format_version}: {remedy}"
+            f"{path} has format version {version!r:.60}; this mytalk reads version "
+            f"{cls.format_version}: {remedy}"
         )
     return description
 

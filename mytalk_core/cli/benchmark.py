@@ -70,9 +70,13 @@ def run(args: argparse.Namespace) -> None:
     """Generate what is not there yet, then evaluate."""
     from ..evaluation.benchmark import protocol
     from ..evaluation.report.page import check_report
+    from ..media.encoders import check_crf
+    from ..motion.generate import MotionOptions
 
     if args.seconds is not None and not args.seconds > 0:
         raise ValueError(f"--seconds must be above 0; got {args.seconds}")
+    check_crf("h264", args.crf)
+    MotionOptions(seed=args.seed)
     clips = protocol.list_clips(args.folder, args.split)
     pairs = protocol.plan_pairs(clips, args.protocol, args.seed, args.limit)
     tools, settings, systems = _load(args)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..arguments import DefaultsHelpFormatter
+from ..arguments import FRAME_RATE_HELP, VIDEO_HELP, DefaultsHelpFormatter, frame_rate
 from ..collector import collector_paused
 from ..files import check_outputs, replacing
 from .progress import bars
@@ -19,8 +19,17 @@ def add(commands: argparse._SubParsersAction) -> None:
         formatter_class=DefaultsHelpFormatter,
     )
     landmarks.set_defaults(run=run)
-    landmarks.add_argument("video", type=Path, help="a video with a visible face, any container")
+    landmarks.add_argument(
+        "video",
+        type=Path,
+        help=VIDEO_HELP,
+    )
     landmarks.add_argument("-o", "--output", type=Path, required=True, help="a .safetensors file")
+    landmarks.add_argument(
+        "--frame-rate",
+        type=frame_rate,
+        help=FRAME_RATE_HELP,
+    )
     landmarks.add_argument("--face", default="largest", help="largest, left, right, or a number")
     landmarks.add_argument("--preview", type=Path, help="also write the video with the mesh drawn over it")
     landmarks.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
@@ -30,14 +39,16 @@ def run(args: argparse.Namespace) -> None:
     """Track the face, write its landmarks and, if asked for, the mesh."""
     with collector_paused():
         from ..face.preview import draw_mesh
+        from ..face.track import check_choice
         from ..face.tracker import load_face_reader
-        from ..media.file_clip import FileClip
+        from ..media.source import clip_files, open_clip
         from ..pipeline.device import choose_device
         from ..pipeline.stages import track
         from ..pipeline.write import write
 
-    check_outputs({"-o": args.output, "--preview": args.preview}, [args.video])
-    clip = FileClip.open(args.video)
+    check_choice(args.face)
+    check_outputs({"-o": args.output, "--preview": args.preview}, clip_files(args.video))
+    clip = open_clip(args.video, args.frame_rate)
     with bars() as progress:
         face = track(load_face_reader(choose_device(args.device)), clip, progress).choose(args.face)
         with replacing(args.output) as temporary:

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from ..arguments import DefaultsHelpFormatter
+from ..arguments import FRAME_RATE_HELP, VIDEO_HELP, DefaultsHelpFormatter, frame_rate
 from ..collector import collector_paused
 from ..files import check_outputs, write_text
 from .progress import bars
@@ -21,7 +21,11 @@ def add(commands: argparse._SubParsersAction) -> None:
         formatter_class=DefaultsHelpFormatter,
     )
     sync.set_defaults(run=run)
-    sync.add_argument("video", type=Path, help="a video with a visible face, any container")
+    sync.add_argument(
+        "video",
+        type=Path,
+        help=VIDEO_HELP,
+    )
     sync.add_argument("speech", type=Path, help="a sound file, or a video whose sound is taken")
     sync.add_argument("-o", "--output", type=Path, required=True, help=".mp4, .mov, .mkv or .webm")
     sync.add_argument(
@@ -31,6 +35,11 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="where lengths differ: silence keeps the video's frames (a shorter speech is followed by "
         "silence, a longer one is cut); cut_off ends with the shorter; loop and bounce repeat the video, "
         "remap re-times it, to the speech's length",
+    )
+    sync.add_argument(
+        "--frame-rate",
+        type=frame_rate,
+        help=FRAME_RATE_HELP,
     )
     sync.add_argument("--face", default="largest", help="largest, left, right, or a number: 0 is the largest")
     sync.add_argument("--model", default="mini", help="mini, a folder, or hub:OWNER/NAME")
@@ -42,12 +51,14 @@ def add(commands: argparse._SubParsersAction) -> None:
         "auto: a network its makers prefer, else warp",
     )
     sync.add_argument("--steps", type=int, default=10, help="sampling steps of the motion, 1 to 1000")
-    sync.add_argument("--guidance", type=float, default=1.0, help="how hard the motion follows the speech")
+    sync.add_argument(
+        "--guidance", type=float, default=1.0, help="how closely it follows the speech, 0 to 10"
+    )
     sync.add_argument(
         "--sampler", default="dpmpp_2m", choices=["dpmpp_2m", "ddim", "ddpm"], help="how the motion is drawn"
     )
     sync.add_argument("--temperature", type=float, default=0.3, help="variety of the motion, 0 to 1")
-    sync.add_argument("--expression", type=float, default=1.0, help="scale of the movement")
+    sync.add_argument("--expression", type=float, default=1.0, help="scale of the movement, 0 to 10")
     sync.add_argument("--seed", type=int, default=0, help="the same seed gives the same motion")
     sync.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
     sync.add_argument(
@@ -68,6 +79,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> None:
     """Lip-sync, and say what stayed as it was."""
     with collector_paused():
+        from ..media.source import clip_files
         from ..motion.generate import MotionOptions
         from ..pipeline.lip_sync import lip_sync
 
@@ -80,7 +92,7 @@ def run(args: argparse.Namespace) -> None:
         "--save-motion": args.save_motion,
         "--save-mask": args.save_mask,
     }
-    check_outputs(outputs, [args.video, args.speech])
+    check_outputs(outputs, [*clip_files(args.video), args.speech])
     with bars() as progress:
         report = lip_sync(
             args.video,
@@ -91,6 +103,7 @@ def run(args: argparse.Namespace) -> None:
             renderer=args.renderer,
             face=args.face,
             sync_mode=args.sync_mode,
+            frame_rate=args.frame_rate,
             options=options,
             device=args.device,
             dtype=args.dtype,

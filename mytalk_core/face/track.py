@@ -221,11 +221,7 @@ class Faces:
         a point (x, y) in frame px: the face nearest to it.
         Raises NoFaceError if no frame has such a face, ValueError for another word.
         """
-        if isinstance(which, str) and which.isdigit():
-            which = int(which)
-        named = which in ("largest", "left", "right")
-        if not (named or isinstance(which, tuple) or (isinstance(which, int) and which >= 0)):
-            raise ValueError(f"a face is chosen by largest, left, right or a number from 0; got {which!r}")
+        which = check_choice(which)
         if not self.tracklets:
             frames = len(self.times_s)
             raise NoFaceError(
@@ -255,6 +251,16 @@ class Faces:
         weight = [sum(s.size_px**2 * len(s.rows) for s in person) for person in people]
         largest = _pick(people, "largest")
         return sum(w for w, person in zip(weight, people, strict=True) if person is largest) / sum(weight)
+
+
+def check_choice(which: str | int | tuple[float, float]) -> str | int | tuple[float, float]:
+    """What `Faces.choose` takes, digits as their number. Raises ValueError for anything else."""
+    if isinstance(which, str) and which.isdecimal() and len(which) < 10:
+        which = int(which)
+    named = which in ("largest", "left", "right")
+    if not (named or isinstance(which, tuple) or (isinstance(which, int) and which >= 0)):
+        raise ValueError(f"a face is chosen by largest, left, right or a number from 0; got {which!r}")
+    return which
 
 
 def _people(tracklets: list[Tracklet]) -> list[list[Tracklet]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -92,8 +92,14 @@ class ArrangedClip(DerivedClip):
 
     def _read(self, rows: np.ndarray) -> Iterator[Picture]:
         """A picture's index counts in this clip."""
+        last = None
         for row, picture in zip(rows, self.source.pictures(self.timeline.source_index[rows]), strict=True):
-            yield picture.numbered(int(row))
+            numbered = picture.numbered(int(row))
+            if picture is last and picture.converted is None:
+                # One that is shown again and again, as a still is, becomes RGB once.
+                numbered = replace(numbered, converted=picture.rgb)
+            last = picture
+            yield numbered
 
 
 def part_of(

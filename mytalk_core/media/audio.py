@@ -11,6 +11,7 @@ import av
 import numpy as np
 
 from ..errors import MediaError
+from ..limits import GAP_SECONDS, MEDIA_SECONDS
 from .container import (
     audio_stream,
     decode_tolerantly,
@@ -172,6 +173,11 @@ class SoundReader:
         if frame.pts is None:
             return 0
         gap = round((frame.pts * float(seconds_a_tick(frame)) - start_s) * self.sample_rate) - written
+        if gap > GAP_SECONDS.value * self.sample_rate:
+            raise MediaError(
+                f"sound without long gaps was required, but the time stamps of {self.path} jump by "
+                f"{gap / self.sample_rate:.0f} s: cut it or export it again; {GAP_SECONDS.remedy}"
+            )
         return 0 if written and abs(gap) < GAP_S * self.sample_rate else gap
 
     def _samples(self, frame: av.AudioFrame) -> np.ndarray:
@@ -255,7 +261,12 @@ class MonoMixer:
         self._parts: list[np.ndarray] = []
 
     def add(self, block: np.ndarray, sample_rate: int, layout: str) -> None:
-        """block: float32 (C, n)."""
+        """block: float32 (C, n). Raises MediaError beyond `limits.MEDIA_SECONDS`."""
+        if self.samples + block.shape[1] > MEDIA_SECONDS.value * sample_rate:
+            raise MediaError(
+                f"sound of at most {MEDIA_SECONDS.value:.15g} s was required, but this one is longer (at "
+                f"{sample_rate} Hz): cut it; {MEDIA_SECONDS.remedy}"
+            )
         mono = mix_weights(len(block), layout) @ block
         if self._rate == 0:
             self._rate = sample_rate
@@ -277,8 +288,10 @@ class MonoMixer:
         length = max(1, round(self.samples * MODEL_RATE_HZ / self._rate))
         signal = np.zeros(length, np.float32)
         start = 0
-        for part in self._parts:
-            part = part[: length - start]
+        self._parts.reverse()
+        # Each is let go of once it is copied: hours are never held twice.
+        while self._parts:
+            part = self._parts.pop()[: length - start]
             signal[start : start + len(part)] = part
             start += len(part)
         return signal

@@ -12,6 +12,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 
 from ..errors import MediaError
+from ..limits import PICTURE_PIXELS
 
 # By which a folder's videos are told from its other files; a file that is named may end as it likes.
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv")
@@ -19,6 +20,9 @@ VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpe
 
 def open_media(path: str | Path, wanted: str) -> InputContainer:
     """Open a local file for reading; the caller closes it. wanted: "a video" or "a sound", for the messages.
+
+    Its pictures decode up to `limits.PICTURE_PIXELS`, and it is the only file that is opened: what it names
+    itself, as a playlist does, is no reason to fetch anything.
 
     Raises: FileNotFoundError (no such file); MediaError (a folder, empty, or not readable as media).
     """
@@ -31,8 +35,15 @@ def open_media(path: str | Path, wanted: str) -> InputContainer:
         raise MediaError(
             f"{wanted} file was required, but {path} is empty (0 bytes): copy or export it again"
         )
+    most = {"max_pixels": str(int(min(PICTURE_PIXELS.value, 2**31 - 1)))}
     try:
-        return av.open(str(path), metadata_errors="ignore")
+        # Decoders are tried while a file is opened already.
+        container = av.open(
+            local_url(path), metadata_errors="ignore", options=most | {"protocol_whitelist": "file"}
+        )
+        for stream in container.streams.video:
+            stream.codec_context.options = most
+        return container
     except PermissionError:
         raise MediaError(
             f"{wanted} file was required, but {path} may not be read: change its permissions"
@@ -42,6 +53,11 @@ def open_media(path: str | Path, wanted: str) -> InputContainer:
             f"{wanted} file was required, but {path} is not readable as one ({reason(error)}): it is "
             "damaged, cut off, or of another type; copy or export it again"
         ) from None
+
+
+def local_url(path: Path) -> str:
+    """The file for FFmpeg, which takes what stands before a colon for a protocol, as in "12:30 talk.mp4"."""
+    return f"file:{path}"
 
 
 def reason(error: Exception) -> str:
@@ -58,7 +74,18 @@ def video_stream(container: InputContainer, path: Path) -> av.video.stream.Video
             f"a video was required, but {path} has no video stream (it holds: {kinds}): name a video file"
         )
     best = container.streams.best("video")
-    return best if best in streams else streams[0]
+    chosen = best if best in streams else streams[0]
+    check_pixels(chosen.codec_context.width, chosen.codec_context.height, path)
+    return chosen
+
+
+def check_pixels(width: int, height: int, path: Path) -> None:
+    """Raises MediaError for a picture larger than `limits.PICTURE_PIXELS`."""
+    if width * height > PICTURE_PIXELS.value:
+        raise MediaError(
+            f"pictures of at most {PICTURE_PIXELS.value:.15g} pixels were required, but {path} has {width} x "
+            f"{height}: make it smaller, or {PICTURE_PIXELS.remedy}"
+        )
 
 
 def audio_stream(container: InputContainer, path: Path) -> av.audio.stream.AudioStream:

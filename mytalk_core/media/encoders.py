@@ -94,8 +94,7 @@ def plan_encoding(
             f"{codec} needs FFmpeg's {ENCODERS[codec]}, which this PyAV was built without: choose another "
             "codec"
         ) from None
-    if codec in WORST_CRF and not 0 <= crf <= WORST_CRF[codec]:
-        raise ValueError(f"a crf of 0..{WORST_CRF[codec]} was required for {codec}, but {crf} arrived")
+    check_crf(codec, crf)
     offered = [pixel_format.name for pixel_format in encoder.video_formats or []]
     format_name = pixel_format or choose_format(like, codec, offered)
     check_format(format_name, like, codec, offered)
@@ -108,6 +107,12 @@ def plan_encoding(
         sound_codec=SOUND_CODECS[codec][suffix],
         container_options=CONTAINER_OPTIONS[suffix],
     )
+
+
+def check_crf(codec: str, crf: int) -> None:
+    """Raises ValueError for a crf outside the codec's scale."""
+    if codec in WORST_CRF and not 0 <= crf <= WORST_CRF[codec]:
+        raise ValueError(f"a crf of 0..{WORST_CRF[codec]} was required for {codec}, but {crf} arrived")
 
 
 def is_variable(timeline: Timeline) -> bool:

@@ -19,7 +19,14 @@ from .container import open_media, video_stream
 from .decode import HELD_BYTES, FrameCursor, reading_order
 from .picture import Picture
 from .pixels import Orientation, make_upright, oriented_format, planar_format, unpack
-from .scan import FrameTable, check_complete, scan_packets, table_by_decoding, table_from_packets
+from .scan import (
+    FrameTable,
+    check_complete,
+    check_times,
+    scan_packets,
+    table_by_decoding,
+    table_from_packets,
+)
 
 PROBED_FRAMES = 4
 
@@ -39,8 +46,8 @@ class FileClip(Clip):
     def open(path: str | Path) -> FileClip:
         """Describe a video file; its packets are read once, no frame is kept.
 
-        Raises: FileNotFoundError; MediaError (no video in it, nothing decodes, or less than its index
-        promises).
+        Raises: FileNotFoundError; MediaError (no video in it, nothing decodes, less than its index
+        promises, or more than `limits` allow).
         """
         path = Path(path)
         with open_media(path, "a video") as container:
@@ -49,11 +56,14 @@ class FileClip(Clip):
             scan = scan_packets(container, stream)
             check_complete(container, stream, scan, path)
             table = table_from_packets(scan, stream)
+            if table is not None:
+                check_times(table, path)
             aspect = stream.sample_aspect_ratio or Fraction(1)
             gamut = stream.codec_context.color_primaries, stream.codec_context.color_trc
         first = probe(path, table) if table is not None else None
         if table is None or first is None:
             table = table_by_decoding(path, scan.pts)
+            check_times(table, path)
             first = probe(path, table)
         if first is None:
             raise MediaError(

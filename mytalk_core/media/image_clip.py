@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from ..errors import MediaError
+from ..limits import FRAME_RATE
 from .audio import Speech
 from .clip import Clip
 from .picture import Picture, rgb_bytes, rgb_colour
@@ -67,11 +68,13 @@ class ImageClip(Clip):
 def exact_rate(fps: Fraction | float) -> Fraction:
     """A frame rate as a fraction; decimals near n * 1000/1001 (29.97, 23.976) become that.
 
-    Raises: ValueError unless > 0.
+    Raises: ValueError unless it is above 0 and at most `limits.FRAME_RATE`.
     """
+    if not 0 < fps <= FRAME_RATE.value:
+        raise ValueError(
+            f"a frame rate above 0 and at most {FRAME_RATE.value:.15g} was required, but {fps} arrived"
+        )
     rate = Fraction(fps).limit_denominator(1_001_000)
-    if rate <= 0:
-        raise ValueError(f"a frame rate above 0 was required, but {fps} arrived")
     if isinstance(fps, Fraction | int) or rate.denominator == 1:
         return rate
     broadcast = Fraction(round(float(fps) * 1001 / 1000) * 1000, 1001)

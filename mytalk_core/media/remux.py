@@ -9,7 +9,7 @@ import av
 from av.container import InputContainer
 
 from ..errors import MediaError
-from .container import audio_stream, open_media, reason, seconds_a_tick, video_stream
+from .container import audio_stream, local_url, open_media, reason, seconds_a_tick, video_stream
 
 
 def copy_untagged(source: Path, target: Path, until_s: float | None = None) -> None:
@@ -28,7 +28,7 @@ def copy_untagged(source: Path, target: Path, until_s: float | None = None) -> N
         if reader.streams.audio:
             wanted.append(audio_stream(reader, source))
         try:
-            with av.open(str(target), "w", options=options) as writer:
+            with av.open(local_url(target), "w", options=options) as writer:
                 copies = {stream.index: writer.add_stream_from_template(stream) for stream in wanted}
                 for copy in copies.values():
                     copy.metadata.clear()

@@ -17,6 +17,7 @@ import numpy as np
 from av.container import InputContainer
 
 from ..errors import MediaError
+from ..limits import FRAMES, GAP_SECONDS, MEDIA_SECONDS, PICTURE_PIXELS
 from .container import decode_tolerantly, listed_packets, open_media, seconds_a_tick, video_stream
 
 # Codecs whose containers carry one shown frame in each packet.
@@ -94,6 +95,7 @@ def scan_packets(container: InputContainer, stream: av.video.stream.VideoStream)
                 scan.end_s = max(scan.end_s, float((stamp + (packet.duration or 0)) * seconds_a_tick(packet)))
             if packet.stream_index != stream.index or packet.is_discard:
                 continue
+            check_count(len(scan.pts) + 1)
             scan.pts.append(packet.pts)
             scan.durations.append(packet.duration or 0)
             scan.keys.append(packet.is_keyframe)
@@ -122,6 +124,40 @@ def check_complete(
         f"frames are there ({max(0.0, missing_s):.1f} s of {promised_s:.1f} s missing): copy or export it "
         "again"
     )
+
+
+def check_count(frames: int) -> None:
+    """Raises MediaError for more than `limits.FRAMES`."""
+    if frames > FRAMES.value:
+        raise MediaError(
+            f"a video of at most {FRAMES.value:.15g} frames was required, but more arrived: cut it; "
+            f"{FRAMES.remedy}"
+        )
+
+
+def check_times(table: FrameTable, path: Path) -> None:
+    """Raises MediaError for a video longer than `limits.MEDIA_SECONDS`, or one whose stamps jump by more than
+    `limits.GAP_SECONDS`.
+    """
+    steps = np.append(np.diff(table.pts), table.last_duration)
+    tick_s = float(table.time_base)
+    longest_s, whole_s = int(steps.max()) * tick_s, int(table.pts[-1] - table.pts[0]) * tick_s
+    if longest_s > GAP_SECONDS.value:
+        raise MediaError(
+            f"a video without long gaps was required, but the time stamps of {path} jump by "
+            f"{longest_s:.0f} s behind frame {int(steps.argmax())}: cut it or export it again; "
+            f"{GAP_SECONDS.remedy}"
+        )
+    check_length(whole_s, path)
+
+
+def check_length(length_s: float, path: Path) -> None:
+    """Raises MediaError for a video longer than `limits.MEDIA_SECONDS`."""
+    if length_s > MEDIA_SECONDS.value:
+        raise MediaError(
+            f"a video of at most {MEDIA_SECONDS.value:.15g} s was required, but {path} has {length_s:.0f} s: "
+            f"cut it; {MEDIA_SECONDS.remedy}"
+        )
 
 
 def table_from_packets(scan: PacketScan, stream: av.video.stream.VideoStream) -> FrameTable | None:
@@ -157,6 +193,7 @@ def table_by_decoding(path: Path, promised: list[int | None]) -> FrameTable:
         stream = video_stream(container, path)
         stream.thread_type = "AUTO"
         for frame in decode_tolerantly(container.demux(stream), note_failure):
+            check_count(len(stamps) + 1)
             stamps.append(frame.pts)
             keys.append(bool(frame.key_frame))
             duration = int(getattr(frame, "duration", 0) or 0)
@@ -164,7 +201,8 @@ def table_by_decoding(path: Path, promised: list[int | None]) -> FrameTable:
             why = f" ({failures[0]})" if failures else ""
             raise MediaError(
                 f"a video was required, but none of the {len(promised)} frames of {path} can be "
-                f"decoded{why}: it is damaged or encrypted; export it again"
+                f"decoded{why}: it is damaged, encrypted, or its pictures are larger than "
+                f"{PICTURE_PIXELS.value:.15g} pixels ({PICTURE_PIXELS.variable}); export it again"
             )
         known = [stamp for stamp in stamps if stamp is not None]
         step = nominal_step(stream, known)

@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from ..limits import FRAME_RATE, FRAMES
 from .clip import Clip
 
 SYNC_MODES = ("silence", "cut_off", "loop", "bounce", "remap")
@@ -15,6 +16,8 @@ SYNC_MODES = ("silence", "cut_off", "loop", "bounce", "remap")
 TOLERANCE_S = 0.1
 # Keeps times that should be equal on the same side of a comparison.
 ROUNDING_S = 1e-6
+# How often a picture is shown anew, so that its mouth can move: the motion's own rate.
+STILL_RATE = Fraction(25)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,15 +67,19 @@ def plan_timeline(clip: Clip, speech_duration_s: float, sync_mode: str = "silenc
     forth) until the speech ends, or is cut to it. remap: the video is slowed or sped up to the speech's
     length, at its own average frame rate, each time showing the nearest source frame. Lengths within 0.1 s
     count as equal, and then no frame is dropped or repeated.
-    Raises: ValueError for an unknown sync mode or a speech of no length.
+    A clip of one frame has no length of its own: in every mode it is shown for the speech's, 25 times a
+    second.
+    Raises: ValueError for an unknown sync mode, a speech of no length, or more frames than `limits` allow.
     """
     if sync_mode not in SYNC_MODES:
         raise ValueError(f"a sync mode of {', '.join(SYNC_MODES)} was required, but {sync_mode!r} arrived")
-    if not speech_duration_s > 0:
+    if not 0 < speech_duration_s < math.inf:
         raise ValueError(
             f"speech longer than 0 s was required, but {speech_duration_s} s arrived: give another sound"
         )
     video_s = clip.duration_s
+    if len(clip) == 1 and abs(speech_duration_s - video_s) > ROUNDING_S:
+        return still(speech_duration_s)
     if sync_mode == "silence" or abs(speech_duration_s - video_s) <= TOLERANCE_S + ROUNDING_S:
         source = np.arange(len(clip))
     elif sync_mode == "remap":
@@ -82,6 +89,31 @@ def plan_timeline(clip: Clip, speech_duration_s: float, sync_mode: str = "silenc
     else:
         source = repeated(clip, speech_duration_s, bounce=sync_mode == "bounce")
     return laid_out(clip, source, speech_duration_s)
+
+
+def still(speech_duration_s: float) -> Timeline:
+    """The only frame of a clip, shown until the speech ends."""
+    count = max(1, math.ceil((speech_duration_s - 1e-3) * STILL_RATE))
+    check_count(count, 1, speech_duration_s)
+    return Timeline(
+        np.zeros(count, np.int64),
+        np.arange(count, dtype=np.int64),
+        1 / STILL_RATE,
+        1,
+        min(speech_duration_s, float(count / STILL_RATE)),
+    )
+
+
+def check_count(frames: float, clip_frames: int, speech_duration_s: float) -> None:
+    """Raises ValueError where a clip's frames would become too many."""
+    for limit, most in ((FRAME_RATE, FRAME_RATE.value * speech_duration_s), (FRAMES, FRAMES.value)):
+        if frames > max(most, clip_frames):
+            raise ValueError(
+                f"at most {most:.0f} frames were required for {speech_duration_s:.2f} s, but this video at "
+                f"its frame rate would have {frames:.0f}: choose sync mode silence or cut_off, or another "
+                "rate; "
+                f"{limit.remedy}"
+            )
 
 
 def laid_out(clip: Clip, source: np.ndarray, speech_duration_s: float) -> Timeline:
@@ -112,6 +144,7 @@ def repeated(clip: Clip, speech_duration_s: float, *, bounce: bool) -> np.ndarra
     forward = np.arange(len(clip))
     cycle = np.concatenate([forward, forward[-2:0:-1]]) if bounce else forward
     durations = clip.durations * float(clip.time_base)
+    check_count(speech_duration_s / durations[cycle].mean(), len(clip), speech_duration_s)
     rounds = int(np.ceil(speech_duration_s / durations[cycle].sum())) + 1
     source = np.tile(cycle, rounds)
     starts = np.concatenate([[0.0], np.cumsum(durations[source])[:-1]])
@@ -130,6 +163,7 @@ def remapped(clip: Clip, speech_duration_s: float) -> Timeline:
     time.
     """
     count = max(1, round(speech_duration_s * float(clip.fps)))
+    check_count(count, len(clip), speech_duration_s)
     ends_s = np.append(clip.times_s[1:], clip.duration_s)
     wanted_s = (np.arange(count) + 0.5) / count * clip.duration_s
     source = np.minimum(np.searchsorted(ends_s, wanted_s - ROUNDING_S, side="right"), len(clip) - 1)

@@ -18,7 +18,7 @@ from ..files import check_outputs, replacing
 from .audio import Speech
 from .clip import Clip
 from .colour import FULL, Colour
-from .container import reason
+from .container import local_url, reason
 from .encoders import choose_codec, plan_encoding
 from .picture import Picture
 from .pixels import convert, layout_of, new_frame, planes_of
@@ -90,7 +90,7 @@ class VideoWriter:
     def __enter__(self) -> VideoWriter:
         try:
             temporary = self._replacing.enter_context(replacing(self.path))
-            self._container = av.open(str(temporary), "w", options=self._plan.container_options)
+            self._container = av.open(local_url(temporary), "w", options=self._plan.container_options)
             self._container.metadata.update({str(key): str(value) for key, value in self._metadata.items()})
             self._stream = self._video_stream()
             if self._speech is not None:

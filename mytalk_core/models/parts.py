@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from ..checkpoint.pretrained import CONFIG_NAME, WEIGHTS_NAME, PretrainedModel
 from ..errors import WeightsError
 from ..expert.sync_expert import SyncExpert
 from ..files import write_text
+from ..json_text import number_field, read_object, read_rows, text_field
 from ..motion.denoiser import MotionDenoiser
 from ..motion.identity import IdentityExtractor
 from ..motion.space import LandmarkSpace
@@ -81,8 +81,9 @@ def missing_parts(folder: Path) -> tuple[str, ...]:
     """Parts that motion cannot be generated without and that the folder lacks."""
     missing = [name for name in NEEDED if name not in part_names(folder)]
     if "motion" not in missing and "speech" not in part_names(folder):
-        config = json.loads((folder / "motion" / CONFIG_NAME).read_text(encoding="utf-8")).get("config", {})
-        missing += ["speech"] if config.get("speech_encoder") == "speech" else []
+        config = read_object(folder / "motion" / CONFIG_NAME).get("config")
+        own = isinstance(config, dict) and config.get("speech_encoder") == "speech"
+        missing += ["speech"] if own else []
     return tuple(missing)
 
 
@@ -91,17 +92,18 @@ def read_sources(manifest: Path, splits: tuple[str, ...]) -> list[DataSource]:
 
     What stands before the first colon of `source` names it.
 
-    Raises WeightsError if no row is of these splits or a row lacks its source.
+    Raises WeightsError if no row is of these splits or a row lacks its source, ValueError for a line that is
+    no such row.
     """
     clips: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for number, line in enumerate(manifest.read_text(encoding="utf-8").splitlines(), 1):
-        row = json.loads(line)
-        if row.get("split") not in splits:
+    for where, row in read_rows(manifest):
+        if text_field(row, "split", where) not in splits:
             continue
-        if not row.get("source"):
-            raise WeightsError(f"{manifest}, line {number}: no source: say where every clip came from")
-        key = (row["source"].split(":")[0], row.get("licence") or "none stated")
-        clips[key].append(row.get("seconds", 0.0))
+        source = text_field(row, "source", where)
+        if not source:
+            raise WeightsError(f"{where}: no source: say where every clip came from")
+        key = (source.split(":")[0], text_field(row, "licence", where) or "none stated")
+        clips[key].append(number_field(row, "seconds", where) or 0.0)
     if not clips:
         raise WeightsError(
             f"{manifest} has no row of split {' or '.join(splits)}; give the splits trained on"

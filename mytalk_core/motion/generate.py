@@ -15,7 +15,7 @@ from ..face.track import FaceTrack
 from ..speech.activity import speech_presence
 from ..speech.features import SpeechEncoder, SpeechFeatures
 from .denoiser import MotionDenoiser
-from .diffusion import PROCESSES
+from .diffusion import PROCESSES, SAMPLERS
 from .identity import IdentityExtractor, describe_person
 from .motion import Motion
 from .person import Person, find_rest, remove_pose
@@ -29,6 +29,14 @@ FADE_PX = 12.0
 # The likeliest motion is a mean over all that could be, and so too small: on people kept from training its
 # mouth opening varies 0.83 times as much as the real one.
 GAIN = 1.2
+# Beyond these nothing follows that looks like speech; seeds are those that PyTorch takes.
+OPTION_RANGES: dict[str, tuple[int, int]] = {
+    "steps": (1, 1000),
+    "guidance": (0, 10),
+    "seed": (-(2**63), 2**64 - 1),
+    "temperature": (0, 1),
+    "expression": (0, 10),
+}
 
 
 @dataclass(frozen=True)
@@ -89,6 +97,7 @@ class MotionOptions:
 
     steps, sampler, guidance, seed: as in `sample_motion`; temperature: scale of the noise that sampling
     starts from, 0 gives the most likely motion, 1 the full variety; expression: scale of the movement.
+    `OPTION_RANGES` has what each may be.
     """
 
     steps: int = 10
@@ -97,6 +106,16 @@ class MotionOptions:
     sampler: str = "dpmpp_2m"
     temperature: float = 0.3
     expression: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for an option outside its range, or one that is no number."""
+        for name, (low, high) in OPTION_RANGES.items():
+            value = getattr(self, name)
+            if not low <= value <= high or (name in ("steps", "seed") and int(value) != value):
+                kind = "a whole number" if name in ("steps", "seed") else "a number"
+                raise ValueError(f"{name} must be {kind} from {low} to {high}; got {value}")
+        if self.sampler not in SAMPLERS:
+            raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}; got {self.sampler!r}")
 
 
 def embed_identity(model: MotionModel, person: Person) -> torch.Tensor:

@@ -43,8 +43,10 @@ class Motion:
             )
         if self.landmarks.dtype != np.float32:
             raise ValueError(f"landmarks must be float32; got {self.landmarks.dtype}")
-        if not self.rate_hz > 0:
-            raise ValueError(f"rate_hz must be positive; got {self.rate_hz}")
+        if not 0 < self.rate_hz < math.inf:
+            raise ValueError(f"rate_hz must be positive and finite; got {self.rate_hz}")
+        if not np.isfinite(self.landmarks).all():
+            raise ValueError("landmarks must be finite; there is NaN or infinity in these: make them again")
 
     def __len__(self) -> int:
         return self.landmarks.shape[0]
@@ -92,7 +94,7 @@ class Motion:
             raise MediaError(f"{path} is not a motion file: name one that {KIND.source} wrote")
         if description.get("format_version") != FORMAT_VERSION:
             raise MediaError(
-                f"{path} has motion format {description.get('format_version')}; "
+                f"{path} has motion format {description.get('format_version')!r:.60}; "
                 f"this mytalk reads {FORMAT_VERSION}: generate the motion again"
             )
         tensors = read_tensors(path, KIND)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,14 @@ from torch import nn
 from .. import __version__
 from ..appearance.renderer import WarpSettings
 from ..appearance.renderers import LoadedRenderer, load_renderer
-from ..face.track import Faces, FaceTrack
+from ..face.track import Faces, FaceTrack, check_choice
 from ..face.tracker import FaceReader, load_face_reader
 from ..files import check_outputs, replacing
 from ..media.audio import Speech
 from ..media.clip import Clip
-from ..media.encoders import choose_codec
-from ..media.file_clip import FileClip
+from ..media.source import open_clip
 from ..media.timeline import Timeline, plan_timeline
+from ..media.writer import VideoWriter
 from ..memory import peak_memory_mb
 from ..motion.generate import MotionModel, MotionOptions, embed_identity
 from ..motion.motion import Motion
@@ -173,6 +174,7 @@ def lip_sync(
     renderer: str = "auto",
     face: str | int = "largest",
     sync_mode: str = "silence",
+    frame_rate: Fraction | float | None = None,
     options: MotionOptions | None = None,
     device: str = "auto",
     dtype: str = "auto",
@@ -184,7 +186,8 @@ def lip_sync(
 ) -> Report:
     """Write `output`: the talking `video` with lips that follow `speech`; all else stays the source's.
 
-    video: any video file with a visible face; speech: any file with sound; model: a loaded one, or what
+    video: any video file with a visible face, a picture, a series or a folder of pictures (frame_rate is for
+    these, see `open_clip`); speech: any file with sound; model: a loaded one, or what
     `LipSync.from_pretrained` takes together with renderer, device, dtype and revision, which a loaded one has
     already; face: see `Faces.choose`; sync_mode: see `plan_timeline`; codec, crf: see `VideoWriter`; options:
     of the motion. A frame without the face passes through untouched.
@@ -195,11 +198,15 @@ def lip_sync(
     options = options or MotionOptions()
     report = Report(str(output), seed=options.seed)
     with report.timed("load"):
-        clip, sound = FileClip.open(video), Speech.open(speech)
+        check_choice(face)
+        clip, sound = open_clip(video, frame_rate), Speech.open(speech)
         timeline = plan_timeline(clip, sound.duration_s, sync_mode)
         outputs = {"output": output, "save_motion": save_motion, "save_mask": save_mask}
         check_outputs(outputs, [*clip.files, sound.path])
-        choose_codec(Path(output), codec)  # what cannot be written is said before the work, not after it
+        # What cannot be written is said before the work, not after it.
+        VideoWriter(output, clip, codec=codec, crf=crf, speech=sound, timeline=timeline)
+        if save_mask is not None:
+            VideoWriter.for_masks(save_mask, clip, timeline=timeline)
         if not isinstance(model, LipSync):
             model = LipSync.from_pretrained(model, renderer, device, dtype, revision)
         report.model, report.model_hashes = str(model.source), model.hashes

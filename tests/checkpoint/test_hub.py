@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 
 import huggingface_hub.constants
 import pytest
 import torch
-from hub_server import COMMITS, stop
+from hub_server import COMMITS, SLEEP, stop
 
 from mytalk_core.checkpoint import hub
 from mytalk_core.errors import WeightsError
@@ -112,3 +113,88 @@ def test_names_that_are_no_repository():
     assert not any(map(hub.is_repository, ("name", "a/b/c", "../x", "./a/b", "a/ b", "")))
     with pytest.raises(FileNotFoundError, match="form OWNER/NAME"):
         load("hub:lips")
+
+
+def everything_in(folder) -> set[str]:
+    return {path.name for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("header", ["ETag", "X-Repo-Commit"])
+@pytest.mark.parametrize("value", ["/tmp/evil", "../../../../evil", '"../evil"', 'W/"a/../b"', "main"])
+def test_crafted_names_create_no_file(server, model, tmp_path, header, value):
+    server.crafted[header] = value.replace("/tmp", str(tmp_path))
+    before = everything_in(tmp_path)
+    with pytest.raises(WeightsError, match=r"gave .* as its (ETag|commit), which may name a file outside"):
+        load()
+    with pytest.raises(WeightsError, match="as its"):
+        hub.download_all("someone/lips", folder=tmp_path / "here")
+    new = everything_in(tmp_path) - before
+    assert not [name for name in new if "evil" in name or name in ("a", "b", "blobs", "snapshots")]
+
+
+@pytest.mark.parametrize(
+    "name", ["../evil.safetensors", "/tmp/evil.safetensors", "a//config.json", "a\\b.safetensors"]
+)
+def test_crafted_listings_create_no_file(server, model, tmp_path, name):
+    server.listed = ["identity/config.json", name]
+    with pytest.raises(WeightsError, match="as its file name, which may name a file outside"):
+        hub.download_all("someone/lips", folder=tmp_path / "here")
+    assert not (tmp_path / "here").exists()
+
+
+def test_a_listing_without_end(server, model, tmp_path):
+    server.listed = [f"identity/part-{number:08d}.safetensors" for number in range(300_000)]
+    with pytest.raises(WeightsError, match="sends more than 4000000 bytes.*MYTALK_HUB_MAX_LISTING"):
+        hub.download_all("someone/lips", folder=tmp_path / "here")
+    assert not (tmp_path / "here").exists()
+
+
+def test_a_file_without_end(server, model, monkeypatch):
+    monkeypatch.setenv("MYTALK_HUB_MAX_BYTES", "2000")
+    with pytest.raises(WeightsError, match="sends more than 2000 bytes.*MYTALK_HUB_MAX_BYTES"):
+        load()
+
+
+@pytest.mark.parametrize("head", [False, True])
+def test_a_hub_that_trickles(server, model, monkeypatch, head):
+    monkeypatch.setenv("MYTALK_HUB_TIMEOUT", "12")
+    server.trickle_s, server.trickle_head = 0.5, head
+    started = time.monotonic()
+    with pytest.raises(WeightsError, match="less than 1 kB a second over 12 s.*MYTALK_HUB_TIMEOUT"):
+        load()
+    assert time.monotonic() - started < 40
+
+
+@pytest.mark.parametrize("seconds", [100_000, 10**15])
+def test_a_hub_that_asks_to_wait(server, model, monkeypatch, seconds):
+    monkeypatch.setattr(time, "sleep", SLEEP)
+    server.asks_to_wait_s = seconds
+    with pytest.raises(WeightsError, match=f"asks to come back in {seconds} s: try again then"):
+        load()
+    with pytest.raises(WeightsError, match=f"asks to come back in {seconds} s"):
+        load()
+
+
+def test_the_cache_needs_no_waiting(server, model):
+    load()
+    server.asks_to_wait_s = 100_000
+    assert same(load(), model)
+
+
+def test_whole_models_come_from_one_commit_and_are_there_offline(server, model, tmp_path):
+    folder = hub.download_all("someone/lips")
+    assert folder.name == COMMITS["main"] and (folder / "identity" / "model.safetensors").is_file()
+    assert hub.download_all("someone/lips", folder=tmp_path / "here") == tmp_path / "here"
+    assert same(load(str(tmp_path / "here")), model)
+    stop(server)
+    assert hub.download_all("someone/lips") == folder
+    assert same(load(), model)
+
+
+@pytest.mark.parametrize("version", [{"a": 1}, [1], None, "1", 1.5])
+def test_odd_format_versions(server, model, version):
+    key = ("someone/lips", "main", "identity/config.json")
+    description = json.loads(server.files[key])
+    server.files[key] = json.dumps({**description, "format_version": version}).encode()
+    with pytest.raises(WeightsError, match=r"format version .* this mytalk reads"):
+        load()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mytalk_core.json_text import number_field, read_object, read_rows, text_field
 from mytalk_core.media.container import VIDEO_SUFFIXES
 
 SOUND_SUFFIXES = (".wav", ".m4a", ".flac", ".mp3", ".aac", ".ogg")
@@ -113,33 +114,24 @@ def manifest(folder: Path) -> list[Source] | None:
     if not path.is_file():
         return None
     sources = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            file = Path(row["file"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{path}, line {number}: a JSON object with `file` was required ({error!r})"
-            ) from error
-        text = {name: _text(row.get(name)) for name in ("id", "identity", "split", "language", "sync")}
+    for where, row in read_rows(path):
+        file = text_field(row, "file", where)
+        if file is None:
+            raise ValueError(f"{where}: a JSON object with `file` was required")
+        names = ("id", "identity", "split", "language", "sync")
+        text = {name: text_field(row, name, where) for name in names}
         sources.append(
             Source(
-                file,
+                Path(file),
                 text["id"] or "",
                 identity=text["identity"],
                 split=text["split"],
                 language=text["language"],
                 sync=text["sync"],
-                lag_ms=row.get("sync_lag_ms"),
+                lag_ms=number_field(row, "sync_lag_ms", where),
             )
         )
     return sources
-
-
-def _text(value: object) -> str | None:
-    return None if value in (None, "") else str(value)
 
 
 def casual_conversations(folder: Path) -> list[Source] | None:
@@ -181,13 +173,17 @@ def _casual_rows(table: Path) -> Iterator[tuple[str, str]]:
                     f"{', '.join(columns) or 'none'}"
                 )
             for row in reader:
-                yield row[file_column], row[subject_column]
+                yield row[file_column] or "", row[subject_column] or ""
         return
-    data = json.loads(table.read_text(encoding="utf-8"))
-    if isinstance(data, dict):
-        yield from ((file, subject) for subject, row in data.items() for file in row["files"])
-    else:
-        yield from ((row["video_name"], str(row["subject_id"])) for row in data)
+    try:
+        data = json.loads(table.read_text(encoding="utf-8"))
+        if isinstance(data, dict):
+            rows = [(str(file), subject) for subject, row in data.items() for file in row["files"]]
+        else:
+            rows = [(str(row["video_name"]), str(row["subject_id"])) for row in data]
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise ValueError(f"{table} is not Casual Conversations' annotations ({error!r:.120})") from None
+    yield from rows
 
 
 def voxceleb2(folder: Path) -> list[Source] | None:
@@ -245,7 +241,10 @@ def celebv(name: str) -> Callable[[Path], list[Source] | None]:
     def layout(folder: Path) -> list[Source] | None:
         table = folder / f"{name}_info.json"
         if table.is_file():
-            clips = json.loads(table.read_text(encoding="utf-8"))["clips"]
+            clips = read_object(table).get("clips")
+            rows = clips.values() if isinstance(clips, dict) else [None]
+            if not all(isinstance(row, dict) and isinstance(row.get("ytb_id"), str) for row in rows):
+                raise ValueError(f"{table}: an object `clips` whose entries have ytb_id was required")
         elif (folder / f"downloaded_{name}").is_dir():
             clips = None
         else:

@@ -82,7 +82,7 @@ def read_entries(path: Path) -> Iterator[Entry]:
     for line in path.read_bytes().split(b"\n")[:-1]:
         try:
             yield Entry(**json.loads(line))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             return
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from mytalk_core.arguments import DefaultsHelpFormatter
 from mytalk_core.files import write_text
+from mytalk_core.json_text import read_object
 
 from .adapters import LAYOUTS
 from .filters import Limits
@@ -142,7 +143,9 @@ def agree(output: Path, settings: Settings) -> None:
         output.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(wanted, indent=2) + "\n")
         return
-    found = json.loads(path.read_text(encoding="utf-8"))
+    found = read_object(path)
+    if not isinstance(found.get("limits", {}), dict):
+        raise ValueError(f"{path} is damaged: name another -o")
     differing = [
         f"{name} was {before!r}, now {now!r}" for name, before, now in _pairs(found, wanted) if before != now
     ]

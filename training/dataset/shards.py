@@ -20,6 +20,7 @@ import numpy as np
 from safetensors.numpy import load
 
 from mytalk_core.errors import MediaError
+from mytalk_core.json_text import read_rows
 
 INDEX_NAME = "index.jsonl"
 END_OF_ARCHIVE = bytes(2 * tarfile.BLOCKSIZE)
@@ -142,7 +143,7 @@ class ShardDataset:
                 f"{folder}, to its end"
             )
         try:
-            rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            rows = [row for _, row in read_rows(path)]
         except ValueError as error:
             raise MediaError(f"{path} is damaged ({error}): run mytalk prepare again") from error
         return cls(Path(folder), rows)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ...files import write_text
+from ...files import plain_name, write_text
+from ...json_text import read_object, read_rows, text_field
 from ...media.container import VIDEO_SUFFIXES
 
 PROTOCOLS = ("paired", "unpaired", "landmarks")
@@ -60,17 +61,16 @@ def list_clips(folder: Path, split: str | None = None) -> list[ClipFile]:
 def read_manifest(manifest: Path, split: str | None) -> list[ClipFile]:
     """The rows of the split, in the file's order. Raises as `list_clips`."""
     clips, splits = [], set()
-    for number, line in enumerate(manifest.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            file = row["file"]
-        except (ValueError, KeyError, TypeError):
-            raise ValueError(f"{manifest}, line {number}: a JSON object with file is needed") from None
-        splits.add(row.get("split"))
-        if split is None or row.get("split", split) == split:
-            clips.append(ClipFile(str(row.get("id", Path(file).stem)), manifest.parent / file))
+    for where, row in read_rows(manifest):
+        file = text_field(row, "file", where)
+        if file is None:
+            raise ValueError(f"{where}: a JSON object with file is needed")
+        own = text_field(row, "split", where)
+        splits.add(own)
+        if split is None or "split" not in row or own == split:
+            # Its results are named after it.
+            name = plain_name(text_field(row, "id", where) or Path(file).stem, f"{where}, id")
+            clips.append(ClipFile(name, manifest.parent / file))
     missing = next((clip for clip in clips if not clip.path.is_file()), None)
     if missing is not None:
         raise FileNotFoundError(f"{missing.path}: named in {manifest.name}, but not there")
@@ -115,7 +115,14 @@ def open_record(folder: Path, settings: dict) -> dict:
     if not path.is_file():
         return {**settings, "systems": {}, "pairs": {}, "left_out": {}}
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_object(path)
+        for part in ("systems", "pairs", "left_out"):
+            if not isinstance(record.get(part), dict):
+                raise ValueError(f"{path}: {part} must be an object")
+        for name in (*record["systems"], *record["pairs"]):
+            plain_name(name, str(path))
+        if not all(isinstance(hashes, dict) for hashes in record["systems"].values()):
+            raise ValueError(f"{path}: each of systems must be an object")
     except ValueError as error:
         raise ValueError(f"{path} is not readable ({error}): name another folder") from error
     other = next((key for key, value in settings.items() if record.get(key) != value), None)

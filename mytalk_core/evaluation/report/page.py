@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from ...errors import MediaError
 from ...face.detector import FaceDetector
-from ...files import check_outputs, write_text
+from ...files import check_outputs, plain_name, write_text
 from ...media.browser import plays_everywhere
 from ...media.clip import Clip
 from ...media.file_clip import FileClip
@@ -222,7 +222,7 @@ class _Builder:
     def written_again(self, path: Path, clip: Clip, name: str) -> Path:
         """The video as every browser plays it."""
         stem = f"{path.stem}-source" if name == "source" else name
-        copy = self.folder / "players" / f"{stem}.mp4"
+        copy = self.folder / "players" / f"{plain_name(stem, 'a name in the report')}.mp4"
         copy.parent.mkdir(exist_ok=True)
         # Odd sizes do not fit 4:2:0; VP9 takes them.
         if clip.height % 2 or clip.width % 2:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...json_text import read_object
 from ..extra import evaluation_extra
 from ..markdown import escaped
 from .site import COLUMNS, KEY_FORMAT, RATINGS
@@ -49,10 +49,19 @@ class SystemOpinion:
 def read_key(path: Path) -> dict:
     """The key that `write_site` wrote. Raises: FileNotFoundError; ValueError for another file."""
     try:
-        key = json.loads(path.read_text(encoding="utf-8"))
+        key = read_object(path)
     except ValueError:
-        key = None
-    if not isinstance(key, dict) or key.get("format") != KEY_FORMAT:
+        key = {}
+    videos = key.get("videos")
+    whole = isinstance(videos, dict) and all(
+        isinstance(video, dict) and all(isinstance(video.get(part), str) for part in ("system", "clip"))
+        for video in videos.values()
+    )
+    if (
+        key.get("format") != KEY_FORMAT
+        or not whole
+        or not all(isinstance(key.get(part), str) for part in ("study", "title"))
+    ):
         raise ValueError(f"{path} is not a study's key (mytalk study writes SITE.key.json beside the site)")
     return key
 
