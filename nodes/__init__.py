@@ -4,21 +4,21 @@ import logging
 
 from comfy_api.latest import ComfyExtension, io
 
+from . import missing
+
 
 class MyTalkExtension(ComfyExtension):
     """What ComfyUI asks for once it has loaded the pack."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        """All node classes; none, with a line in the log, while a package is missing."""
+        """All node classes; while a package is missing, nodes that say so in their place."""
         try:
             from . import analyse, animate, combine, edit, load, measure, render, templates
         except ModuleNotFoundError as error:
-            logging.error(
-                "MyTalk's nodes need the package %r, which is not installed: run "
-                "`pip install -r requirements.txt` in the pack's folder with ComfyUI's Python, then restart",
-                error.name,
-            )
-            return []
+            if not missing.is_missing_package(error):
+                raise
+            logging.error(missing.remedy(error.name))
+            return missing.nodes_that_tell(missing.remedy(error.name))
         load.register_model_folder()
         templates.serve_workflows()
         modules = (load, analyse, animate, render, combine, edit, measure)

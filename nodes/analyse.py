@@ -12,14 +12,22 @@ from ..mytalk_core.face.preview import draw_mesh
 from ..mytalk_core.face.track import Faces
 from ..mytalk_core.media.clip import Clip
 from ..mytalk_core.pipeline import stages
+from ..mytalk_core.pipeline.lip_sync import face_warnings
+from .host import rare, schema
 from .load import CATEGORY
 from .memory import LoadedModel, bundled_model
 from .progress import NodeProgress
+from .screen import plainly, said
 from .sockets import FaceLandmarksSocket, IdentitySocket, ModelSocket, TrackedFace, TrackSocket, to_clip
 from .video import ClipVideo
 
 # Frames whose faces are read between two looks at Cancel.
 BATCH_FRAMES = 8
+DEFAULT_RATE = 25.0
+RATE_HINT = (
+    "25 frames a second are assumed, as nothing else was set: set frame_rate to the rate that the images "
+    "were made for (Wan 16, LTX and Hunyuan 24, AnimateDiff 8)"
+)
 
 
 class ExtractLandmarks(io.ComfyNode):
@@ -28,7 +36,7 @@ class ExtractLandmarks(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """See the help page."""
-        return io.Schema(
+        return schema(
             node_id="MyTalkExtractLandmarks",
             display_name="Extract Landmarks",
             category=CATEGORY,
@@ -43,7 +51,7 @@ class ExtractLandmarks(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "frame_rate",
-                    default=25.0,
+                    default=DEFAULT_RATE,
                     min=1.0,
                     max=240.0,
                     step=0.001,
@@ -58,21 +66,24 @@ class ExtractLandmarks(io.ComfyNode):
                     "picture, by number (0 is the largest), nearest to the place below, or nearest "
                     "to the linked mask.",
                 ),
-                io.Int.Input(
+                rare(
+                    io.Int.Input,
                     "face_number",
                     default=0,
                     min=0,
                     max=63,
                     tooltip="For face 'number': 0 is the largest face of a shot, 1 the next.",
                 ),
-                io.Int.Input(
+                rare(
+                    io.Int.Input,
                     "place_x",
                     default=0,
                     min=0,
                     max=32768,
                     tooltip="For face 'place': pixels from the picture's left edge.",
                 ),
-                io.Int.Input(
+                rare(
+                    io.Int.Input,
                     "place_y",
                     default=0,
                     min=0,
@@ -82,7 +93,8 @@ class ExtractLandmarks(io.ComfyNode):
                 io.Mask.Input(
                     "mask",
                     optional=True,
-                    tooltip="For face 'mask': paint over the face, roughly, in one frame.",
+                    tooltip="Paint over the face, roughly, in one frame: a linked mask chooses the face, "
+                    "whatever 'face' says.",
                 ),
                 FaceLandmarksSocket.Input(
                     "face_landmarks",
@@ -97,11 +109,16 @@ class ExtractLandmarks(io.ComfyNode):
                     display_name="preview", tooltip="The video with the mesh drawn, made when saved."
                 ),
                 io.Int.Output(display_name="frames_without_face", tooltip="These frames stay as they are."),
+                io.Float.Output(
+                    display_name="frame_rate",
+                    tooltip="Frames a second, for nodes that ask for it.",
+                ),
             ],
             hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
+    @plainly
     def execute(
         cls,
         video: Input.Video | torch.Tensor,
@@ -117,12 +134,19 @@ class ExtractLandmarks(io.ComfyNode):
         clip = to_clip(video, frame_rate)
         named: dict[str, int | tuple[float, float]]
         named = {"number": face_number, "place": (float(place_x), float(place_y))}
-        which = mask_centre(mask, clip) if face == "mask" else named.get(face, face)
+        by_mask = mask is not None or face == "mask"
+        which = mask_centre(mask, clip) if by_mask else named.get(face, face)
         faces = own_faces(clip) if face_landmarks is None else given_faces(clip, face_landmarks)
         track = faces.choose(which)
         missing = int((~track.present).sum())
+        lines = face_warnings(track, len(track) - missing)
+        lines += (
+            [f"the linked mask chooses the face, '{face}' does not"] if by_mask and face != "mask" else []
+        )
+        lines += [RATE_HINT] if isinstance(video, torch.Tensor) and frame_rate == DEFAULT_RATE else []
         preview = ClipVideo(draw_mesh(clip, track), cls.hidden.unique_id)
-        return io.NodeOutput(TrackedFace(clip, track), preview, missing)
+        shown = said("Extract Landmarks", lines)
+        return io.NodeOutput(TrackedFace(clip, track), preview, missing, float(clip.fps), ui=shown)
 
 
 def own_faces(clip: Clip) -> Faces:
@@ -162,7 +186,7 @@ class IdentityEmbed(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """See the help page."""
-        return io.Schema(
+        return schema(
             node_id="MyTalkIdentityEmbed",
             display_name="Identity Embed",
             category=CATEGORY,
@@ -176,6 +200,7 @@ class IdentityEmbed(io.ComfyNode):
         )
 
     @classmethod
+    @plainly
     def execute(cls, model: LoadedModel, track: TrackedFace) -> io.NodeOutput:
         """Embed the rest shape."""
         return io.NodeOutput(model.ready("motion").identify(track.track))

@@ -10,6 +10,7 @@ import torch
 from comfy_api.latest import Input, io, ui
 from PIL import Image
 
+from ..mytalk_core.appearance.references import mouth_opening
 from ..mytalk_core.face.draw import draw_landmarks
 from ..mytalk_core.face.layout import LandmarkLayout
 from ..mytalk_core.face.track import FaceTrack
@@ -18,9 +19,11 @@ from ..mytalk_core.motion.edit import smooth
 from ..mytalk_core.motion.generate import MotionOptions
 from ..mytalk_core.motion.motion import Motion
 from ..mytalk_core.pipeline.stages import on_timeline
+from .host import rare, schema
 from .load import CATEGORY
 from .memory import LoadedModel
 from .progress import NodeProgress
+from .screen import plainly, said
 from .sockets import IdentitySocket, ModelSocket, MotionSocket, Performance, TrackedFace, TrackSocket
 from .sound import to_speech
 
@@ -32,6 +35,8 @@ SYNC_MODE_HELP = (
 )
 # The preview in the node: seconds shown, pictures a second.
 PREVIEW_S, PREVIEW_HZ = 8.0, 12.5
+# A mouth whose opening stays within this, in units of 1/256 of the face's square, does not speak.
+STILL_UNITS = 1.0
 
 
 class MotionDiffusionSampler(io.ComfyNode):
@@ -40,7 +45,7 @@ class MotionDiffusionSampler(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """See the help page."""
-        return io.Schema(
+        return schema(
             node_id="MyTalkMotionDiffusionSampler",
             display_name="Motion Diffusion Sampler",
             category=CATEGORY,
@@ -74,13 +79,15 @@ class MotionDiffusionSampler(io.ComfyNode):
                     tooltip="How hard the motion follows the speech: 1 is the model's own, 1.2 to 2 is "
                     "crisper.",
                 ),
-                io.Combo.Input(
+                rare(
+                    io.Combo.Input,
                     "sampler",
                     options=["dpmpp_2m", "ddim", "ddpm"],
                     default="dpmpp_2m",
                     tooltip="The method of sampling: dpmpp_2m needs the fewest steps.",
                 ),
-                io.Float.Input(
+                rare(
+                    io.Float.Input,
                     "temperature",
                     default=0.3,
                     min=0.0,
@@ -96,7 +103,8 @@ class MotionDiffusionSampler(io.ComfyNode):
                     step=0.05,
                     tooltip="Scale of the whole movement: below 1 calmer, above 1 livelier.",
                 ),
-                io.Float.Input(
+                rare(
+                    io.Float.Input,
                     "smoothing_s",
                     default=0.0,
                     min=0.0,
@@ -119,6 +127,7 @@ class MotionDiffusionSampler(io.ComfyNode):
         )
 
     @classmethod
+    @plainly
     def execute(
         cls,
         model: LoadedModel,
@@ -140,9 +149,23 @@ class MotionDiffusionSampler(io.ComfyNode):
         options = MotionOptions(steps, guidance, seed, sampler, temperature, expression)
         lips = model.ready("motion").speak(sound, track.track, timeline, options, identity, progress)
         motion = smooth(lips, smoothing_s)
+        shown = on_timeline(track.track, timeline)
+        lines = said("Motion Diffusion Sampler", [*timeline.warnings, *unmoved(motion, shown)])
         return io.NodeOutput(
-            Performance(motion, timeline, sound), ui=preview(motion, on_timeline(track.track, timeline))
+            Performance(motion, timeline, sound), ui=preview(motion, shown).as_dict() | lines
         )
+
+
+def unmoved(motion: Motion, shown: FaceTrack) -> list[str]:
+    """A line for the user where the mouth stays as it is throughout."""
+    layout = LandmarkLayout.load(motion.layout)
+    openings = [
+        mouth_opening(motion.onto(shown.canonical[rows], shown.times_s[rows]), layout)
+        for rows in (slice(start, start + 250) for start in range(0, len(shown), 250))
+    ]
+    if float(np.ptp(np.concatenate(openings)[shown.present])) >= STILL_UNITS:
+        return []
+    return ["the mouth did not move: the speech is silence, too quiet, or expression is 0"]
 
 
 def preview(motion: Motion, shown: FaceTrack) -> ui.SavedImages:

@@ -10,10 +10,15 @@ from comfy.cli_args import args
 from comfy_api.latest import Input, InputImpl, io, ui
 
 from ..mytalk_core.media.clip import Clip
+from ..mytalk_core.media.encoders import check_settings
 from ..mytalk_core.media.timeline import plan_timeline
+from ..mytalk_core.pipeline.lip_sync import face_warnings
+from ..mytalk_core.pipeline.rendered import RenderedClip
 from .animate import SYNC_MODE_HELP, SYNC_MODES
+from .host import rare, schema
 from .load import CATEGORY
-from .sockets import to_clip
+from .screen import plainly, said
+from .sockets import alpha_lost, to_clip
 from .sound import to_speech
 from .video import write_video
 
@@ -34,7 +39,7 @@ class VideoCombine(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """See the help page."""
-        return io.Schema(
+        return schema(
             node_id="MyTalkVideoCombine",
             display_name="Video Combine",
             category=CATEGORY,
@@ -69,7 +74,9 @@ class VideoCombine(io.ComfyNode):
                     tooltip="Quality of h264 (0 to 51) and vp9 (0 to 63): lower is better and larger; 18 "
                     "shows no loss.",
                 ),
-                io.Combo.Input("sync_mode", options=SYNC_MODES, default="silence", tooltip=SYNC_MODE_HELP),
+                rare(
+                    io.Combo.Input, "sync_mode", options=SYNC_MODES, default="silence", tooltip=SYNC_MODE_HELP
+                ),
                 io.String.Input(
                     "filename_prefix",
                     default="MyTalk/video",
@@ -81,7 +88,8 @@ class VideoCombine(io.ComfyNode):
                     default=True,
                     tooltip="On: into the output folder. Off: into the temp folder, for a look.",
                 ),
-                io.Combo.Input(
+                rare(
+                    io.Combo.Input,
                     "pix_fmt",
                     options=PIXEL_FORMATS,
                     default="auto",
@@ -104,6 +112,7 @@ class VideoCombine(io.ComfyNode):
         )
 
     @classmethod
+    @plainly
     def execute(
         cls,
         video: Input.Video | torch.Tensor,
@@ -121,7 +130,7 @@ class VideoCombine(io.ComfyNode):
         clip, speech = to_clip(video, frame_rate), to_speech(audio) if audio is not None else None
         timeline = plan_timeline(clip, speech.duration_s, sync_mode) if speech is not None else None
         path, saved = numbered_file(filename_prefix, extension, clip, save_output)
-        write_video(
+        edited = write_video(
             clip,
             path,
             codec=codec,
@@ -133,7 +142,23 @@ class VideoCombine(io.ComfyNode):
             metadata=workflow_metadata(cls.hidden),
         )
         output = InputImpl.VideoFromFile(str(path))
-        return io.NodeOutput(output, str(path), ui=ui.PreviewVideo([saved]))
+        lines = [*alpha_lost(video), *(timeline.warnings if timeline is not None else ())]
+        if isinstance(clip, RenderedClip):
+            lines += face_warnings(clip.track, edited)
+        shown = ui.PreviewVideo([saved]).as_dict() | said("Video Combine", lines)
+        return io.NodeOutput(output, str(path), ui=shown)
+
+    @classmethod
+    def validate_inputs(cls, format: str | None, crf: int | None, pix_fmt: str | None) -> bool | str:
+        """What the format cannot have is refused before anything is sampled; a linked value is None here."""
+        if format not in FORMATS:
+            return format is None or f"format is one of {', '.join(FORMATS)}; got {format!r}"
+        try:
+            chosen = None if pix_fmt == "auto" else pix_fmt
+            check_settings(FORMATS[format][0], 18 if crf is None else crf, chosen)
+        except ValueError as error:
+            return str(error)
+        return True
 
 
 def numbered_file(prefix: str, extension: str, clip: Clip, keep: bool) -> tuple[Path, ui.SavedResult]:

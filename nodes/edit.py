@@ -10,7 +10,9 @@ from comfy_api.latest import io, ui
 
 from ..mytalk_core.motion.edit import hold, mix, retime, scale_opening, smooth
 from ..mytalk_core.motion.motion import Motion
+from .host import rare, schema
 from .load import CATEGORY
+from .screen import plainly
 from .sockets import MotionSocket, Performance
 
 SUFFIX = ".safetensors"
@@ -22,7 +24,7 @@ class EditMotion(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """See the help page."""
-        return io.Schema(
+        return schema(
             node_id="MyTalkEditMotion",
             display_name="Edit Motion",
             category=CATEGORY,
@@ -63,7 +65,8 @@ class EditMotion(io.ComfyNode):
                     step=0.01,
                     tooltip="Seconds over which the movement is averaged; 0 leaves it.",
                 ),
-                io.Float.Input(
+                rare(
+                    io.Float.Input,
                     "hold_from_s",
                     default=0.0,
                     min=0.0,
@@ -71,7 +74,8 @@ class EditMotion(io.ComfyNode):
                     step=0.01,
                     tooltip="Seconds: from here the mouth stands still ...",
                 ),
-                io.Float.Input(
+                rare(
+                    io.Float.Input,
                     "hold_to_s",
                     default=0.0,
                     min=0.0,
@@ -93,6 +97,7 @@ class EditMotion(io.ComfyNode):
         )
 
     @classmethod
+    @plainly
     def execute(
         cls,
         motion: Performance,
@@ -124,7 +129,7 @@ class SaveMotion(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """See the help page."""
-        return io.Schema(
+        return schema(
             node_id="MyTalkSaveMotion",
             display_name="Save Motion",
             category=CATEGORY,
@@ -142,6 +147,7 @@ class SaveMotion(io.ComfyNode):
         )
 
     @classmethod
+    @plainly
     def execute(cls, motion: Performance, filename_prefix: str) -> io.NodeOutput:
         """Under the next free number."""
         root = folder_paths.get_output_directory()
@@ -157,7 +163,7 @@ class LoadMotion(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """See the help page."""
-        return io.Schema(
+        return schema(
             node_id="MyTalkLoadMotion",
             display_name="Load Motion",
             category=CATEGORY,
@@ -176,6 +182,7 @@ class LoadMotion(io.ComfyNode):
         )
 
     @classmethod
+    @plainly
     def execute(cls, file: str) -> io.NodeOutput:
         """Without timeline and speech: a motion does not know its video."""
         return io.NodeOutput(Performance(Motion.load(folder_paths.get_annotated_filepath(file))))

@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_map
 from ..mytalk_core.media.clip import Clip
 from ..mytalk_core.pipeline.rendered import RenderedClip
 from .progress import NodeProgress
+from .screen import plainly
 
 # What can be told without the values.
 DESCRIBING = {
@@ -43,6 +44,7 @@ class LazyTensor(torch.Tensor):
         self._make = make
         self._made: torch.Tensor | None = None
 
+    @plainly
     def values(self) -> torch.Tensor:
         """The plain tensor; kept, as ComfyUI keeps every output."""
         if self._made is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import folder_paths
 from comfy_api.latest import Input, io
@@ -11,13 +12,17 @@ from comfy_api.latest import Input, io
 from ..mytalk_core.checkpoint.pretrained import file_sha256
 from ..mytalk_core.media.audio import Speech
 from ..mytalk_core.media.cut import cut_speech
+from .host import rare, schema
 from .memory import BUNDLED, LoadedModel, bundled_model
+from .screen import plainly
 from .sockets import ModelSocket
 from .sound import to_audio, to_speech
 
 CATEGORY = "MyTalk"
 FOLDER = "mytalk"
 FROM_HUB = "Hugging Face repository"
+# Before a run ComfyUI hands on None for a linked input, whose value is not made yet.
+UNLINKED: Any = object()
 
 
 def register_model_folder() -> None:
@@ -42,7 +47,7 @@ class LoadModel(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """See the help page."""
-        return io.Schema(
+        return schema(
             node_id="MyTalkLoadModel",
             display_name="Load MyTalk Model",
             category=CATEGORY,
@@ -61,7 +66,8 @@ class LoadModel(io.ComfyNode):
                     tooltip="OWNER/NAME on Hugging Face, for the entry 'Hugging Face repository' only. It is "
                     "downloaded once; HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE are honoured.",
                 ),
-                io.String.Input(
+                rare(
+                    io.String.Input,
                     "revision",
                     default="",
                     tooltip="Branch, tag or commit of the repository; empty is its main branch.",
@@ -73,6 +79,7 @@ class LoadModel(io.ComfyNode):
         )
 
     @classmethod
+    @plainly
     def execute(cls, model: str, repository: str, revision: str) -> io.NodeOutput:
         """Load once; ComfyUI caches the result."""
         if model == FROM_HUB:
@@ -88,21 +95,25 @@ class LoadSpeech(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """See the help page."""
-        return io.Schema(
+        return schema(
             node_id="MyTalkLoadSpeech",
             display_name="Load Speech",
             category=CATEGORY,
             description="Speech from any sound or video file, or from an AUDIO input, trimmed and levelled.",
             inputs=[
+                # All are optional, and so in the order in which shared workflows hold their values.
                 io.Combo.Input(
                     "audio",
                     options=sound_files(),
+                    optional=True,
+                    upload=io.UploadType.audio,
                     tooltip="A sound file, or a video whose sound is taken, in ComfyUI's input folder. Not "
                     "used when the AUDIO input is linked.",
                 ),
                 io.Float.Input(
                     "start_s",
                     default=0.0,
+                    optional=True,
                     min=0.0,
                     max=36000.0,
                     step=0.01,
@@ -111,6 +122,7 @@ class LoadSpeech(io.ComfyNode):
                 io.Float.Input(
                     "duration_s",
                     default=0.0,
+                    optional=True,
                     min=0.0,
                     max=36000.0,
                     step=0.01,
@@ -119,6 +131,7 @@ class LoadSpeech(io.ComfyNode):
                 io.Float.Input(
                     "gain_db",
                     default=0.0,
+                    optional=True,
                     min=-60.0,
                     max=60.0,
                     step=0.5,
@@ -134,8 +147,14 @@ class LoadSpeech(io.ComfyNode):
         )
 
     @classmethod
+    @plainly
     def execute(
-        cls, audio: str, start_s: float, duration_s: float, gain_db: float, sound: Input.Audio | None = None
+        cls,
+        audio: str | None = None,
+        start_s: float = 0.0,
+        duration_s: float = 0.0,
+        gain_db: float = 0.0,
+        sound: Input.Audio | None = None,
     ) -> io.NodeOutput:
         """Open, cut, level."""
         if sound is not None:
@@ -147,15 +166,19 @@ class LoadSpeech(io.ComfyNode):
         return io.NodeOutput(to_audio(cut_speech(speech, start_s, duration_s or None, gain_db)))
 
     @classmethod
-    def fingerprint_inputs(cls, audio: str, **rest: float) -> str:
+    def fingerprint_inputs(
+        cls, audio: str | None = None, sound: Input.Audio | None = UNLINKED, **rest: float
+    ) -> str:
         """The file's contents: another file under the same name is read again."""
+        if not audio or sound is not UNLINKED:
+            return ""
         path = Path(folder_paths.get_annotated_filepath(audio))
         return file_sha256(path) if path.is_file() else ""
 
     @classmethod
-    def validate_inputs(cls, audio: str) -> bool | str:
-        """A file outside the list, as from a workflow, is fine if it exists; none may be needed at all."""
-        if not audio or folder_paths.exists_annotated_filepath(audio):
+    def validate_inputs(cls, audio: str | None = None, sound: Input.Audio | None = UNLINKED) -> bool | str:
+        """A file outside the list, as from a workflow, is fine if it exists; with `sound` none is needed."""
+        if not audio or sound is not UNLINKED or folder_paths.exists_annotated_filepath(audio):
             return True
         return f"No file {audio!r} in ComfyUI's input folder: choose one, or upload it with the button"
 

@@ -13,9 +13,11 @@ from comfy_api.latest import Input, io, ui
 from ..mytalk_core.evaluation.compare import ClipScores, Scoring, compare_clips
 from ..mytalk_core.evaluation.metrics.metric import METRICS
 from ..mytalk_core.evaluation.networks.metric_networks import find_networks
+from .host import rare, schema
 from .load import CATEGORY, FOLDER
 from .memory import WORK_BYTES, bring, patchers_of
 from .progress import NodeProgress
+from .screen import plainly
 from .sockets import to_clip
 from .sound import to_speech
 
@@ -49,7 +51,7 @@ class Metrics(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """See the help page."""
-        return io.Schema(
+        return schema(
             node_id="MyTalkMetrics",
             display_name="MyTalk Metrics",
             category=CATEGORY,
@@ -80,7 +82,8 @@ class Metrics(io.ComfyNode):
                     tooltip="Which face of the reference, in every shot; in the generated video the one in "
                     "its place.",
                 ),
-                io.Int.Input(
+                rare(
+                    io.Int.Input,
                     "every",
                     default=1,
                     min=1,
@@ -115,6 +118,7 @@ class Metrics(io.ComfyNode):
         )
 
     @classmethod
+    @plainly
     def execute(
         cls,
         reference: Input.Video | torch.Tensor,

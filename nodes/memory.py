@@ -63,14 +63,21 @@ def bundled_model() -> LoadedModel:
 
 
 def patchers_of(networks: Mapping[str, nn.Module]) -> dict[str, comfy.model_patcher.ModelPatcher]:
-    """A patcher for each network, by name."""
+    """A patcher for each network, by name; Cancel stops these networks between any two layers."""
     # Newer cores choose the patcher by the device.
     make = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
     device = comfy.model_management.get_torch_device()
     offload = comfy.model_management.unet_offload_device()
+    for layer in (layer for network in networks.values() for layer in network.modules()):
+        layer.register_forward_pre_hook(stop_if_cancelled)
     return {
         name: make(network, load_device=device, offload_device=offload) for name, network in networks.items()
     }
+
+
+def stop_if_cancelled(layer: nn.Module, inputs: tuple) -> None:
+    """A hook before a layer: Cancel ends whatever its network works at."""
+    comfy.model_management.throw_exception_if_processing_interrupted()
 
 
 def bring(patchers: list[comfy.model_patcher.ModelPatcher], work_bytes: int) -> None:

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import torch
 from comfy_api.latest import Input, io
 
+from ..mytalk_core.appearance.crop import cut_crop
 from ..mytalk_core.appearance.renderer import WarpSettings
 from ..mytalk_core.appearance.renderers import RENDERERS
 from ..mytalk_core.face import alignment
 from ..mytalk_core.face.alignment import UNITS
 from ..mytalk_core.face.track import FaceTrack
+from ..mytalk_core.media.arranged import DerivedClip
 from ..mytalk_core.media.clip import Clip
+from ..mytalk_core.media.image_clip import ImageClip
 from ..mytalk_core.media.timeline import Timeline, plan_timeline
+from .host import rare, schema
 from .lazy import clip_images, clip_masks
 from .load import CATEGORY
 from .memory import LoadedModel, bundled_model
+from .screen import plainly, said
 from .sockets import (
     BoundingBoxSocket,
     ModelSocket,
@@ -25,9 +31,14 @@ from .sockets import (
     Performance,
     TrackedFace,
     TrackSocket,
+    alpha_lost,
     to_clip,
 )
 from .video import ClipVideo
+
+# The lines of the upper half of the face's square, in pixels of its side, tell one video from another: a lip
+# sync leaves them alone, grading and scaling keep how they correlate.
+COMPARED_PX, BROAD_PX, SAME_PICTURE = 128, 3.0, 0.6
 
 
 class AppearanceGenerate(io.ComfyNode):
@@ -36,7 +47,7 @@ class AppearanceGenerate(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """See the help page."""
-        return io.Schema(
+        return schema(
             node_id="MyTalkAppearanceGenerate",
             display_name="Appearance Generate",
             category=CATEGORY,
@@ -60,12 +71,14 @@ class AppearanceGenerate(io.ComfyNode):
                     "generator: drawn whole by the model's appearance generator, if it has one; "
                     "auto: network where the model's makers found it the better one.",
                 ),
-                io.Boolean.Input(
+                rare(
+                    io.Boolean.Input,
                     "colour_match",
                     default=True,
                     tooltip="Bring borrowed lips to the light of the frame around them.",
                 ),
-                io.Float.Input(
+                rare(
+                    io.Float.Input,
                     "detail",
                     default=8.0,
                     min=0.0,
@@ -74,7 +87,8 @@ class AppearanceGenerate(io.ComfyNode):
                     tooltip="How much the sharpest reference leads in fine detail: 0 averages all, which "
                     "is softer and steadier.",
                 ),
-                io.Float.Input(
+                rare(
+                    io.Float.Input,
                     "feather",
                     default=5.0,
                     min=1.0,
@@ -114,6 +128,7 @@ class AppearanceGenerate(io.ComfyNode):
         )
 
     @classmethod
+    @plainly
     def execute(
         cls,
         video: Input.Video | torch.Tensor,
@@ -153,6 +168,7 @@ class AppearanceGenerate(io.ComfyNode):
             clip_images(rendered),
             clip_masks(rendered),
             crop_boxes(rendered.track),
+            ui=said("Appearance Generate", [*alpha_lost(video), *other_video(clip, track)]),
         )
 
 
@@ -166,6 +182,38 @@ def check_frames(clip: Clip, track: TrackedFace) -> Clip:
             "Landmarks and here (for two speakers set both sync modes to silence)"
         )
     return clip
+
+
+def other_video(clip: Clip, track: TrackedFace) -> list[str]:
+    """A line for the user where the track's face is not in this clip: the brow's square differs."""
+    if root_of(clip) == root_of(track.clip) or (clip.files and clip.files == track.clip.files):
+        return []
+    row = int(np.flatnonzero(track.track.present)[0])
+    similarity = track.track.similarity[row]
+    brows = [
+        brow_lines(picture.rgb, similarity)
+        for source in (clip, track.clip)
+        for picture in source.pictures([row])
+    ]
+    if np.corrcoef(brows)[0, 1] >= SAME_PICTURE:
+        return []
+    return [
+        "this looks like another video than the track's, whose face is not there: link the same one to "
+        "Extract Landmarks and here"
+    ]
+
+
+def brow_lines(rgb: np.ndarray, similarity: np.ndarray) -> np.ndarray:
+    """The upper half of a face's square without its broad light, which all faces share: float32 (N,)."""
+    square = cut_crop(rgb, similarity, COMPARED_PX)[: COMPARED_PX // 2].astype(np.float32).mean(-1)
+    return (square - cv2.GaussianBlur(square, (0, 0), BROAD_PX)).ravel()
+
+
+def root_of(clip: Clip) -> Clip | int:
+    """Where a clip's pictures come from in the end: the images' address in memory, or the clip that reads."""
+    while isinstance(clip, DerivedClip):
+        clip = clip.source
+    return clip.images.ctypes.data if isinstance(clip, ImageClip) else clip
 
 
 def check_timeline(timeline: Timeline, clip: Clip) -> None:

@@ -86,6 +86,13 @@ def to_clip(video: Input.Video | torch.Tensor, frame_rate: float | Fraction) -> 
     return trimmed(CancellableClip.of(clip), *trim_window(video))
 
 
+def alpha_lost(video: Input.Video | torch.Tensor) -> list[str]:
+    """A line for the user where an IMAGE's transparency is not kept."""
+    if isinstance(video, torch.Tensor) and video.shape[-1] == 4 and bool((video[..., 3] < 1).any()):
+        return ["the images' transparency is not kept: their colours alone are used"]
+    return []
+
+
 def as_rate(frame_rate: float | Fraction) -> Fraction | int | float:
     """A widget's decimal as it was meant: 25.0 is 25, 29.97 stays for the core to make 30000/1001."""
     return int(frame_rate) if frame_rate == int(frame_rate) else frame_rate

@@ -19,6 +19,7 @@ from ..mytalk_core.media.cut import cut_speech
 from ..mytalk_core.pipeline import write
 from .lazy import clip_images
 from .progress import NodeProgress
+from .screen import plainly
 from .sound import to_audio
 
 CODECS = {"auto": None, "h264": "h264"}
@@ -34,11 +35,13 @@ class ClipVideo(Input.Video):
         self.clip = clip
         self.made_by = made_by
 
+    @plainly
     def get_components(self) -> Types.VideoComponents:
         """All frames as one float tensor, for nodes that ask for that; made when they look at it."""
         audio = to_audio(self.clip.speech()) if self.clip.has_audio else None
         return Types.VideoComponents(images=clip_images(self.clip), audio=audio, frame_rate=self.clip.fps)
 
+    @plainly
     def save_to(
         self,
         path: str | Path | BytesIO,
@@ -115,8 +118,8 @@ def write_video(
     metadata: dict[str, Any] | None = None,
     preview_node: str | None = None,
     **settings: Any,
-) -> None:
-    """Render a clip into a file, with progress on the running node.
+) -> int:
+    """Render a clip into a file, with progress on the running node; how many of its frames were edited.
 
     metadata: tags, made JSON where they are not text; preview_node: see `NodeProgress`; settings: as in
     `write`.
@@ -125,7 +128,7 @@ def write_video(
         key: value if isinstance(value, str) else json.dumps(value) for key, value in (metadata or {}).items()
     }
     progress = NodeProgress(preview_node)
-    write(
+    return write(
         clip,
         path,
         metadata=tags,

@@ -2,12 +2,22 @@
 import { app } from "/scripts/app.js";
 import { api } from "/scripts/api.js";
 
+const WORDS = {
+  en: { button: "choose file to upload", failed: "could not be uploaded" },
+  zh: { button: "选择文件上传", failed: "上传失败" },
+};
+
+function words() {
+  const locale = app.ui?.settings?.getSettingValue("Comfy.Locale") ?? navigator.language;
+  return String(locale).startsWith("zh") ? WORDS.zh : WORDS.en;
+}
+
 async function upload(file) {
   const body = new FormData();
   body.append("image", file);
   const response = await api.fetchApi("/upload/image", { method: "POST", body });
   if (response.status !== 200) {
-    throw new Error(`${file.name} could not be uploaded: ${response.status} ${response.statusText}`);
+    throw new Error(`${file.name} ${words().failed}: ${response.status} ${response.statusText}`);
   }
   const { name, subfolder } = await response.json();
   return subfolder ? `${subfolder}/${name}` : name;
@@ -41,7 +51,7 @@ app.registerExtension({
       return;
     }
     const files = node.widgets.find((widget) => widget.name === "audio");
-    const button = node.addWidget("button", "choose file to upload", null, () => choose(node, files), {
+    const button = node.addWidget("button", words().button, null, () => choose(node, files), {
       serialize: false,
     });
     button.serialize = false;

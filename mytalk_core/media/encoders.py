@@ -87,15 +87,7 @@ def plan_encoding(
     Raises: MediaError when this FFmpeg lacks the encoder, or the encoder the pixel format; ValueError for a
     crf outside the codec's scale.
     """
-    try:
-        encoder = av.Codec(ENCODERS[codec], "w")
-    except av.error.FFmpegError:
-        raise MediaError(
-            f"{codec} needs FFmpeg's {ENCODERS[codec]}, which this PyAV was built without: choose another "
-            "codec"
-        ) from None
-    check_crf(codec, crf)
-    offered = [pixel_format.name for pixel_format in encoder.video_formats or []]
+    offered = check_settings(codec, crf, pixel_format)
     format_name = pixel_format or choose_format(like, codec, offered)
     check_format(format_name, like, codec, offered)
     suffix = path.suffix.lower()
@@ -113,6 +105,25 @@ def check_crf(codec: str, crf: int) -> None:
     """Raises ValueError for a crf outside the codec's scale."""
     if codec in WORST_CRF and not 0 <= crf <= WORST_CRF[codec]:
         raise ValueError(f"a crf of 0..{WORST_CRF[codec]} was required for {codec}, but {crf} arrived")
+
+
+def check_settings(codec: str, crf: int, pixel_format: str | None = None) -> list[str]:
+    """The pixel formats that a codec's encoder offers.
+
+    Raises: MediaError and ValueError as `plan_encoding`, for what no clip could make right.
+    """
+    try:
+        encoder = av.Codec(ENCODERS[codec], "w")
+    except av.error.FFmpegError:
+        raise MediaError(
+            f"{codec} needs FFmpeg's {ENCODERS[codec]}, which this PyAV was built without: choose another "
+            "codec"
+        ) from None
+    check_crf(codec, crf)
+    offered = [format.name for format in encoder.video_formats or []]
+    if pixel_format is not None:
+        check_offered(pixel_format, codec, offered)
+    return offered
 
 
 def is_variable(timeline: Timeline) -> bool:
@@ -151,13 +162,18 @@ def choose_format(like: Clip, codec: str, offered: list[str]) -> str:
     return nearest_format(like.format_name, usable)
 
 
-def check_format(format_name: str, like: Clip, codec: str, offered: list[str]) -> None:
-    """Raises: MediaError for a pixel format that the encoder lacks, or that does not fit an odd size."""
+def check_offered(format_name: str, codec: str, offered: list[str]) -> None:
+    """Raises: MediaError for a pixel format that the encoder lacks."""
     if format_name not in offered:
         raise MediaError(
             f"a pixel format that {codec} has was required ({', '.join(offered)}), but {format_name} "
             "arrived: choose one of them, or leave the choice to the clip"
         )
+
+
+def check_format(format_name: str, like: Clip, codec: str, offered: list[str]) -> None:
+    """Raises: MediaError for a pixel format that the encoder lacks, or that does not fit an odd size."""
+    check_offered(format_name, codec, offered)
     layout = layout_of(format_name)
     if codec in EVEN_CHROMA_ONLY and (like.width % layout.step_x or like.height % layout.step_y):
         raise MediaError(

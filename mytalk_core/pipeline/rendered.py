@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
 
 import numpy as np
 
@@ -19,7 +18,6 @@ from ..media.arranged import ArrangedClip
 from ..media.patch import Patch, coverage, paste
 from ..media.picture import Picture
 
-BATCH_FRAMES = 8
 # The IPTC's term for pictures partly made by a trained model; C2PA and the platforms read it.
 AI_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 
@@ -67,11 +65,9 @@ class RenderedClip(ArrangedClip):
         rows = self.rows(indices)
         if self.prepare is not None:
             self.prepare()
-        pictures = super()._read(rows)
-        while batch := list(islice(pictures, BATCH_FRAMES)):
-            patches = self._draw([picture for picture in batch if self.track.present[picture.index]])
-            for picture in batch:
-                yield Edit(picture, patches.get(picture.index, []))
+        # One by one, as renderers draw: who reads the pictures can stop between any two.
+        for picture in super()._read(rows):
+            yield Edit(picture, self._draw(picture) if self.track.present[picture.index] else [])
 
     def masks(self, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
         """For each frame how much of every pixel is new, see `Edit.mask`."""
@@ -84,18 +80,12 @@ class RenderedClip(ArrangedClip):
     def _crop_px(self) -> int:
         return crop_size(self.track.similarity, self.track.present)
 
-    def _draw(self, pictures: list[Picture]) -> dict[int, list[Patch]]:
-        """The patches of frames that show the face, by frame number."""
-        if not pictures:
-            return {}
-        rows = np.array([picture.index for picture in pictures])
-        similarities, source = self.track.similarity[rows], self.track.canonical[rows]
-        pairs = zip(pictures, similarities, strict=True)
-        crops = np.stack([cut_crop(picture.rgb, similarity, self._crop_px) for picture, similarity in pairs])
-        rendering = self.renderer.render(crops, source, self.targets[rows], rows)
+    def _draw(self, picture: Picture) -> list[Patch]:
+        """What is pasted over a frame that shows the face."""
+        row = np.array([picture.index])
+        similarity, source = self.track.similarity[row], self.track.canonical[row]
+        crops = cut_crop(picture.rgb, similarity[0], self._crop_px)[None]
+        rendering = self.renderer.render(crops, source, self.targets[row], row)
         alpha = rendering.alpha * self.renderer.visibility(crops, source)[:, None, None]
-        patches = {}
-        for k, picture in enumerate(pictures):
-            patch = make_patch(picture.rgb, rendering.crops[k], similarities[k], alpha[k])
-            patches[picture.index] = [patch] if patch is not None else []
-        return patches
+        patch = make_patch(picture.rgb, rendering.crops[0], similarity[0], alpha[0])
+        return [patch] if patch is not None else []

@@ -213,11 +213,79 @@ def test_listing_the_nodes_touches_no_device_network_or_folder():
     assert found["seen"] == []
 
 
-def test_a_missing_package_is_named_and_the_server_lives():
+def test_a_missing_package_is_said_by_nodes_in_place_of_ours():
     found = run_fresh(
         "sys.modules['cv2'] = None\n"
-        "extension = asyncio.run(load().comfy_entrypoint())\n"
-        "print(json.dumps({'nodes': len(asyncio.run(extension.get_node_list()))}))"
+        "nodes = asyncio.run(asyncio.run(load().comfy_entrypoint()).get_node_list())\n"
+        "schemas = [node.define_schema() for node in nodes]\n"
+        "try:\n"
+        "    nodes[0].execute(model='mini')\n"
+        "except ModuleNotFoundError as error:\n"
+        "    said = str(error)\n"
+        "told = all(schema.is_output_node and 'cv2' in schema.description for schema in schemas)\n"
+        "print(json.dumps({'ids': [schema.node_id for schema in schemas], 'said': said, 'told': told}))"
     )
-    assert found["nodes"] == 0
-    assert "cv2" in found["log"] and "requirements.txt" in found["log"]
+    assert set(found["ids"]) == IDS and found["told"]
+    assert "cv2" in found["said"] and "requirements.txt" in found["said"] and "cv2" in found["log"]
+
+
+def test_a_module_of_our_own_that_is_missing_is_no_package():
+    found = run_fresh(
+        "pack = load()\n"
+        "sys.modules[pack.__name__ + '.nodes.load'] = None\n"
+        "try:\n"
+        "    asyncio.run(asyncio.run(pack.comfy_entrypoint()).get_node_list())\n"
+        "    print(json.dumps({'raised': False}))\n"
+        "except ModuleNotFoundError:\n"
+        "    print(json.dumps({'raised': True}))"
+    )
+    assert found["raised"]
+
+
+# Sockets and widgets as released: workflows hold links and values by position, so that only the end may grow.
+RELEASED_OUTPUTS = ["track", "preview", "frames_without_face"]
+
+
+def test_new_outputs_stand_at_the_end(schemas):
+    names = [entry.display_name for entry in schemas["MyTalkExtractLandmarks"].outputs]
+    assert names == [*RELEASED_OUTPUTS, "frame_rate"]
+
+
+def test_newer_hosts_learn_what_people_search_for(part, monkeypatch):
+    host = part("nodes.host")
+
+    class Newer(host.io.Schema):
+        def __init__(self, *, search_aliases: list, essentials_category: str, **settings: object) -> None:
+            super().__init__(**settings)
+            self.found = (search_aliases, essentials_category)
+
+    class Float(host.io.Float.Input):
+        def __init__(self, id: str, advanced: bool = False, **settings: object) -> None:
+            super().__init__(id, **settings)
+            self.advanced = advanced
+
+    older = host.schema(node_id="a")
+    assert not hasattr(older, "search_aliases") and host.rare(host.io.Float.Input, "x").id == "x"
+    monkeypatch.setattr(host.io, "Schema", Newer)
+    aliases, group = host.schema(node_id="a").found
+    assert {"lip sync", "dub", "wav2lip", "talking head"} <= set(aliases) and group
+    assert host.rare(Float, "x", default=1.0).advanced
+
+
+def test_speech_keeps_its_widgets_in_their_order(schemas):
+    names = [entry.id for entry in schemas["MyTalkLoadSpeech"].inputs]
+    assert names == ["audio", "start_s", "duration_s", "gain_db", "sound"]
+    # All or none: the page lists what is optional behind what is required.
+    assert all(entry.optional for entry in schemas["MyTalkLoadSpeech"].inputs)
+
+
+def test_templates_have_names_that_a_creator_reads():
+    for path in WORKFLOWS:
+        assert " " in path.stem and "_" not in path.stem, path
+        for group in read(path)["groups"]:
+            assert any("\u4e00" <= letter <= "\u9fff" for letter in group["title"]), group["title"]
+
+
+def test_help_pages_fit_the_sidebar():
+    for path in (ROOT / "web" / "docs").glob("*.md"):
+        assert "|---" not in path.read_text(encoding="utf-8"), path

@@ -8,6 +8,7 @@ import json
 import os
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -17,14 +18,14 @@ from pack_loader import ROOT
 WORKFLOWS = sorted((ROOT / "workflows" / "api").glob("*.json"))
 # Frames, frames a second and seconds of sound that each workflow's result has.
 EXPECTED = {
-    "basic_lip_sync": (122, 25, 4.87),
-    "ai_frames_lip_sync": (78, 16, 4.87),
-    "landmarks_only": (200, 25, 0),
-    "two_speakers": (125, 25, 5.0),
-    "emotion_reference": (122, 25, 4.87),
-    "lip_appearance_edit": (122, 25, 4.87),
-    "long_video": (200, 25, 8.0),
-    "measure_result": (122, 25, 4.87),
+    "Lip sync a video": (122, 25, 4.87),
+    "Lip sync AI-generated frames": (78, 16, 4.87),
+    "Look at the face mesh": (200, 25, 0),
+    "Lip sync two speakers in one shot": (125, 25, 5.0),
+    "Speak with another emotion": (122, 25, 4.87),
+    "Change how the lips look": (122, 25, 4.87),
+    "Lip sync a long video": (200, 25, 8.0),
+    "Measure a lip sync": (122, 25, 4.87),
 }
 
 pytestmark = pytest.mark.skipif(not os.environ.get("COMFYUI_DIR"), reason="COMFYUI_DIR names no ComfyUI")
@@ -40,7 +41,7 @@ def comfy(tmp_path_factory):
 @pytest.fixture
 def basic() -> dict:
     """The basic workflow on one second of speech; 2: the video, 3: the speech, 6: the motion, 8: the file."""
-    workflow = json.loads((ROOT / "workflows" / "api" / "basic_lip_sync.json").read_text())
+    workflow = json.loads((ROOT / "workflows" / "api" / "Lip sync a video.json").read_text())
     workflow["3"]["inputs"]["duration_s"] = 1.0
     return workflow
 
@@ -58,7 +59,7 @@ def test_all_nodes_are_there_and_help_and_templates_are_served(comfy):
     nodes = [name for name in comfy.call("/object_info") if name.startswith("MyTalk")]
     assert len(nodes) == 11
     for path in WORKFLOWS:
-        assert comfy.call(f"/api/workflow_templates/ComfyUI-MyTalk/{path.name}")["nodes"]
+        assert comfy.call(f"/api/workflow_templates/ComfyUI-MyTalk/{quote(path.name)}")["nodes"]
     assert comfy.call("/i18n")["zh"]["nodeDefs"]["MyTalkLoadSpeech"]["display_name"] == "加载语音"
 
 
@@ -135,6 +136,7 @@ def test_a_video_without_a_face_says_so_on_its_node(comfy, basic):
         error["node_type"] == "MyTalkExtractLandmarks"
         and "visible face is needed" in error["exception_message"]
     )
+    assert error["exception_type"] == "ValueError"
     assert comfy.leftovers() == []
 
 
@@ -142,6 +144,27 @@ def test_a_missing_file_is_refused_before_the_run(comfy, basic):
     basic["3"]["inputs"]["audio"] = "nothing.wav"
     errors = comfy.call("/prompt", {"prompt": basic})["node_errors"]["3"]["errors"]
     assert "upload it" in json.dumps(errors)
+
+
+def test_an_unused_missing_file_is_no_matter(comfy, basic):
+    basic["9"] = {"class_type": "LoadAudio", "inputs": {"audio": "speech_en.wav"}}
+    basic["3"]["inputs"] |= {"audio": "nothing.wav", "sound": ["9", 0]}
+    del basic["3"]["inputs"]["gain_db"]
+    comfy.run(basic)
+
+
+def test_a_setting_that_the_format_cannot_have_is_refused_before_the_run(comfy, basic):
+    basic["8"]["inputs"]["crf"] = 60
+    errors = comfy.call("/prompt", {"prompt": basic})["node_errors"]["8"]["errors"]
+    assert "a crf of 0..51" in json.dumps(errors)
+
+
+def test_nodes_say_what_is_cut(comfy, basic):
+    write_clip(comfy.base / "input" / "short.mp4")
+    basic["2"]["inputs"]["file"] = "short.mp4"
+    basic["3"]["inputs"]["duration_s"] = 2.0
+    basic["6"]["inputs"]["sync_mode"] = "silence"
+    assert "its last 0.80 s are cut" in "".join(comfy.run(basic)["texts"])
 
 
 def test_two_queued_runs_both_finish(comfy, basic):

@@ -123,6 +123,10 @@ class FolderType(str, Enum):
     input, output, temp = "input", "output", "temp"
 
 
+class UploadType(str, Enum):
+    audio, video, image = "audio_upload", "video_upload", "image_upload"
+
+
 class Hidden(str, Enum):
     prompt, extra_pnginfo, unique_id = "PROMPT", "EXTRA_PNGINFO", "UNIQUE_ID"
 
@@ -136,6 +140,7 @@ io = SimpleNamespace(
     Hidden=Hidden,
     HiddenHolder=object,
     FolderType=FolderType,
+    UploadType=UploadType,
     Image=Custom("IMAGE"),
     Mask=Custom("MASK"),
     Audio=Custom("AUDIO"),
@@ -168,13 +173,18 @@ class SavedResult(dict):
         super().__init__(filename=filename, subfolder=subfolder, type=type.value)
 
 
+class Shown(dict):
+    def as_dict(self) -> dict:
+        return dict(self)
+
+
 # The API has the name twice: io's inputs above, and the values that arrive on them.
 Input = SimpleNamespace(Video=VideoInput, Audio=dict, Image=object)
 InputImpl = SimpleNamespace(VideoFromFile=lambda path: path)
 Types = SimpleNamespace(VideoComponents=VideoComponents, VideoContainer=str, VideoCodec=str)
 ui = SimpleNamespace(
     SavedResult=SavedResult,
-    SavedImages=lambda results, is_animated=False: results,
-    PreviewVideo=lambda results: results,
+    SavedImages=lambda results, is_animated=False: Shown(images=results),
+    PreviewVideo=lambda results: Shown(images=results),
     PreviewText=lambda text: text,
 )
