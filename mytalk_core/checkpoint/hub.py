@@ -65,13 +65,12 @@ def download_all(repository: str, revision: str | None = None, folder: Path | No
 
     _check_name(repository)
     missing = (errors.RepositoryNotFoundError, errors.RevisionNotFoundError)
-    broken_off: tuple[type[BaseException], ...] = (OSError, *errors.HfHubHTTPError.__bases__)
     with _explained(repository, "all files", revision):
         try:
             facts = watched(
                 endpoint(), partial(HfApi(endpoint=endpoint()).model_info, repository, revision=revision)
             )
-        except broken_off as error:
+        except _transfer_errors() as error:
             if isinstance(error, missing):
                 raise
             # Without a connection, what is here already.
@@ -153,14 +152,20 @@ def _check_name(repository: str) -> None:
         raise FileNotFoundError(f"a Hub repository has the form OWNER/NAME; got {repository!r}")
 
 
+def _transfer_errors() -> tuple[type[BaseException], ...]:
+    """What a connection that breaks off raises."""
+    from huggingface_hub import errors
+
+    # The bases are those of the HTTP library that this huggingface_hub is built on.
+    return (OSError, *errors.HfHubHTTPError.__bases__)
+
+
 @contextmanager
 def _explained(repository: str, file: str, revision: str | None) -> Iterator[None]:
     """Turn the Hub's errors into ours, which say what to do."""
     from huggingface_hub import errors
 
     where = f"{repository}{f' at revision {revision}' if revision else ''} on {endpoint()}"
-    # The bases are those of the HTTP library that this huggingface_hub is built on.
-    broken_off: tuple[type[BaseException], ...] = (OSError, *errors.HfHubHTTPError.__bases__)
     try:
         yield
     except errors.GatedRepoError as error:
@@ -188,5 +193,5 @@ def _explained(repository: str, file: str, revision: str | None) -> Iterator[Non
             f"{endpoint()} asks who you are: set HF_TOKEN to a token with write access, or run "
             "`hf auth login`"
         ) from error
-    except broken_off as error:
+    except _transfer_errors() as error:
         raise WeightsError(f"{file}: the transfer with {where} broke off ({error}); run it again") from error

@@ -205,17 +205,16 @@ def _install() -> None:
         if _installed:
             return
         import huggingface_hub
+        from huggingface_hub.utils import _http
 
+        # The one before it, which somebody may have set, is in no public place.
         if hasattr(huggingface_hub, "set_client_factory"):
-            from huggingface_hub.utils import _http
-
             before = getattr(_http, "_GLOBAL_CLIENT_FACTORY", None) or _http.default_client_factory
             huggingface_hub.set_client_factory(lambda: _with_hooks(before()))
         else:
-            from huggingface_hub.utils import _http
-
-            older = getattr(_http, "_GLOBAL_BACKEND_FACTORY")  # noqa: B009
-            huggingface_hub.configure_http_backend(lambda: _with_session_hook(older()))
+            older: Any = _http
+            session = older._GLOBAL_BACKEND_FACTORY
+            older.configure_http_backend(lambda: _with_session_hook(session()))
         _installed = True
 
 
