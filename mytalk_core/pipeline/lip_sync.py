@@ -210,6 +210,7 @@ def lip_sync(
         motion = model.speak(sound, track, timeline, options, progress=progress)
     with report.timed("references"):
         drawn = model.draw(clip, track, motion, timeline)
+    lost: list[str] = []
     with report.timed("render"), ExitStack() as stack:
         # All take their names at the end, the video first.
         if save_motion is not None:
@@ -222,12 +223,13 @@ def lip_sync(
             crf=crf,
             masks=save_mask,
             progress=lambda done, total, picture: progress("render", done, total),
+            warn=lost.append,
         )
     shown = drawn.track
     report.frames, report.frames_with_face = len(timeline), int(shown.present.sum())
     report.duration_s, report.shots = round(timeline.duration_s, 3), len(np.unique(shown.shots))
     report.peak_memory_mb = peak_memory_mb()
-    report.warnings = [*timeline.warnings, *face_warnings(shown, report.frames_edited)]
+    report.warnings = [*timeline.warnings, *face_warnings(shown, report.frames_edited), *lost]
     return report
 
 
