@@ -187,7 +187,8 @@ def lip_sync(
     video: any video file with a visible face; speech: any file with sound; model: a loaded one, or what
     `LipSync.from_pretrained` takes together with renderer, device, dtype and revision, which a loaded one has
     already; face: see `Faces.choose`; sync_mode: see `plan_timeline`; codec, crf: see `VideoWriter`; options:
-    of the motion. A frame without the face passes through untouched.
+    of the motion. A frame without the face passes through untouched; subtitles, chapters and what else the
+    video's file holds are copied, or named in `Report.warnings`.
 
     Raises FileNotFoundError, MediaError, NoFaceError, WeightsError, or ValueError for an argument.
     """
