@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from fractions import Fraction
 from functools import partial
 from io import BytesIO
@@ -133,6 +134,7 @@ def write_video(
         path,
         metadata=tags,
         progress=lambda done, total, picture: progress("render", done, total, picture),
+        warn=logging.getLogger(__name__).warning,
         **settings,
     )
 

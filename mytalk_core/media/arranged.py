@@ -13,7 +13,7 @@ from ..errors import MediaError
 from .audio import Speech
 from .clip import Clip
 from .picture import Picture
-from .timeline import Timeline
+from .timeline import Timeline, begins_alike
 
 Derived = TypeVar("Derived", bound="DerivedClip")
 Arranged = TypeVar("Arranged", bound="ArrangedClip")
@@ -39,6 +39,8 @@ class DerivedClip(Clip):
             "format_name": source.format_name,
             "rotation": source.rotation,
             "sample_aspect_ratio": source.sample_aspect_ratio,
+            "field_order": source.field_order,
+            "mastering": source.mastering,
             "has_audio": source.has_audio,
         }
         return cls(**(facts | parts), source=source)
@@ -47,6 +49,11 @@ class DerivedClip(Clip):
     def files(self) -> tuple[Path, ...]:
         """See `Clip.files`."""
         return self.source.files
+
+    @property
+    def origin(self) -> Clip | None:
+        """See `Clip.origin`."""
+        return self.source.origin
 
     @property
     def tags(self) -> dict[str, str]:
@@ -83,6 +90,11 @@ class ArrangedClip(DerivedClip):
             sound=sound,
             **parts,
         )
+
+    @property
+    def origin(self) -> Clip | None:
+        """See `Clip.origin`."""
+        return self.source.origin if begins_alike(self.source, self.timeline) else None
 
     def speech(self) -> Speech:
         """See `Clip.speech`."""

@@ -12,6 +12,8 @@ import numpy as np
 
 from .audio import Speech
 from .colour import Colour
+from .fields import PROGRESSIVE
+from .hdr import Mastering
 from .picture import Picture
 
 
@@ -21,8 +23,9 @@ class Clip(ABC):
 
     height, width: px, upright; pts: int64 (T,) strictly increasing, in `time_base` seconds; last_duration:
     ticks that the last frame is shown; fps: average rate; colour: the tags that hold for all pictures;
-    format_name: planar pixel format of the pictures; rotation: degrees clockwise that were undone; has_audio:
-    whether `speech` has something to give.
+    format_name: planar pixel format of the pictures; rotation: degrees clockwise that were undone;
+    field_order: see `fields`, of the upright frames; mastering: HDR10 data; has_audio: whether `speech` has
+    something to give.
     """
 
     height: int
@@ -35,6 +38,8 @@ class Clip(ABC):
     format_name: str
     rotation: int = 0
     sample_aspect_ratio: Fraction = Fraction(1)
+    field_order: str = PROGRESSIVE
+    mastering: Mastering | None = None
     has_audio: bool = False
 
     def __len__(self) -> int:
@@ -59,6 +64,14 @@ class Clip(ABC):
     def files(self) -> tuple[Path, ...]:
         """The files that are read for it."""
         return ()
+
+    @property
+    def origin(self) -> Clip | None:
+        """The file's own clip where these are its frames from the first one on, at its own times; else None.
+
+        What else that file holds (subtitles, chapters, further sound) then fits these frames.
+        """
+        return None
 
     @property
     def tags(self) -> dict[str, str]:

@@ -14,6 +14,7 @@ from av.stream import Disposition
 from ..errors import MediaError
 from ..limits import PICTURE_PIXELS
 
+ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 # By which a folder's videos are told from its other files; a file that is named may end as it likes.
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv")
 
@@ -111,13 +112,32 @@ def is_cover(stream: av.stream.Stream) -> bool:
     return Disposition.attached_pic in stream.disposition
 
 
+def picture_decoder(stream: av.video.stream.VideoStream) -> av.VideoCodecContext | None:
+    """A decoder for pictures that the stream's own would not give whole, else None.
+
+    FFmpeg's VP8 and VP9 decoders pass over the transparency that Matroska keeps beside them; libvpx's do not.
+    """
+    name = ALPHA_DECODERS.get(stream.codec_context.name)
+    if name is None or not any(key.lower() == "alpha_mode" for key in stream.metadata):
+        return None
+    try:
+        decoder = av.VideoCodecContext.create(name, "r")
+    except (av.error.FFmpegError, ValueError):
+        return None
+    decoder.extradata = stream.codec_context.extradata
+    decoder.thread_count = 0
+    return decoder
+
+
 def decode_tolerantly(
-    packets: Iterable[av.Packet], failed: Callable[[str, bool], None] = lambda why, ended: None
+    packets: Iterable[av.Packet],
+    failed: Callable[[str, bool], None] = lambda why, ended: None,
+    decoder: av.VideoCodecContext | None = None,
 ) -> Iterator[Any]:
     """The frames of one stream's packets; one that does not decode is passed over.
 
     failed(why, ended): told of every failure, in FFmpeg's words; ended: no packet could be read, and
-    none will come.
+    none will come; decoder: in place of the stream's own.
     """
     packets = iter(packets)
     while True:
@@ -126,7 +146,7 @@ def decode_tolerantly(
             packet = next(packets, None)
             if packet is None:
                 return
-            yield from packet.decode()
+            yield from packet.decode() if decoder is None else decoder.decode(packet)
         except av.error.FFmpegError as error:
             failed(reason(error), packet is None)
             if packet is None:

@@ -10,7 +10,7 @@ import numpy as np
 from av.container import InputContainer
 
 from ..errors import MediaError
-from .container import decode_tolerantly, open_media, video_stream
+from .container import decode_tolerantly, open_media, picture_decoder, video_stream
 from .scan import FrameTable
 
 # Bytes of frames held while a backward stretch is decoded forward.
@@ -122,7 +122,7 @@ class FrameCursor:
         """Frames from here on; a packet that fails is passed over, and the number missing shows in
         `fetch`.
         """
-        return decode_tolerantly(container.demux(stream), self._note_failure)
+        return decode_tolerantly(container.demux(stream), self._note_failure, picture_decoder(stream))
 
     def _note_failure(self, why: str, ended: bool) -> None:
         self._failure = why

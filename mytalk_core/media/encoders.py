@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -11,6 +12,8 @@ import numpy as np
 from ..errors import MediaError
 from .clip import Clip
 from .colour import FULL, LIMITED, UNSPECIFIED, Colour, matrix_for_height
+from .fields import PROGRESSIVE, UNKNOWN
+from .hdr import Mastering
 from .pixels import is_planar, layout_of, nearest_format
 from .timeline import Timeline
 
@@ -23,10 +26,12 @@ SOUND_CODECS = {
     "ffv1": {".mkv": "flac"},
 }
 DEFAULT_CODECS = {".mp4": "h264", ".m4v": "h264", ".mov": "h264", ".mkv": "h264", ".webm": "vp9"}
+MATROSKA = (".mkv", ".webm")
 ROUNDING_S = 1.5e-3
 WORST_CRF = {"h264": 51, "vp9": 63}
 # 4:2:0 of an odd size is refused by these encoders.
 EVEN_CHROMA_ONLY = ("h264", "prores")
+TRANSPARENT = "yuva420p"
 PLAYABLE = {8: "yuv420p", 10: "yuv420p10le"}
 CONTAINER_OPTIONS = {
     # use_metadata_tags keeps keys that MP4 has no box for; faststart lets a browser play while it loads.
@@ -42,7 +47,11 @@ CONTAINER_OPTIONS = {
 
 @dataclass(frozen=True)
 class EncodingPlan:
-    """How a clip's pictures are encoded: FFmpeg's encoder, pixel format, colour tags and options."""
+    """How a clip's pictures are encoded: FFmpeg's encoder, pixel format, colour tags and options.
+
+    field_order: see `fields`; header_aspect, header_mastering: what goes into the finished file's header, see
+    `matroska`; warnings: a line for each fact of the clip that the output does not keep.
+    """
 
     encoder: str
     format_name: str
@@ -50,16 +59,26 @@ class EncodingPlan:
     options: dict[str, str]
     sound_codec: str
     container_options: dict[str, str]
+    field_order: str = PROGRESSIVE
+    header_aspect: Fraction = Fraction(1)
+    header_mastering: Mastering | None = None
+    warnings: tuple[str, ...] = ()
 
 
-def choose_codec(path: Path, codec: str | None) -> str:
-    """The codec named, or the extension's usual one. Raises: MediaError for a pair that does not exist."""
+def choose_codec(path: Path, codec: str | None, like: Clip | None = None) -> str:
+    """The codec named, or the extension's usual one: for .mov of a transparent clip (`like`) ProRes, which
+    keeps that.
+
+    Raises: MediaError for a pair that does not exist.
+    """
     suffix = path.suffix.lower()
     if suffix not in DEFAULT_CODECS:
         raise MediaError(
             f"an output ending in {', '.join(DEFAULT_CODECS)} was required, but {path.name!r} arrived: "
             "change its extension"
         )
+    if codec is None and suffix == ".mov" and like is not None and layout_of(like.format_name).has_alpha:
+        codec = "prores"
     codec = codec or DEFAULT_CODECS[suffix]
     if codec not in ENCODERS:
         raise MediaError(
@@ -91,13 +110,21 @@ def plan_encoding(
     format_name = pixel_format or choose_format(like, codec, offered)
     check_format(format_name, like, codec, offered)
     suffix = path.suffix.lower()
+    # H.264 says these itself.
+    in_header = suffix in MATROSKA and codec != "h264"
+    order, lost = output_fields(like, codec, format_name, suffix)
+    options = codec_options(codec, crf, preset, format_name, is_variable(timeline))
     return EncodingPlan(
         encoder=ENCODERS[codec],
         format_name=format_name,
         colour=output_colour(like, codec, format_name),
-        options=codec_options(codec, crf, preset, format_name, is_variable(timeline)),
+        options=options | field_options(codec, order) | x264_options(like, codec, order),
         sound_codec=SOUND_CODECS[codec][suffix],
         container_options=CONTAINER_OPTIONS[suffix],
+        field_order=order,
+        header_aspect=like.sample_aspect_ratio if in_header else Fraction(1),
+        header_mastering=like.mastering if in_header else None,
+        warnings=(*lost, *lost_facts(like, codec, format_name, suffix)),
     )
 
 
@@ -126,6 +153,64 @@ def check_settings(codec: str, crf: int, pixel_format: str | None = None) -> lis
     return offered
 
 
+def output_fields(like: Clip, codec: str, format_name: str, suffix: str) -> tuple[str, list[str]]:
+    """The field order that is written, and a line where it is not the clip's."""
+    if like.field_order == PROGRESSIVE:
+        return PROGRESSIVE, []
+    why = None
+    if like.field_order == UNKNOWN:
+        why = "the video does not say which field comes first"
+    elif like.rotation in (90, 270):
+        why = "its fields stand upright after the rotation"
+    elif suffix == ".webm":
+        why = "WebM holds no field order; .mkv and .mov do"
+    elif codec == "h264" and like.height % (2 * layout_of(format_name).step_y):
+        why = f"h264 needs a height that 4 divides, which {like.height} px is not"
+    if why is None:
+        return like.field_order, []
+    return PROGRESSIVE, [f"interlacing is not kept, its frames stay woven: {why}"]
+
+
+def field_options(codec: str, order: str) -> dict[str, str]:
+    """FFmpeg options of an interlaced stream; VP9 and FFV1 have no tools for it, and their container says
+    it.
+    """
+    if order == PROGRESSIVE:
+        return {}
+    return {"field_order": order} | ({"flags": "+ildct+ilme"} if codec in ("h264", "prores") else {})
+
+
+def x264_options(like: Clip, codec: str, order: str) -> dict[str, str]:
+    """What libx264 takes through x264's own options only."""
+    if codec != "h264":
+        return {}
+    params = like.mastering.x264_params() if like.mastering is not None else []
+    if order != PROGRESSIVE:
+        params.append("tff=1" if order.startswith("t") else "bff=1")
+    return {"x264-params": ":".join(params)} if params else {}
+
+
+def lost_facts(like: Clip, codec: str, format_name: str, suffix: str) -> list[str]:
+    """A line for transparency and mastering data that the output does not keep."""
+    lost = []
+    if layout_of(like.format_name).has_alpha and not layout_of(format_name).has_alpha:
+        lost.append(
+            f"transparency is not kept: {codec} as {format_name} has none; .mov (ProRes 4444), .webm and "
+            "ffv1 in .mkv do"
+        )
+    mastering = like.mastering
+    if mastering is not None and mastering.is_static and not holds_mastering(codec, suffix):
+        lost.append(f"HDR10 mastering data is not kept: {codec} in {suffix} gets none; h264 does")
+    if mastering is not None and mastering.dynamic:
+        lost.append(f"{' and '.join(mastering.dynamic)} metadata is not kept: no codec here writes it")
+    return lost
+
+
+def holds_mastering(codec: str, suffix: str) -> bool:
+    """True where HDR10 data can be written."""
+    return codec == "h264" or suffix in MATROSKA
+
+
 def is_variable(timeline: Timeline) -> bool:
     """True for frame durations that differ by more than a container's rounding.
 
@@ -148,8 +233,12 @@ def choose_format(like: Clip, codec: str, offered: list[str]) -> str:
             else nearest_format(like.format_name, [n for n in offered if is_planar(n)])
         )
     usable = [name for name in offered if is_planar(name) and not layout_of(name).is_gray]
+    # Transparency comes before depth and chroma: without it a picture shows what was never to be seen.
     if codec == "vp9":
-        usable = [name for name in usable if not layout_of(name).has_alpha]
+        # libvpx refuses other formats that have it.
+        usable = [name for name in usable if not layout_of(name).has_alpha or name == TRANSPARENT]
+    transparent = [name for name in usable if layout_of(name).has_alpha and source.has_alpha]
+    usable = transparent or [name for name in usable if codec != "vp9" or name != TRANSPARENT]
     if codec in EVEN_CHROMA_ONLY:
         usable = [
             name
@@ -157,6 +246,8 @@ def choose_format(like: Clip, codec: str, offered: list[str]) -> str:
             if like.width % layout_of(name).step_x == 0 and like.height % layout_of(name).step_y == 0
         ]
     playable = PLAYABLE[8 if source.depth <= 8 else 10]
+    if transparent:
+        playable = TRANSPARENT
     if (source.is_rgb or source.is_gray) and codec != "prores" and playable in usable:
         return playable
     return nearest_format(like.format_name, usable)

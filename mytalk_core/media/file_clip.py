@@ -17,6 +17,8 @@ from .clip import Clip
 from .colour import ONE_THREAD, Colour, RgbConverter
 from .container import open_media, video_stream
 from .decode import HELD_BYTES, FrameCursor, reading_order
+from .fields import field_order, upside_down
+from .hdr import Mastering
 from .picture import Picture
 from .pixels import Orientation, make_upright, oriented_format, planar_format, unpack
 from .scan import (
@@ -60,6 +62,7 @@ class FileClip(Clip):
                 check_times(table, path)
             aspect = stream.sample_aspect_ratio or Fraction(1)
             gamut = stream.codec_context.color_primaries, stream.codec_context.color_trc
+            declared_order = int(getattr(stream.codec_context, "field_order", 0))
         first = probe(path, table) if table is not None else None
         if table is None or first is None:
             table = table_by_decoding(path, scan.pts)
@@ -71,6 +74,7 @@ class FileClip(Clip):
                 "again"
             )
         orientation = Orientation.of_frame(first)
+        order = field_order(declared_order, first)
         height, width = (first.width, first.height) if orientation.transpose else (first.height, first.width)
         return FileClip(
             height=height,
@@ -83,6 +87,8 @@ class FileClip(Clip):
             format_name=oriented_format(planar_format(first.format.name), orientation),
             rotation=orientation.degrees,
             sample_aspect_ratio=1 / aspect if orientation.transpose else aspect,
+            field_order=upside_down(order, height) if orientation.mirror_y else order,
+            mastering=Mastering.of_frame(first),
             has_audio=has_audio,
             path=path,
             table=table,
@@ -93,6 +99,11 @@ class FileClip(Clip):
     def files(self) -> tuple[Path, ...]:
         """See `Clip.files`."""
         return (self.path,)
+
+    @property
+    def origin(self) -> Clip:
+        """See `Clip.origin`."""
+        return self
 
     def speech(self) -> Speech:
         """See `Clip.speech`."""

@@ -18,7 +18,14 @@ from av.container import InputContainer
 
 from ..errors import MediaError
 from ..limits import FRAMES, GAP_SECONDS, MEDIA_SECONDS, PICTURE_PIXELS
-from .container import decode_tolerantly, listed_packets, open_media, seconds_a_tick, video_stream
+from .container import (
+    decode_tolerantly,
+    listed_packets,
+    open_media,
+    picture_decoder,
+    seconds_a_tick,
+    video_stream,
+)
 
 # Codecs whose containers carry one shown frame in each packet.
 ONE_FRAME_A_PACKET = frozenset(
@@ -192,7 +199,7 @@ def table_by_decoding(path: Path, promised: list[int | None]) -> FrameTable:
     with open_media(path, "a video") as container:
         stream = video_stream(container, path)
         stream.thread_type = "AUTO"
-        for frame in decode_tolerantly(container.demux(stream), note_failure):
+        for frame in decode_tolerantly(container.demux(stream), note_failure, picture_decoder(stream)):
             check_count(len(stamps) + 1)
             stamps.append(frame.pts)
             keys.append(bool(frame.key_frame))

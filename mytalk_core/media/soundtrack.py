@@ -40,7 +40,7 @@ class Soundtrack:
         self._mixes = speech.channels > 8
         layout = "mono" if self._mixes else speech.layout
         try:
-            self._stream = self._open(container, codec, layout)
+            self.stream = self._open(container, codec, layout)
         except (av.error.FFmpegError, ValueError) as error:
             raise MediaError(
                 f"speech that {codec} can hold was required, but {speech.channels} channels ({layout}) at "
@@ -102,12 +102,12 @@ class Soundtrack:
             frame.sample_rate = self._rate
             frame.pts = self._sent
             self._sent += piece.shape[1]
-            yield from self._stream.encode(frame)
+            yield from self.stream.encode(frame)
 
     def finish(self) -> Iterator[av.Packet]:
         """The rest of the sound, and what the encoder still holds."""
         yield from self.packets_until(float("inf"))
-        yield from self._stream.encode(None)
+        yield from self.stream.encode(None)
 
 
 def fitting_layout(codec: str, layout: str, rate: int, sample_format: str) -> str:

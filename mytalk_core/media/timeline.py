@@ -116,6 +116,19 @@ def check_count(frames: float, clip_frames: int, speech_duration_s: float) -> No
             )
 
 
+def begins_alike(clip: Clip, timeline: Timeline) -> bool:
+    """True where the timeline shows the clip's frames from the first one on at their own times, to the end or
+    not.
+    """
+    count = len(timeline)
+    return (
+        count <= len(clip)
+        and timeline.time_base == clip.time_base
+        and np.array_equal(timeline.source_index, np.arange(count))
+        and np.array_equal(timeline.pts, clip.pts[:count] - clip.pts[0])
+    )
+
+
 def laid_out(clip: Clip, source: np.ndarray, speech_duration_s: float) -> Timeline:
     """Frames one after the other, each shown as long as in the source."""
     durations = clip.durations[source]

@@ -20,9 +20,12 @@ from .clip import Clip
 from .colour import FULL, Colour
 from .container import local_url, reason
 from .encoders import choose_codec, plan_encoding
+from .fields import PROGRESSIVE, FieldMarker
+from .matroska import describe_pictures, title_with_room
 from .picture import Picture
 from .pixels import convert, layout_of, new_frame, planes_of
 from .soundtrack import Soundtrack
+from .streams import OtherStreams, StreamCopier
 from .timeline import Timeline, plan_timeline
 
 
@@ -37,7 +40,8 @@ class VideoWriter:
     codec: "h264", "prores", "vp9", "ffv1" (lossless), or None for the extension's own; crf: quality of h264
     and vp9, lower is better; pixel_format: FFmpeg's name, None keeps the clip's as nearly as the codec can;
     speech: muxed unresampled, cut or padded with silence to the video; timeline: what is shown when, default
-    the clip's own times; metadata: container tags.
+    the clip's own times; metadata: container tags; others: what else is copied from the clip's file.
+    `warnings` has a line for each thing of the source that the output does not keep.
     Raises: MediaError before any work when the output cannot be written, is the source, or does not fit the
     codec.
     """
@@ -54,19 +58,23 @@ class VideoWriter:
         speech: Speech | None = None,
         timeline: Timeline | None = None,
         metadata: Mapping[str, str] | None = None,
+        others: OtherStreams | None = None,
     ):
         self.path = Path(path)
-        codec = choose_codec(self.path, codec)
+        codec = choose_codec(self.path, codec, like)
         check_outputs({"the output": self.path}, [*like.files, speech.path if speech else None])
         self._like = like
         self._speech = speech
-        self._metadata = dict(metadata or {})
+        self._others = others or OtherStreams()
+        self._metadata = self._others.merged_tags(metadata or {})
         self._timeline = timeline or plan_timeline(like, like.duration_s)
         self._durations = self._timeline.durations
         self._plan = plan_encoding(self.path, like, self._timeline, codec, crf, preset, pixel_format)
         self._reformatter = VideoReformatter()
         self._container: av.container.OutputContainer | None = None
         self._soundtrack: Soundtrack | None = None
+        self._copier: StreamCopier | None = None
+        self._marker: FieldMarker | None = None
         self._written = 0
         self._replacing = ExitStack()
 
@@ -84,19 +92,33 @@ class VideoWriter:
                 "it .mkv"
             )
         writer = cls(path, like, codec="ffv1", timeline=timeline)
-        writer._plan = replace(writer._plan, format_name="gray", colour=Colour(range=FULL))
+        writer._plan = replace(
+            writer._plan,
+            format_name="gray",
+            colour=Colour(range=FULL),
+            field_order=PROGRESSIVE,
+            header_mastering=None,
+        )
         return writer
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Lines for the user: what the output does not keep of the source."""
+        return (*self._plan.warnings, *self._others.warnings)
 
     def __enter__(self) -> VideoWriter:
         try:
-            temporary = self._replacing.enter_context(replacing(self.path))
-            self._container = av.open(local_url(temporary), "w", options=self._plan.container_options)
+            self._temporary = self._replacing.enter_context(replacing(self.path))
+            self._container = av.open(local_url(self._temporary), "w", options=self._plan.container_options)
             self._container.metadata.update({str(key): str(value) for key, value in self._metadata.items()})
             self._stream = self._video_stream()
             if self._speech is not None:
                 self._soundtrack = Soundtrack(
                     self._container, self._speech, self._plan.sound_codec, self._timeline.duration_s
                 )
+                if self._speech.path is not None and self._speech.path == self._others.path:
+                    self._soundtrack.stream.metadata.update(self._others.sound_tags)
+            self._copier = StreamCopier(self._container, self._others)
         except BaseException as error:
             self._discard(error)
             self._explain(error)
@@ -155,12 +177,42 @@ class VideoWriter:
         frame.time_base = self._timeline.time_base
         # The source's picture types would be obeyed by the encoder.
         frame.pict_type = 0
-        self._mux_video(frame)
-        if self._soundtrack is not None:
-            end = int(self._timeline.pts[self._written] + self._durations[self._written])
-            for packet in self._soundtrack.packets_until(float(end * self._timeline.time_base)):
-                container.mux(packet)
+        self._mux_video(self._tagged(frame))
+        end = int(self._timeline.pts[self._written] + self._durations[self._written])
+        for source in (self._soundtrack, self._copier):
+            if source is not None:
+                for packet in source.packets_until(float(end * self._timeline.time_base)):
+                    container.mux(packet)
         self._written += 1
+
+    @property
+    def _needs_header(self) -> bool:
+        mastering = self._plan.header_mastering
+        return self._plan.header_aspect != 1 or (mastering is not None and mastering.is_static)
+
+    @property
+    def _title(self) -> str:
+        """The video stream's own."""
+        return self._others.video_tags.get("title", "")
+
+    def _tagged(self, frame: av.VideoFrame) -> av.VideoFrame:
+        """The same picture with the output's tags: ProRes and FFV1 write down each frame's own."""
+        colour = self._plan.colour
+        frame.colorspace, frame.color_range = colour.matrix, colour.range
+        # PyAV before 17 has no such attributes.
+        if hasattr(frame, "color_primaries"):
+            frame.color_primaries, frame.color_trc = colour.primaries, colour.transfer
+        if self._plan.field_order == PROGRESSIVE:
+            return frame
+        if self._marker is None:
+            self._marker = FieldMarker(
+                self._plan.field_order,
+                frame.width,
+                frame.height,
+                frame.format.name,
+                self._timeline.time_base,
+            )
+        return self._marker(frame)
 
     @property
     def _opened(self) -> av.container.OutputContainer:
@@ -188,6 +240,9 @@ class VideoWriter:
         context.colorspace = plan.colour.matrix
         context.color_primaries = plan.colour.primaries
         context.color_trc = plan.colour.transfer
+        stream.metadata.update(self._others.video_tags)
+        if self._needs_header:
+            stream.metadata["title"] = title_with_room(self._title)
         return stream
 
     def _encodable(self, picture: Picture) -> av.VideoFrame:
@@ -209,12 +264,27 @@ class VideoWriter:
                 f"{len(self._timeline)} pictures were required, but {self._written} were written"
             )
         self._mux_video(None)
-        if self._soundtrack is not None:
-            for packet in self._soundtrack.finish():
-                self._opened.mux(packet)
+        for source in (self._soundtrack, self._copier):
+            if source is not None:
+                for packet in source.finish():
+                    self._opened.mux(packet)
         self._opened.close()
         self._container = None
+        self._close_source()
+        if self._needs_header:
+            describe_pictures(
+                self._temporary,
+                self._title,
+                (self._like.height, self._like.width),
+                self._plan.header_aspect,
+                self._plan.header_mastering,
+            )
         self._replacing.close()
+
+    def _close_source(self) -> None:
+        if self._copier is not None:
+            self._copier.close()
+            self._copier = None
 
     def _discard(self, error: BaseException) -> None:
         """Close and remove the temporary file, whatever state it is in."""
@@ -223,6 +293,7 @@ class VideoWriter:
             with contextlib.suppress(av.error.FFmpegError, ValueError):
                 self._container.close()
             self._container = None
+        self._close_source()
         self._replacing.__exit__(type(error), error, error.__traceback__)
 
     def _explain(self, error: BaseException | None) -> None:

@@ -190,7 +190,8 @@ def lip_sync(
     these, see `open_clip`); speech: any file with sound; model: a loaded one, or what
     `LipSync.from_pretrained` takes together with renderer, device, dtype and revision, which a loaded one has
     already; face: see `Faces.choose`; sync_mode: see `plan_timeline`; codec, crf: see `VideoWriter`; options:
-    of the motion. A frame without the face passes through untouched.
+    of the motion. A frame without the face passes through untouched; subtitles, chapters and what else the
+    video's file holds are copied, or named in `Report.warnings`.
 
     Raises FileNotFoundError, MediaError, NoFaceError, WeightsError, or ValueError for an argument.
     """
@@ -217,6 +218,7 @@ def lip_sync(
         motion = model.speak(sound, track, timeline, options, progress=progress)
     with report.timed("references"):
         drawn = model.draw(clip, track, motion, timeline)
+    lost: list[str] = []
     with report.timed("render"), ExitStack() as stack:
         # All take their names at the end, the video first.
         if save_motion is not None:
@@ -229,12 +231,13 @@ def lip_sync(
             crf=crf,
             masks=save_mask,
             progress=lambda done, total, picture: progress("render", done, total),
+            warn=lost.append,
         )
     shown = drawn.track
     report.frames, report.frames_with_face = len(timeline), int(shown.present.sum())
     report.duration_s, report.shots = round(timeline.duration_s, 3), len(np.unique(shown.shots))
     report.peak_memory_mb = peak_memory_mb()
-    report.warnings = [*timeline.warnings, *face_warnings(shown, report.frames_edited)]
+    report.warnings = [*timeline.warnings, *face_warnings(shown, report.frames_edited), *lost]
     return report
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from ..media.audio import Speech
 from ..media.clip import Clip
 from ..media.picture import Picture
+from ..media.streams import OtherStreams
 from ..media.timeline import Timeline, plan_timeline
 from ..media.writer import VideoWriter
 from .rendered import Edit, RenderedClip
@@ -29,12 +30,14 @@ def write(
     masks: str | Path | None = None,
     metadata: Mapping[str, str] | None = None,
     progress: Written | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> int:
     """Write `clip` to `path`, whole or not at all; how many of its frames were edited.
 
     sound: by default the clip's own; timeline: what is shown when, by default all frames at their own times;
     codec, crf, pixel_format: see `VideoWriter`; masks: a lossless .mkv of which pixels are new, of a
-    `RenderedClip`; metadata: container tags beside those that the clip must carry.
+    `RenderedClip`; metadata: container tags beside those that the clip must carry and its file's own; warn:
+    told in a line of each thing in the clip's file that the output does not keep (see `OtherStreams`).
     Raises MediaError, and ValueError for masks of a clip that is not rendered.
     """
     timeline = timeline or plan_timeline(clip, clip.duration_s)
@@ -52,8 +55,11 @@ def write(
         speech=sound,
         timeline=timeline,
         metadata=tags,
+        others=OtherStreams.of(clip, timeline, Path(path).suffix.lower()),
     )
     mask_writer = None if masks is None else VideoWriter.for_masks(masks, clip, timeline=timeline)
+    for line in writer.warnings if warn is not None else ():
+        warn(line)
     edited = 0
     with ExitStack() as stack:
         # Both take their names at the end, the video first.

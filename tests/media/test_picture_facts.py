@@ -1,0 +1,190 @@
+"""Facts of the pictures beside their samples: transparency, fields, mastering data, shape of the pixels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from made_media import decoded_frames, moving_image, write_video
+
+from mytalk_core.media.clip import Clip
+from mytalk_core.media.encoders import choose_codec
+from mytalk_core.media.fields import upside_down
+from mytalk_core.media.file_clip import FileClip
+from mytalk_core.media.hdr import Mastering
+from mytalk_core.media.patch import Patch, paste
+from mytalk_core.media.pixels import planes_of
+from mytalk_core.media.writer import VideoWriter
+
+TARGETS = [
+    ("out.mp4", "h264"),
+    ("out.mkv", "h264"),
+    ("out.mov", "prores"),
+    ("out.mkv", "prores"),
+    ("out.webm", "vp9"),
+    ("out.mkv", "vp9"),
+    ("out.mkv", "ffv1"),
+]
+HDR10 = Mastering(
+    tuple(Fraction(value, 50_000) for value in (34000, 16000, 13250, 34500, 7500, 3000, 15635, 16450)),
+    (Fraction(50, 10_000), Fraction(1000)),
+    (1000, 400),
+)
+
+
+def copied(clip: Clip, path: Path, **options) -> tuple[Clip, tuple[str, ...]]:
+    """The file written from a clip's pictures, and what it does not keep."""
+    with VideoWriter(path, clip, **options) as writer:
+        for picture in clip.pictures():
+            writer.write(picture)
+    return FileClip.open(path), writer.warnings
+
+
+def transparent_video(path: Path, codec: str = "libvpx-vp9", count: int = 12) -> Path:
+    """A video whose alpha is a disc that moves to the right."""
+    y, x = np.mgrid[:48, :64]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options={"b": "500k", "g": "5", "auto-alt-ref": "0"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuva420p"
+        for index in range(count):
+            image = av.VideoFrame.from_ndarray(moving_image(index, 48, 64), format="rgb24")
+            frame = image.reformat(format="yuva420p")
+            planes_of(frame)[3][...] = np.where(np.hypot(y - 24, x - 16 - index) < 14, 235, 16)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def alphas(clip: Clip, indices=None) -> list[np.ndarray]:
+    return [planes_of(picture.frame)[3].astype(int) for picture in clip.pictures(indices)]
+
+
+@pytest.mark.parametrize("codec", ["libvpx-vp9", "libvpx"])
+def test_transparency_of_webm_is_read(tmp_path, codec):
+    clip = FileClip.open(transparent_video(tmp_path / "in.webm", codec))
+    assert clip.format_name == "yuva420p" and len(clip) == 12
+    first, *_, last = alphas(clip)
+    assert first[24, 16] > 200 and first[24, 60] < 60 and last[24, 5] < 60 and last[24, 27] > 200
+    backward = alphas(clip, [11, 7, 2, 9])
+    forward = alphas(clip)
+    assert all(np.array_equal(a, forward[i]) for a, i in zip(backward, [11, 7, 2, 9], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected", "off"),
+    [("out.mov", "yuva444p12le", 3), ("out.webm", "yuva420p", 25)],
+)
+def test_transparency_is_kept_by_default(tmp_path, name, expected, off):
+    clip = FileClip.open(transparent_video(tmp_path / "in.webm"))
+    back, lost = copied(clip, tmp_path / name, crf=10)
+    assert back.format_name == expected and lost == () and len(back) == len(clip)
+    scale = 16 if "12" in expected else 1
+    for before, after in zip(alphas(clip), alphas(back), strict=True):
+        assert np.abs(after / scale - before).mean() < off
+
+
+def test_an_edit_under_the_transparency_leaves_it(tmp_path):
+    clip = FileClip.open(transparent_video(tmp_path / "in.webm", count=4))
+    patch = Patch(10, 20, np.full((20, 20, 3), 255, np.uint8), np.ones((20, 20), np.float32))
+    with VideoWriter(tmp_path / "out.mkv", clip, codec="ffv1") as writer:
+        for picture in clip.pictures():
+            writer.write(paste(picture, [patch]))
+    back = FileClip.open(tmp_path / "out.mkv")
+    for before, after in zip(clip.pictures(), back.pictures(), strict=True):
+        own, new = planes_of(before.frame), planes_of(after.frame)
+        assert np.array_equal(own[3], new[3])
+        assert not np.array_equal(own[0], new[0])
+        assert np.array_equal(own[0][:10], new[0][:10])
+
+
+def test_transparency_that_goes_is_named(tmp_path):
+    clip = FileClip.open(transparent_video(tmp_path / "in.webm", count=3))
+    back, lost = copied(clip, tmp_path / "out.mp4")
+    assert back.format_name == "yuv420p"
+    assert len(lost) == 1 and lost[0].startswith("transparency is not kept")
+    assert choose_codec(Path("a.mov"), None, back) == "h264" and choose_codec(Path("a.mov"), None) == "h264"
+
+
+@pytest.mark.parametrize(("name", "codec"), TARGETS)
+@pytest.mark.parametrize("order", ["tt", "bb"])
+def test_field_order_comes_back(tmp_path, name, codec, order):
+    source = FileClip.open(write_video(tmp_path / "in.mp4", pts=list(range(6))))
+    assert source.field_order == "progressive"
+    back, lost = copied(replace(source, field_order=order), tmp_path / name, codec=codec)
+    assert len(back) == len(source)
+    if name.endswith(".webm"):
+        assert back.field_order == "progressive"
+        assert len(lost) == 1 and lost[0].startswith("interlacing is not kept")
+        return
+    assert back.field_order == order and lost == ()
+    if codec != "vp9":
+        assert all(frame.interlaced_frame for frame in decoded_frames(tmp_path / name))
+    if codec == "ffv1":
+        for before, after in zip(source.pictures(), back.pictures(), strict=True):
+            pairs = zip(planes_of(before.frame), planes_of(after.frame), strict=True)
+            assert all(np.array_equal(a, b) for a, b in pairs)
+
+
+def test_fields_that_cannot_be_flagged_are_named(tmp_path):
+    tall = FileClip.open(write_video(tmp_path / "in.mp4", size=(50, 64), pts=[0, 1]))
+    unsaid = replace(tall, field_order="unknown")
+    for clip, why in (
+        (replace(tall, field_order="tt"), "4 divides"),
+        (unsaid, "does not say"),
+        (replace(tall, field_order="tt", rotation=90), "rotation"),
+    ):
+        back, lost = copied(clip, tmp_path / "out.mp4")
+        assert back.field_order == "progressive" and len(lost) == 1 and why in lost[0]
+    assert [upside_down(order, 48) for order in ("tt", "bt", "progressive")] == ["bb", "tb", "progressive"]
+    assert upside_down("tt", 49) == "tt"
+
+
+@pytest.mark.parametrize(("name", "codec"), TARGETS)
+def test_mastering_data_comes_back(tmp_path, name, codec):
+    video = write_video(tmp_path / "in.mp4", pix_fmt="yuv420p10le", colour=(9, 1, 9, 16), pts=[0, 1, 2])
+    source = replace(FileClip.open(video), mastering=HDR10)
+    back, lost = copied(source, tmp_path / name, codec=codec)
+    assert len(back) == 3
+    if (name, codec) == ("out.mov", "prores"):
+        assert back.mastering is None
+        assert len(lost) == 1 and lost[0].startswith("HDR10 mastering data is not kept")
+        return
+    assert back.mastering == HDR10 and lost == ()
+    assert back.colour == source.colour
+
+
+def test_light_levels_alone_and_dynamic_metadata(tmp_path):
+    source = FileClip.open(write_video(tmp_path / "in.mp4", pts=[0, 1]))
+    assert source.mastering is None
+    levels = Mastering(light=(800, 200), dynamic=("HDR10+",))
+    back, lost = copied(replace(source, mastering=levels), tmp_path / "out.mkv", codec="ffv1")
+    assert back.mastering == Mastering(light=(800, 200))
+    assert lost == ("HDR10+ metadata is not kept: no codec here writes it",)
+
+
+@pytest.mark.parametrize(("name", "codec"), TARGETS)
+@pytest.mark.parametrize("aspect", [Fraction(16, 15), Fraction(64, 45), Fraction(8, 9), Fraction(3, 4)])
+def test_pixel_shape_comes_back(tmp_path, name, codec, aspect):
+    source = FileClip.open(write_video(tmp_path / "in.mp4", pts=[0, 1]))
+    back, _ = copied(replace(source, sample_aspect_ratio=aspect), tmp_path / name, codec=codec)
+    # WebM and Matroska store whole pixels of display where they can.
+    assert float(back.sample_aspect_ratio) == pytest.approx(float(aspect), rel=1e-6)
+    assert len(list(back.pictures())) == 2
+
+
+@pytest.mark.skipif(not hasattr(av.VideoFrame, "color_primaries"), reason="PyAV before 17")
+def test_every_prores_frame_has_the_primaries(tmp_path):
+    video = write_video(
+        tmp_path / "in.mkv", codec="ffv1", pix_fmt="yuv422p10le", colour=(9, 2, 9, 16), pts=[0, 1, 2]
+    )
+    clip = FileClip.open(video)
+    patch = Patch(10, 20, np.full((9, 9, 3), 255, np.uint8), np.ones((9, 9), np.float32))
+    with VideoWriter(tmp_path / "out.mov", clip, codec="prores") as writer:
+        for picture in clip.pictures():
+            writer.write(paste(picture, [patch] if picture.index == 1 else []))
+    tags = [(f.color_primaries, f.color_trc, f.colorspace) for f in decoded_frames(tmp_path / "out.mov")]
+    assert tags == [(9, 16, 9)] * 3
