@@ -121,9 +121,10 @@ def picture_decoder(stream: av.video.stream.VideoStream) -> av.VideoCodecContext
     if name is None or not any(key.lower() == "alpha_mode" for key in stream.metadata):
         return None
     try:
-        decoder = av.VideoCodecContext.create(name, "r")
+        decoder = av.CodecContext.create(name, "r")
     except (av.error.FFmpegError, ValueError):
         return None
+    assert isinstance(decoder, av.VideoCodecContext)  # both are of pictures
     decoder.extradata = stream.codec_context.extradata
     decoder.thread_count = 0
     return decoder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import av
 import av.filter
@@ -38,7 +39,8 @@ class FieldMarker:
 
     def __init__(self, order: str, width: int, height: int, format_name: str, time_base: Fraction):
         # PyAV reads a frame's field flags but does not set them; FFmpeg's filter does.
-        graph = self._graph = av.filter.Graph()
+        graph: Any = av.filter.Graph()
+        self._graph = graph
         source = graph.add_buffer(width=width, height=height, format=format_name, time_base=time_base)
         marker = graph.add("setfield", "tff" if order.startswith("t") else "bff")
         sink = graph.add("buffersink")

@@ -34,7 +34,8 @@ class Mastering:
     def of_frame(cls, frame: av.VideoFrame) -> Mastering | None:
         """What the first frame carries; None where that is nothing."""
         # PyAV's own types do not say that these are buffers.
-        found: Any = {side.type.name: side for side in frame.side_data or ()}
+        sides: Any = frame.side_data or ()
+        found: Any = {side.type.name: side for side in sides}
         chromaticities = luminances = light = None
         if "MASTERING_DISPLAY_METADATA" in found:
             data = bytes(found["MASTERING_DISPLAY_METADATA"])[: MASTERING_STRUCT.size]

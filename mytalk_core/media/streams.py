@@ -71,7 +71,7 @@ class OtherStreams:
     start_s: Fraction = Fraction(0)
     duration_s: Fraction = Fraction(0)
     streams: tuple[CopiedStream, ...] = ()
-    chapters: list[dict[str, Any]] = field(default_factory=list)
+    chapters: list[Any] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
     video_tags: dict[str, str] = field(default_factory=dict)
     sound_tags: dict[str, str] = field(default_factory=dict)
@@ -140,11 +140,9 @@ class _Listing:
         self.sound = audio_stream(container, path) if container.streams.audio else None
         used = {self.video.index} | ({self.sound.index} if self.sound is not None else set())
         self._others = [stream for stream in container.streams if stream.index not in used]
+        parts: list[Any] = [self.video, *self._others, container]
         timecodes = [
-            value
-            for part in (self.video, *self._others, container)
-            for key, value in part.metadata.items()
-            if key.lower() == "timecode"
+            value for part in parts for key, value in part.metadata.items() if key.lower() == "timecode"
         ]
         self.timecode = timecodes[0] if timecodes else None
 
@@ -257,12 +255,12 @@ class StreamCopier:
             return
         others = self._others
         for packet in source.demux(streams):
-            if packet.dts is None and packet.pts is None:
+            if packet.dts is None:
                 continue
             tick_s = seconds_a_tick(packet)
             shift = round(others.start_s / tick_s)
             packet.pts = None if packet.pts is None else packet.pts - shift
-            packet.dts = None if packet.dts is None else packet.dts - shift
+            packet.dts -= shift
             stamp = packet.dts if packet.pts is None else packet.pts
             begin_s = stamp * tick_s
             end_s = begin_s + (packet.duration or 0) * tick_s
@@ -295,7 +293,7 @@ class _Target:
             self._stream.metadata.clear()
             self._stream.metadata.update(_stream_tags(stream))
             # The speech is what plays first.
-            self._stream.disposition = int(stream.disposition) & ~int(av.stream.Disposition.default)
+            self._stream.disposition = stream.disposition & ~av.stream.Disposition.default
 
     def packets(self, packet: av.Packet) -> Iterator[av.Packet]:
         if self._decoder is None:
@@ -305,7 +303,8 @@ class _Target:
         shown = self._decoder.decode2(packet)
         if shown is None or not shown.rects:
             return
-        text = self._stream.codec_context.encode_subtitle(shown)
+        encoder: Any = self._stream.codec_context
+        text = encoder.encode_subtitle(shown)
         text.pts = text.dts = packet.pts
         text.duration, text.time_base, text.stream = packet.duration, packet.time_base, self._stream
         yield text
@@ -320,6 +319,8 @@ def chapters_of(
     kept = []
     for chapter in container.chapters():
         tick_s = chapter["time_base"]
+        if tick_s is None:
+            continue
         begin, end = (max(0, chapter[at] - round(start_s / tick_s)) for at in ("start", "end"))
         if duration_s is not None:
             end = min(end, round(duration_s / tick_s))

@@ -58,8 +58,9 @@ def write(
         others=OtherStreams.of(clip, timeline, Path(path).suffix.lower()),
     )
     mask_writer = None if masks is None else VideoWriter.for_masks(masks, clip, timeline=timeline)
-    for line in writer.warnings if warn is not None else ():
-        warn(line)
+    if warn is not None:
+        for line in writer.warnings:
+            warn(line)
     edited = 0
     with ExitStack() as stack:
         # Both take their names at the end, the video first.
