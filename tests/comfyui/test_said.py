@@ -147,3 +147,9 @@ def test_frames_are_drawn_one_by_one_so_that_cancel_comes_between(part, clip, tr
     rendered.renderer.render = lambda *inputs: drawn.append(len(inputs[0])) or render(*inputs)
     next(rendered.pictures())
     assert drawn == [1]
+
+
+def test_a_still_is_told_of_as_nothing_missing_and_shown_for_the_speech(part, clip):
+    still = part("nodes.sockets").to_clip(as_images(clip)[:1], 25.0)
+    timeline = part("nodes.animate").plan_timeline(still, 1.0, "silence")
+    assert len(timeline) == 25 and timeline.warnings == ()
