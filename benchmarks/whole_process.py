@@ -48,7 +48,7 @@ def repeat_video(clip: Path, seconds: int, out: Path) -> None:
             with av.open(str(clip)) as source:
                 video = source.streams.video[0]
                 if stream is None:
-                    stream = target.add_stream_from_template(video)
+                    stream = target.add_stream_from_template(video, opaque=True)
                     stream.time_base = video.time_base
                 end = offset
                 for packet in source.demux(video):

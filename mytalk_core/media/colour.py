@@ -77,6 +77,13 @@ class Colour:
         return self.range == FULL or (self.range == 0 and format_name.startswith("gray"))
 
 
+def other_matrix(matrix: int) -> int:
+    """What to call the matrix of RGB, which has none, beside a source's: PyAV before 17 skips the source's
+    matrix and range where both are the same.
+    """
+    return 1 if matrix != 1 else 5
+
+
 def matrix_for_height(height: int) -> int:
     """BT.709 for HD, BT.601 below: the convention for untagged video."""
     return BT709 if height >= 720 else BT601
@@ -152,9 +159,7 @@ class RgbConverter:
             self._on_whole_chroma(frame),
             format="rgb24",
             src_colorspace=matrix,
-            # Any other value: RGB has no matrix, but PyAV before 17 skips the source's, too, when both are
-            # the same.
-            dst_colorspace=1 if matrix != 1 else 5,
+            dst_colorspace=other_matrix(matrix),
             src_color_range=FULL if self.colour.is_full_range(name) else LIMITED,
             dst_color_range=FULL,
             interpolation=self.FLAGS,

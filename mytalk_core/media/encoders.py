@@ -14,7 +14,7 @@ from .clip import Clip
 from .colour import FULL, LIMITED, UNSPECIFIED, Colour, matrix_for_height
 from .fields import PROGRESSIVE, UNKNOWN
 from .hdr import Mastering
-from .pixels import is_planar, layout_of, nearest_format
+from .pixels import PixelLayout, is_planar, layout_of, nearest_format
 from .timeline import Timeline
 
 # Codec -> FFmpeg's encoder, and the sound codec for each container it goes into.
@@ -27,6 +27,8 @@ SOUND_CODECS = {
 }
 DEFAULT_CODECS = {".mp4": "h264", ".m4v": "h264", ".mov": "h264", ".mkv": "h264", ".webm": "vp9"}
 MATROSKA = (".mkv", ".webm")
+# What FFmpeg cuts a frame into when not asked.
+FFV1_SLICES = 4
 ROUNDING_S = 1.5e-3
 WORST_CRF = {"h264": 51, "vp9": 63}
 # 4:2:0 of an odd size is refused by these encoders.
@@ -114,11 +116,12 @@ def plan_encoding(
     in_header = suffix in MATROSKA and codec != "h264"
     order, lost = output_fields(like, codec, format_name, suffix)
     options = codec_options(codec, crf, preset, format_name, is_variable(timeline))
+    slices = ffv1_slices(like.height, like.width, layout_of(format_name)) if codec == "ffv1" else {}
     return EncodingPlan(
         encoder=ENCODERS[codec],
         format_name=format_name,
         colour=output_colour(like, codec, format_name),
-        options=options | field_options(codec, order) | x264_options(like, codec, order),
+        options=options | field_options(codec, order) | x264_options(like, codec, order) | slices,
         sound_codec=SOUND_CODECS[codec][suffix],
         container_options=CONTAINER_OPTIONS[suffix],
         field_order=order,
@@ -311,3 +314,27 @@ def codec_options(codec: str, crf: int, preset: str, format_name: str, in_order:
     if codec == "prores":
         return {"profile": "4" if layout_of(format_name).step_x == 1 else "3", "vendor": "apl0"}
     return {"level": "3", "slicecrc": "1", "g": "1"}
+
+
+def ffv1_slices(height: int, width: int, layout: PixelLayout) -> dict[str, str]:
+    """FFmpeg's option for as many FFV1 slices as hold every chroma sample; empty where its own number does.
+
+    FFV1 cuts a frame into slices by luma pixels, and rounds each slice's chroma for itself: where the last
+    one begins inside a chroma sample, the last chroma row or column can be left out. FFmpeg 7.1.0 writes such
+    files of 4:2:0, and newer ones still of 4:1:1 and 4:1:0.
+    """
+    # FFmpeg tries these grids in turn, and takes the first of as many slices as are asked for.
+    grids: dict[int, tuple[int, int]] = {}
+    for down in range(2, 32):
+        for across in range(down, 2 * down + 1):
+            grids.setdefault(down * across, (down, across))
+    for count, (down, across) in grids.items():
+        if holds_chroma(height, down, layout.step_y) and holds_chroma(width, across, layout.step_x):
+            return {} if count == FFV1_SLICES else {"slices": str(count)}
+    return {}
+
+
+def holds_chroma(length: int, slices: int, step: int) -> bool:
+    """True where the last of `slices` along `length` px reaches the last chroma sample, `step` px each."""
+    begin = length * (slices - 1) // slices
+    return slices <= length and begin // step - (begin - length) // step >= -(-length // step)

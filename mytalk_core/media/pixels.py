@@ -15,7 +15,7 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from .colour import FULL, LIMITED, ONE_THREAD, SWSCALE_MATRICES, Colour, rows_of
+from .colour import FULL, LIMITED, ONE_THREAD, SWSCALE_MATRICES, Colour, other_matrix, rows_of
 
 # Semi-planar formats: their planar twin, and the bits below the value in each 16-bit word.
 SEMI_PLANAR = {
@@ -212,19 +212,58 @@ def convert(
     *,
     to: Colour | None = None,
 ) -> av.VideoFrame:
-    """Another pixel format through swscale; the matrix and range stay `colour`'s unless `to` names others."""
+    """Another pixel format through swscale; the matrix and range stay `colour`'s unless `to` names others.
+
+    PyAV before 17 tells swscale of neither where both are the same on either side, and swscale then takes
+    gray and RGB for full range and YUV for limited. So gray becomes YUV, and YUV gray, by their luma alone.
+    """
     to = to or colour
+    source_full, target_full = colour.is_full_range(frame.format.name), to.is_full_range(format_name)
+    source, target = layout_of(frame.format.name), layout_of(format_name)
+    if (
+        source_full == target_full
+        and source.is_gray != target.is_gray
+        and not (source.is_rgb or target.is_rgb)
+    ):
+        frame = with_luma_of(frame, depth_twin(format_name, source.depth))
+        if frame.format.name == format_name:
+            return frame
+    matrix = SWSCALE_MATRICES[to.yuv_matrix]
+    if target.is_rgb and not source.is_rgb:
+        # RGB has no matrix; any but the source's makes PyAV before 17 set the source's.
+        matrix = other_matrix(SWSCALE_MATRICES[colour.yuv_matrix])
     converted = reformatter.reformat(
         frame,
         format=format_name,
         src_colorspace=SWSCALE_MATRICES[colour.yuv_matrix],
-        dst_colorspace=SWSCALE_MATRICES[to.yuv_matrix],
-        src_color_range=FULL if colour.is_full_range(frame.format.name) else LIMITED,
-        dst_color_range=FULL if to.is_full_range(format_name) else LIMITED,
+        dst_colorspace=matrix,
+        src_color_range=FULL if source_full else LIMITED,
+        dst_color_range=FULL if target_full else LIMITED,
         interpolation="BICUBIC",
         **ONE_THREAD,
     )
     return with_time_of(converted, frame)
+
+
+def with_luma_of(frame: av.VideoFrame, format_name: str) -> av.VideoFrame:
+    """Gray as YUV, or YUV as gray, of one depth: the same luma samples, no colour, opaque."""
+    made = new_frame(frame, frame.width, frame.height, format_name)
+    layout = layout_of(format_name)
+    luma, *others = planes_of(made)
+    np.copyto(luma, planes_of(frame)[0])
+    for plane in others:
+        plane[...] = 2 ** (layout.depth - 1)
+    if layout.has_alpha:
+        others[-1][...] = 2**layout.depth - 1
+    return made
+
+
+def depth_twin(format_name: str, depth: int) -> str:
+    """The gray or YUV format like `format_name` with `depth` bits; 4:4:4 where FFmpeg has no such twin."""
+    ending = "" if depth <= 8 else f"{depth}le"
+    family = "gray" if format_name.startswith("gray") else format_name[: format_name.index("p") + 1]
+    twin = f"{family}{ending}"
+    return twin if format_exists(twin) else f"yuv444p{ending}"
 
 
 @dataclass(frozen=True)

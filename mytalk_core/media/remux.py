@@ -29,7 +29,10 @@ def copy_untagged(source: Path, target: Path, until_s: float | None = None) -> N
             wanted.append(audio_stream(reader, source))
         try:
             with av.open(local_url(target), "w", options=options) as writer:
-                copies = {stream.index: writer.add_stream_from_template(stream) for stream in wanted}
+                # Opaque: PyAV 14 would make an encoder for the picture otherwise, and write none of it.
+                copies = {
+                    stream.index: writer.add_stream_from_template(stream, opaque=True) for stream in wanted
+                }
                 for copy in copies.values():
                     copy.metadata.clear()
                 for packet in wanted_packets(reader, wanted, until_s):

@@ -23,7 +23,7 @@ from .encoders import choose_codec, plan_encoding
 from .fields import PROGRESSIVE, FieldMarker
 from .matroska import describe_pictures, title_with_room
 from .picture import Picture
-from .pixels import convert, layout_of, new_frame, planes_of
+from .pixels import convert, planes_of
 from .soundtrack import Soundtrack
 from .streams import OtherStreams, StreamCopier
 from .timeline import Timeline, plan_timeline
@@ -247,16 +247,11 @@ class VideoWriter:
 
     def _encodable(self, picture: Picture) -> av.VideoFrame:
         """The picture in the encoder's pixel format."""
-        name = self._plan.format_name
-        source, target = layout_of(picture.format_name), layout_of(name)
-        same_range = picture.colour.is_full_range(picture.format_name) == self._plan.colour.is_full_range(
-            name
-        )
+        name, colour = self._plan.format_name, self._plan.colour
+        same_range = picture.colour.is_full_range(picture.format_name) == colour.is_full_range(name)
         if picture.format_name == name and same_range:
             return picture.frame
-        if source.is_gray and not target.is_gray and source.depth == target.depth and same_range:
-            return with_neutral_chroma(picture.frame, name)
-        return convert(picture.frame, name, self._reformatter, picture.colour, to=self._plan.colour)
+        return convert(picture.frame, name, self._reformatter, picture.colour, to=colour)
 
     def _finish(self) -> None:
         if self._written != len(self._timeline):
@@ -302,13 +297,3 @@ class VideoWriter:
                 f"{self.path} could not be written ({reason(error)}): check the free disk space, or choose "
                 "another codec"
             ) from error
-
-
-def with_neutral_chroma(frame: av.VideoFrame, format_name: str) -> av.VideoFrame:
-    """A gray frame as YUV: the same luma samples, no colour."""
-    coloured = new_frame(frame, frame.width, frame.height, format_name)
-    luma, *chroma = planes_of(coloured)
-    np.copyto(luma, planes_of(frame)[0])
-    for plane in chroma:
-        plane[...] = 2 ** (layout_of(format_name).depth - 1)
-    return coloured

@@ -8,9 +8,17 @@ import pytest
 from av.video.reformatter import VideoReformatter
 from made_media import moving_image, write_video
 
-from mytalk_core.media.colour import Colour
+from mytalk_core.media.colour import FULL, LIMITED, Colour
 from mytalk_core.media.file_clip import FileClip
-from mytalk_core.media.pixels import is_planar, layout_of, nearest_format, planar_format, planes_of, unpack
+from mytalk_core.media.pixels import (
+    convert,
+    is_planar,
+    layout_of,
+    nearest_format,
+    planar_format,
+    planes_of,
+    unpack,
+)
 
 
 def packed_frame(pix_fmt: str, high: int, shift: int = 0) -> tuple[av.VideoFrame, list[np.ndarray]]:
@@ -86,3 +94,25 @@ def test_bottom_up_raw_avi_is_not_upside_down(tmp_path):
     path = write_video(tmp_path / "a.avi", codec="rawvideo", pix_fmt="bgr24", pts=[0, 1, 2])
     picture = next(FileClip.open(path).pictures())
     assert np.array_equal(picture.rgb, moving_image(0, 48, 64))
+
+
+@pytest.mark.parametrize("sample_range", [LIMITED, FULL])
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("gray", "yuv420p"),
+        ("gray10le", "yuv420p"),
+        ("gray", "yuv444p12le"),
+        ("yuv420p", "gray"),
+        ("yuv420p10le", "gray"),
+    ],
+)
+def test_between_gray_and_colour_luma_keeps_its_level(source, target, sample_range):
+    frame = av.VideoFrame(64, 48, source)
+    for plane in planes_of(frame):
+        plane[...] = 3 * 2 ** (layout_of(source).depth - 2)
+    made = convert(frame, target, VideoReformatter(), Colour(range=sample_range))
+    luma, *chroma = planes_of(made)
+    assert np.abs(luma / 2.0 ** layout_of(target).depth - 0.75).max() < 2 / 256
+    for plane in chroma:
+        assert (plane == 2 ** (layout_of(target).depth - 1)).all()

@@ -102,7 +102,7 @@ def test_late_sound_is_preceded_by_silence(tmp_path):
     path = tmp_path / "a.mkv"
     write_video(tmp_path / "plain.mkv")
     with av.open(str(tmp_path / "plain.mkv")) as source, av.open(str(path), "w") as target:
-        video = target.add_stream_from_template(source.streams.video[0])
+        video = target.add_stream_from_template(source.streams.video[0], opaque=True)
         track = target.add_stream("flac", rate=16000)
         track.layout = "mono"
         for packet in source.demux(source.streams.video[0]):

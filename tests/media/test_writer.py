@@ -17,7 +17,7 @@ from mytalk_core.media.clip import Clip
 from mytalk_core.media.file_clip import FileClip
 from mytalk_core.media.image_clip import ImageClip
 from mytalk_core.media.patch import Patch, coverage, paste
-from mytalk_core.media.pixels import planes_of
+from mytalk_core.media.pixels import copy_frame, planes_of
 from mytalk_core.media.timeline import SYNC_MODES, plan_timeline
 from mytalk_core.media.writer import VideoWriter
 
@@ -114,6 +114,34 @@ def test_ffv1_keeps_every_sample_outside_the_mask(tmp_path, pix_fmt):
         assert set(np.unique(mask)) == {0, 179}
         assert np.array_equal(before[mask[..., 0] == 0], after[mask[..., 0] == 0])
         assert not np.array_equal(before, after)
+
+
+@pytest.mark.parametrize(
+    ("pix_fmt", "size"),
+    [("yuv420p", (71, 93)), ("yuv422p", (71, 95)), ("yuv411p", (68, 93)), ("yuv410p", (71, 94))],
+)
+def test_ffv1_slices_hold_the_last_chroma_sample(tmp_path, pix_fmt, size):
+    clip = FileClip.open(write_video(tmp_path / "in.mkv", codec="ffv1", pix_fmt=pix_fmt, size=size, pts=[0]))
+    picture = next(clip.pictures())
+    noisy = copy_frame(picture.frame)
+    random = np.random.default_rng(0)
+    for plane in planes_of(noisy):
+        plane[...] = random.integers(0, 256, plane.shape)
+    with VideoWriter(tmp_path / "out.mkv", clip, codec="ffv1") as writer:
+        writer.write(replace(picture, frame=noisy))
+    back = next(FileClip.open(tmp_path / "out.mkv").pictures())
+    for given, got in zip(planes_of(noisy), planes_of(back.frame), strict=True):
+        assert np.array_equal(given, got)
+
+
+def test_gray_stays_gray_in_rgb(tmp_path):
+    clip = FileClip.open(write_video(tmp_path / "in.mkv", codec="ffv1", pix_fmt="gray", pts=[0]))
+    picture = next(clip.pictures())
+    with VideoWriter(tmp_path / "out.webm", clip, crf=4, pixel_format="gbrp") as writer:
+        writer.write(picture)
+    back = next(FileClip.open(tmp_path / "out.webm").pictures())
+    assert back.format_name == "gbrp"
+    assert np.abs(back.rgb.astype(int) - picture.rgb).mean() < 2.5
 
 
 @pytest.mark.parametrize(("name", "codec"), TARGETS)
