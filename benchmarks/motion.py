@@ -5,8 +5,10 @@ mouth opening (inner lips over the inter-ocular distance) is held against the vi
 Clips whose sound and picture are apart are taken as they are ("as filmed") and with the manifest's lag out.
 Velocity error: mean distance between the velocities of the generated points and the video's own, in % of the
 inter-ocular distance a second, lag out; a mouth that never moves has the velocity error "still".
-Silence: digital silence as speech; the share of frames later than 200 ms whose opening is within 15 % of the
-person's rest. Writes a Markdown table of the first model by clip, and one of all models.
+Kept: the share of clips whose opening varies 0.85 to 1.15 times as much as the real one. Jitter: third
+differences of the opening, generated over real. Silence: digital silence as speech; the share of frames later
+than 120 ms whose lips are closed, no more than 0.5 % of the inter-ocular distance apart. Writes a Markdown
+table of the first model by clip, and one of all models.
 
     python benchmarks/motion.py CLIPS/manifest.jsonl --split val -o benchmarks/results/motion.md
 
@@ -28,7 +30,12 @@ from pathlib import Path
 import numpy as np
 from mytalk_training.dataset.samples import shift
 
-from mytalk_core.evaluation.metrics.lips import velocity_distance
+from mytalk_core.evaluation.metrics.lips import (
+    CLOSED_OPENING,
+    KEPT_SPREAD,
+    opening_jitter,
+    velocity_distance,
+)
 from mytalk_core.face import alignment
 from mytalk_core.face.track import FaceTrack
 from mytalk_core.face.tracker import load_face_reader
@@ -38,24 +45,26 @@ from mytalk_core.media.file_clip import FileClip
 from mytalk_core.media.timeline import Timeline, plan_timeline
 from mytalk_core.motion.denoiser import MotionDenoiser
 from mytalk_core.motion.generate import MotionModel, MotionOptions
-from mytalk_core.motion.person import OPENING_PAIRS, find_rest, interocular, opening_ratio, remove_pose
+from mytalk_core.motion.manner import MANNERS
+from mytalk_core.motion.person import find_rest, interocular, opening_ratio, remove_pose
 from mytalk_core.motion.space import LandmarkSpace
 from mytalk_core.pipeline.stages import speak
 from mytalk_core.pipeline.stages import track as read_faces
 
-SILENCE_FROM_S, SILENCE_WITHIN = 0.2, 0.15
+SILENCE_FROM_S = 0.12
 
 
 @dataclass(frozen=True)
 class Figures:
-    """r by seed with the lag taken out and as filmed; spread: generated over real deviation of the opening;
-    at_rest: share of silent frames within 15 % of the rest opening; velocity: error in % a second; still:
-    that of a mouth that never moves."""
+    """r by seed with the lag taken out and as filmed; spread, jitter: generated over real deviation and third
+    difference of the opening; closed: share of silent frames with closed lips; velocity: error in % a second;
+    still: that of a mouth that never moves."""
 
     lagless: list[float]
     filmed: list[float]
     spread: float
-    at_rest: float
+    jitter: float
+    closed: float
     velocity: float
     still: float
 
@@ -91,7 +100,9 @@ def measure(
     points = model.space.lower_points
     lag_s = (row.get("sync_lag_ms") or 0) / 1000
     correlations: dict[float, list[float]] = {}
-    spreads, velocities = [], []
+    spreads, jitters, velocities = [], [], []
+    gaps = np.where(seen, 0.0, np.nan)
+    real_jitter = opening_jitter(real + gaps) or np.nan
     for shift_s in {0.0, lag_s}:
         moved = Speech.from_waveform(shift(speech.mono_16k, shift_s)[None], MODEL_RATE_HZ)
         for seed in seeds:
@@ -101,35 +112,25 @@ def measure(
             correlations.setdefault(shift_s, []).append(np.corrcoef(real[seen], generated[seen])[0, 1])
             if shift_s == lag_s:
                 spreads.append(generated[seen].std() / real[seen].std())
+                jitters.append((opening_jitter(generated + gaps) or np.nan) / real_jitter)
                 velocities.append(velocity_error(video, made, points, seen))
     rest = resting(track, len(times_s))
-    at_rest = rest_share(model, track, timeline, times_s, rest, options)
+    closed = closed_share(model, track, timeline, times_s, options)
     still = velocity_error(video, rest, points, seen)
     velocity = float(np.mean(velocities))
-    return Figures(correlations[lag_s], correlations[0.0], float(np.mean(spreads)), at_rest, velocity, still)
+    spread, jitter = float(np.mean(spreads)), float(np.mean(jitters))
+    return Figures(correlations[lag_s], correlations[0.0], spread, jitter, closed, velocity, still)
 
 
-def rest_share(
-    model: MotionModel,
-    track: FaceTrack,
-    timeline: Timeline,
-    times_s: np.ndarray,
-    rest: np.ndarray,
-    options: dict,
+def closed_share(
+    model: MotionModel, track: FaceTrack, timeline: Timeline, times_s: np.ndarray, options: dict
 ) -> float:
-    """Share of frames after 200 ms of digital silence whose opening is within 15 % of the rest opening."""
+    """Share of frames after 120 ms of digital silence whose lips are closed."""
     samples = np.zeros((1, int(len(times_s) / 25 * MODEL_RATE_HZ)), np.float32)
     silence = Speech.from_waveform(samples, MODEL_RATE_HZ)
     motion = speak(model, silence, track, timeline, MotionOptions(**options))
-    canonical = motion.onto(track_canonical(track, times_s), times_s)
-    scale = interocular(canonical)
-    lips = [
-        np.linalg.norm(p[:, OPENING_PAIRS[:, 0]] - p[:, OPENING_PAIRS[:, 1]], axis=-1).mean(1)
-        # The rest shape under each frame's pose: turning the head is not opening the mouth.
-        for p in (canonical, rest)
-    ]
-    late = times_s > SILENCE_FROM_S
-    return float((np.abs(lips[0] / lips[1] - 1) <= SILENCE_WITHIN)[late & (scale > 0)].mean())
+    opening = opening_ratio(motion.onto(track_canonical(track, times_s), times_s))
+    return float((opening <= CLOSED_OPENING)[times_s >= SILENCE_FROM_S].mean())
 
 
 def read_track(video: Path, cache: Path | None) -> FaceTrack:
@@ -148,34 +149,36 @@ def read_track(video: Path, cache: Path | None) -> FaceTrack:
 def clip_table(rows: dict[str, Figures]) -> list[str]:
     """Markdown lines: a row a clip."""
     lines = [
-        "| clip | r, lag out | r as filmed | spread | velocity error, %/s | at rest |",
-        "|---|---|---|---|---|---|",
+        "| clip | r, lag out | r as filmed | spread | jitter | velocity error, %/s | closed in silence |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, f in rows.items():
-        cells = f"{np.mean(f.lagless):.3f} | {np.mean(f.filmed):.3f} | {f.spread:.2f} | {f.velocity:.1f}"
-        lines.append(f"| {name} | {cells} | {f.at_rest:.1%} |")
+        cells = f"{np.mean(f.lagless):.3f} | {np.mean(f.filmed):.3f} | {f.spread:.2f} | {f.jitter:.2f}"
+        lines.append(f"| {name} | {cells} | {f.velocity:.1f} | {f.closed:.1%} |")
     return lines
 
 
 def model_table(models: dict[str, dict[str, Figures]]) -> list[str]:
     """Markdown lines: a row a model, means over the clips, and the mouth that never moves."""
     lines = [
-        "| model | r, lag out | by seed | r as filmed | spread | velocity error, %/s | at rest |",
-        "|---|---|---|---|---|---|---|",
+        "| model | r, lag out | by seed | r as filmed | spread | kept | jitter | velocity error, %/s "
+        "| closed in silence |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, rows in models.items():
         figures = list(rows.values())
         seeds = np.mean([f.lagless for f in figures], axis=0)
-        filmed, spread, velocity, rest = np.mean(
-            [(np.mean(f.filmed), f.spread, f.velocity, f.at_rest) for f in figures], axis=0
+        filmed, spread, jitter, velocity, closed = np.mean(
+            [(np.mean(f.filmed), f.spread, f.jitter, f.velocity, f.closed) for f in figures], axis=0
         )
+        kept = np.mean([KEPT_SPREAD[0] <= f.spread <= KEPT_SPREAD[1] for f in figures])
         by_seed = ", ".join(f"{r:.3f}" for r in seeds)
         lines.append(
             f"| **{name}** | **{seeds.mean():.3f}** | {by_seed} | {filmed:.3f} | {spread:.2f} "
-            f"| **{velocity:.2f}** | {rest:.1%} |"
+            f"| {kept:.0%} | {jitter:.2f} | **{velocity:.2f}** | {closed:.1%} |"
         )
     still = np.mean([f.still for f in next(iter(models.values())).values()])
-    return [*lines, f"| a mouth that never moves | | | | | {still:.2f} | |"]
+    return [*lines, f"| a mouth that never moves | | | | | | | {still:.2f} | |"]
 
 
 def at_real_spread(scaled: list[dict[str, Figures]]) -> float | None:
@@ -221,6 +224,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--guidance", type=float, default=MotionOptions.guidance)
     parser.add_argument("--steps", type=int, default=MotionOptions.steps)
     parser.add_argument("--expression", type=float, nargs="+", default=[MotionOptions.expression])
+    parser.add_argument("--manner", default=MotionOptions.manner, choices=MANNERS)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tracks", type=Path, help="folder that keeps face tracks between runs")
     parser.add_argument("-o", "--out", type=Path, required=True)
@@ -229,7 +233,7 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     args = parse()
-    options = {name: getattr(args, name) for name in ("temperature", "guidance", "steps")}
+    options = {name: getattr(args, name) for name in ("temperature", "guidance", "steps", "manner")}
     models = load_models(args)
     figures: dict[str, dict[str, Figures]] = {
         name: {} for model in models for name in labels(model, args.expression)

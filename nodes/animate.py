@@ -17,6 +17,7 @@ from ..mytalk_core.face.track import FaceTrack
 from ..mytalk_core.media.timeline import plan_timeline
 from ..mytalk_core.motion.edit import smooth
 from ..mytalk_core.motion.generate import MotionOptions
+from ..mytalk_core.motion.manner import MANNERS
 from ..mytalk_core.motion.motion import Motion
 from ..mytalk_core.pipeline.stages import on_timeline
 from .host import rare, schema
@@ -120,6 +121,14 @@ class MotionDiffusionSampler(io.ComfyNode):
                     tooltip="From Identity Embed; without it the track's own. Another person's is an "
                     "emotional reference.",
                 ),
+                io.Combo.Input(
+                    "manner",
+                    options=list(MANNERS),
+                    default="own",
+                    optional=True,
+                    tooltip="How far the mouth opens. own: about as far as this person's does in the source, "
+                    "where it moves there; model: as far as most people's. expression scales either.",
+                ),
             ],
             outputs=[
                 MotionSocket.Output(display_name="motion", tooltip="For Appearance Generate, or to edit.")
@@ -142,11 +151,12 @@ class MotionDiffusionSampler(io.ComfyNode):
         smoothing_s: float,
         sync_mode: str,
         identity: torch.Tensor | None = None,
+        manner: str = "own",
     ) -> io.NodeOutput:
         """Lay out the time, sample, smooth."""
         sound, progress = to_speech(speech), NodeProgress()
         timeline = plan_timeline(track.clip, sound.duration_s, sync_mode)
-        options = MotionOptions(steps, guidance, seed, sampler, temperature, expression)
+        options = MotionOptions(steps, guidance, seed, sampler, temperature, expression, manner)
         lips = model.ready("motion").speak(sound, track.track, timeline, options, identity, progress)
         motion = smooth(lips, smoothing_s)
         shown = on_timeline(track.track, timeline)

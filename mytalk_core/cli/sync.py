@@ -59,6 +59,13 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     sync.add_argument("--temperature", type=float, default=0.3, help="variety of the motion, 0 to 1")
     sync.add_argument("--expression", type=float, default=1.0, help="scale of the movement, 0 to 10")
+    sync.add_argument(
+        "--manner",
+        default="own",
+        choices=["own", "model"],
+        help="how far the mouth opens: own, about as far as this person's does in the video, where it moves "
+        "there; model, as far as most people's",
+    )
     sync.add_argument("--seed", type=int, default=0, help="the same seed gives the same motion")
     sync.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
     sync.add_argument(
@@ -84,7 +91,13 @@ def run(args: argparse.Namespace) -> None:
         from ..pipeline.lip_sync import lip_sync
 
     options = MotionOptions(
-        args.steps, args.guidance, args.seed, args.sampler, args.temperature, args.expression
+        args.steps,
+        args.guidance,
+        args.seed,
+        args.sampler,
+        args.temperature,
+        args.expression,
+        args.manner,
     )
     outputs = {
         "-o": args.output,

@@ -20,6 +20,9 @@ from .metrics.lips import (
     lip_leak,
     opening_correlation,
     opening_curve,
+    opening_jitter,
+    opening_kept,
+    silence_closed,
     speech_level,
 )
 from .metrics.picture_scores import PictureScorer, PictureScores
@@ -117,7 +120,7 @@ def choose_speech(
         return generated.speech(), ()
     if reference.has_audio:
         return reference.speech(), ("no sound of its own: the reference's was taken",)
-    return None, ("no speech: lip sync and LipLeak were left out",)
+    return None, ("no speech: lip sync, closed lips in silence and LipLeak were left out",)
 
 
 def compare(
@@ -174,9 +177,12 @@ def _lip_scores(
     reference: Subject, generated: Subject, pairs: FramePairs, curves: Curves, speech: Speech | None
 ) -> dict[str, float | None]:
     scores: dict[str, float | None] = {
-        "opening_correlation": opening_correlation(curves.reference_opening, curves.opening)
+        "opening_correlation": opening_correlation(curves.reference_opening, curves.opening),
+        "opening_kept": opening_kept(curves.reference_opening, curves.opening),
+        "opening_jitter": opening_jitter(curves.opening),
     }
     if speech is not None:
+        scores["silence_closed"] = silence_closed(curves.opening, speech.mono_16k)
         scores["lip_leak"] = lip_leak(curves.opening, speech.mono_16k)
     layout = LandmarkLayout.load(reference.track.layout)
     regions = {"lmd_mouth": layout.lips, "lmd_face": np.arange(layout.points)}

@@ -26,6 +26,13 @@ MODEL_RATE_HZ = 16_000
 GAP_S = 0.1
 BLOCK_SAMPLES = 1 << 16
 INTEGER_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31}
+# A mix with less than this share of the power that its strongest channel puts in has cancelled itself;
+# channels that have nothing to do with each other stand at 1 and more.
+CANCELLED = 0.1
+# How long the powers are remembered that tell so.
+MEMORY_S = 0.15
+# Samples between two looks.
+PIECE_SAMPLES = 2048
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,10 +259,15 @@ def first_picture_s(path: Path) -> float | None:
 
 
 class MonoMixer:
-    """Blocks of any rate and layout -> one float32 mono signal at 16 kHz, resampled as they come."""
+    """Blocks of any rate and layout -> one float32 mono signal at 16 kHz, resampled as they come.
+
+    Where channels in opposite phase would cancel each other the strongest stands for all.
+    """
 
     def __init__(self) -> None:
         self.samples = 0
+        self._weights: np.ndarray | None = None
+        self._powers = np.zeros(0)
         self._rate = 0
         self._resampler: av.AudioResampler | None = None
         self._parts: list[np.ndarray] = []
@@ -267,7 +279,7 @@ class MonoMixer:
                 f"sound of at most {MEDIA_SECONDS.value:.15g} s was required, but this one is longer (at "
                 f"{sample_rate} Hz): cut it; {MEDIA_SECONDS.remedy}"
             )
-        mono = mix_weights(len(block), layout) @ block
+        mono = self._mix(block, sample_rate, layout)
         if self._rate == 0:
             self._rate = sample_rate
             if sample_rate != MODEL_RATE_HZ:
@@ -280,6 +292,49 @@ class MonoMixer:
             frame.pts = self.samples
             self._parts += [part.to_ndarray()[0] for part in self._resampler.resample(frame)]
         self.samples += len(mono)
+
+    def _mix(self, block: np.ndarray, sample_rate: int, layout: str) -> np.ndarray:
+        """float32 (n,): the layout's mix of a block (C, n), or its strongest channel."""
+        usual = mix_weights(len(block), layout)
+        mono = usual @ block
+        if np.count_nonzero(usual) > 1:
+            for start in range(0, len(mono), PIECE_SAMPLES):
+                piece = slice(start, start + PIECE_SAMPLES)
+                mono[piece] = self._rescued(block[:, piece], mono[piece], usual, sample_rate)
+        return mono
+
+    def _rescued(
+        self, block: np.ndarray, mixed: np.ndarray, usual: np.ndarray, sample_rate: int
+    ) -> np.ndarray:
+        """A piece of the mix, `mixed` (n,) unless the channels (C, n) have cancelled each other in it."""
+        # Of the mix and of what each channel puts into it, the last moments counting most.
+        parts = [w * w * (row @ row) for w, row in zip(usual, block, strict=True)]
+        powers = np.array([mixed @ mixed, *parts])
+        if len(self._powers) != len(powers):
+            self._powers, self._weights = np.zeros(len(powers)), None
+        self._powers = np.exp(-len(mixed) / (MEMORY_S * sample_rate)) * self._powers + powers
+        weights = self._choose(usual)
+        last, self._weights = self._weights, weights
+        if last is None or np.array_equal(last, weights):
+            return mixed if weights is usual else weights @ block
+        # Over to the other within the piece: no click.
+        share = np.linspace(0, 1, len(mixed), dtype=np.float32)
+        return (1 - share) * (last @ block) + share * (weights @ block)
+
+    def _choose(self, usual: np.ndarray) -> np.ndarray:
+        """Weights (C,): the usual ones, or those of the strongest channel alone, which stays while it is not
+        far below another."""
+        mix_power, channel_powers = self._powers[0], self._powers[1:]
+        if not mix_power < CANCELLED * channel_powers.max():
+            return usual
+        last = self._weights
+        if last is not None and np.count_nonzero(last) == 1:
+            chosen: float = channel_powers[last.argmax()]
+            if chosen > 0.5 * channel_powers.max():
+                return last
+        weights = np.zeros_like(usual)
+        weights[channel_powers.argmax()] = 1.0
+        return weights
 
     def finish(self) -> np.ndarray:
         """The whole signal, exactly round(samples * 16000 / rate) long."""

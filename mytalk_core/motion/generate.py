@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..face.layout import LandmarkLayout
 from ..face.track import FaceTrack
@@ -17,8 +17,10 @@ from ..speech.features import SpeechEncoder, SpeechFeatures
 from .denoiser import MotionDenoiser
 from .diffusion import PROCESSES, SAMPLERS
 from .identity import IdentityExtractor, describe_person
+from .manner import MANNERS, Manner
 from .motion import Motion
-from .person import Person, find_rest, remove_pose
+from .person import RATE_HZ, Person, PoseFreeTrack, opening_ratio, remove_pose
+from .rest import closed_displacement, rest_of
 from .sampler import EncodedSpeech, sample_motion
 from .space import LandmarkSpace
 
@@ -67,6 +69,10 @@ class MotionModel:
             "speech": self.speech_encoder.sha256,
         }
 
+    def person_of(self, track: FaceTrack) -> Person:
+        """Whose face it is, as this model sees people. Raises NoFaceError if the track shows no face."""
+        return rest_of(track.in_layout(self.space.config.layout), self.space)
+
     @staticmethod
     def from_pretrained(
         source: str | Path,
@@ -96,8 +102,9 @@ class MotionOptions:
     """What a user can choose.
 
     steps, sampler, guidance, seed: as in `sample_motion`; temperature: scale of the noise that sampling
-    starts from, 0 gives the most likely motion, 1 the full variety; expression: scale of the movement.
-    `OPTION_RANGES` has what each may be.
+    starts from, 0 gives the most likely motion, 1 the full variety; expression: scale of the movement;
+    manner: how far the mouth opens. "own": about as far as the source's own ranges, where it shows that;
+    "model": as far as most people's. `expression` scales either. `OPTION_RANGES` has what each may be.
     """
 
     steps: int = 10
@@ -106,6 +113,7 @@ class MotionOptions:
     sampler: str = "dpmpp_2m"
     temperature: float = 0.3
     expression: float = 1.0
+    manner: str = "own"
 
     def __post_init__(self) -> None:
         """Raises ValueError for an option outside its range, or one that is no number."""
@@ -116,6 +124,8 @@ class MotionOptions:
                 raise ValueError(f"{name} must be {kind} from {low} to {high}; got {value}")
         if self.sampler not in SAMPLERS:
             raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}; got {self.sampler!r}")
+        if self.manner not in MANNERS:
+            raise ValueError(f"manner must be one of {', '.join(MANNERS)}; got {self.manner!r}")
 
 
 def embed_identity(model: MotionModel, person: Person) -> torch.Tensor:
@@ -140,8 +150,8 @@ def generate_motion(
     """Landmarks of the lower face that speak `mono_16k` (S,) on `frames` motion frames at 25 Hz.
 
     track: the face on the output's time line; identity: (1,Di) of `embed_identity`, by default the track's
-    own; another person's is an emotional reference (section 4.3). Behind the end of the speech, and in
-    silence, the mouth rests. Where the model works in a layout made from the track's, the motion is still
+    own; another person's is an emotional reference (section 4.3). Where nobody speaks, and behind the end of
+    the speech, the lips meet. Where the model works in a layout made from the track's, the motion is still
     the track's: points that were added are left out.
 
     Raises NoFaceError if the track shows no face.
@@ -149,7 +159,7 @@ def generate_motion(
     options = options or MotionOptions()
     tracked = LandmarkLayout.load(track.layout)
     track = track.in_layout(model.space.config.layout)
-    person = find_rest(track)
+    person = model.person_of(track)
     identity = embed_identity(model, person) if identity is None else identity
     blocks = [(start, min(start + BLOCK_FRAMES, frames)) for start in range(0, frames, BLOCK_FRAMES)]
     upper = torch.cat([model.space.encode_upper(remove_pose(track, person, *b).displacement) for b in blocks])
@@ -167,26 +177,42 @@ def generate_motion(
         temperature=options.temperature,
         progress=progress,
     )
-    channels = channels.cpu() * (GAIN * options.expression)
-    channels *= torch.from_numpy(speech_presence(mono_16k, frames))[:, None]
+    presence = speech_presence(mono_16k, frames)
+    channels = GAIN * channels.cpu()
+    gain = (
+        own_gain(model.space, channels[torch.from_numpy(presence == 1)], track, person)
+        if options.manner == "own"
+        else 1.0
+    )
+    channels *= gain * options.expression
+    closed = closed_displacement(model.space, person)
     layout = LandmarkLayout.load(track.layout)
-    parts = [_under_pose(model.space, channels[a:b], track, person, layout, a, b) for a, b in blocks]
+    parts = []
+    for start, stop in blocks:
+        free = remove_pose(track, person, start, stop)
+        share = presence[start:stop, None, None]
+        spoken = model.space.decode_lower(channels[start:stop])
+        parts.append(_under_pose(free, closed + share * (spoken - closed), person, layout))
     own = layout.lower < tracked.points
     return Motion(np.concatenate(parts)[:, own], tracked.name, layout.lower[own])
 
 
+def own_gain(space: LandmarkSpace, channels: Tensor, track: FaceTrack, person: Person) -> float:
+    """What channels (F,D) of generated speech are to be scaled by to open the mouth as far as the track's own
+    face does; 1 where it shows too little."""
+    parts = [
+        opening_ratio(person.rest + space.decode_lower(block) * person.mouth_width)
+        for block in channels.split(BLOCK_FRAMES)
+    ]
+    generated = Manner.of(np.concatenate(parts), len(channels) / RATE_HZ)
+    return Manner.shown(track).gain(generated)
+
+
 def _under_pose(
-    space: LandmarkSpace,
-    channels: torch.Tensor,
-    track: FaceTrack,
-    person: Person,
-    layout: LandmarkLayout,
-    start: int,
-    stop: int,
+    free: PoseFreeTrack, displacement: np.ndarray, person: Person, layout: LandmarkLayout
 ) -> np.ndarray:
-    """Channels (n,D) -> generated points (n,P,2) canonical units under the head's pose of each frame."""
-    free = remove_pose(track, person, start, stop)
-    generated = free.to_canonical(space.decode_lower(channels), person)[:, layout.lower]
+    """Generated displacements (n,N,3) -> points (n,P,2) canonical units under each frame's pose."""
+    generated = free.to_canonical(displacement, person)[:, layout.lower]
     source = free.to_canonical(free.displacement, person)[:, layout.lower]
     share = generated_share(layout)[:, None]
     return source + share * (generated - source)

@@ -27,7 +27,6 @@ from ..media.writer import VideoWriter
 from ..memory import peak_memory_mb
 from ..motion.generate import MotionModel, MotionOptions, embed_identity
 from ..motion.motion import Motion
-from ..motion.person import find_rest
 from . import stages
 from .device import choose_device, choose_dtype
 from .rendered import RenderedClip
@@ -101,7 +100,7 @@ class LipSync:
 
     def identify(self, face: FaceTrack) -> torch.Tensor:
         """A face's identity condition (1,Di) for `speak`; another person's is an emotional reference."""
-        return embed_identity(self.motion, find_rest(face))
+        return embed_identity(self.motion, self.motion.person_of(face))
 
     def speak(
         self,

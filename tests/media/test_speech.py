@@ -144,3 +144,26 @@ def test_example_speech(examples):
     speech = Speech.open(examples / "speech_en.wav")
     assert (speech.sample_rate, speech.channels, speech.samples) == (24000, 1, 116992)
     assert np.abs(speech.mono_16k).max() > 0.1
+
+
+def test_opposite_phase_is_heard_and_ordinary_stereo_is_the_plain_mean():
+    tone = chirp(48000, 1.5)[0]
+    alone = Speech.from_waveform(tone, 48000).mono_16k
+    for second in (-tone, np.roll(-tone, 1), -0.9 * tone):
+        heard = Speech.from_waveform(np.stack([tone, second]), 48000).mono_16k
+        assert heard.std() > 0.9 * alone.std()
+        assert min(np.abs(heard - alone).max(), np.abs(heard + alone).max()) < 0.1
+    rng = np.random.default_rng(0)
+    for second in (np.zeros_like(tone), 0.5 * tone, rng.normal(0, 0.1, len(tone)).astype(np.float32)):
+        stereo = np.stack([tone, second])
+        mixed = Speech.from_waveform(mix_weights(2, "stereo") @ stereo, 48000).mono_16k
+        assert np.array_equal(Speech.from_waveform(stereo, 48000).mono_16k, mixed)
+
+
+def test_a_phase_that_turns_is_followed_without_a_click():
+    tone = 0.5 * np.sin(2 * np.pi * 300 * np.arange(4 * 16000) / 16000).astype(np.float32)
+    turned = np.where(np.arange(len(tone)) < 32000, tone, -tone)
+    heard = Speech.from_waveform(np.stack([tone, turned]), 16000).mono_16k
+    assert heard[:31000].std() == pytest.approx(tone.std(), rel=0.01)
+    assert heard[-16000:].std() == pytest.approx(tone.std(), rel=0.01)
+    assert np.abs(np.diff(heard)).max() < 1.1 * np.abs(np.diff(tone)).max()

@@ -11,6 +11,10 @@ from ...speech.activity import speech_presence
 # Speech moves the inner lips by 0.3 eye distances a second (median of filmed speech), tracking noise of a
 # resting mouth by a fifth of that.
 MOVING_A_SECOND = 0.15
+# Closed lips are no further apart than this over the inter-ocular distance.
+CLOSED_OPENING = 0.005
+# A mouth's opening varies as the real one's if its deviation is within these of it.
+KEPT_SPREAD = (0.85, 1.15)
 # Landmarks are unpacked this many frames at a time: memory does not grow with the clip.
 BLOCK_FRAMES = 200
 # Less silence than this says nothing.
@@ -56,11 +60,45 @@ def opening_correlation(truth: np.ndarray, guess: np.ndarray) -> float | None:
     return float(np.corrcoef(x, y)[0, 1])
 
 
+def opening_spread(truth: np.ndarray, guess: np.ndarray) -> float | None:
+    """Standard deviation of an opening curve (F,) over the true one's, where neither is nan; None if the true
+    one does not move."""
+    both = np.isfinite(truth) & np.isfinite(guess)
+    if both.sum() < 3 or truth[both].std() < 1e-6:
+        return None
+    return float(guess[both].std() / truth[both].std())
+
+
+def opening_kept(truth: np.ndarray, guess: np.ndarray) -> float | None:
+    """100 if the opening varies as the true one does, 0.85 to 1.15 times as much, else 0: a mean over clips
+    is their share. None as for `opening_spread`."""
+    spread = opening_spread(truth, guess)
+    return None if spread is None else 100.0 * (KEPT_SPREAD[0] <= spread <= KEPT_SPREAD[1])
+
+
+def opening_jitter(opening: np.ndarray) -> float | None:
+    """Jitter of an opening curve (F,) at 25 Hz: mean size of its third derivative, inter-ocular distances a
+    second cubed. None without four frames in a row. As motion capture has it (TransPose, Yi et al. 2021)."""
+    jerk = np.diff(opening, 3) * RATE_HZ**3
+    jerk = np.abs(jerk[np.isfinite(jerk)])
+    return float(jerk.mean()) if len(jerk) else None
+
+
+def silence_closed(opening: np.ndarray, mono_16k: np.ndarray) -> float | None:
+    """Percent of silent frames in which the lips are closed, no more than 0.5 % of the inter-ocular distance
+    apart: opening (F,) at 25 Hz against speech (S,) at 16 kHz; silent as for `lip_leak`, None as there."""
+    counted = (speech_presence(mono_16k, len(opening)) == 0) & np.isfinite(opening)
+    if counted.sum() < LEAST_SILENCE_S * RATE_HZ:
+        return None
+    return float((opening[counted] <= CLOSED_OPENING).mean() * 100)
+
+
 def lip_leak(opening: np.ndarray, mono_16k: np.ndarray) -> float | None:
     """Percent of silent frames in which the lips move: opening (F,) at 25 Hz against speech (S,) at 16 kHz.
 
-    A frame is silent where sound is more than 160 ms away; lips move that open or close by more than 0.15
-    inter-ocular distances a second. None for less than 0.4 s of silence. After KeySync's LipLeak.
+    A frame is silent where nobody has spoken for 120 ms or is about to (`speech_presence`); lips move that
+    open or close by more than 0.15 inter-ocular distances a second. None for less than 0.4 s of silence.
+    After KeySync's LipLeak.
     """
     silent = speech_presence(mono_16k, len(opening)) == 0
     speed = np.full(len(opening), np.nan)

@@ -12,6 +12,9 @@ from mytalk_core.evaluation.metrics.lips import (
     landmark_distance,
     lip_leak,
     opening_correlation,
+    opening_jitter,
+    opening_kept,
+    silence_closed,
     speech_level,
     velocity_distance,
 )
@@ -61,7 +64,9 @@ def test_lip_leak_counts_moving_frames_in_silence_only():
     moving = 0.1 + 0.08 * np.sin(np.arange(100) * 1.1)
     still = np.full(100, 0.02)
     silence = np.zeros(64_000, np.float32)
-    speech = np.random.default_rng(0).normal(0, 0.1, 64_000).astype(np.float32)
+    # A noise that rises and falls five times a second as speech does; a steady one is none.
+    loudness = 0.1 * np.sin(np.arange(64_000) * np.pi * 5 / 16_000) ** 2
+    speech = (loudness * np.random.default_rng(0).normal(size=64_000)).astype(np.float32)
     assert lip_leak(still, silence) == 0
     assert lip_leak(moving, silence) > 60
     assert lip_leak(moving, speech) is None
@@ -70,6 +75,31 @@ def test_lip_leak_counts_moving_frames_in_silence_only():
     assert lip_leak(half_still, half) == 0
     jitter = still + np.random.default_rng(1).normal(0, 0.002, 100)
     assert lip_leak(jitter, silence) == 0
+
+
+def test_spread_kept_is_within_15_percent():
+    curve = np.sin(np.arange(50) / 3) + 1
+    assert [opening_kept(curve, scale * curve) for scale in (0.8, 0.9, 1.1, 1.2)] == [0, 100, 100, 0]
+    assert opening_kept(np.ones(50), curve) is None
+
+
+def test_jitter_is_the_third_difference_by_hand():
+    times_s = np.arange(40) / 25
+    assert opening_jitter(0.2 * times_s**3) == pytest.approx(6 * 0.2)
+    assert opening_jitter(times_s**2) == pytest.approx(0, abs=1e-6)
+    broken = np.where(np.arange(40) % 3 == 0, np.nan, times_s)
+    assert opening_jitter(broken) is None
+
+
+def test_closed_lips_count_from_120_ms_of_silence_on():
+    loudness = 0.1 * np.sin(np.arange(32_000) * np.pi * 5 / 16_000) ** 2
+    spoken = loudness * np.random.default_rng(0).normal(size=32_000)
+    speech = np.concatenate([spoken, np.zeros(32_000)]).astype(np.float32)
+    # Speech fades out before 2 s, last heard in frame 49; from 120 ms behind that on lips must be closed.
+    frames = np.arange(100)
+    assert silence_closed(np.where(frames < 52, 0.2, 0.004), speech) == 100
+    assert silence_closed(np.where(frames < 80, 0.2, 0.004), speech) < 60
+    assert silence_closed(np.full(50, 0.2), speech[:32_000]) is None
 
 
 def test_speech_level_is_one_at_the_loudest():
