@@ -281,7 +281,7 @@ class _Target:
     def __init__(self, container: OutputContainer, stream: av.stream.Stream, becomes: str | None):
         self._decoder: Any = None
         if becomes is None:
-            self._stream = container.add_stream_from_template(stream)
+            self._stream = container.add_stream_from_template(stream, opaque=True)
         else:
             self._decoder = stream.codec_context
             self._decoder.open(strict=False)
@@ -314,7 +314,7 @@ def chapters_of(
     container: InputContainer, start_s: Fraction, duration_s: Fraction | None
 ) -> list[dict[str, Any]]:
     """A file's chapters, moved by -start_s and cut to the duration, in PyAV's form."""
-    if not hasattr(container, "set_chapters"):  # PyAV before 15
+    if not hasattr(container, "set_chapters"):  # PyAV before 16
         return []
     kept = []
     for chapter in container.chapters():
