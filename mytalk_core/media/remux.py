@@ -49,23 +49,25 @@ def wanted_packets(
     container: InputContainer, streams: list[av.stream.Stream], until_s: float | None
 ) -> Iterator[av.Packet]:
     """Packets in the file's order, each stream's up to its last one that begins before `until_s`."""
-    # The empty packets at the end only flush decoders.
-    packets = ((packet, packet.dts) for packet in container.demux(streams) if packet.dts is not None)
+    # The empty packets at the end only flush decoders. Matroska does not say when its first ones are decoded.
+    packets = (packet for packet in container.demux(streams) if packet.size)
     if until_s is None:
-        yield from (packet for packet, _ in packets)
+        yield from packets
         return
     start_s = float((streams[0].start_time or 0) * seconds_a_tick(streams[0]))
     waiting: dict[int, list[av.Packet]] = {stream.index: [] for stream in streams}
     ended: set[int] = set()
-    for packet, dts in packets:
-        index, tick_s = packet.stream.index, float(seconds_a_tick(packet))
+    for packet in packets:
+        # Read before it is handed on: a container that takes it counts it anew.
+        index, dts, tick_s = packet.stream.index, packet.dts, float(seconds_a_tick(packet))
         waiting[index].append(packet)
         # One that is shown later is kept until one shown earlier follows it: that may be decoded from it.
-        if (dts if packet.pts is None else packet.pts) * tick_s - start_s < until_s - 1e-6:
+        shown = dts if packet.pts is None else packet.pts
+        if shown is None or shown * tick_s - start_s < until_s - 1e-6:
             yield from waiting.pop(index)
             waiting[index] = []
         # Nothing is shown before it is decoded.
-        if dts * tick_s - start_s >= until_s:
+        if dts is not None and dts * tick_s - start_s >= until_s:
             ended.add(index)
             if len(ended) == len(streams):
                 return

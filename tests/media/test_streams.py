@@ -35,6 +35,8 @@ def rich_video(path: Path, sound: str = "aac") -> Path:
         subtitles.metadata["language"] = "spa"
         container.metadata.update({"title": "A title", "creation_time": "2026-01-02T03:04:05Z"})
         container.metadata["comment"] = "shot by hand"
+        if not hasattr(container, "set_chapters"):
+            pytest.skip("PyAV before 16 cannot write chapters")
         container.set_chapters(
             [
                 {"id": n, "start": a, "end": b, "time_base": Fraction(1, 1000), "metadata": {"title": title}}
