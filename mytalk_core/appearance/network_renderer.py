@@ -14,7 +14,7 @@ from .choosing import Choice
 from .crop import UNITS
 from .inputs import to_tensor
 from .lending import Loan
-from .mask import MouthMask, Window
+from .mask import MouthMask, Window, lip_map
 from .raster import Triangulation
 from .references import References
 from .refiner import MouthRefiner, Refinement, RefinerInputs, enlarged, mix
@@ -31,7 +31,7 @@ class UnitView:
 
     frame uint8 (h,w,3), its own lips still in it; mask float32 (h,w) in 0..1; contours uint8 (h,w,3);
     references uint8 (R,h,w,3), warped and matched in colour; stretch float32 (R,h,w), see `MeshWarp.stretch`;
-    weights float32 (R,).
+    weights float32 (R,); lips uint8 (h,w), see `lip_map`.
     """
 
     window: Window
@@ -41,6 +41,7 @@ class UnitView:
     references: np.ndarray
     stretch: np.ndarray
     weights: np.ndarray
+    lips: np.ndarray
 
 
 def unit_view(
@@ -76,6 +77,7 @@ def unit_view(
         references=np.stack(pictures),
         stretch=np.stack(stretch),
         weights=loan.weights.astype(np.float32),
+        lips=lip_map(target, triangulation.layout, seen),
     )
 
 
@@ -89,6 +91,7 @@ def refiner_inputs(view: UnitView) -> RefinerInputs:
         references=to_tensor(view.references)[None],
         stretch=torch.from_numpy(view.stretch)[None, :, None],
         weights=torch.from_numpy(view.weights)[None],
+        lips=torch.from_numpy(view.lips)[None, None],
     )
 
 
@@ -140,3 +143,6 @@ class NetworkRenderer(WarpRenderer):
         scale = size / UNITS
         mixed = mix(lent, enlarged(part, lent.shape[-2:]), self.settings.split * scale, scale)
         return ((mixed[0].permute(1, 2, 0) + 1) * 127.5).cpu().numpy()
+
+    def _missing(self, loan: Loan, target: np.ndarray) -> float:
+        return 0.0 if self.refiner.config.invents else super()._missing(loan, target)
