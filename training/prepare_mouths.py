@@ -3,8 +3,8 @@
     python -m training.prepare_mouths DATASET -o MOUTHS
 
 DATASET is a folder that training.prepare wrote, with crops. Each sample of it gets one file in MOUTHS; those
-that are there already are left alone, so an interrupted run goes on where it stopped. people.json tells whose
-they are.
+that are there already are left alone, so an interrupted run goes on where it stopped, and several datasets
+may go into one folder. people.json tells whose they are.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     args.out.mkdir(parents=True, exist_ok=True)
     dataset = ShardDataset.open(args.dataset)
-    people: dict[str, str] = {}
+    known = args.out / PEOPLE
+    people: dict[str, str] = json.loads(known.read_text()) if known.is_file() else {}
     for number, row in enumerate(tqdm(dataset.samples, desc="samples")):
         if row["face_px"] < args.smallest_face_px:
             continue
@@ -54,10 +55,11 @@ def main(argv: list[str] | None = None) -> None:
                 continue
             pack(views, path)
         people[row["key"]] = row["identity"] or row["key"]
-    temporary = args.out / f"{PEOPLE}.tmp"
-    temporary.write_text(json.dumps(people, indent=1) + "\n")
-    temporary.replace(args.out / PEOPLE)
-    print(f"{args.out}: {len(people)} of {len(dataset.samples)} samples")
+        # After each, so that training may begin on those that are done.
+        temporary = args.out / f"{PEOPLE}.tmp"
+        temporary.write_text(json.dumps(people, indent=1) + "\n")
+        temporary.replace(known)
+    print(f"{args.out}: {len(people)} samples")
 
 
 if __name__ == "__main__":
