@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from safetensors.numpy import save
 
-from mytalk_core.appearance.mask import Window
+from mytalk_core.appearance.mask import INNER, Window
 from mytalk_core.appearance.network_renderer import UnitView
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.motion.identity import IdentityConfig, IdentityExtractor
-from training.appearance_data import HELD, pack
 from training.appearance_data import PEOPLE as PEOPLE_FILE
+from training.appearance_data import LentMouth, pack
 from training.samples import jpeg
 from training.shards import INDEX_NAME, ShardWriter, crop_member
 
@@ -34,6 +34,7 @@ APPEARANCE = (
     "--size 32 --width 8 --multipliers 1 2 --blocks 1 --groups 4 --fusion-width 8 --discriminator-width 4 "
     "--mixed-precision no --start-discriminator 3 --mouth-weight 1 --temporal-weight 1 --validate 2"
 )
+JUDGED = "--inner-weight 2 --adversarial-weight 0.01 --adversarial-from 3"
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
@@ -80,10 +81,10 @@ def write_clip(
 
 
 def write_mouths(folder: Path) -> None:
-    """Packed frames and references of noise: one file a person, two of whom are not kept from training."""
+    """Packed frames and references of noise: one file a person, two of whom are kept from training."""
     generator, window = np.random.default_rng(0), Window(96, 48, 224, 208)
     folder.mkdir()
-    people = {f"clip{number}": f"person {number}" for number in range(HELD + 2)}
+    people = {f"clip{number}": f"person {number}" for number in range(6)}
 
     def noise(*shape: int) -> np.ndarray:
         return generator.integers(0, 256, (*shape, *window.shape, 3), dtype=np.uint8)
@@ -98,14 +99,16 @@ def write_mouths(folder: Path) -> None:
             noise(2),
             np.zeros((2, *window.shape), np.float32),
             np.full(2, 0.5, np.float32),
+            np.pad(np.full((16, 40), INNER, np.uint8), ((56, 56), (60, 60))),
         )
-        pack([view, view], folder / f"{key}.safetensors")
+        mouths = [LentMouth(view, "full", 4.0), LentMouth(view, "closed", 4.0)]
+        pack(mouths, folder / f"{key}.safetensors")
     (folder / PEOPLE_FILE).write_text(json.dumps(people))
 
 
 def flags_of(program: str, inputs: Path) -> list[str]:
     """A tiny run of a program."""
-    data = "mouths" if program == "train_refiner" else "dataset"
+    data = "mouths" if program in ("train_refiner", "train_inventor") else "dataset"
     common = [str(inputs / data), "--batch", "4", "--accumulate", "2", "--log-every", "1"]
     spoken = ["--speech-encoder", str(inputs / "speech"), "--plain", "--frames", "20"]
     motion = "--width 8 --layers 1 --hide-speech 1 --own-guess 0.5 --time-power 0.4"
@@ -113,7 +116,8 @@ def flags_of(program: str, inputs: Path) -> list[str]:
         "train_motion": [*spoken, "--identity", str(inputs / "identity"), *motion.split()],
         "train_identity": ["--hidden", "8", "--layers", "1", "--embedding", "4"],
         "train_sync": spoken,
-        "train_refiner": ["--width", "8", "--widths", "8", "8", "--mixed-precision", "no"],
+        "train_refiner": f"--width 8 --widths 8 8 --inventor 8 8 --mixed-precision no {JUDGED}".split(),
+        "train_inventor": f"--inventor 8 8 {JUDGED}".split(),
         "train_appearance": APPEARANCE.split(),
     }
     return [*common, "--steps", "7", "--save-every", "2", "--warmup", "2", *own[program]]
@@ -124,9 +128,8 @@ class Launcher:
 
     def __init__(self) -> None:
         self._context = multiprocessing.get_context("forkserver")
-        programs = [
-            f"training.train_{name}" for name in ("motion", "identity", "sync", "refiner", "appearance")
-        ]
+        names = ("motion", "identity", "sync", "refiner", "inventor", "appearance")
+        programs = [f"training.train_{name}" for name in names]
         self._context.set_forkserver_preload(["transformers.models.whisper.modeling_whisper", *programs])
 
     def run(

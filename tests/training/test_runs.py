@@ -13,7 +13,14 @@ import torch
 from program_runs import flags_of, launcher, newest_checkpoint, read_losses, write_inputs
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAMS = ("train_motion", "train_identity", "train_sync", "train_refiner", "train_appearance")
+PROGRAMS = (
+    "train_motion",
+    "train_identity",
+    "train_sync",
+    "train_refiner",
+    "train_inventor",
+    "train_appearance",
+)
 
 
 @pytest.fixture(scope="module")
