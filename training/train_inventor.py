@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -45,8 +45,9 @@ from .train_refiner import DISCRIMINATOR, LossWeights, psnr
 
 WIDTHS = (48, 80, 128)
 AJAR = 1.0  # opening in units from which on there is something to make
-LOOKED_AT = 4  # VGG looks at one sample in so many
-READ_AT_ONCE, VALIDATED, SHOWN = 16, 48, 8
+LOOKED_AT = 8  # VGG looks at one sample in so many
+READ_AT_ONCE, VALIDATED, SHOWN = 16, 24, 8
+TWICE = ("closed", "unopened", "single")  # regimes drawn twice as often as they were packed
 # Channels of `inventor_view`.
 MIXTURE, PICTURES, INSIDE, MASK = slice(0, 3), 9, slice(10, 11), slice(11, 12)
 
@@ -78,6 +79,8 @@ class WindowDataset:
             parts.append(Windows(*(cut_mouths(maps, corners).half() for maps in pair)))
         self.seen = torch.cat([part.seen for part in parts]) if parts else torch.zeros(0)
         self.truth = torch.cat([part.truth for part in parts]) if parts else torch.zeros(0)
+        often = np.isin(self.regimes, [list(REGIMES).index(name) for name in TWICE])
+        self._drawn = torch.from_numpy(np.repeat(np.arange(len(rows)), np.where(often, 2, 1)))
 
     def __len__(self) -> int:
         return len(self.regimes)
@@ -90,7 +93,8 @@ class WindowDataset:
     def draw(self, samples: list[int], seed: int, vary: bool = True) -> Windows:
         """What a seed gives these sample numbers, flipped and recoloured where `vary`."""
         draws = Draws(seed, DATA, samples)
-        found = self.read((draws.uniform() * len(self)).long().clamp(max=len(self) - 1))
+        places = (draws.uniform() * len(self._drawn)).long().clamp(max=len(self._drawn) - 1)
+        found = self.read(self._drawn[places])
         if not vary:
             return found
         recoloured, flipped = varied_colours(draws), draws.uniform(1, 1, 1) < 0.5
@@ -110,19 +114,19 @@ class Mouths(nn.Module):
 
     def forward(self, seen: Tensor) -> Tensor:
         """Pictures (B,3,h,w), about [-1,1]."""
-        kept, made = self.inventor(seen)
-        return torch.lerp(made, seen[:, MIXTURE], kept)
+        return seen[:, MIXTURE] + self.inventor(seen)
 
 
 @dataclass(kw_only=True)
 class State(TrainingState):
     """The network as `Mouths`; refiner: the whole model that it is a part of; perceptual: None leaves its
-    loss out; held: mouths of people kept from training."""
+    loss out; held: mouths of people kept from training; plain: figures of their mixtures, measured once."""
 
     refiner: MouthRefiner
     perceptual: PerceptualDistance | None
     weights: LossWeights
     held: WindowDataset
+    plain: dict[str, list[float]] = field(default_factory=dict)
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -145,6 +149,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--inventor", type=int, nargs="+", default=list(WIDTHS), metavar="WIDTH", help="sizes of a new one")
     add("--perceptual", type=Path, help="folder that training.convert_lpips wrote")
     add("--perceptual-weight", type=float, default=0.3)
+    add("--perceptual-from", type=int, default=0, metavar="STEP", help="when that loss begins: VGG is dear")
     add(
         "--inner-weight",
         type=float,
@@ -182,7 +187,11 @@ def build(run: Run) -> tuple[State, WindowDataset]:
             PatchDiscriminator(DISCRIMINATOR), betas=(0.5, 0.9), shard=None
         )
     weights = LossWeights(
-        args.inner_weight, args.perceptual_weight, args.adversarial_weight, args.adversarial_from
+        args.inner_weight,
+        args.perceptual_weight,
+        args.adversarial_weight,
+        args.adversarial_from,
+        args.perceptual_from,
     )
     state = State(
         networks=networks,
@@ -202,12 +211,15 @@ def with_inventor(refiner: MouthRefiner, widths: tuple[int, ...]) -> MouthRefine
 
 
 def losses(pictures: Tensor, windows: Windows, state: State) -> dict[str, Tensor]:
-    """Terms for pictures (B,3,h,w): "l1" inside the mask, "perceptual" where it is given, and "total"."""
+    """Terms for pictures (B,3,h,w): "l1" inside the mask, that of the plain mixture beside it, "perceptual"
+    where its network is given, and "total"."""
     inside = (windows.seen[:, MASK] > 0).float()
-    heavy = inside * (1 + state.weights.inner * windows.seen[:, INSIDE])
-    l1 = ((pictures - windows.truth).abs() * heavy).sum() / (3 * inside.sum())
-    terms = {"l1": l1, "total": l1}
-    if state.perceptual is not None:
+    heavy = inside * (1 + state.weights.inner * windows.seen[:, INSIDE]) / (3 * inside.sum())
+    l1, l1_mixture = (
+        ((made - windows.truth).abs() * heavy).sum() for made in (pictures, windows.seen[:, MIXTURE])
+    )
+    terms = {"l1": l1, "l1_mixture": l1_mixture, "total": l1}
+    if state.perceptual is not None and state.step >= state.weights.perceptual_from:
         some = slice(0, -(-len(pictures) // LOOKED_AT))
         mended = torch.lerp(windows.truth, pictures, inside)[some]
         pair = (maps.contiguous(memory_format=torch.channels_last) for maps in (mended, windows.truth[some]))
@@ -255,7 +267,7 @@ def validate(mouths: Mouths, state: State, run: Run) -> dict[str, float]:
     Of the network and of the plain mixture of its references ("_mixture"): "inner", PSNR between the lips,
     and, where the network for it is given, "lpips" of the window with the true picture around the inner lips.
     """
-    held, figures = state.held, {}
+    held, figures, first = state.held, {}, not state.plain
     for number, regime in enumerate(REGIMES):
         own = np.flatnonzero((held.regimes == number) & (held.openings >= OPEN))
         if len(own) == 0:
@@ -264,21 +276,34 @@ def validate(mouths: Mouths, state: State, run: Run) -> dict[str, float]:
         windows = held.read(own).to(run.accelerator.device)
         with run.accelerator.autocast():
             pictures = mouths(windows.seen).float()
-        mixture, inner = windows.seen[:, MIXTURE], windows.seen[:, INSIDE]
-        seen = inner.any(dim=(1, 2, 3))
-        for name, made in (("", pictures), ("_mixture", mixture)):
-            found = {"inner": psnr(made[seen], windows.truth[seen], inner[seen])}
-            if state.perceptual is not None:
-                made = torch.lerp(windows.truth, made.clamp(-1, 1), inner)
-                found["lpips"] = state.perceptual(made, windows.truth).tolist()
-            for key, values in found.items():
-                figures.setdefault(f"{key}{name}", []).extend(values)
-                figures.setdefault(f"{regime}/{key}{name}", []).extend(values)
+        mixture = windows.seen[:, MIXTURE]
+        _note(figures, regime, "", measure(pictures, windows, state.perceptual))
+        if first:
+            _note(state.plain, regime, "_mixture", measure(mixture, windows, state.perceptual))
         if run.board is not None:
             rows = [mixture, pictures, windows.truth]
             grid = torch.cat([torch.cat(list(row[:SHOWN]), dim=2) for row in rows], dim=1)
             run.board.add_image(f"mouths/{regime}", to_rgb(grid), state.step, dataformats="HWC")
-    return {name: sum(values) / len(values) for name, values in figures.items() if values}
+    return {name: sum(values) / len(values) for name, values in (figures | state.plain).items() if values}
+
+
+def measure(
+    pictures: Tensor, windows: Windows, perceptual: PerceptualDistance | None
+) -> dict[str, list[float]]:
+    """What `validate` has means of, for pictures (B,3,h,w) in [-1,1]."""
+    inner = windows.seen[:, INSIDE]
+    seen = inner.any(dim=(1, 2, 3))
+    found = {"inner": psnr(pictures[seen], windows.truth[seen], inner[seen])}
+    if perceptual is not None:
+        made = torch.lerp(windows.truth, pictures.clamp(-1, 1), inner)
+        found["lpips"] = perceptual(made, windows.truth).tolist()
+    return found
+
+
+def _note(figures: dict[str, list[float]], regime: str, name: str, found: dict[str, list[float]]) -> None:
+    for key, values in found.items():
+        figures.setdefault(f"{key}{name}", []).extend(values)
+        figures.setdefault(f"{regime}/{key}{name}", []).extend(values)
 
 
 def main() -> None:

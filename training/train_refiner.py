@@ -65,13 +65,14 @@ class Mender(nn.Module):
 
 @dataclass(frozen=True)
 class LossWeights:
-    """inner: how much more a pixel between the lips counts than one outside them; adversarial: from step
-    `adversarial_from` on, until when the discriminator is not trained either."""
+    """inner: how much more a pixel between the lips counts than one outside them; perceptual and adversarial:
+    from a step on, until when the discriminator is not trained either."""
 
     inner: float
     perceptual: float
     adversarial: float
     adversarial_from: int
+    perceptual_from: int = 0
 
 
 @dataclass(kw_only=True)

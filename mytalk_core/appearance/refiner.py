@@ -22,7 +22,7 @@ from ..pretrained import PretrainedModel
 from .mask import INNER, LIPS
 
 GROUPS = 8
-LENT = 4.0  # a new `Inventor` starts with the sigmoid of this as the share of what is lent
+REMADE = 0.4  # a correction of this size leaves nothing of what is lent but its coarse structure
 MOUTH = (64, 96)  # height and width in units of what an `Inventor` sees
 NEAR, SOFT = 9, 5  # it changes nothing farther from the lips than half of these widths together, units
 
@@ -143,19 +143,17 @@ class Inventor(nn.Module):
         self.stem = nn.Conv2d(4 * self.CHANNELS, widths[0], 3, padding=1)
         self.unet = UNet(widths)
         self.norm = nn.GroupNorm(GROUPS, widths[0])
-        self.head = nn.Conv2d(widths[0], 4 * 4, 3, padding=1)
+        self.head = nn.Conv2d(widths[0], 4 * 3, 3, padding=1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    def forward(self, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """seen (B,CHANNELS,*MOUTH) of `inventor_view` -> kept (B,1,*MOUTH), the share in 0..1 of what is lent
-        that stays, and made (B,3,*MOUTH), about [-1,1], for the rest."""
+    def forward(self, seen: Tensor) -> Tensor:
+        """seen (B,CHANNELS,*MOUTH) of `inventor_view` -> (B,3,*MOUTH), what must be added to its mixture."""
         x = self.unet(self.stem(F.pixel_unshuffle(seen, 2)))
         x = F.pixel_shuffle(self.head(F.silu(self.norm(x))), 2).float()
         near = (seen[:, 9:11].sum(1, keepdim=True) > 0).float()
         near = F.max_pool2d(near, NEAR, stride=1, padding=NEAR // 2)
-        near = F.avg_pool2d(near, SOFT, stride=1, padding=SOFT // 2)
-        return 1 - near * (x[:, :1] - LENT).sigmoid(), x[:, 1:]
+        return x * F.avg_pool2d(near, SOFT, stride=1, padding=SOFT // 2)
 
 
 def inventor_view(inputs: RefinerInputs) -> Tensor:
@@ -180,19 +178,17 @@ def inventor_view(inputs: RefinerInputs) -> Tensor:
     return torch.cat([part.to(inputs.mask.dtype) for part in parts], dim=1)
 
 
-def invented(inventor: Inventor, inputs: RefinerInputs) -> tuple[Tensor, Tensor]:
-    """An inventor's kept (B,1,H,W) and made (B,3,H,W) on the whole grid; 1 and 0 outside its window."""
+def invented(inventor: Inventor, inputs: RefinerInputs) -> Tensor:
+    """What an inventor adds to the mixture, (B,3,H,W) on the whole grid; 0 outside its window."""
     height, width = inputs.mask.shape[-2:]
     margin = (0, max(0, MOUTH[1] - width), 0, max(0, MOUTH[0] - height))
     lips = F.pad(inputs.lips, margin)
     corners = mouth_corners(lips)
-    kept, made = inventor(cut_mouths(F.pad(inventor_view(inputs), margin), corners))
-    whole_kept = kept.new_ones(len(kept), 1, *lips.shape[-2:])
-    whole_made = made.new_zeros(len(made), 3, *lips.shape[-2:])
+    added = inventor(cut_mouths(F.pad(inventor_view(inputs), margin), corners))
+    whole = added.new_zeros(len(added), 3, *lips.shape[-2:])
     for row, (top, left) in enumerate(corners.tolist()):
-        place = np.s_[row, :, top : top + MOUTH[0], left : left + MOUTH[1]]
-        whole_kept[place], whole_made[place] = kept[row], made[row]
-    return whole_kept[..., :height, :width], whole_made[..., :height, :width]
+        whole[row, :, top : top + MOUTH[0], left : left + MOUTH[1]] = added[row]
+    return whole[..., :height, :width]
 
 
 def mouth_corners(lips: Tensor) -> Tensor:
@@ -280,8 +276,10 @@ class MouthRefiner(PretrainedModel):
         prior = inputs.weights.clamp_min(1e-6).log()[:, :, None, None]
         kept, residual = torch.ones_like(mend[:, :1]), mend[:, 2:]
         if self.config.invents:
-            kept, made = invented(self.inventor, inputs)
-            residual = kept * residual + (1 - kept) * made
+            added = invented(self.inventor, inputs)
+            # Fine structure that is lent would show through what is made, as stripes of lip across teeth.
+            kept = 1 - (_soft(added.abs().mean(1, keepdim=True), 1.0) / REMADE).clamp(max=1)
+            residual = kept * residual + (1 - kept) * inputs.mixture + added
         return Refinement(
             coarse=(shares[:, :, 0] + prior).softmax(1),
             fine=(shares[:, :, 1] + prior).softmax(1),
