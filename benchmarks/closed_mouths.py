@@ -68,6 +68,7 @@ def measure_clip(
     made: dict[str, Make],
     lpips: PerceptualDistance | None,
     keep: Callable[[list[np.ndarray]], None],
+    targets: int = TARGETS,
 ) -> dict[str, Score]:
     """Score of each renderer on one clip, empty where it has too few closed or open frames.
 
@@ -81,7 +82,7 @@ def measure_clip(
     pool = choose_pool(track, layout, pool_count(size), exclude=~closed)
     references = read_references(clip, track, pool, size, layout)
     wide = wide[np.argsort(openings[wide])][len(wide) // 2 :]
-    chosen = np.unique(wide[np.linspace(0, len(wide) - 1, TARGETS).round().astype(int)])
+    chosen = np.unique(wide[np.linspace(0, len(wide) - 1, targets).round().astype(int)])
     scores = {name: [] for name in made}
     for number, picture in enumerate(clip.pictures(chosen)):
         frame = picture.index
@@ -103,7 +104,7 @@ def measure_clip(
             guess = np.where(masked[..., None], lips, truth)
             shown.append(_enlarged(guess[box]))
             scores[name].append(_score(truth, np.where(inner[..., None], lips, truth), inner, box, lpips))
-        if number % max(1, len(chosen) // SHOWN) == 1:
+        if number % max(1, len(chosen) // SHOWN) == 0:
             keep(shown)
     return {name: Score(*np.mean(rows, axis=0)) for name, rows in scores.items() if rows}
 
@@ -116,7 +117,7 @@ def inner_lips(landmarks: np.ndarray, layout: LandmarkLayout, mask: MouthMask, s
     return cv2.fillPoly(drawn, [np.rint(points * 16).astype(np.int32)], 1, shift=4) > 0
 
 
-def table(results: dict[str, dict[str, Score]]) -> str:
+def table(results: dict[str, dict[str, Score]], targets: int) -> str:
     """Markdown: each renderer's means, then the clips' LPIPS between the lips."""
     names = list(next(iter(results.values())))
     lines = ["| renderer | PSNR | LPIPS between the lips | LPIPS of the box |", "|---|---|---|---|"]
@@ -130,7 +131,7 @@ def table(results: dict[str, dict[str, Score]]) -> str:
         lines.append("| " + " | ".join([clip, *cells]) + " |")
     return (
         "# Open mouths of sources that never open theirs\n\n"
-        f"{datetime.date.today()}, {os.cpu_count()}-core CPU, {len(results)} clips, up to {TARGETS} targets "
+        f"{datetime.date.today()}, {os.cpu_count()}-core CPU, {len(results)} clips, up to {targets} targets "
         f"a clip. References: frames with an opening under {CLOSED:g} units; targets: over {OPEN:g}. By "
         "benchmarks/closed_mouths.py.\n\n" + "\n".join(lines) + "\n"
     )
@@ -143,6 +144,7 @@ def main() -> None:
     parser.add_argument("--split", default="val")
     parser.add_argument("--model", nargs="+", default=["mini"], help="whose networks are measured")
     parser.add_argument("--people", type=int, default=10, help="clips measured, the first that can be")
+    parser.add_argument("--targets", type=int, default=TARGETS, help="frames measured in each clip")
     parser.add_argument("--tracks", type=Path, help="folder that keeps face tracks between runs")
     parser.add_argument("--weights", type=Path, help="folder with lpips_alexnet, if the package is absent")
     parser.add_argument("--sheet", type=Path, help="picture of the mouths")
@@ -159,12 +161,12 @@ def main() -> None:
         video = arguments.manifest.parent / row["file"]
         mouths: list[list[np.ndarray]] = []
         clip, track = Clip.open(video), read_track(video, arguments.tracks)
-        scores = measure_clip(clip, track, layout, made, lpips, mouths.append)
+        scores = measure_clip(clip, track, layout, made, lpips, mouths.append, arguments.targets)
         if scores:
             results[row["id"]] = scores
             sheet.append(np.hstack([np.vstack(column) for column in mouths[:SHOWN]]))
             print(row["id"], *(f"{name} {score.inside:.4f}" for name, score in scores.items()), flush=True)
-    text = table(results)
+    text = table(results, arguments.targets)
     print(text)
     if arguments.output:
         arguments.output.write_text(text)

@@ -45,7 +45,7 @@ from .train_refiner import DISCRIMINATOR, LossWeights, psnr
 
 WIDTHS = (48, 80, 128)
 AJAR = 1.0  # opening in units from which on there is something to make
-LOOKED_AT = 8  # VGG looks at one sample in so many
+LOOKED_AT = 6  # VGG looks at one sample in so many
 READ_AT_ONCE, VALIDATED, SHOWN = 16, 24, 8
 TWICE = ("closed", "unopened", "single")  # regimes drawn twice as often as they were packed
 # Channels of `inventor_view`.
