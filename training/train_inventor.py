@@ -38,10 +38,10 @@ from mytalk_core.cli import in_one_line
 
 from .appearance_data import OPEN, REGIMES, MouthDataset, held_out, varied_colours
 from .checkpoints import TrainingState, averaged
-from .loop import Run, add_arguments, descend, train
-from .losses import discriminator_loss
+from .loop import Run, add_arguments, train
 from .order import DATA, Draws
-from .train_refiner import DISCRIMINATOR, LossWeights, psnr
+from .train_appearance import Judge
+from .train_refiner import DISCRIMINATOR, LossWeights, descend_judged, psnr
 
 WIDTHS = (48, 80, 128)
 AJAR = 1.0  # opening in units from which on there is something to make
@@ -184,7 +184,7 @@ def build(run: Run) -> tuple[State, WindowDataset]:
     networks = {"inventor": run.network(Mouths(inventor), betas=(0.9, 0.99))}
     if args.adversarial_weight > 0:
         networks["discriminator"] = run.network(
-            PatchDiscriminator(DISCRIMINATOR), betas=(0.5, 0.9), shard=None
+            Judge(PatchDiscriminator(DISCRIMINATOR)), betas=(0.5, 0.9), shard=None
         )
     weights = LossWeights(
         args.inner_weight,
@@ -230,24 +230,13 @@ def losses(pictures: Tensor, windows: Windows, state: State) -> dict[str, Tensor
 
 def step(state: State, batch: Windows, draws: Draws, accelerator: Accelerator) -> dict[str, Tensor]:
     """One step of the inventor, one of the discriminator: losses. FloatingPointError as `descend` does."""
-    network, discriminator = state.networks["inventor"], state.networks.get("discriminator")
-    judged = discriminator is not None and state.step >= state.weights.adversarial_from
+    network = state.networks["inventor"]
     network.module.train()
     with accelerator.autocast():
         pictures = network.module(batch.seen)
         terms = losses(pictures, batch, state)
-        if judged:
-            discriminator.module.requires_grad_(False)
-            made = torch.lerp(batch.truth, pictures, (batch.seen[:, MASK] > 0).float())
-            terms["adversarial"] = -discriminator.module(made).float().mean()
-            terms["total"] = terms["total"] + state.weights.adversarial * terms["adversarial"]
-    descend(network, terms["total"], accelerator)
-    if judged:
-        discriminator.module.requires_grad_(True)
-        with accelerator.autocast():
-            terms["discriminator"] = discriminator_loss(discriminator.module, batch.truth, made)
-        descend(discriminator, terms["discriminator"], accelerator)
-    return terms
+        made = torch.lerp(batch.truth, pictures, (batch.seen[:, MASK] > 0).float())
+    return terms | descend_judged(network, terms["total"], made, batch.truth, state, accelerator)
 
 
 def save(run: Run, state: State) -> dict[str, float]:

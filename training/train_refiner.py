@@ -39,10 +39,10 @@ from mytalk_core.appearance.refiner import (
 from mytalk_core.cli import in_one_line
 
 from .appearance_data import OPEN, REGIMES, MouthDataset, MouthSamples, held_out
-from .checkpoints import TrainingState, averaged
+from .checkpoints import Network, TrainingState, averaged
 from .loop import Run, add_arguments, descend, train
-from .losses import discriminator_loss
 from .order import Draws
+from .train_appearance import Judge
 
 # Samples of held-out people: measured in each regime, so many at once, drawn for TensorBoard.
 VALIDATED, AT_ONCE, SHOWN = 32, 16, 6
@@ -143,7 +143,7 @@ def build(run: Run) -> tuple[State, MouthDataset]:
     networks = {"refiner": run.network(Mender(refiner), betas=(0.9, 0.99))}
     if args.adversarial_weight > 0:
         networks["discriminator"] = run.network(
-            PatchDiscriminator(DISCRIMINATOR), betas=(0.5, 0.9), shard=None
+            Judge(PatchDiscriminator(DISCRIMINATOR)), betas=(0.5, 0.9), shard=None
         )
     weights = LossWeights(
         args.inner_weight, args.perceptual_weight, args.adversarial_weight, args.adversarial_from
@@ -196,25 +196,49 @@ def mouths(maps: Tensor, samples: MouthSamples) -> Tensor:
 
 def step(state: State, batch: MouthSamples, draws: Draws, accelerator: Accelerator) -> dict[str, Tensor]:
     """One step of the refiner, and one of the discriminator: losses. FloatingPointError as `descend` does."""
-    network, discriminator = state.networks["refiner"], state.networks.get("discriminator")
-    judged = discriminator is not None and state.step >= state.weights.adversarial_from
+    network = state.networks["refiner"]
     network.module.train()
     with accelerator.autocast():
         pictures = network.module(batch.inputs)
         terms = losses(pictures, batch, state)
-        if judged:
-            discriminator.module.requires_grad_(False)
-            made = mouths(torch.lerp(batch.truth, pictures, (batch.inputs.mask > 0).float()), batch)
-            terms["adversarial"] = -discriminator.module(made).float().mean()
-            terms["total"] = terms["total"] + state.weights.adversarial * terms["adversarial"]
-    descend(network, terms["total"], accelerator)
+        made = torch.lerp(batch.truth, pictures, (batch.inputs.mask > 0).float())
+    return terms | descend_judged(
+        network, terms["total"], mouths(made, batch), mouths(batch.truth, batch), state, accelerator
+    )
+
+
+def descend_judged(
+    network: Network,
+    total: Tensor,
+    made: Tensor,
+    real: Tensor,
+    state: TrainingState,
+    accelerator: Accelerator,
+) -> dict[str, Tensor]:
+    """Step down `total` and what a discriminator, if it is on by now, says of mouths made (B,3,h,w); then
+    let it learn from them and from real ones: its terms, and the sum as "total".
+
+    state: with `weights`, and a `Judge` under "discriminator" where there is one.
+    """
+    judge, weights, zero = state.networks.get("discriminator"), state.weights, torch.zeros_like(total)
+    if judge is None:
+        descend(network, total, accelerator)
+        return {}
+    judge.module.train()
+    judge.module.requires_grad_(False)
+    judged, terms = state.step >= weights.adversarial_from, {"adversarial": zero, "discriminator": zero}
     if judged:
-        discriminator.module.requires_grad_(True)
         with accelerator.autocast():
-            real = mouths(batch.truth, batch)
-            terms["discriminator"] = discriminator_loss(discriminator.module, real, made)
-        descend(discriminator, terms["discriminator"], accelerator)
-    return terms
+            terms["adversarial"] = -accelerator.unwrap_model(judge.module)(made).mean()
+        total = total + weights.adversarial * terms["adversarial"]
+    descend(network, total, accelerator)
+    # Also while it waits: a checkpoint of parameters that need no gradient resumes otherwise.
+    judge.module.requires_grad_(True)
+    if judged:
+        with accelerator.autocast():
+            terms["discriminator"] = judge.module(real, made.detach())
+        descend(judge, terms["discriminator"], accelerator)
+    return terms | {"total": total}
 
 
 def save(run: Run, state: State) -> dict[str, float]:
