@@ -29,6 +29,7 @@ REACH = 28.0
 RING = 20.0
 NEAR_LIPS = 3.0
 FAR = 16.0 * UNITS
+LIPS, INNER = 1, 2  # values of `lip_map`
 BLOCK = 8  # windows start and end on whole blocks of units, which are whole pixels at every crop size
 
 
@@ -113,6 +114,12 @@ def mouth_mask(
         ring=(ring * skin).astype(np.float32),
         mouth=_falling(_distance(_fill(window, target[layout.lips_outer])), NEAR_LIPS),
     )
+
+
+def lip_map(landmarks: np.ndarray, layout: LandmarkLayout, window: Window) -> np.ndarray:
+    """uint8 (h, w) on the unit grid of a window: INNER between the lips, LIPS on them, 0 elsewhere."""
+    lips, inner = (_fill(window, landmarks[ring]) for ring in (layout.lips_outer, layout.lips_inner))
+    return np.where(inner, INNER, LIPS * lips).astype(np.uint8)
 
 
 def _mouth_and_chin(points: np.ndarray, layout: LandmarkLayout) -> np.ndarray:

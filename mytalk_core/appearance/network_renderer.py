@@ -14,7 +14,7 @@ from ..face.layout import LandmarkLayout
 from ..face.packed import Rows
 from .choosing import Choice
 from .inputs import to_tensor
-from .mask import MouthMask, Window
+from .mask import MouthMask, Window, lip_map
 from .matching import MatchedReferences
 from .raster import Triangulation
 from .references import References
@@ -32,7 +32,7 @@ class UnitView:
 
     frame uint8 (h,w,3), its own lips still in it; mask float32 (h,w) in 0..1; contours uint8 (h,w,3);
     references uint8 (R,h,w,3), warped and matched in colour; stretch float32 (R,h,w), see `MeshWarp.stretch`;
-    weights float32 (R,).
+    weights float32 (R,); lips uint8 (h,w), see `lip_map`.
     """
 
     window: Window
@@ -42,6 +42,7 @@ class UnitView:
     references: np.ndarray
     stretch: np.ndarray
     weights: np.ndarray
+    lips: np.ndarray
 
 
 def unit_view(
@@ -77,6 +78,7 @@ def unit_view(
         references=np.stack(pictures),
         stretch=np.stack(stretch),
         weights=matched.weights.astype(np.float32),
+        lips=lip_map(target, triangulation.layout, view),
     )
 
 
@@ -90,6 +92,7 @@ def refiner_inputs(view: UnitView) -> RefinerInputs:
         references=to_tensor(view.references)[None],
         stretch=torch.from_numpy(view.stretch)[None, :, None],
         weights=torch.from_numpy(view.weights)[None],
+        lips=torch.from_numpy(view.lips)[None, None],
     )
 
 
@@ -148,3 +151,6 @@ class NetworkRenderer(WarpRenderer):
         part = enlarged(part, (warped.shape[-2], warped.shape[-1]))
         mixed = mix(warped, part, self.settings.split * scale, scale)
         return ((mixed[0].permute(1, 2, 0) + 1) * 127.5).cpu().numpy()
+
+    def _missing(self, matched: MatchedReferences, target: np.ndarray) -> float:
+        return 0.0 if self.refiner.config.invents else super()._missing(matched, target)

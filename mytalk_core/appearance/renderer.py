@@ -168,8 +168,7 @@ class WarpRenderer:
                 warped += core.enlarge(mask.window.part(correction, core), size)
             pictures.append(warped)
         picture = self._mix(pictures, matched, crop, target, mask)
-        opening = float(mouth_opening(target, self.layout))
-        missing = missing_interior(opening, self.openings[matched.chosen], matched.weights)
+        missing = self._missing(matched, target)
         if missing > 0:
             picture = dark_interior(picture, target, self.layout, core, size, missing)
         return np.clip(picture, 0, 255)
@@ -194,6 +193,11 @@ class WarpRenderer:
         """One picture (h, w, 3) of mask.core from the references' float32 ones."""
         split = self.settings.split * self.references.size / UNITS
         return blend(pictures, matched.weights, self.settings.detail, split)
+
+    def _missing(self, matched: MatchedReferences, target: np.ndarray) -> float:
+        """How much of the mouth's interior a plain dark one stands in for, 0..1."""
+        opening = float(mouth_opening(target, self.layout))
+        return missing_interior(opening, self.openings[matched.chosen], matched.weights)
 
     def _move_surroundings(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import cv2
@@ -53,6 +54,7 @@ def inputs(count=3, height=24, width=40, seed=0):
         references=torch.rand(2, count, 3, height, width),
         stretch=torch.randn(2, count, 1, height, width),
         weights=weights / weights.sum(1, keepdim=True),
+        lips=torch.randint(0, 3, (2, 1, height, width), dtype=torch.uint8),
     )
 
 
@@ -74,6 +76,36 @@ def test_untrained_it_is_the_plain_mixture_of_the_references(layout):
     plain = WarpRenderer(pool, target[None], layout, choice=CHOICE, settings=settings)
     difference = network.lips(crop, target, 0, mask) - plain.lips(crop, target, 0, mask)
     assert np.abs(difference[4:-4, 4:-4]).max() < 0.5
+
+
+def test_a_new_inventor_changes_nothing():
+    given, plain = inputs(), stirred()
+    inventive = MouthRefiner(replace(TINY, inventor=(8, 8))).eval()
+    inventive.load_state_dict(inventive.state_dict() | plain.state_dict())
+    with torch.no_grad():
+        one, other = (mix(given.references, refiner(given), split_px=1.0) for refiner in (plain, inventive))
+    torch.testing.assert_close(one, other)
+
+
+def test_what_an_inventive_one_makes_is_not_filled_with_darkness(layout):
+    wide = layout.template[:, :2].astype(np.float32)
+    half = len(layout.lips_inner) // 2
+    wide[layout.lips_inner[1:half], 1] += 12
+    for inventor, filled in (((), True), ((8, 8), False)):
+        network = MouthRefiner(replace(TINY, inventor=inventor)).eval()
+        renderer = NetworkRenderer(network, references(layout), wide[None], layout)
+        mask = mouth_mask(wide, wide, layout)
+        crop, coarse = references(layout).crops[0], renderer._coarse(wide, mask)
+        matched = renderer._match(crop, wide, 0, mask, coarse)
+        assert (renderer._missing(matched, wide) > 0.5) == filled
+
+
+def test_weights_from_before_inventing_still_load(tmp_path):
+    folder = MouthRefiner(TINY).save_pretrained(tmp_path)
+    description = json.loads((folder / "config.json").read_text())
+    del description["config"]["inventor"]
+    (folder / "config.json").write_text(json.dumps(description | {"format_version": 1}))
+    assert MouthRefiner.from_pretrained(folder).config == TINY
 
 
 def test_a_trained_one_changes_the_mouth_only_at_any_size(layout):
@@ -117,25 +149,29 @@ def test_a_reference_without_weight_lends_nothing():
 def test_mixing_nudges_by_whole_pixels_and_adds_the_residual():
     pictures = torch.rand(1, 2, 3, 20, 20)
     half, zero = torch.full((1, 2, 20, 20), 0.5), torch.zeros(1, 2, 20, 20)
+    whole, none = torch.ones(1, 1, 20, 20), torch.zeros(1, 3, 20, 20)
     flow = zero + torch.tensor([2.0, -1.0])[None, :, None, None]
-    still = mix(pictures, Refinement(half, half, zero, torch.full((1, 3, 20, 20), 0.25)), split_px=1.0)
+    still = mix(pictures, Refinement(half, half, zero, whole, none + 0.25), split_px=1.0)
     torch.testing.assert_close(still, pictures.mean(1) + 0.25)
-    moved = mix(pictures, Refinement(half, half, flow, torch.zeros(1, 3, 20, 20)), split_px=1.0)
+    moved = mix(pictures, Refinement(half, half, flow, whole, none), split_px=1.0)
     expected = pictures.mean(1)[:, :, 3:15, 6:18]
     torch.testing.assert_close(moved[:, :, 4:16, 4:16], expected, atol=1e-5, rtol=0)
+    replaced = mix(pictures, Refinement(half, half, zero, 0 * whole, none + 0.25), split_px=1.0)
+    torch.testing.assert_close(replaced, none + 0.25)
 
 
 def test_enlarged_maps_keep_their_sums():
     maps = torch.rand(1, 3, 8, 10).softmax(1)
-    large = enlarged(Refinement(maps, maps, torch.zeros(1, 2, 8, 10), torch.zeros(1, 3, 8, 10)), (17, 23))
+    rest = torch.zeros(1, 2, 8, 10), torch.ones(1, 1, 8, 10), torch.zeros(1, 3, 8, 10)
+    large = enlarged(Refinement(maps, maps, *rest), (17, 23))
     assert large.coarse.shape == (1, 3, 17, 23) and large.residual.shape == (1, 3, 17, 23)
     torch.testing.assert_close(large.coarse.sum(1), torch.ones(1, 17, 23))
 
 
 def test_the_gradient_reaches_every_parameter():
     torch.manual_seed(0)
-    refiner, given = MouthRefiner(TINY), inputs()
-    for layer in (refiner.shares, refiner.mend):
+    refiner, given = MouthRefiner(replace(TINY, inventor=(8, 8))), inputs()
+    for layer in (refiner.shares, refiner.mend, refiner.inventor.head):
         torch.nn.init.normal_(layer.weight, std=0.1)
     mix(given.references, refiner(given), split_px=1.0).square().mean().backward()
     silent = [name for name, p in refiner.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
@@ -145,7 +181,8 @@ def test_the_gradient_reaches_every_parameter():
 
 def test_crisp_leans_on_the_largest_share_in_fine_structure_only():
     shares = torch.tensor([0.5, 0.3, 0.2])[None, :, None, None].expand(1, 3, 4, 4)
-    maps = Refinement(shares, shares, torch.zeros(1, 2, 4, 4), torch.zeros(1, 3, 4, 4))
+    rest = torch.zeros(1, 2, 4, 4), torch.ones(1, 1, 4, 4), torch.zeros(1, 3, 4, 4)
+    maps = Refinement(shares, shares, *rest)
     sharper = crisp(maps, 8.0)
     torch.testing.assert_close(sharper.coarse, shares)
     torch.testing.assert_close(sharper.fine.sum(1), torch.ones(1, 4, 4))

@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from mytalk_training.dataset.samples import jpeg
 from mytalk_training.dataset.shards import INDEX_NAME, ShardWriter, crop_member
-from mytalk_training.refiner.data import HELD, pack
 from mytalk_training.refiner.data import PEOPLE as PEOPLE_FILE
+from mytalk_training.refiner.data import MouthView, pack
 from safetensors.numpy import save
 
-from mytalk_core.appearance.mask import Window
+from mytalk_core.appearance.mask import INNER, Window
 from mytalk_core.appearance.network_renderer import UnitView
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.motion.identity import IdentityConfig, IdentityExtractor
@@ -34,6 +34,7 @@ APPEARANCE = (
     "--size 32 --width 8 --multipliers 1 2 --blocks 1 --groups 4 --fusion-width 8 --discriminator-width 4 "
     "--mixed-precision no --start-discriminator 3 --mouth-weight 1 --temporal-weight 1 --validate 2"
 )
+JUDGED = "--inner-weight 2 --adversarial-weight 0.01 --adversarial-from 3"
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
@@ -80,10 +81,10 @@ def write_clip(
 
 
 def write_mouths(folder: Path) -> None:
-    """Packed frames and references of noise: one file a person, two of whom are not kept from training."""
+    """Packed frames and references of noise: one file a person, two of whom are kept from training."""
     generator, window = np.random.default_rng(0), Window(96, 48, 224, 208)
     folder.mkdir()
-    people = {f"clip{number}": f"person {number}" for number in range(HELD + 2)}
+    people = {f"clip{number}": f"person {number}" for number in range(6)}
 
     def noise(*shape: int) -> np.ndarray:
         return generator.integers(0, 256, (*shape, *window.shape, 3), dtype=np.uint8)
@@ -98,17 +99,26 @@ def write_mouths(folder: Path) -> None:
             noise(2),
             np.zeros((2, *window.shape), np.float32),
             np.full(2, 0.5, np.float32),
+            np.pad(np.full((16, 40), INNER, np.uint8), ((56, 56), (60, 60))),
         )
-        pack([view, view], folder / f"{key}.safetensors")
+        mouths = [MouthView(view, "full", 4.0), MouthView(view, "closed", 4.0)]
+        pack(mouths, folder / f"{key}.safetensors")
     (folder / PEOPLE_FILE).write_text(json.dumps(people))
 
 
-PROGRAMS = ("motion.train", "motion.train_identity", "expert.train", "refiner.train", "generator.train")
+PROGRAMS = (
+    "motion.train",
+    "motion.train_identity",
+    "expert.train",
+    "refiner.train",
+    "refiner.train_inventor",
+    "generator.train",
+)
 
 
 def flags_of(program: str, inputs: Path) -> list[str]:
     """A tiny run of a program."""
-    data = "mouths" if program == "refiner.train" else "dataset"
+    data = "mouths" if program.startswith("refiner.") else "dataset"
     common = [str(inputs / data), "--batch", "4", "--accumulate", "2", "--log-every", "1"]
     spoken = ["--speech-encoder", str(inputs / "speech"), "--plain", "--frames", "20"]
     motion = "--width 8 --layers 1 --hide-speech 1 --own-guess 0.5 --time-power 0.4"
@@ -116,7 +126,8 @@ def flags_of(program: str, inputs: Path) -> list[str]:
         "motion.train": [*spoken, "--identity", str(inputs / "identity"), *motion.split()],
         "motion.train_identity": ["--hidden", "8", "--layers", "1", "--embedding", "4"],
         "expert.train": spoken,
-        "refiner.train": ["--width", "8", "--widths", "8", "8", "--mixed-precision", "no"],
+        "refiner.train": f"--width 8 --widths 8 8 --inventor 8 8 --mixed-precision no {JUDGED}".split(),
+        "refiner.train_inventor": f"--inventor 8 8 {JUDGED}".split(),
         "generator.train": APPEARANCE.split(),
     }
     return [*common, "--steps", "7", "--save-every", "2", "--warmup", "2", *own[program]]

@@ -1,14 +1,16 @@
 """What the refiner is trained on: frames of a clip and references from the rest of it, as in use.
 
 For every chosen frame a few references are picked as the renderer would, from a pool without the frame's own
-neighbourhood in time and, every other time, thinned out, so that fitting ones are missing, as they are when
-new speech asks for a mouth that the source never made.
+neighbourhood in time. Of that pool a regime, drawn at random, leaves what some sources have to offer: all, a
+part, closed mouths only, nothing as open as the target, one frame, stretched mouths only. So fitting ones are
+missing, as they are when new speech asks for a mouth that the source never made.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ from mytalk_core.appearance.mask import mouth_mask
 from mytalk_core.appearance.matching import match_references
 from mytalk_core.appearance.network_renderer import CHOICE, UnitView, unit_view
 from mytalk_core.appearance.raster import Triangulation, triangulate
-from mytalk_core.appearance.references import APART_S, References, choose_pool, sharpness
+from mytalk_core.appearance.references import APART_S, References, choose_pool, mouth_opening, sharpness
 from mytalk_core.appearance.refiner import RefinerInputs
 from mytalk_core.appearance.renderer import WarpSettings
 from mytalk_core.appearance.warp import MeshWarp
@@ -36,24 +38,37 @@ from mytalk_core.files import replacing
 from ..dataset.shards import ShardDataset
 from ..loop.order import DATA, Draws
 
-PEOPLE, HELD = "people.json", 10
+PEOPLE, HELD = "people.json", 0.06  # share of the people that are kept from training
 GRID = (128, 160)  # height and width of a sample in units: the mask and some skin around it
 THIN = (0.1, 0.6)  # share of the pool that is left when it is thinned out
 LOST = 0.1  # share of the references that augmentation takes away
 STRETCH_STEPS = 40  # a stretch of -3..3 as int8
+# What is left of a pool, and how often.
+REGIMES = {"full": 0.25, "thinned": 0.25, "closed": 0.15, "unopened": 0.15, "single": 0.12, "stretched": 0.08}
+CLOSED = 2.0  # opening in units under which a mouth counts as closed
+OPEN = 3.0  # from here on teeth show, most often
+UNOPENED = 0.5  # share of the target's opening that no reference has in the regime "unopened"
+STRETCHED = 0.8  # quantile of the mouths' widths from which on a mouth counts as stretched
 
 
 @dataclass(frozen=True)
 class MouthSamples:
-    """B samples: inputs, and the true pictures (B,3,H,W) in [-1,1]."""
+    """B samples: inputs, and the true pictures (B,3,H,W) in [-1,1].
+
+    regime int64 (B,): which of REGIMES the references are left from, by number; opening float32 (B,), of the
+    mouth, units.
+    """
 
     inputs: RefinerInputs
     truth: Tensor
+    regime: Tensor
+    opening: Tensor
 
     def to(self, device: torch.device | str) -> MouthSamples:
         """The samples on a device."""
         inputs = RefinerInputs(**{name: tensor.to(device) for name, tensor in vars(self.inputs).items()})
-        return MouthSamples(inputs, self.truth.to(device))
+        rest = {name: tensor.to(device) for name, tensor in vars(self).items() if name != "inputs"}
+        return MouthSamples(inputs, **rest)
 
 
 @dataclass(frozen=True)
@@ -64,11 +79,21 @@ class CroppedTrack:
     canonical: np.ndarray
 
 
+@dataclass(frozen=True)
+class MouthView:
+    """A frame with its references; regime: a name of REGIMES; opening: of its mouth, units."""
+
+    view: UnitView
+    regime: str
+    opening: float
+
+
 def clip_views(
     dataset: ShardDataset, row: dict[str, Any], count: int, rng: np.random.Generator
-) -> Iterator[UnitView]:
-    """Views of `count` frames spread over a sample; those without references apart in time are left out.
+) -> Iterator[MouthView]:
+    """Up to `count` frames of a sample; those without references apart in time are left out.
 
+    Half of them are spread over time, half over the openings above the median: open mouths are harder.
     Raises ValueError if the dataset has no crops.
     """
     track = dataset.tensors(row, "track.safetensors")
@@ -82,17 +107,53 @@ def clip_views(
     usable[cropped] = track["present"][cropped] > 0
     pool = choose_pool(CroppedTrack(usable, landmarks), layout)
     frames = np.flatnonzero(usable)
-    frames = np.unique(frames[np.linspace(0, len(frames) - 1, count).round().astype(int)])
+    opened = frames[np.argsort(mouth_opening(landmarks[frames], layout))][len(frames) // 2 :]
+    frames = np.unique(np.concatenate([_spread(frames, count // 2), _spread(opened, count - count // 2)]))
     crops = np.stack([dataset.crop(row, int(frame)) for frame in pool])
     shots = np.zeros(len(pool), np.int64)  # a sample is one shot
     references = References(crops, landmarks[pool], pool, sharpness(crops, landmarks[pool], layout), shots)
     for frame in frames:
         apart = np.abs(track["times_s"][pool] - track["times_s"][frame]) > APART_S
-        if rng.random() < 0.5:
-            apart &= rng.random(len(apart)) < rng.uniform(*THIN)
-        if apart.any():
-            crop = dataset.crop(row, int(frame))
-            yield _view(crop, landmarks[frame], references.take(apart), layout, triangulation)
+        if not apart.any():
+            continue
+        fitting = references.take(apart)
+        regime = str(rng.choice(list(REGIMES), p=list(REGIMES.values())))
+        left = left_of(fitting, landmarks[frame], layout, regime, rng)
+        if left is None:
+            regime, left = "full", fitting
+        crop = dataset.crop(row, int(frame))
+        view = _view(crop, landmarks[frame], left, layout, triangulation)
+        yield MouthView(view, regime, float(mouth_opening(landmarks[frame], layout)))
+
+
+def left_of(
+    references: References,
+    target: np.ndarray,
+    layout: LandmarkLayout,
+    regime: str,
+    rng: np.random.Generator,
+) -> References | None:
+    """What a regime leaves of references for a target (N,2), canonical units; None where that is nothing.
+
+    "unopened" leaves nothing to a target that is hardly open itself.
+    """
+    opening = mouth_opening(references.landmarks, layout)
+    wanted = mouth_opening(target, layout)
+    widths = np.ptp(references.landmarks[:, layout.lips_outer, 0], axis=1)
+    kept = {
+        "full": lambda: np.ones(len(opening), bool),
+        "thinned": lambda: rng.random(len(opening)) < rng.uniform(*THIN),
+        "closed": lambda: opening < CLOSED,
+        "unopened": lambda: (opening < UNOPENED * wanted) & (wanted >= OPEN),
+        "single": lambda: np.arange(len(opening)) == rng.integers(len(opening)),
+        "stretched": lambda: widths >= np.quantile(widths, STRETCHED),
+    }[regime]()
+    return references.take(kept) if kept.any() else None
+
+
+def _spread(frames: np.ndarray, count: int) -> np.ndarray:
+    """`count` of some frames, evenly."""
+    return frames[np.linspace(0, len(frames) - 1, count).round().astype(int)]
 
 
 def _view(
@@ -111,9 +172,10 @@ def _view(
     return unit_view(crop, target, mask, references, matched, triangulation)
 
 
-def pack(views: list[UnitView], path: Path) -> None:
-    """Write views, fitted to one grid and one number of references, as a safetensors file."""
-    count = CHOICE.references
+def pack(mouths: list[MouthView], path: Path) -> None:
+    """Write frames, fitted to one grid and one number of references, as a safetensors file."""
+    count, views = CHOICE.references, [mouth.view for mouth in mouths]
+    numbers = list(REGIMES)
     stacked = {
         "frame": np.stack([_fit(view.frame) for view in views]),
         "mask": np.stack([_fit(np.rint(view.mask * 255).astype(np.uint8), 0) for view in views]),
@@ -123,6 +185,9 @@ def pack(views: list[UnitView], path: Path) -> None:
             [_slots([_fit(_quantised(p), 0) for p in view.stretch], count) for view in views]
         ),
         "weights": np.stack([np.pad(v.weights[:count], (0, max(0, count - len(v.weights)))) for v in views]),
+        "lips": np.stack([_fit(view.lips, 0) for view in views]),
+        "regime": np.array([numbers.index(mouth.regime) for mouth in mouths]),
+        "opening": np.array([mouth.opening for mouth in mouths], np.float32),
     }
     with replacing(path) as temporary:
         save_file({name: np.ascontiguousarray(values) for name, values in stacked.items()}, temporary)
@@ -150,9 +215,10 @@ def _fit(picture: np.ndarray, fill: int | None = None) -> np.ndarray:
     return picture[top : top + GRID[0], left : left + GRID[1]]
 
 
-def held_out(folder: Path, people: int = HELD) -> tuple[list[Path], list[Path]]:
-    """Packed clips to train on, and those of `people` people kept from training, always the same.
+def held_out(folder: Path, share: float = HELD) -> tuple[list[Path], list[Path]]:
+    """Packed clips to train on, and those of a share of the people, who are kept from training.
 
+    Who they are depends on their names only: more people may be added to the folder between two runs.
     Raises FileNotFoundError if the folder has no packed clips.
     """
     if not (folder / PEOPLE).is_file():
@@ -160,8 +226,7 @@ def held_out(folder: Path, people: int = HELD) -> tuple[list[Path], list[Path]]:
             f"{folder} has no {PEOPLE}: give a folder that mytalk_training.refiner.prepare wrote"
         )
     person_of = json.loads((folder / PEOPLE).read_text())
-    order = np.random.default_rng(1).permutation(sorted(set(person_of.values())))
-    held = set(order[:people])
+    held = {person for person in person_of.values() if zlib.crc32(person.encode()) < share * 2**32}
     paths = [folder / f"{key}.safetensors" for key in sorted(person_of)]
     known = [path for path in paths if person_of[path.stem] not in held]
     return known, [path for path in paths if person_of[path.stem] in held]
@@ -174,10 +239,14 @@ class MouthDataset:
         self.paths = paths
         self.opened: dict[int, Any] = {}
         self.rows: list[tuple[int, int]] = []
+        regimes, openings = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
         for number, path in enumerate(paths):
             with safe_open(path, "np") as file:
-                rows = file.get_slice("weights").get_shape()[0]
-            self.rows += [(number, row) for row in range(rows)]
+                regimes.append(file.get_tensor("regime"))
+                openings.append(file.get_tensor("opening"))
+            self.rows += [(number, row) for row in range(len(regimes[-1]))]
+        # Of each sample (S,): which of REGIMES it is of, by number, and the mouth's opening in units.
+        self.regimes, self.openings = np.concatenate(regimes), np.concatenate(openings)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -199,8 +268,11 @@ class MouthDataset:
                 references=_pictures(raw["references"]),
                 stretch=raw["stretch"][:, :, None].float() / STRETCH_STEPS,
                 weights=raw["weights"],
+                lips=raw["lips"][:, None],
             ),
             truth,
+            raw["regime"],
+            raw["opening"],
         )
 
     def _read(self, number: int, row: int) -> dict[str, Tensor]:
@@ -219,15 +291,7 @@ class MouthDataset:
 def augment(samples: MouthSamples, draws: Draws) -> MouthSamples:
     """Flip, change colours of all pictures alike, and lose references, at random."""
     inputs, count = samples.inputs, samples.inputs.weights.shape[1]
-    balance = (0.3 * draws.uniform(3, 1, 1) - 0.15).exp() * (0.8 + 0.4 * draws.uniform(1, 1, 1))
-    power = (0.6 * draws.uniform(1, 1, 1) - 0.3).exp()
-    grey = (draws.uniform(1, 1, 1) < 0.05).float()
-
-    def recoloured(pictures: Tensor) -> Tensor:
-        level = (pictures + 1).mul(0.5).clamp(0, 1).pow(power) * balance
-        pictures = level.clamp(0, 1) * 2 - 1
-        return pictures + grey * (pictures.mean(1, keepdim=True) - pictures)
-
+    recoloured = varied_colours(draws)
     flipped = draws.uniform(1, 1, 1) < 0.5
 
     def turned(pictures: Tensor) -> Tensor:
@@ -247,9 +311,29 @@ def augment(samples: MouthSamples, draws: Draws) -> MouthSamples:
             references=turned(references),
             stretch=turned(inputs.stretch),
             weights=weights / weights.sum(1, keepdim=True),
+            lips=turned(inputs.lips),
         ),
         truth,
+        samples.regime,
+        samples.opening,
     )
+
+
+def varied_colours(draws: Draws) -> Callable[[Tensor], Tensor]:
+    """A change of brightness, tint and contrast for each of B samples; now and then it takes the colour away.
+
+    It maps pictures (B,3,H,W) in [-1,1] to the same range, all alike.
+    """
+    balance = (0.3 * draws.uniform(3, 1, 1) - 0.15).exp() * (0.8 + 0.4 * draws.uniform(1, 1, 1))
+    power = (0.6 * draws.uniform(1, 1, 1) - 0.3).exp()
+    grey = (draws.uniform(1, 1, 1) < 0.05).float()
+
+    def recoloured(pictures: Tensor) -> Tensor:
+        level = (pictures + 1).mul(0.5).clamp(0, 1).pow(power) * balance
+        pictures = level.clamp(0, 1) * 2 - 1
+        return pictures + grey * (pictures.mean(1, keepdim=True) - pictures)
+
+    return recoloured
 
 
 def _pictures(rgb: Tensor) -> Tensor:

@@ -3,8 +3,8 @@
     python -m mytalk_training.refiner.prepare DATASET -o MOUTHS
 
 DATASET is a folder that mytalk_training.dataset.prepare wrote, with crops. Each sample of it gets one file in
-MOUTHS; those that are there already are left alone, so an interrupted run goes on where it stopped.
-people.json tells whose they are.
+MOUTHS; those that are there already are left alone, so an interrupted run goes on where it stopped, and
+several datasets may go into one folder. people.json tells whose they are.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     args.out.mkdir(parents=True, exist_ok=True)
     dataset = ShardDataset.open(args.dataset)
-    people: dict[str, str] = {}
+    known = args.out / PEOPLE
+    people: dict[str, str] = json.loads(known.read_text()) if known.is_file() else {}
     for number, row in enumerate(tqdm(dataset.samples, desc="samples")):
         if row["face_px"] < args.smallest_face_px:
             continue
@@ -58,8 +59,9 @@ def main(argv: list[str] | None = None) -> None:
                 continue
             pack(views, path)
         people[row["key"]] = row["identity"] or row["key"]
-    write_text(args.out / PEOPLE, json.dumps(people, indent=1) + "\n")
-    print(f"{args.out}: {len(people)} of {len(dataset.samples)} samples")
+        # After each, so that training may begin on those that are done.
+        write_text(known, json.dumps(people, indent=1) + "\n")
+    print(f"{args.out}: {len(people)} samples")
 
 
 if __name__ == "__main__":

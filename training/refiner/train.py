@@ -1,12 +1,13 @@
 """Train the refiner, the network behind the renderer `network`.
 
     python -m mytalk_training.refiner.prepare DATASET -o MOUTHS
-    accelerate launch -m mytalk_training.refiner.train MOUTHS -o OUT --perceptual LPIPS
+    accelerate launch -m mytalk_training.refiner.train MOUTHS -o OUT --perceptual LPIPS --inventor 48 80 128
 
 parse -> build -> step -> save. A sample is a frame whose mouth is hidden and references of the same person,
-warped to its landmarks. The loss is the mean absolute error inside the mask, and, with the weights that
-mytalk_training.convert.lpips writes, the perceptual distance of the mended frame. At every save OUT/refiner
-gets config.json and model.safetensors.
+warped to its landmarks. The loss is the mean absolute error inside the mask, more between the lips; with the
+weights that mytalk_training.convert.lpips writes, the perceptual distance of the mended mouth; late in a run,
+how unreal a discriminator finds it. At every save OUT/refiner gets config.json and model.safetensors, and
+each regime of data.REGIMES its figures, on people that were kept from training.
 """
 
 from __future__ import annotations
@@ -17,25 +18,38 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
 from mytalk_core.appearance.blend import SPLIT
+from mytalk_core.appearance.discriminator import DiscriminatorConfig, PatchDiscriminator
 from mytalk_core.appearance.inputs import to_rgb
+from mytalk_core.appearance.mask import INNER
 from mytalk_core.appearance.perceptual import PerceptualDistance
-from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig, RefinerInputs, mix
+from mytalk_core.appearance.refiner import (
+    MouthRefiner,
+    RefinerConfig,
+    RefinerInputs,
+    cut_mouths,
+    mix,
+    mouth_corners,
+)
 from mytalk_core.arguments import DefaultsHelpFormatter
 from mytalk_core.program import in_one_line
 
-from ..loop.checkpoints import TrainingState, averaged
+from ..generator.train import Judge
+from ..loop.checkpoints import Network, TrainingState, averaged
 from ..loop.loop import Run, add_arguments, channels_last, descend, train
 from ..loop.order import Draws
-from .data import MouthDataset, MouthSamples, held_out
+from .data import OPEN, REGIMES, MouthDataset, MouthSamples, held_out
 
-VALIDATED, SHOWN = 160, 6  # samples of held-out people: measured, drawn for TensorBoard
-# VGG costs more than the refiner: it looks at a part of each batch, around the mouth.
-LOOKED_AT, MIDDLE = 3, (slice(16, 112), slice(16, 144))
+# Samples of held-out people: measured in each regime, so many at once, drawn for TensorBoard.
+VALIDATED, AT_ONCE, SHOWN = 32, 16, 6
+# VGG costs more than the refiner: it looks at one sample in so many, and at the mouth alone.
+LOOKED_AT = 3
+DISCRIMINATOR = DiscriminatorConfig(width=32, layers=2)
 
 
 class Mender(nn.Module):
@@ -50,13 +64,32 @@ class Mender(nn.Module):
         return mix(inputs.references, self.refiner(inputs), SPLIT)
 
 
+@dataclass(frozen=True)
+class LossWeights:
+    """inner: how much more a pixel between the lips counts than one outside them; perceptual and adversarial:
+    from a step on, until when the discriminator is not trained either."""
+
+    inner: float
+    perceptual: float
+    adversarial: float
+    adversarial_from: int
+    perceptual_from: int = 0
+
+
 @dataclass(kw_only=True)
-class State(TrainingState):
+class JudgedState(TrainingState):
+    """Networks, among them a `Judge` as "discriminator" where there is one; weights: of the losses beside the
+    mean absolute error."""
+
+    weights: LossWeights
+
+
+@dataclass(kw_only=True)
+class State(JudgedState):
     """The network as `Mender`; perceptual: None leaves its loss out; held: samples of people kept apart."""
 
     config: RefinerConfig
     perceptual: PerceptualDistance | None
-    perceptual_weight: float
     held: MouthDataset
 
 
@@ -81,6 +114,11 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--perceptual", type=Path, help="folder that mytalk_training.convert.lpips wrote: adds its loss")
     add("--perceptual-weight", type=float, default=0.2, help="of LPIPS, with --perceptual")
+    add("--inner-weight", type=float, default=0.0, help="what a pixel between the lips counts more")
+    add("--adversarial-weight", type=float, default=0.0, help="of a discriminator's word; 0: none is trained")
+    add("--adversarial-from", type=int, default=1000, metavar="STEP", help="when the discriminator joins")
+    add("--init", help="a whole model (mini, a folder, hub:OWNER/NAME) whose refiner is trained on")
+    add("--inventor", type=int, nargs="+", metavar="WIDTH", help="widths of what makes what none shows")
     add("--width", type=int, default=defaults.width, help="channels of a reference's features")
     add("--widths", type=int, nargs="+", default=list(defaults.widths), help="of the U-Net, at 1/2, 1/4, ...")
     return parser.parse_args(argv)
@@ -91,44 +129,111 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, MouthDataset]:
     known, held = held_out(args.dataset)
     if args.overfit is not None:
         known = held = known[: args.overfit]
-    config = RefinerConfig(width=args.width, widths=tuple(args.widths))
-    refiner = channels_last(MouthRefiner(config))
+    config = RefinerConfig(width=args.width, widths=tuple(args.widths), inventor=tuple(args.inventor or ()))
+    refiner = MouthRefiner(config)
+    if args.init is not None:
+        start_from(refiner, args.init)
     perceptual = None
     if args.perceptual is not None and args.perceptual_weight > 0:
         perceptual = PerceptualDistance.from_pretrained(args.perceptual, device=run.accelerator.device)
         perceptual = channels_last(perceptual).eval()
+    networks = {"refiner": run.network(Mender(channels_last(refiner)), betas=(0.9, 0.99))}
+    if args.adversarial_weight > 0:
+        networks["discriminator"] = run.network(
+            Judge(PatchDiscriminator(DISCRIMINATOR)), betas=(0.5, 0.9), shard=None
+        )
+    weights = LossWeights(
+        args.inner_weight, args.perceptual_weight, args.adversarial_weight, args.adversarial_from
+    )
     state = State(
-        networks={"refiner": run.network(Mender(refiner), betas=(0.9, 0.99))},
-        config=config,
-        perceptual=perceptual,
-        perceptual_weight=args.perceptual_weight,
-        held=MouthDataset(held),
+        networks=networks, config=config, perceptual=perceptual, weights=weights, held=MouthDataset(held)
     )
     return state, MouthDataset(known)
+
+
+def start_from(refiner: MouthRefiner, source: str) -> None:
+    """Give a refiner the weights of a whole model's; an inventor that has none there stays new.
+
+    Raises ValueError where the two differ in more than that.
+    """
+    other = MouthRefiner.from_pretrained(source, "refiner")
+    found, wanted = (
+        {name: value for name, value in vars(model.config).items() if name != "preferred"}
+        for model in (other, refiner)
+    )
+    if not other.config.invents:
+        del found["inventor"], wanted["inventor"]
+    differ = [f"{name} {found[name]}, not {wanted[name]}" for name in wanted if found[name] != wanted[name]]
+    if differ:
+        raise ValueError(f"{source} cannot be trained on as this model: its refiner has {'; '.join(differ)}")
+    refiner.load_state_dict(refiner.state_dict() | other.state_dict())
 
 
 def losses(pictures: Tensor, samples: MouthSamples, state: State) -> dict[str, Tensor]:
     """Terms for pictures (B,3,H,W): "l1" inside the mask, "perceptual" where it is given, and "total"."""
     inside = (samples.inputs.mask > 0).float()
-    l1 = ((pictures - samples.truth).abs() * inside).sum() / (3 * inside.sum())
+    heavy = inside * (1 + state.weights.inner * (samples.inputs.lips == INNER))
+    l1 = ((pictures - samples.truth).abs() * heavy).sum() / (3 * inside.sum())
     terms = {"l1": l1, "total": l1}
     if state.perceptual is not None:
-        part = (slice(0, -(-len(pictures) // LOOKED_AT)), slice(None), *MIDDLE)
-        truth = samples.truth[part].contiguous(memory_format=torch.channels_last)
-        mended = torch.lerp(truth, pictures[part], inside[part])
-        terms["perceptual"] = state.perceptual(mended, truth).float().mean()
-        terms["total"] = l1 + state.perceptual_weight * terms["perceptual"]
+        some = slice(0, -(-len(pictures) // LOOKED_AT))
+        truth, mended, hidden = (
+            mouths(maps, samples)[some].contiguous(memory_format=torch.channels_last)
+            for maps in (samples.truth, pictures, inside)
+        )
+        terms["perceptual"] = state.perceptual(torch.lerp(truth, mended, hidden), truth).float().mean()
+        terms["total"] = l1 + state.weights.perceptual * terms["perceptual"]
     return terms
+
+
+def mouths(maps: Tensor, samples: MouthSamples) -> Tensor:
+    """The windows about the lips of maps (B,C,H,W)."""
+    return cut_mouths(maps, mouth_corners(samples.inputs.lips))
 
 
 def step(state: State, batch: MouthSamples, draws: Draws, accelerator: Accelerator) -> dict[str, Tensor]:
-    """One step: its losses. Raises FloatingPointError as `descend` does."""
+    """One step of the refiner, and one of the discriminator: losses. FloatingPointError as `descend` does."""
     network = state.networks["refiner"]
     network.module.train()
     with accelerator.autocast():
-        terms = losses(network.module(batch.inputs), batch, state)
-    descend(network, terms["total"], accelerator)
-    return terms
+        pictures = network.module(batch.inputs)
+        terms = losses(pictures, batch, state)
+        made = torch.lerp(batch.truth, pictures, (batch.inputs.mask > 0).float())
+    return terms | descend_judged(
+        network, terms["total"], mouths(made, batch), mouths(batch.truth, batch), state, accelerator
+    )
+
+
+def descend_judged(
+    network: Network,
+    total: Tensor,
+    made: Tensor,
+    real: Tensor,
+    state: JudgedState,
+    accelerator: Accelerator,
+) -> dict[str, Tensor]:
+    """Step down `total` and what a discriminator, if it is on by now, says of mouths made (B,3,h,w); then
+    let it learn from them and from real ones: its terms, and the sum as "total".
+    """
+    judge, weights, zero = state.networks.get("discriminator"), state.weights, torch.zeros_like(total)
+    if judge is None:
+        descend(network, total, accelerator)
+        return {}
+    judge.module.train()
+    judge.module.requires_grad_(False)
+    judged, terms = state.step >= weights.adversarial_from, {"adversarial": zero, "discriminator": zero}
+    if judged:
+        with accelerator.autocast():
+            terms["adversarial"] = -accelerator.unwrap_model(judge.module)(made).mean()
+        total = total + weights.adversarial * terms["adversarial"]
+    descend(network, total, accelerator)
+    # Also while it waits: a checkpoint of parameters that need no gradient resumes otherwise.
+    judge.module.requires_grad_(True)
+    if judged:
+        with accelerator.autocast():
+            terms["discriminator"] = judge.module(real, made.detach())
+        descend(judge, terms["discriminator"], accelerator)
+    return terms | {"total": total}
 
 
 def save(run: Run, state: State) -> dict[str, float]:
@@ -138,33 +243,62 @@ def save(run: Run, state: State) -> dict[str, float]:
         return {}
     refiner.save_pretrained(run.out / "refiner", torch.float16)
     mender = Mender(channels_last(refiner.to(run.accelerator.device)))
-    return validate(mender, state.held, run, state.step)
+    return validate(mender, state, run)
 
 
 @torch.no_grad()
-def validate(mender: Mender, held: MouthDataset, run: Run, number: int) -> dict[str, float]:
-    """PSNR inside the mask, dB, mean over samples: the network's, and the references' plain mixture's."""
-    chosen = torch.linspace(0, len(held) - 1, min(VALIDATED, len(held))).long().tolist()
-    figures: dict[str, list[float]] = {"psnr": [], "psnr_mixture": []}
-    for start in range(0, len(chosen), 16):
-        samples = held.read(chosen[start : start + 16]).to(run.accelerator.device)
-        with run.accelerator.autocast():
-            pictures = mender(samples.inputs).float()
-        mixture = torch.einsum("br,brchw->bchw", samples.inputs.weights, samples.inputs.references)
-        figures["psnr"] += psnr(pictures, samples)
-        figures["psnr_mixture"] += psnr(mixture, samples)
-        if start == 0:
-            rows = [samples.inputs.references[:, 0], mixture, pictures, samples.truth]
-            grid = torch.cat([torch.cat(list(row[:SHOWN]), dim=2) for row in rows], dim=1)
-            run.show("mouths", to_rgb(grid), number)
-    return {name: sum(values) / len(values) for name, values in figures.items()}
+def validate(mender: Mender, state: State, run: Run) -> dict[str, float]:
+    """Means over samples that are the same every time, in each regime and over all of them.
+
+    Of the network and of the plain mixture of its references ("_mixture"): "psnr" inside the mask; of mouths
+    that are OPEN "inner", PSNR between the lips, and, where the network for it is given, "lpips" of the mouth
+    with the true picture around its inner lips.
+    """
+    held = state.held
+    figures: dict[str, list[float]] = {}
+    for number, regime in enumerate(REGIMES):
+        own = np.flatnonzero(held.regimes == number)
+        if len(own) == 0:
+            continue
+        own = own[np.linspace(0, len(own) - 1, min(VALIDATED, len(own))).round().astype(int)].tolist()
+        for start in range(0, len(own), AT_ONCE):
+            samples = held.read(own[start : start + AT_ONCE]).to(run.accelerator.device)
+            with run.accelerator.autocast():
+                pictures = mender(samples.inputs).float()
+            mixture = samples.inputs.mixture
+            for name, made in (("", pictures), ("_mixture", mixture)):
+                for key, values in measure(made, samples, state.perceptual).items():
+                    figures.setdefault(f"{key}{name}", []).extend(values)
+                    figures.setdefault(f"{regime}/{key}{name}", []).extend(values)
+            if start == 0:
+                rows = [samples.inputs.references[:, 0], mixture, pictures, samples.truth]
+                grid = torch.cat([torch.cat(list(row[:SHOWN]), dim=2) for row in rows], dim=1)
+                run.show(f"mouths/{regime}", to_rgb(grid), state.step)
+    return {name: sum(values) / len(values) for name, values in figures.items() if values}
 
 
-def psnr(pictures: Tensor, samples: MouthSamples) -> list[float]:
-    """Of each picture in [-1,1], over the pixels inside its mask."""
-    inside = (samples.inputs.mask > 0).float()
-    error = ((pictures.clamp(-1, 1) - samples.truth) / 2).square() * inside
-    return (-10 * torch.log10(error.sum((1, 2, 3)) / (3 * inside.sum((1, 2, 3))))).tolist()
+def measure(
+    pictures: Tensor, samples: MouthSamples, perceptual: PerceptualDistance | None
+) -> dict[str, list[float]]:
+    """What `validate` has means of, for pictures (B,3,H,W) in [-1,1]."""
+    inner = (samples.inputs.lips == INNER).float()
+    wide = ((samples.opening >= OPEN) & inner.any(dim=(1, 2, 3))).nonzero()[:, 0]
+    found = {"psnr": psnr(pictures, samples.truth, (samples.inputs.mask > 0).float())}
+    if len(wide) == 0:
+        return found
+    found["inner"] = psnr(pictures[wide], samples.truth[wide], inner[wide])
+    if perceptual is not None:
+        made = torch.lerp(samples.truth, pictures.clamp(-1, 1), inner)
+        pair = (mouths(picture, samples)[wide] for picture in (made, samples.truth))
+        found["lpips"] = perceptual(*pair).tolist()
+    return found
+
+
+def psnr(pictures: Tensor, truth: Tensor, inside: Tensor) -> list[float]:
+    """Of each picture (B,3,H,W) in [-1,1], over the pixels where inside (B,1,H,W) is 1."""
+    error = ((pictures.clamp(-1, 1) - truth) / 2).square() * inside
+    mean = error.sum((1, 2, 3)) / (3 * inside.sum((1, 2, 3)))
+    return (-10 * torch.log10(mean.clamp_min(1e-10))).tolist()
 
 
 def main() -> None:

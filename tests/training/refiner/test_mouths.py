@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,21 @@ from mytalk_training.dataset import prepare
 from mytalk_training.dataset.shards import ShardDataset
 from mytalk_training.loop.order import DATA, Draws
 from mytalk_training.refiner import prepare as prepare_mouths
-from mytalk_training.refiner.data import APART_S, GRID, MouthDataset, augment, clip_views, held_out
+from mytalk_training.refiner.data import (
+    APART_S,
+    CLOSED,
+    GRID,
+    PEOPLE,
+    REGIMES,
+    MouthDataset,
+    augment,
+    clip_views,
+    held_out,
+    left_of,
+)
+
+from mytalk_core.appearance.references import References, mouth_opening
+from mytalk_core.face.layout import LandmarkLayout
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +49,7 @@ def test_views_are_lent_by_other_moments_only(dataset):
     row = data.samples[0]
     views = list(clip_views(data, row, 5, np.random.default_rng(0)))
     assert views
-    for view in views:
+    for view in (mouth.view for mouth in views):
         assert view.references.shape == (len(view.weights), *view.frame.shape)
         assert view.weights.sum() == pytest.approx(1.0)
         assert all((picture != view.frame).any() for picture in view.references)
@@ -43,7 +58,7 @@ def test_views_are_lent_by_other_moments_only(dataset):
 
 
 def test_packed_samples_hide_the_mouth_and_keep_the_truth(mouths):
-    known, held = held_out(mouths, people=0)
+    known, held = held_out(mouths, share=0)
     samples = MouthDataset(known + held).read([0, 1])
     inputs = samples.inputs
     assert samples.truth.shape == (2, 3, *GRID) and inputs.references.shape == (2, 8, 3, *GRID)
@@ -53,8 +68,44 @@ def test_packed_samples_hide_the_mouth_and_keep_the_truth(mouths):
     torch.testing.assert_close(inputs.weights.sum(1), torch.ones(2))
 
 
+def pool_of(openings, layout):
+    """Grey references whose lower inner lips hang so many units below the upper ones."""
+    shapes = np.repeat(layout.template[None, :, :2], len(openings), 0).astype(np.float32)
+    half = len(layout.lips_inner) // 2
+    upper = shapes[:, layout.lips_inner[:half:-1], 1]
+    shapes[:, layout.lips_inner[1:half], 1] = upper + np.asarray(openings, np.float32)[:, None]
+    count = len(openings)
+    crops = np.full((count, 256, 256, 3), 128, np.uint8)
+    return References(crops, shapes, np.arange(count), np.ones(count, np.float32), np.zeros(count, int))
+
+
+def test_a_regime_leaves_what_its_name_says():
+    layout, rng = LandmarkLayout.load("mesh478"), np.random.default_rng(0)
+    pool = pool_of([0, 1, 3, 4, 8, 12], layout)
+
+    def left(regime, target=5):
+        kept = left_of(pool, pool.landmarks[target], layout, regime, rng)
+        return None if kept is None else mouth_opening(kept.landmarks, layout)
+
+    assert len(left("full")) == 6 and len(left("single")) == 1
+    assert (left("closed") < CLOSED).all() and len(left("closed")) == 2
+    assert left("unopened").max() < 6 and len(left("unopened")) == 4
+    # Who hardly opens the mouth lacks nothing.
+    assert left("unopened", target=1) is None
+    assert all(left(regime) is None or len(left(regime)) <= 6 for regime in REGIMES)
+
+
+def test_who_is_held_out_depends_on_the_names_only(tmp_path):
+    names = {f"clip{number}": f"person {number}" for number in range(60)}
+    (tmp_path / PEOPLE).write_text(json.dumps(dict(list(names.items())[:20])))
+    _, few = held_out(tmp_path)
+    (tmp_path / PEOPLE).write_text(json.dumps(names))
+    known, held = held_out(tmp_path)
+    assert 0 < len(few) < len(held) < len(known) and set(few) <= set(held)
+
+
 def test_a_sample_depends_on_its_number_only(mouths):
-    data = MouthDataset(held_out(mouths, people=0)[0])
+    data = MouthDataset(held_out(mouths, share=0)[0])
     one, other = data.draw([3, 4], seed=1), data.draw([4], seed=1)
     torch.testing.assert_close(one.truth[1:], other.truth)
     torch.testing.assert_close(one.inputs.references[1:], other.inputs.references)
@@ -62,13 +113,13 @@ def test_a_sample_depends_on_its_number_only(mouths):
 
 
 def test_flips_and_colours_go_over_all_pictures_alike(mouths):
-    data = MouthDataset(held_out(mouths, people=0)[0])
+    data = MouthDataset(held_out(mouths, share=0)[0])
     plain = data.read([0])
     same = plain.inputs.references.clone()
     same[:] = plain.truth[:, None]
-    inputs = type(plain.inputs)(**{**vars(plain.inputs), "references": same})
+    same = replace(plain, inputs=replace(plain.inputs, references=same))
     for number in range(6):
-        varied = augment(type(plain)(inputs, plain.truth), Draws(0, DATA, [number]))
+        varied = augment(same, Draws(0, DATA, [number]))
         torch.testing.assert_close(varied.inputs.references[:, 0], varied.truth)
 
 
