@@ -128,7 +128,7 @@ def test_interrupt_ends_the_run_and_leaves_no_file(comfy, basic):
 
 
 def test_a_video_without_a_face_says_so_on_its_node(comfy, basic):
-    write_clip(comfy.base / "input" / "tiny.mp4", size=(16, 16))
+    write_clip(comfy.base / "input" / "tiny.mp4", size=(12, 12))
     basic["2"]["inputs"]["file"] = "tiny.mp4"
     result = comfy.result(comfy.submit(basic))
     error = result["messages"]["execution_error"]
