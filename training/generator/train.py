@@ -107,7 +107,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter
     )
-    add_arguments(parser, batch=8, lr=2e-4, warmup=200, mixed_precision="bf16", overfit_loss=0.1)
+    add_arguments(parser, batch=8, lr=2e-4, warmup=200, mixed_precision="auto", overfit_loss=0.1)
     add = parser.add_argument
     add("--preset", help="paper: sizes and landmark layout are the preset's, the next seven are not read")
     add("--size", type=int, default=256, help="side of the pictures, px, a multiple of 32")

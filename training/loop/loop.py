@@ -63,8 +63,10 @@ from mytalk_core.files import write_text
 from .checkpoints import Network, TrainingState, checkpoints, dump_state, load_checkpoint, save_checkpoint
 from .ema import MovingAverage
 from .order import NOISE, Draws, MicroBatch, Order, load
+from .precision import choose_precision
 from .processes import check_launcher
 
+PRECISIONS = ("auto", "no", "bf16", "fp16")
 SCHEDULES = ("inverse-sqrt", "cosine", "constant")
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 # Flags that a resumed run may have otherwise without a word.
@@ -89,7 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser, **defaults: Any) -> None:
     add("--weight-decay", type=float, default=0.0, help="the optimizer's")
     add("--clip-norm", type=float, default=1.0, help="longest gradient")
     add("--ema", type=float, default=0.999, help="decay of the moving average, which is what is saved")
-    add("--mixed-precision", choices=("no", "bf16", "fp16"), default="no", help="what layers compute in")
+    add("--mixed-precision", choices=PRECISIONS, default="no", help="what layers compute in; auto measures")
     add("--fsdp", action="store_true", help="shard weights and optimizer over the processes")
     add("--overfit", type=int, metavar="N", help="N clips only, nothing varied: does the loss vanish?")
     add("--overfit-loss", type=float, default=0.05, help="the mean total that --overfit is to reach")
@@ -140,18 +142,20 @@ class Run:
     """
 
     def __init__(self, options: LoopOptions, settings: dict[str, Any]) -> None:
-        if options.fsdp and options.mixed_precision == "fp16":
-            raise ValueError("--fsdp needs --mixed-precision bf16 or no: fp16's loss scale is not shared")
         check_launcher()
-        self.options, self.settings = options, settings
+        cpu = not torch.cuda.is_available()
+        precision, reason = choose_precision(options.mixed_precision, cpu)
+        if options.fsdp and precision == "fp16":
+            raise ValueError("--fsdp needs --mixed-precision bf16 or no: fp16's loss scale is not shared")
+        # What was taken is what the run computes: going on with another is said.
+        self.options, self.settings = options, settings | {"mixed_precision": precision}
         self.out = options.out
         self.accelerator = Accelerator(
-            cpu=not torch.cuda.is_available(),
-            mixed_precision=options.mixed_precision,
-            gradient_accumulation_steps=options.accumulate,
+            cpu=cpu, mixed_precision=precision, gradient_accumulation_steps=options.accumulate
         )
         count = self.accelerator.num_processes
         self.print(f"{count} {'process' if count == 1 else 'processes'}, {self.accelerator.device}")
+        self.print(f"mixed precision {precision}: {reason}")
         self.out.mkdir(parents=True, exist_ok=True)
         self.board: SummaryWriter | None = None
         set_seed(options.seed)

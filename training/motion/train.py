@@ -58,7 +58,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter
     )
     add_arguments(
-        parser, lr=4e-4, optimizer="adamw", weight_decay=0.01, mixed_precision="bf16", overfit_loss=0.25
+        parser, lr=4e-4, optimizer="adamw", weight_decay=0.01, mixed_precision="auto", overfit_loss=0.25
     )
     add = parser.add_argument
     add("--identity", type=Path, required=True, help="folder of the trained IdentityExtractor")

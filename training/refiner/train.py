@@ -107,7 +107,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         warmup=100,
         optimizer="adamw",
         weight_decay=1e-2,
-        mixed_precision="bf16",
+        mixed_precision="auto",
         overfit_loss=0.03,
         save_every=250,
     )
