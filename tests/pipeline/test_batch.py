@@ -25,7 +25,6 @@ from mytalk_core.pipeline.batch import LOCK, Loaded, Loading, Lost, Outcome, run
 from mytalk_core.pipeline.jobs import COLUMNS, Job, Settings, read_jobs
 from mytalk_core.pipeline.processes import Processes
 
-
 posix = pytest.mark.skipif(sys.platform == "win32", reason="kills by signals, and has locks")
 
 
