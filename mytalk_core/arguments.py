@@ -22,8 +22,8 @@ class DefaultsHelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return super()._get_help_string(action)
 
 
-def frame_rate(text: str) -> Fraction:
-    """Frames a second: "24", "29.97" or "30000/1001". Raises ArgumentTypeError for anything else."""
+def parse_frame_rate(text: str) -> Fraction:
+    """Frames a second: "24", "29.97" or "30000/1001". Raises ValueError for anything else."""
     above, slash, below = text.partition("/")
     try:
         value = float(above) / float(below) if slash else float(above)
@@ -32,4 +32,12 @@ def frame_rate(text: str) -> Fraction:
             return Fraction(above) / Fraction(below) if slash else Fraction(above)
     except (ValueError, ZeroDivisionError):
         pass
-    raise argparse.ArgumentTypeError(f"a frame rate such as 24 or 30000/1001 was required; got {text!r}")
+    raise ValueError(f"a frame rate such as 24 or 30000/1001 was required; got {text!r}")
+
+
+def frame_rate(text: str) -> Fraction:
+    """`parse_frame_rate` as an option's type. Raises ArgumentTypeError."""
+    try:
+        return parse_frame_rate(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

@@ -14,7 +14,6 @@ import stat
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import combinations
 from pathlib import Path
 
 from .errors import MediaError
@@ -76,6 +75,25 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+@contextmanager
+def alone(path: str | Path, doing: str) -> Iterator[None]:
+    """A block that only one process at a time is in. path: a file for the lock, removed behind it; doing:
+    what another one does meanwhile, for the message. Where the file system knows no locks, all are let in.
+
+    Raises: MediaError while another process is in it.
+    """
+    path = Path(path)
+    lock = _take(path)
+    if lock is None:
+        raise MediaError(f"another run {doing}: wait for its end, or name another folder")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        os.close(lock)
+
+
 def plain_name(name: str, where: str) -> str:
     """`name`, if it is one part of a path, so that what is named after it stays in its folder.
 
@@ -115,20 +133,39 @@ def check_outputs(outputs: Mapping[str, str | Path | None], inputs: Iterable[str
     long, in a folder that is missing, or not writable.
     """
     asked = {word: Path(path) for word, path in outputs.items() if path is not None}
-    sources = [Path(path) for path in inputs if path is not None]
     for word, path in asked.items():
         _check_target(path, word)
-        for source in sources:
-            if _same_file(path, source):
-                raise MediaError(
-                    f"{word}: an output other than the source was required, but both are {path}: name "
-                    "another file"
-                )
-    for (first, one), (second, other) in combinations(asked.items(), 2):
-        if _same_file(one, other):
+    # Only those of one key can be the same file: a list of thousands is not compared pair by pair.
+    alike: dict[tuple, list[tuple[str | None, Path]]] = {}
+    for source in (Path(path) for path in inputs if path is not None):
+        alike.setdefault(_file_key(source), []).append((None, source))
+    for word, path in asked.items():
+        others = alike.setdefault(_file_key(path), [])
+        _check_alone(word, path, others)
+        others.append((word, path))
+
+
+def _check_alone(word: str, path: Path, others: list[tuple[str | None, Path]]) -> None:
+    """Raises MediaError where an output is one of other files: inputs, whose word is None, or outputs."""
+    for other_word, other in others:
+        if not _same_file(path, other):
+            continue
+        if other_word is None:
             raise MediaError(
-                f"{second}: a file of its own was required, but {first} writes {one} too: name another file"
+                f"{word}: an output other than the source was required, but both are {path}: name "
+                "another file"
             )
+        raise MediaError(
+            f"{word}: a file of its own was required, but {other_word} writes {other} too: name another file"
+        )
+
+
+def _file_key(path: Path) -> tuple:
+    """Equal for names of one file; different files may share one."""
+    if path.exists():
+        found = path.stat()
+        return found.st_dev, found.st_ino
+    return (_folded(Path(os.path.realpath(path)).name),)
 
 
 def _check_target(path: Path, word: str) -> None:

@@ -32,7 +32,7 @@ def in_one_line(command: Callable[[], None], name: str) -> int:
     `mytalk info | head -1`, ends the program without a word, code 141.
     """
     try:
-        with _stoppable():
+        with stoppable():
             command()
             if sys.stdout is not None:
                 sys.stdout.flush()
@@ -49,7 +49,7 @@ def in_one_line(command: Callable[[], None], name: str) -> int:
 
 
 @contextmanager
-def _stoppable() -> Iterator[None]:
+def stoppable() -> Iterator[None]:
     """SIGTERM and SIGHUP raise `Stopped` in the block, once; those that something else handles or ignores, as
     under nohup, are left alone."""
     if threading.current_thread() is not threading.main_thread():

@@ -6,11 +6,15 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..arguments import FRAME_RATE_HELP, VIDEO_HELP, DefaultsHelpFormatter, frame_rate
 from ..collector import collector_paused
 from ..files import check_outputs, write_text
 from .progress import bars
+
+if TYPE_CHECKING:
+    from ..pipeline.jobs import Settings
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -28,7 +32,15 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     sync.add_argument("speech", type=Path, help="a sound file, or a video whose sound is taken")
     sync.add_argument("-o", "--output", type=Path, required=True, help=".mp4, .mov, .mkv or .webm")
-    sync.add_argument(
+    add_options(sync)
+    sync.add_argument("--report", type=Path, help="write what was done as JSON")
+    sync.add_argument("--save-motion", type=Path, help="write the generated landmarks as safetensors")
+    sync.add_argument("--save-mask", type=Path, help="write a lossless .mkv of which pixels were edited")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """How a video is made, and by which model: what `mytalk batch` has too."""
+    parser.add_argument(
         "--sync-mode",
         default="silence",
         choices=["cut_off", "loop", "bounce", "silence", "remap"],
@@ -36,59 +48,56 @@ def add(commands: argparse._SubParsersAction) -> None:
         "silence, a longer one is cut); cut_off ends with the shorter; loop and bounce repeat the video, "
         "remap re-times it, to the speech's length",
     )
-    sync.add_argument(
+    parser.add_argument(
         "--frame-rate",
         type=frame_rate,
         help=FRAME_RATE_HELP,
     )
-    sync.add_argument("--face", default="largest", help="largest, left, right, or a number: 0 is the largest")
-    sync.add_argument("--model", default="mini", help="mini, a folder, or hub:OWNER/NAME")
-    sync.add_argument("--revision", help="branch, tag or commit of a Hub repository")
-    sync.add_argument(
+    parser.add_argument(
+        "--face", default="largest", help="largest, left, right, or a number: 0 is the largest"
+    )
+    parser.add_argument("--model", default="mini", help="mini, a folder, or hub:OWNER/NAME")
+    parser.add_argument("--revision", help="branch, tag or commit of a Hub repository")
+    parser.add_argument(
         "--renderer",
         default="auto",
         help="what draws the new lips: warp, network, generator (the paper's, where the model has one), or "
         "auto: a network its makers prefer, else warp",
     )
-    sync.add_argument("--steps", type=int, default=10, help="sampling steps of the motion, 1 to 1000")
-    sync.add_argument(
+    parser.add_argument("--steps", type=int, default=10, help="sampling steps of the motion, 1 to 1000")
+    parser.add_argument(
         "--guidance", type=float, default=1.0, help="how closely it follows the speech, 0 to 10"
     )
-    sync.add_argument(
+    parser.add_argument(
         "--sampler", default="dpmpp_2m", choices=["dpmpp_2m", "ddim", "ddpm"], help="how the motion is drawn"
     )
-    sync.add_argument("--temperature", type=float, default=0.3, help="variety of the motion, 0 to 1")
-    sync.add_argument("--expression", type=float, default=1.0, help="scale of the movement, 0 to 10")
-    sync.add_argument(
+    parser.add_argument("--temperature", type=float, default=0.3, help="variety of the motion, 0 to 1")
+    parser.add_argument("--expression", type=float, default=1.0, help="scale of the movement, 0 to 10")
+    parser.add_argument(
         "--manner",
         default="own",
         choices=["own", "model"],
         help="how far the mouth opens: own, about as far as this person's does in the video, where it moves "
         "there; model, as far as most people's",
     )
-    sync.add_argument("--seed", type=int, default=0, help="the same seed gives the same motion")
-    sync.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
-    sync.add_argument(
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same motion")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
+    parser.add_argument(
         "--dtype",
         default="auto",
         choices=["auto", "float32", "float16", "bfloat16"],
         help="of the networks; auto: bfloat16 on CUDA, else float32",
     )
-    sync.add_argument(
+    parser.add_argument(
         "--codec", choices=["h264", "prores", "vp9", "ffv1"], help="by default what suits the extension"
     )
-    sync.add_argument("--crf", type=int, default=18, help="quality of h264 and vp9, lower is better")
-    sync.add_argument("--report", type=Path, help="write what was done as JSON")
-    sync.add_argument("--save-motion", type=Path, help="write the generated landmarks as safetensors")
-    sync.add_argument("--save-mask", type=Path, help="write a lossless .mkv of which pixels were edited")
+    parser.add_argument("--crf", type=int, default=18, help="quality of h264 and vp9, lower is better")
 
 
-def run(args: argparse.Namespace) -> None:
-    """Lip-sync, and say what stayed as it was."""
-    with collector_paused():
-        from ..media.source import clip_files
-        from ..motion.generate import MotionOptions
-        from ..pipeline.lip_sync import lip_sync
+def settings_of(args: argparse.Namespace) -> Settings:
+    """What `add_options` gathered of one video. Raises ValueError for what no video could make right."""
+    from ..motion.generate import MotionOptions
+    from ..pipeline.jobs import Settings
 
     options = MotionOptions(
         args.steps,
@@ -99,6 +108,16 @@ def run(args: argparse.Namespace) -> None:
         args.expression,
         args.manner,
     )
+    return Settings(args.sync_mode, args.frame_rate, args.face, args.codec, args.crf, options)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Lip-sync, and say what stayed as it was."""
+    with collector_paused():
+        from ..media.source import clip_files
+        from ..pipeline.lip_sync import lip_sync
+
+    how = settings_of(args)
     outputs = {
         "-o": args.output,
         "--report": args.report,
@@ -114,14 +133,14 @@ def run(args: argparse.Namespace) -> None:
             model=args.model,
             revision=args.revision,
             renderer=args.renderer,
-            face=args.face,
-            sync_mode=args.sync_mode,
-            frame_rate=args.frame_rate,
-            options=options,
+            face=how.face,
+            sync_mode=how.sync_mode,
+            frame_rate=how.frame_rate,
+            options=how.options,
             device=args.device,
             dtype=args.dtype,
-            codec=args.codec,
-            crf=args.crf,
+            codec=how.codec,
+            crf=how.crf,
             save_motion=args.save_motion,
             save_mask=args.save_mask,
             progress=progress,

@@ -13,6 +13,7 @@ from av.stream import Disposition
 
 from ..errors import MediaError
 from ..limits import PICTURE_PIXELS
+from .threads import codec_threads
 
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 # By which a folder's videos are told from its other files; a file that is named may end as it likes.
@@ -126,7 +127,7 @@ def picture_decoder(stream: av.video.stream.VideoStream) -> av.VideoCodecContext
         return None
     assert isinstance(decoder, av.VideoCodecContext)  # both are of pictures
     decoder.extradata = stream.codec_context.extradata
-    decoder.thread_count = 0
+    decoder.thread_count = codec_threads()
     return decoder
 
 

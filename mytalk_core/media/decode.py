@@ -12,6 +12,7 @@ from av.container import InputContainer
 from ..errors import MediaError
 from .container import decode_tolerantly, open_media, picture_decoder, video_stream
 from .scan import FrameTable
+from .threads import codec_threads
 
 # Bytes of frames held while a backward stretch is decoded forward.
 HELD_BYTES = 96 * 2**20
@@ -113,6 +114,7 @@ class FrameCursor:
         container = self._container = open_media(self._path, "a video")
         stream = video_stream(container, self._path)
         stream.thread_type = "AUTO"
+        stream.thread_count = codec_threads()
         self._frames = self._decode(container, stream)
         self._next = 0
 

@@ -26,6 +26,7 @@ from .container import (
     seconds_a_tick,
     video_stream,
 )
+from .threads import codec_threads
 
 # Codecs whose containers carry one shown frame in each packet.
 ONE_FRAME_A_PACKET = frozenset(
@@ -199,6 +200,7 @@ def table_by_decoding(path: Path, promised: list[int | None]) -> FrameTable:
     with open_media(path, "a video") as container:
         stream = video_stream(container, path)
         stream.thread_type = "AUTO"
+        stream.thread_count = codec_threads()
         for frame in decode_tolerantly(container.demux(stream), note_failure, picture_decoder(stream)):
             check_count(len(stamps) + 1)
             stamps.append(frame.pts)

@@ -26,6 +26,7 @@ from .picture import Picture
 from .pixels import convert, planes_of
 from .soundtrack import Soundtrack
 from .streams import OtherStreams, StreamCopier
+from .threads import codec_threads
 from .timeline import Timeline, plan_timeline
 
 
@@ -235,6 +236,7 @@ class VideoWriter:
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = like.width, like.height, plan.format_name
         context.time_base = self._timeline.time_base
+        context.thread_count = codec_threads()
         context.sample_aspect_ratio = like.sample_aspect_ratio
         context.color_range = plan.colour.range
         context.colorspace = plan.colour.matrix

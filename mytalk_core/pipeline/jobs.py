@@ -1,0 +1,239 @@
+"""Many videos: what is to be made, from a list or from two folders, checked before any work."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from ..arguments import parse_frame_rate
+from ..errors import MediaError
+from ..face.track import check_choice
+from ..files import check_outputs, plain_name
+from ..json_text import read_object, read_rows, text_field
+from ..media.container import VIDEO_SUFFIXES
+from ..media.encoders import check_settings, choose_codec
+from ..media.source import clip_files
+from ..media.timeline import SYNC_MODES
+from ..motion.generate import MotionOptions
+
+FILES = ("video", "speech", "output")
+REPORT = ".json"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How one video is made, as `lip_sync` has it. Raises ValueError for what no video could make right."""
+
+    sync_mode: str = "silence"
+    frame_rate: Fraction | None = None
+    face: str = "largest"
+    codec: str | None = None
+    crf: int = 18
+    options: MotionOptions = MotionOptions()
+
+    def __post_init__(self) -> None:
+        check_choice(self.face)
+        if self.sync_mode not in SYNC_MODES:
+            raise ValueError(
+                f"a sync mode of {', '.join(SYNC_MODES)} was required, but {self.sync_mode!r} arrived"
+            )
+
+    def with_row(self, row: dict[str, str]) -> Settings:
+        """The same, but for what a row of a list says, by the names in `COLUMNS`. Raises ValueError."""
+        said: dict[str, Any] = {}
+        for name, text in row.items():
+            try:
+                said[name] = COLUMNS[name](text)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+        motion = {name: said.pop(name) for name in list(said) if name in MOTION}
+        return replace(self, **said, options=replace(self.options, **motion))
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"a whole number was required; got {text!r:.60}") from None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"a number was required; got {text!r:.60}") from None
+
+
+# What a row may say beside its files, and how its text is read.
+MOTION: dict[str, Callable[[str], Any]] = {
+    "steps": _whole,
+    "guidance": _number,
+    "sampler": str,
+    "temperature": _number,
+    "expression": _number,
+    "manner": str,
+    "seed": _whole,
+}
+COLUMNS: dict[str, Callable[[str], Any]] = MOTION | {
+    "sync_mode": str,
+    "frame_rate": parse_frame_rate,
+    "face": str,
+    "codec": str,
+    "crf": _whole,
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One video to make. where: what the user knows it by, as "list.csv, line 3"; output: in the batch's
+    folder; settings: how."""
+
+    where: str
+    video: Path
+    speech: Path
+    output: Path
+    settings: Settings
+
+    @property
+    def report(self) -> Path:
+        """The file that says how it went, beside the output: `NAME.mp4.json`."""
+        return self.output.with_name(self.output.name + REPORT)
+
+    def facts(self, made_by: dict[str, str | None]) -> dict[str, Any]:
+        """What the result follows from, for its report; another fact is another job. made_by: the model."""
+        settings = asdict(self.settings) | {"frame_rate": str(self.settings.frame_rate or "")}
+        sources = {"video": self.video, "speech": self.speech}
+        files = {word: [str(path), *_stamp(path)] for word, path in sources.items()}
+        return files | {"output": self.output.name} | settings | made_by
+
+    def is_done(self, made_by: dict[str, str | None]) -> bool:
+        """Whether the output is there and was made of just this."""
+        if not self.output.is_file() or not self.report.is_file():
+            return False
+        with suppress(ValueError, OSError):
+            report = read_object(self.report)
+            return "error" not in report and report.get("job") == self.facts(made_by)
+        return False
+
+
+def _stamp(path: Path) -> list[int]:
+    """Size and time of a file, so that a new one under its name is another; nothing of a series."""
+    with suppress(OSError):
+        found = path.stat()
+        return [found.st_size, found.st_mtime_ns]
+    return []
+
+
+def read_jobs(source: Path, speeches: Path | None, folder: Path, settings: Settings) -> list[Job]:
+    """The jobs of a list (.csv with a header, else JSON lines), or of a folder of videos with the folder of
+    their speeches. folder: of the outputs, absolute in the jobs; settings: of rows that say nothing else.
+
+    Raises FileNotFoundError; ValueError for a row that is not right, before any video is opened, or an output
+    that leaves the folder, replaces an input, or has the name of another.
+    """
+    if speeches is not None:
+        jobs = list(_paired(source, speeches, folder.resolve(), settings))
+    else:
+        jobs = [_job(row, where, source, folder.resolve(), settings) for where, row in _rows(source)]
+    if not jobs:
+        raise ValueError(f"{source}: at least one video was required, but there is none")
+    for job in jobs:
+        try:
+            check_settings(choose_codec(job.output, job.settings.codec), job.settings.crf)
+        except ValueError as error:
+            raise ValueError(f"{job.where}: {error}") from None
+    lists = [source] if speeches is None else []
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        outputs = {f"{job.where}, output": job.output for job in jobs}
+        reports = {f"{job.where}, report": job.report for job in jobs}
+        check_outputs(outputs | reports, [*lists, *_inputs(jobs)])
+    except MediaError:
+        if made:
+            folder.rmdir()
+        raise
+    return jobs
+
+
+def _inputs(jobs: Sequence[Job]) -> Iterable[Path]:
+    for job in jobs:
+        # A series that is not there is its own job's failure.
+        with suppress(ValueError, OSError):
+            yield from clip_files(job.video)
+        yield job.speech
+
+
+def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    if path.is_dir():
+        raise ValueError(
+            f"{path}: a list (.csv or .jsonl) was required, but it is a folder: name the folder of the "
+            "speeches behind it, files of the same names"
+        )
+    return _csv_rows(path) if path.suffix.lower() == ".csv" else read_rows(path)
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: UTF-8 text was required, but other bytes arrived: save it so") from None
+    reader = csv.DictReader(lines)
+    header = reader.fieldnames or []
+    if not {"video", "speech"} <= set(header):
+        raise ValueError(
+            f"{path}: a first line with the columns video and speech, parted by commas, was required, but "
+            f"{', '.join(header) or 'nothing'} arrived"
+        )
+    for row in reader:
+        where = f"{path}, line {reader.line_num}"
+        if None in row:
+            raise ValueError(f"{where}: {len(header)} cells were required, but more arrived: quote commas")
+        yield where, dict(row)
+
+
+def _job(row: dict[str, Any], where: str, source: Path, folder: Path, settings: Settings) -> Job:
+    """A row as a job; its paths are relative to the list."""
+    unknown = [name for name in row if name not in FILES and name not in COLUMNS]
+    if unknown:
+        known = ", ".join((*FILES, *COLUMNS))
+        raise ValueError(f"{where}: columns of {known} were required, but {unknown[0]!r} arrived")
+    texts = {name: text for name in row if (text := text_field(row, name, where)) is not None}
+    for name in ("video", "speech"):
+        if name not in texts:
+            raise ValueError(f"{where}: a {name} was required, but none arrived")
+    beside = source.resolve().parent
+    video, speech = beside / texts.pop("video"), beside / texts.pop("speech")
+    output = plain_name(texts.pop("output", f"{video.stem}.mp4"), f"{where}, output")
+    try:
+        return Job(where, video, speech, folder / output, settings.with_row(texts))
+    except ValueError as error:
+        raise ValueError(f"{where}, {error}") from None
+
+
+def _paired(videos: Path, speeches: Path, folder: Path, settings: Settings) -> Iterator[Job]:
+    """A job for each video of a folder, with the file of its name in the other."""
+    for path in (videos, speeches):
+        if not path.is_dir():
+            raise FileNotFoundError(f"{path}: two folders were required, but this is none")
+    sounds: dict[str, list[Path]] = {}
+    for path in sorted(speeches.resolve().iterdir()):
+        if path.is_file() and not path.name.startswith("."):
+            sounds.setdefault(path.stem, []).append(path)
+    for video in sorted(videos.resolve().iterdir()):
+        if video.suffix.lower() not in VIDEO_SUFFIXES or video.name.startswith("."):
+            continue
+        found = sounds.get(video.stem, [])
+        if len(found) != 1:
+            names = " and ".join(path.name for path in found) or "none"
+            raise ValueError(
+                f"{video}: one speech of its name was required in {speeches}, but {names} arrived: add it, "
+                "or write a list"
+            )
+        name = plain_name(f"{video.stem}.mp4", str(video))
+        yield Job(str(videos / video.name), video, found[0], folder / name, settings)
