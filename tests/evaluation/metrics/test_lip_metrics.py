@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from repository import EXAMPLES
 
 from mytalk_core.evaluation.metrics.frame_pairs import pair_frames
 from mytalk_core.evaluation.metrics.lips import (
@@ -19,6 +20,7 @@ from mytalk_core.evaluation.metrics.lips import (
     velocity_distance,
 )
 from mytalk_core.face.layout import LandmarkLayout
+from mytalk_core.media.audio import Speech
 from mytalk_core.media.clip import Clip
 from mytalk_core.media.image_clip import ImageClip
 from mytalk_core.motion.person import interocular
@@ -60,13 +62,17 @@ def test_opening_correlation():
     assert opening_correlation(curve, np.ones(50)) is None
 
 
+def spoken() -> np.ndarray:
+    """Speech (S,) at 16 kHz that begins at once."""
+    mono = Speech.open(EXAMPLES / "speech_en.wav").mono_16k
+    return mono[np.flatnonzero(np.abs(mono) > 0.05)[0] :]
+
+
 def test_lip_leak_counts_moving_frames_in_silence_only():
     moving = 0.1 + 0.08 * np.sin(np.arange(100) * 1.1)
     still = np.full(100, 0.02)
     silence = np.zeros(64_000, np.float32)
-    # A noise that rises and falls five times a second as speech does; a steady one is none.
-    loudness = 0.1 * np.sin(np.arange(64_000) * np.pi * 5 / 16_000) ** 2
-    speech = (loudness * np.random.default_rng(0).normal(size=64_000)).astype(np.float32)
+    speech = spoken()[:64_000]
     assert lip_leak(still, silence) == 0
     assert lip_leak(moving, silence) > 60
     assert lip_leak(moving, speech) is None
@@ -92,12 +98,10 @@ def test_jitter_is_the_third_difference_by_hand():
 
 
 def test_closed_lips_count_from_120_ms_of_silence_on():
-    loudness = 0.1 * np.sin(np.arange(32_000) * np.pi * 5 / 16_000) ** 2
-    spoken = loudness * np.random.default_rng(0).normal(size=32_000)
-    speech = np.concatenate([spoken, np.zeros(32_000)]).astype(np.float32)
-    # Speech fades out before 2 s, last heard in frame 49; from 120 ms behind that on lips must be closed.
+    speech = np.concatenate([spoken()[:32_000], np.zeros(32_000, np.float32)])
+    # Speech breaks off at 2 s; from 120 ms behind that on lips must be closed.
     frames = np.arange(100)
-    assert silence_closed(np.where(frames < 52, 0.2, 0.004), speech) == 100
+    assert silence_closed(np.where(frames < 53, 0.2, 0.004), speech) == 100
     assert silence_closed(np.where(frames < 80, 0.2, 0.004), speech) < 60
     assert silence_closed(np.full(50, 0.2), speech[:32_000]) is None
 
