@@ -10,6 +10,9 @@ from repository import EXAMPLES
 
 from mytalk_core.evaluation.metrics.frame_pairs import pair_frames
 from mytalk_core.evaluation.metrics.lips import (
+    closure_rate,
+    intensities,
+    intensity_correlation,
     landmark_distance,
     lip_leak,
     opening_correlation,
@@ -17,8 +20,11 @@ from mytalk_core.evaluation.metrics.lips import (
     opening_kept,
     silence_closed,
     speech_level,
+    temporal_misalignment,
     velocity_distance,
+    vertex_error,
 )
+from mytalk_core.evaluation.networks.phones import find_recogniser
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.media.audio import Speech
 from mytalk_core.media.clip import Clip
@@ -134,3 +140,52 @@ def test_frames_pair_by_time_where_rates_differ():
 
 def test_other_sizes_are_said():
     assert "16x16" in pair_frames(clip(4, size=(8, 8)), clip(4, size=(16, 16))).notes[0]
+
+
+def test_lve_is_the_furthest_point():
+    truth = np.repeat(LAYOUT.template[None, :, :2], 2, 0)
+    guess = truth.copy()
+    guess[0, LAYOUT.lips[3]] += (3.0, 4.0)
+    guess[1, LAYOUT.lips[:2]] += (0.0, 2.0)
+    unit = interocular(truth)[0]
+    np.testing.assert_allclose(vertex_error(truth, guess, LAYOUT.lips) * unit / 100, [5, 2], rtol=1e-5)
+
+
+def test_mtm_tells_how_late_openings_are():
+    curve = np.sin(np.arange(200) / 5) + 0.5 * np.sin(np.arange(200) / 2.3)
+    assert temporal_misalignment(curve, curve) == 0
+    assert temporal_misalignment(curve, 0.3 * curve) == 0
+    late = np.interp(np.arange(200) - 3, np.arange(200), curve)
+    assert temporal_misalignment(curve, late) == pytest.approx(120, abs=12)
+    assert temporal_misalignment(curve, np.zeros(200)) is None
+    assert temporal_misalignment(np.full(200, np.nan), curve) is None
+
+
+def test_slcc_is_over_pieces_of_loud_and_quiet_speech():
+    loudness = np.repeat([0.1, 0.4, 0.2, 0.3], 25)
+    sound = (np.repeat(loudness, 640) * np.sign(np.sin(np.arange(64_000)))).astype(np.float32)
+    with_it, against_it = intensities(loudness, sound), intensities(0.5 - loudness, sound)
+    np.testing.assert_allclose(with_it[:, 1], [0, 0.3, 0.1, 0.2], atol=1e-9)
+    assert intensity_correlation(with_it) == pytest.approx(1)
+    assert intensity_correlation(against_it) == pytest.approx(-1)
+    assert intensity_correlation(with_it[:2]) is None
+
+
+def test_bilabials_close_the_lips_or_not():
+    opening = np.full(50, 0.2)
+    opening[10:12] = 0.01
+    opening[40:] = np.nan
+    times = np.array([[0.36, 0.44], [0.8, 0.9], [1.8, 1.9]])
+    # The first closes, the second does not, the third is not seen.
+    assert closure_rate(opening, times) == 50
+    assert closure_rate(opening, np.zeros((0, 2))) is None
+
+
+def test_p_b_and_m_are_heard():
+    pytest.importorskip("pocketsphinx")
+    # "Welcome to Echomimic. We hope ...": the m of "welcome" ends by 0.7 s.
+    mono = Speech.open(EXAMPLES / "speech_en.wav").mono_16k
+    times = find_recogniser().bilabial_times(mono)
+    assert 4 <= len(times) <= 14
+    assert (times[:, 0] < times[:, 1]).all() and times[-1, 1] <= len(mono) / 16_000
+    assert not len(find_recogniser().bilabial_times(np.zeros(16_000, np.float32)))
