@@ -16,6 +16,9 @@ from .metrics.frame_pairs import FramePairs, pair_frames
 from .metrics.frechet import Moments
 from .metrics.lips import (
     BLOCK_FRAMES,
+    closure_rate,
+    intensities,
+    intensity_correlation,
     landmark_distance,
     lip_leak,
     opening_correlation,
@@ -24,6 +27,8 @@ from .metrics.lips import (
     opening_kept,
     silence_closed,
     speech_level,
+    temporal_misalignment,
+    vertex_error,
 )
 from .metrics.picture_scores import PictureScorer, PictureScores
 from .metrics.video_features import add_video_features
@@ -148,6 +153,8 @@ def compare(
     scores: dict[str, float | None] = {**pictures.means()}
     scores |= _lip_scores(reference, generated, pairs, curves, speech)
     scores |= _sync_scores(generated, speech, networks, keys)
+    if speech is not None and networks.phones is not None and "closure_rate" in keys:
+        scores["closure_rate"] = closure_rate(curves.opening, networks.phones.bilabial_times(speech.mono_16k))
     if "id_landmarks" in keys and networks.face_shape is not None:
         scores["id_landmarks"] = shape_similarity(networks.face_shape, reference.track, generated.track)
     worst, best = _extremes(pictures)
@@ -180,13 +187,16 @@ def _lip_scores(
         "opening_correlation": opening_correlation(curves.reference_opening, curves.opening),
         "opening_kept": opening_kept(curves.reference_opening, curves.opening),
         "opening_jitter": opening_jitter(curves.opening),
+        "temporal_misalignment": temporal_misalignment(curves.reference_opening, curves.opening),
     }
     if speech is not None:
+        loudness_and_lips = intensities(curves.opening, speech.mono_16k)
+        scores["intensity_correlation"] = intensity_correlation(loudness_and_lips)
         scores["silence_closed"] = silence_closed(curves.opening, speech.mono_16k)
         scores["lip_leak"] = lip_leak(curves.opening, speech.mono_16k)
     layout = LandmarkLayout.load(reference.track.layout)
     regions = {"lmd_mouth": layout.lips, "lmd_face": np.arange(layout.points)}
-    sums, count = dict.fromkeys(regions, 0.0), 0
+    sums, count = dict.fromkeys((*regions, "lip_vertex_error"), 0.0), 0
     fit = np.array([reference.clip.width, reference.clip.height]) / (
         generated.clip.width,
         generated.clip.height,
@@ -201,6 +211,7 @@ def _lip_scores(
         guess = alignment.apply(similarity, generated.track.landmarks[others][..., :2] * fit)
         for key, points in regions.items():
             sums[key] += float(landmark_distance(truth, guess, points).sum())
+        sums["lip_vertex_error"] += float(vertex_error(truth, guess, layout.lips).sum())
         count += len(rows)
     return scores | {key: total / count if count else None for key, total in sums.items()}
 

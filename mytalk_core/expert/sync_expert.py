@@ -38,11 +38,13 @@ class ExpertConfig:
 @dataclass(frozen=True)
 class SyncScore:
     """distance: mean between lips and speech at the best shift, 0 to 2, low is good; confidence: how much
-    nearer that is than the median shift; offset_frames: how late the lips are, at 25 Hz."""
+    nearer that is than the median shift; offset_frames: how late the lips are, at 25 Hz; late_frames: the
+    same, finer than a frame."""
 
     distance: float
     confidence: float
     offset_frames: int
+    late_frames: float
 
 
 class _TimeNet(nn.Module):
@@ -135,7 +137,18 @@ class SyncExpert(PretrainedModel):
         distance = (2 - 2 * inner).clamp(min=0).sqrt().mean(0)
         best = int(distance.argmin())
         confidence = (distance.median() - distance[best]).item()
-        return SyncScore(distance[best].item(), confidence, best - max_shift)
+        late = best - max_shift + _lowest(distance, best)
+        return SyncScore(distance[best].item(), confidence, best - max_shift, late)
+
+
+def _lowest(distance: Tensor, best: int) -> float:
+    """How far from `best`, the least of distances (S,), the parabola through it and its neighbours is lowest:
+    -0.5 to 0.5; 0 at either end."""
+    if not 0 < best < len(distance) - 1:
+        return 0.0
+    before, least, after = distance[best - 1 : best + 2].tolist()
+    bend = before - 2 * least + after
+    return 0.5 * (before - after) / bend if bend > 0 else 0.0
 
 
 def shifted_cosines(motion: Tensor, speech: Tensor, max_shift: int) -> Tensor:

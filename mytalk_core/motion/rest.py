@@ -76,15 +76,17 @@ def closed_displacement(space: LandmarkSpace, person: Person) -> np.ndarray:
     """From a person's rest to lips that meet: (N,3) mouth widths, zero on points not generated."""
     layout = LandmarkLayout.load(space.config.layout)
     closing = space.decode_lower(closing_channels(space, person)[None])[0]
-    # What that leaves open, about a hundredth of the eyes' distance: each lip goes half way, inner and outer
-    # edge alike.
+    # What that leaves apart, about a hundredth of the eyes' distance: each lip goes half way, in a mouth that
+    # stands askew sideways too; inner and outer edge alike.
     upper, lower = inner_pairs(layout)
     closed = person.rest / person.mouth_width + closing
-    half = (closed[lower, 1] - closed[upper, 1]).clip(0) / 2
+    half = (closed[lower] - closed[upper]) / 2
+    # Lips that overlap have met.
+    half[:, 1] = half[:, 1].clip(0)
     for ring in (layout.lips_inner, layout.lips_outer):
         count = len(ring) // 2
-        closing[ring[1:count], 1] -= half
-        closing[ring[:count:-1], 1] += half
+        closing[ring[1:count]] -= half
+        closing[ring[:count:-1]] += half
     return closing
 
 

@@ -1,38 +1,37 @@
 """Where somebody speaks: the mouth rests where nobody does.
 
-The gate knows no level of its own: it compares each moment with the loudest and the quietest of the same
-sound, so that a quiet recording moves the lips and a steady noise does not.
+A network that knows voices says so (`voice.py`), not a level: a quiet recording moves the lips, noise and
+music do not, and who speaks or sings without a pause is heard. It hears every moment at the level of speech.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 
 from .features import SAMPLES_PER_FRAME
+from .voice import PIECE, load_voice_detector
 
 # Where voices have their power, Hz: hum and rumble lie below, hiss above.
 BAND_HZ = (150.0, 4000.0)
 RATE_HZ = 16_000
 # Below this, in dB of full scale, there is nothing but the rounding of 16-bit samples.
 NOTHING_DB = -96.0
-# The level of speech and of what lies behind it: quantiles over the frames in which there is anything.
-SPEECH_QUANTILE, FLOOR_QUANTILE = 0.95, 0.1
-# A frame so far below the speech is silent, dB; one near the floor is too.
-BELOW_SPEECH_DB, ABOVE_FLOOR_DB = 45.0, 6.0
-# Who speaks without a pause shows no floor: only where the quiet frames between these quantiles are so much
-# alike is it a noise that goes on behind the speech, and may be near to it; else far is far enough.
-QUIET_QUANTILES, ALIKE_DB = (0.05, 0.2), 3.0
-NEAREST_FLOOR_DB, FARTHER_DB = 10.0, 30.0
-# Once somebody speaks, the gate stays open for this much less.
-HYSTERESIS_DB = 4.0
+# The detector hears the loudest of the 3 s on either side at this level: a quiet voice as a near one.
+HEARD_DB, AROUND_FRAMES = -20.0, 75
+# Somebody speaks where a voice is at least so likely, and around there while it is not less likely than the
+# second: found on clips in sync, singing ones too, against noises and music.
+OPENS, STAYS = 0.3, 0.05
+# The detector takes some tenths of a second of noise to be sure that a voice has ended. Speech ends where its
+# level last was this far on the way from what follows, for so many frames, up to itself, in dB.
+END_SHARE, END_FRAMES = 0.3, 10
 # Within a sentence people do not close their lips at every gap, and the motion model has heard it: a shorter
 # silence between speech is no silence (0.6 s).
 PAUSE_FRAMES = 15
-# Speech rises and falls; what stays within so many dB for half a second and more is a noise or a tone.
-STEADY_DB, STEADY_FRAMES = 6.0, 13
 # Lips move this many frames before speech begins and after it ends, and ease in and out over so many more:
-# they rest from 120 ms behind its end on.
-LEAD_FRAMES, LEAD_EASE_FRAMES = 2, 2
+# people breathe in and open the mouth a quarter of a second ahead, and rest from 120 ms behind the end on.
+LEAD_FRAMES, LEAD_EASE_FRAMES = 5, 3
 TAIL_FRAMES, TAIL_EASE_FRAMES = 1, 1
 
 
@@ -57,15 +56,29 @@ def speech_frames(mono_16k: np.ndarray, frames: int) -> np.ndarray:
     audible = level_db > NOTHING_DB
     if not audible.any():
         return audible
-    speech_db, floor_db = np.quantile(level_db[audible], (SPEECH_QUANTILE, FLOOR_QUANTILE))
-    if speech_db - floor_db < STEADY_DB and audible.sum() >= STEADY_FRAMES:
-        return np.zeros(frames, bool)
-    low, high = np.quantile(level_db[audible], QUIET_QUANTILES)
-    nearest_db = NEAREST_FLOOR_DB if high - low < ALIKE_DB else FARTHER_DB
-    near_floor = min(floor_db + ABOVE_FLOOR_DB, speech_db - nearest_db)
-    opens_db = max(speech_db - BELOW_SPEECH_DB, near_floor, NOTHING_DB)
-    speaking = _hysteresis(level_db > opens_db, level_db > max(opens_db - HYSTERESIS_DB, NOTHING_DB))
-    return _without_gaps(speaking, PAUSE_FRAMES)
+    pieces = load_voice_detector().probabilities(_at_heard_level(mono_16k, level_db))
+    voice = np.where(audible, _by_frame(pieces, frames), 0)
+    speaking = _without_gaps(_hysteresis(voice > OPENS, voice > STAYS), PAUSE_FRAMES)
+    return _without_echo(speaking, level_db.clip(NOTHING_DB))
+
+
+def _at_heard_level(mono_16k: np.ndarray, level_db: np.ndarray) -> np.ndarray:
+    """Speech (S,) whose level (frames,) about each moment is brought to `HEARD_DB`."""
+    level = torch.from_numpy(level_db.clip(NOTHING_DB))[None]
+    around = (AROUND_FRAMES, AROUND_FRAMES)
+    loudest = F.max_pool1d(F.pad(level, around, value=NOTHING_DB), 2 * AROUND_FRAMES + 1, 1)
+    smooth = F.avg_pool1d(F.pad(loudest, around, mode="replicate"), 2 * AROUND_FRAMES + 1, 1)[0].numpy()
+    moments = np.arange(len(mono_16k)) / SAMPLES_PER_FRAME
+    gain = 10 ** ((HEARD_DB - np.interp(moments, np.arange(len(smooth)), smooth)) / 20)
+    return mono_16k * gain.astype(np.float32)
+
+
+def _by_frame(pieces: np.ndarray, frames: int) -> np.ndarray:
+    """The most that any piece (P,) touching the 40 ms about a motion frame says, (frames,); 0 behind them."""
+    padded = np.pad(pieces, (0, 2 + -(-frames * SAMPLES_PER_FRAME // PIECE)))
+    first = (np.arange(frames) * SAMPLES_PER_FRAME - SAMPLES_PER_FRAME // 2).clip(0)
+    last = np.arange(frames) * SAMPLES_PER_FRAME + SAMPLES_PER_FRAME // 2 - 1
+    return np.maximum(padded[first // PIECE], padded[last // PIECE])
 
 
 def band_level_db(mono_16k: np.ndarray, frames: int) -> np.ndarray:
@@ -98,6 +111,20 @@ def _without_gaps(speaking: np.ndarray, shortest: int) -> np.ndarray:
         if last - first <= shortest:
             filled[first:last] = True
     return filled
+
+
+def _without_echo(speaking: np.ndarray, level_db: np.ndarray) -> np.ndarray:
+    """Runs of True (F,) cut where their level (F,) has fallen to that of what follows them."""
+    cut = speaking.copy()
+    edges = np.flatnonzero(np.diff(speaking, prepend=False, append=False))
+    for first, stop in edges.reshape(-1, 2):
+        behind = level_db[stop : stop + END_FRAMES]
+        if len(behind):
+            spoken_db = np.quantile(level_db[max(first, stop - 25) : stop], 0.9)
+            limit_db = np.median(behind) + END_SHARE * (spoken_db - np.median(behind))
+            heard = np.flatnonzero(level_db[first:stop] > limit_db)
+            cut[first + (heard[-1] + 1 if len(heard) else 0) : stop] = False
+    return cut
 
 
 def _ramp(full: int, ease: int) -> np.ndarray:

@@ -75,3 +75,14 @@ def test_lips_meet_and_keep_their_thickness(space, openings):
     assert (ratio > 0.7).all() and (ratio < 1.35).all(), ratio
     corners = np.linalg.norm(shape[[61, 291], :2] - rest[[61, 291], :2], axis=1)
     assert corners.max() < 0.08 * interocular(rest)
+
+
+def test_the_lips_of_a_mouth_that_stands_askew_meet_whatever_way_it_is_seen(space):
+    shown = face(0.03)
+    lower = LAYOUT.lips_inner[1 : len(LAYOUT.lips_inner) // 2]
+    shown[lower] += np.array([0.02, 0, 0.03]) * interocular(shown)
+    person = Person(shown.astype(np.float32), LAYOUT.name)
+    shape = person.rest + closed_displacement(space, person) * person.mouth_width
+    for yaw in (-0.6, 0.0, 0.6):
+        turn = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
+        assert opening_ratio((shape @ turn.T)[:, :2]) < 0.002

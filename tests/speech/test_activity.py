@@ -1,13 +1,15 @@
-"""The speech gate: relative to the sound itself."""
+"""The speech gate: voices move the lips, however quiet; nothing else does."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from repository import EXAMPLES
 
 from mytalk_core.media.audio import Speech
 from mytalk_core.speech.activity import PAUSE_FRAMES, speech_frames, speech_presence
+from mytalk_core.speech.voice import load_voice_detector
 
 RATE_HZ, FRAME = 16_000, 640
 
@@ -56,26 +58,89 @@ def test_speech_in_noise_still_moves_the_lips(speech):
     assert speech_presence((speech + noise).astype(np.float32), frames_of(speech)).mean() > 0.9
 
 
-def test_lips_rest_120_ms_behind_the_end_and_move_before_the_start():
-    bursts = np.zeros(100 * FRAME, np.float32)
-    # Loud and louder by turns, from frame 40 on to 59.
-    for frame in range(40, 60):
-        bursts[frame * FRAME - 320 : frame * FRAME + 320] = (0.05, 0.2)[frame % 2] * np.sin(
-            np.arange(640) / 3
-        )
-    presence = speech_presence(bursts, 100)
-    assert (presence[38:61] == 1).all()
-    assert (presence[62:] == 0).all() and (presence[:36] == 0).all()
-    assert (np.diff(presence[35:39]) > 0).all()
+def tune(seconds: float) -> np.ndarray:
+    """Chords with a beat, in which every note fades."""
+    rng, times = np.random.default_rng(3), np.arange(RATE_HZ // 2) / RATE_HZ
+    beats = []
+    for _ in range(int(2 * seconds)):
+        root = 130.8 * 2 ** (rng.choice([0, 2, 4, 5, 7, 9]) / 12)
+        tones = [root * step * harmonic for step in (1, 1.26, 1.5) for harmonic in (1, 2, 3)]
+        chord = sum(np.sin(2 * np.pi * tone * times) for tone in tones) * np.exp(-4 * times)
+        beats.append(chord + 2 * rng.normal(size=len(times)) * np.exp(-60 * times))
+    return np.concatenate(beats) / 20
 
 
-def test_short_pauses_belong_to_the_speech():
-    for pause in (PAUSE_FRAMES - 4, PAUSE_FRAMES + 4):
-        level = np.tile([0.05, 0.05, 0.2, 0.2], 25)
-        level[40 : 40 + pause] = 0
-        sound = np.repeat(level, FRAME) * np.sin(np.arange(100 * FRAME) / 3)
-        shown = speech_presence(sound.astype(np.float32), 100)[44 : 36 + pause]
-        assert shown.all() if pause < PAUSE_FRAMES else not shown.any()
+def gusts(seconds: float) -> np.ndarray:
+    """Noise that rises and falls as speech does."""
+    rng, count = np.random.default_rng(4), int(seconds * RATE_HZ)
+    loudness = np.interp(
+        np.arange(count), np.arange(0, count, RATE_HZ // 5), rng.uniform(0, 1, -(-count // 3200))
+    )
+    return 0.2 * loudness * rng.normal(size=count)
+
+
+def clicks(seconds: float) -> np.ndarray:
+    """Keys that are struck."""
+    rng, sound = np.random.default_rng(5), np.zeros(int(seconds * RATE_HZ))
+    for start in np.cumsum(rng.uniform(0.1, 0.4, int(2 * seconds))) * RATE_HZ:
+        stroke = sound[int(start) : int(start) + 800]
+        stroke += rng.normal(size=len(stroke)) * np.exp(-np.arange(len(stroke)) / 100)
+    return 0.3 * sound
+
+
+@pytest.mark.parametrize("sound", [tune, gusts, clicks])
+@pytest.mark.parametrize("level", [1.0, 0.01])
+def test_what_rises_and_falls_is_speech_only_with_a_voice_in_it(sound, level):
+    assert not speech_presence((level * sound(6)).astype(np.float32), 150).any()
+
+
+@pytest.mark.parametrize("sound", [tune, gusts, clicks])
+def test_a_voice_over_a_bed_is_heard(speech, sound):
+    bed = sound(len(speech) / RATE_HZ + 1)[: len(speech)]
+    bed *= 0.5 * speech.std() / bed.std()
+    assert speech_presence((speech + bed).astype(np.float32), frames_of(speech)).mean() > 0.9
+
+
+def test_speech_without_pauses_and_of_one_level_is_speech(speech):
+    spoken = speech[: frames_of(speech) * FRAME].reshape(-1, FRAME)
+    loud = spoken[np.abs(spoken).mean(1) > 0.2 * np.abs(speech).mean()]
+    levelled = 0.1 * loud / np.sqrt(np.square(loud).mean(1, keepdims=True))
+    assert speech_presence(levelled.ravel(), len(levelled)).mean() > 0.95
+
+
+def test_a_quiet_voice_after_a_loud_one_moves_the_lips(speech):
+    both = np.concatenate([speech, np.zeros(RATE_HZ, np.float32), 0.01 * speech])
+    presence = speech_presence(both, frames_of(both))
+    assert presence[-frames_of(speech) :].mean() > 0.8
+
+
+def test_lips_rest_120_ms_behind_the_end_and_move_before_the_start(speech):
+    spoken = int(np.flatnonzero(np.abs(speech) > 0.02)[-1]) + 1
+    silence = np.zeros(2 * RATE_HZ, np.float32)
+    sound = np.concatenate([silence, speech[:spoken], silence])
+    presence = speech_presence(sound, frames_of(sound))
+    end = (len(silence) + spoken) / FRAME
+    assert presence[int(end)] == 1 and not presence[int(np.ceil(end + 3)) :].any()
+    start = int(np.flatnonzero(presence == 1)[0])
+    assert not presence[:40].any() and start < 50 + np.flatnonzero(np.abs(speech) > 0.02)[0] / FRAME
+    assert (np.diff(presence[start - 4 : start + 1]) > 0).all()
+
+
+def test_short_pauses_belong_to_the_speech(speech):
+    # The middle of it, in which a voice goes on.
+    part = speech[RATE_HZ : 2 * RATE_HZ]
+    for pause in (PAUSE_FRAMES - 4, PAUSE_FRAMES + 10):
+        sound = np.concatenate([part, np.zeros(pause * FRAME, np.float32), part])
+        shown = speech_presence(sound, frames_of(sound))[25 + 5 : 25 + pause - 9]
+        assert (shown == 1).all() if pause < PAUSE_FRAMES else not shown.any()
+
+
+def test_long_speech_is_heard_as_short(speech):
+    long = np.tile(speech, 10)
+    heard = load_voice_detector().probabilities(long)
+    network = load_voice_detector()
+    pieces = torch.from_numpy(np.pad(long, (64, -len(long) % 512))).unfold(0, 576, 512)
+    assert np.abs(heard - network(pieces)[0].numpy()).max() < 1e-4
 
 
 def test_nothing_is_silent():

@@ -30,11 +30,14 @@ from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
 from mytalk_core.program import in_one_line
 from mytalk_core.speech.features import SpeechEncoder
 
+from ..dataset.filters import Limits
+from ..dataset.sync_check import load_expert
 from ..loop.checkpoints import TrainingState, averaged
 from ..loop.loop import Run, add_arguments, descend, train
 from ..loop.order import Draws
 from .data import TEMPI, MotionBatch, MotionData, RawClip, choose_few, fit_space, hold_out, read_clips
 from .kept_features import Encoder, KeptFeatures
+from .lags import in_sync
 from .losses import PENALTIES, LossOptions, Objective, losses
 from .models import SpokenDenoiser, feature_statistics, motion_config, open_expert, preset_config, start_from
 from .pictures import show_motion
@@ -78,6 +81,10 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--drop-identity", type=float, default=0.3, help="share not told of the person, or of the upper face")
     add("--own-guess", type=float, default=0.0, help="share whose x_t holds the model's guess, not the truth")
     add("--time-power", type=float, default=1.0, help="below 1: more of the noisy time steps")
+    add(
+        "--lags-by", help="an expert (mini, a folder) that says how late lips are, finer than a frame, or not"
+    )
+    add("--least-confidence", type=float, default=Limits.min_confidence, help="of --lags-by; the rest is out")
     add("--plain", action="store_true", help="no copies at other tempi: quicker, less robust")
     add(
         "--process",
@@ -116,6 +123,8 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, MotionData]:
     preset = Preset.load(args.preset) if args.preset else None
     layout = preset.space.layout if preset else None
     clips = read_clips(args.dataset, layout)
+    if args.lags_by is not None:
+        clips = in_sync(clips, load_expert(args.lags_by, "cpu"), args.least_confidence)
     known, held = hold_out(clips)
     if args.overfit is not None:
         known = held = choose_few(known, args.overfit)

@@ -13,6 +13,8 @@ from ...speech.activity import speech_presence
 MOVING_A_SECOND = 0.15
 # Closed lips are no further apart than this over the inter-ocular distance.
 CLOSED_OPENING = 0.005
+# Lips that touch, as a tracker sees them in a film.
+TOUCHING_OPENING = 0.03
 # A mouth's opening varies as the real one's if its deviation is within these of it.
 KEPT_SPREAD = (0.85, 1.15)
 # Landmarks are unpacked this many frames at a time: memory does not grow with the clip.
@@ -38,6 +40,15 @@ def velocity_distance(truth: np.ndarray, guess: np.ndarray, unit: float | np.nda
     """
     distance = np.linalg.norm(np.diff(guess - truth, axis=0), axis=-1).mean(-1)
     return distance / unit * RATE_HZ * 100
+
+
+def vertex_error(truth: np.ndarray, guess: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """LVE by frame: the distance of the lip point that is furthest off, % of the true inter-ocular distance.
+
+    truth, guess: (F,N,2) in the same coordinates; points: int (P,) -> (F,). After Richard et al. 2021.
+    """
+    distance = np.linalg.norm(truth[:, points] - guess[:, points], axis=-1).max(-1)
+    return distance / interocular(truth) * 100
 
 
 def opening_curve(track: FaceTrack, times_s: np.ndarray) -> np.ndarray:
@@ -82,6 +93,88 @@ def opening_jitter(opening: np.ndarray) -> float | None:
     jerk = np.diff(opening, 3) * RATE_HZ**3
     jerk = np.abs(jerk[np.isfinite(jerk)])
     return float(jerk.mean()) if len(jerk) else None
+
+
+def temporal_misalignment(truth: np.ndarray, guess: np.ndarray) -> float | None:
+    """MTM: how far apart, in ms, the openings and closings of two curves (F,) at 25 Hz are, nan bridged; None
+    where no extreme of one meets one of the other.
+
+    Derivative dynamic time warping (Keogh & Pazzani 2001) pairs the frames; of every true extreme that is
+    paired with one of the same kind the distance counts. After Chae-Yeon et al. 2025.
+    """
+    if min(np.isfinite(curve).sum() for curve in (truth, guess)) < 5:
+        return None
+    smooth = [_smoothed(curve) for curve in (truth, guess)]
+    slopes = [((c[1:-1] - c[:-2]) + (c[2:] - c[:-2]) / 2) / 2 / max(float(c.std()), 1e-6) for c in smooth]
+    kinds = [np.sign(np.diff(np.sign(np.diff(c)))) for c in smooth]
+    apart: dict[int, int] = {}
+    for i, j in _warping_path(*slopes):
+        if kinds[0][i] != 0 and kinds[0][i] == kinds[1][j]:
+            apart[i] = min(apart.get(i, len(truth)), abs(i - j))
+    return float(np.mean(list(apart.values())) * 1000 / RATE_HZ) if apart else None
+
+
+def _smoothed(curve: np.ndarray) -> np.ndarray:
+    """A curve (F,) without its gaps and the tracker's noise."""
+    rows = np.flatnonzero(np.isfinite(curve))
+    bridged = np.interp(np.arange(len(curve)), rows, curve[rows])
+    return np.convolve(np.pad(bridged, 1, "edge"), (0.25, 0.5, 0.25), "valid")
+
+
+def _warping_path(x: np.ndarray, y: np.ndarray) -> list[tuple[int, int]]:
+    """The pairs of frames of least squared distance between two curves (F,), no more than a second apart."""
+    count, reach = len(x), int(RATE_HZ)
+    total = np.full((count + 1, 2 * reach + 3), np.inf)
+    # Column c of row i is frame i + c - reach - 1 of y; one column on either side stays infinite.
+    total[0, reach + 1] = 0.0
+    steps = np.zeros((count + 1, 2 * reach + 3), np.int8)
+    for i in range(1, count + 1):
+        for column in range(1, 2 * reach + 2):
+            j = i + column - reach - 1
+            if 1 <= j <= count:
+                before = (total[i - 1, column], total[i - 1, column + 1], total[i, column - 1])
+                steps[i, column] = best = min(range(3), key=before.__getitem__)
+                total[i, column] = before[best] + (x[i - 1] - y[j - 1]) ** 2
+    pairs, i, column = [], count, reach + 1
+    while i > 0 and i + column - reach - 1 > 0:
+        pairs.append((i - 1, i + column - reach - 2))
+        step = steps[i, column]
+        i, column = i - (step != 2), column + (step == 1) - (step == 2)
+    return pairs
+
+
+def intensity_correlation(intensities: np.ndarray) -> float | None:
+    """SLCC: Pearson's r of speech intensity and lip intensity (K,2) over clips or pieces of clips; None for
+    fewer than three, or where one does not vary. After Chae-Yeon et al. 2025."""
+    if len(intensities) < 3:
+        return None
+    return opening_correlation(*intensities.T)
+
+
+def intensities(opening: np.ndarray, mono_16k: np.ndarray, seconds: float = 1.0) -> np.ndarray:
+    """Speech intensity, root mean square, and lip intensity, mean displacement of the opening (F,) from its
+    smallest, of every piece of so many seconds: (K,2). Pieces without half of their face are left out."""
+    step, found = int(seconds * RATE_HZ), []
+    least = np.nanmin(opening) if np.isfinite(opening).any() else 0.0
+    for start in range(0, len(opening) - step + 1, step):
+        sound = mono_16k[int(start / RATE_HZ * 16_000) : int((start + step) / RATE_HZ * 16_000)]
+        piece = opening[start : start + step]
+        if len(sound) and np.isfinite(piece).mean() > 0.5:
+            found.append((float(np.sqrt(np.square(sound).mean())), float(np.nanmean(piece) - least)))
+    return np.array(found).reshape(-1, 2)
+
+
+def closure_rate(opening: np.ndarray, bilabials_s: np.ndarray) -> float | None:
+    """Percent of the p, b and m during which the lips close, no further open than 3 % of the inter-ocular
+    distance (filmed lips that touch are tracked so): opening (F,) at 25 Hz, starts and ends (K,2) in s. None
+    without any whose face is seen."""
+    closes = []
+    for start, end in bilabials_s:
+        during = opening[int(np.floor(start * RATE_HZ)) : int(np.ceil(end * RATE_HZ)) + 1]
+        during = during[np.isfinite(during)]
+        if len(during):
+            closes.append(during.min() <= TOUCHING_OPENING)
+    return 100 * float(np.mean(closes)) if closes else None
 
 
 def silence_closed(opening: np.ndarray, mono_16k: np.ndarray) -> float | None:

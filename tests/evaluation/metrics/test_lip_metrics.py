@@ -6,9 +6,13 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from repository import EXAMPLES
 
 from mytalk_core.evaluation.metrics.frame_pairs import pair_frames
 from mytalk_core.evaluation.metrics.lips import (
+    closure_rate,
+    intensities,
+    intensity_correlation,
     landmark_distance,
     lip_leak,
     opening_correlation,
@@ -16,9 +20,13 @@ from mytalk_core.evaluation.metrics.lips import (
     opening_kept,
     silence_closed,
     speech_level,
+    temporal_misalignment,
     velocity_distance,
+    vertex_error,
 )
+from mytalk_core.evaluation.networks.phones import find_recogniser
 from mytalk_core.face.layout import LandmarkLayout
+from mytalk_core.media.audio import Speech
 from mytalk_core.media.clip import Clip
 from mytalk_core.media.image_clip import ImageClip
 from mytalk_core.motion.person import interocular
@@ -60,13 +68,17 @@ def test_opening_correlation():
     assert opening_correlation(curve, np.ones(50)) is None
 
 
+def spoken() -> np.ndarray:
+    """Speech (S,) at 16 kHz that begins at once."""
+    mono = Speech.open(EXAMPLES / "speech_en.wav").mono_16k
+    return mono[np.flatnonzero(np.abs(mono) > 0.05)[0] :]
+
+
 def test_lip_leak_counts_moving_frames_in_silence_only():
     moving = 0.1 + 0.08 * np.sin(np.arange(100) * 1.1)
     still = np.full(100, 0.02)
     silence = np.zeros(64_000, np.float32)
-    # A noise that rises and falls five times a second as speech does; a steady one is none.
-    loudness = 0.1 * np.sin(np.arange(64_000) * np.pi * 5 / 16_000) ** 2
-    speech = (loudness * np.random.default_rng(0).normal(size=64_000)).astype(np.float32)
+    speech = spoken()[:64_000]
     assert lip_leak(still, silence) == 0
     assert lip_leak(moving, silence) > 60
     assert lip_leak(moving, speech) is None
@@ -92,12 +104,10 @@ def test_jitter_is_the_third_difference_by_hand():
 
 
 def test_closed_lips_count_from_120_ms_of_silence_on():
-    loudness = 0.1 * np.sin(np.arange(32_000) * np.pi * 5 / 16_000) ** 2
-    spoken = loudness * np.random.default_rng(0).normal(size=32_000)
-    speech = np.concatenate([spoken, np.zeros(32_000)]).astype(np.float32)
-    # Speech fades out before 2 s, last heard in frame 49; from 120 ms behind that on lips must be closed.
+    speech = np.concatenate([spoken()[:32_000], np.zeros(32_000, np.float32)])
+    # Speech breaks off at 2 s; from 120 ms behind that on lips must be closed.
     frames = np.arange(100)
-    assert silence_closed(np.where(frames < 52, 0.2, 0.004), speech) == 100
+    assert silence_closed(np.where(frames < 53, 0.2, 0.004), speech) == 100
     assert silence_closed(np.where(frames < 80, 0.2, 0.004), speech) < 60
     assert silence_closed(np.full(50, 0.2), speech[:32_000]) is None
 
@@ -130,3 +140,52 @@ def test_frames_pair_by_time_where_rates_differ():
 
 def test_other_sizes_are_said():
     assert "16x16" in pair_frames(clip(4, size=(8, 8)), clip(4, size=(16, 16))).notes[0]
+
+
+def test_lve_is_the_furthest_point():
+    truth = np.repeat(LAYOUT.template[None, :, :2], 2, 0)
+    guess = truth.copy()
+    guess[0, LAYOUT.lips[3]] += (3.0, 4.0)
+    guess[1, LAYOUT.lips[:2]] += (0.0, 2.0)
+    unit = interocular(truth)[0]
+    np.testing.assert_allclose(vertex_error(truth, guess, LAYOUT.lips) * unit / 100, [5, 2], rtol=1e-5)
+
+
+def test_mtm_tells_how_late_openings_are():
+    curve = np.sin(np.arange(200) / 5) + 0.5 * np.sin(np.arange(200) / 2.3)
+    assert temporal_misalignment(curve, curve) == 0
+    assert temporal_misalignment(curve, 0.3 * curve) == 0
+    late = np.interp(np.arange(200) - 3, np.arange(200), curve)
+    assert temporal_misalignment(curve, late) == pytest.approx(120, abs=12)
+    assert temporal_misalignment(curve, np.zeros(200)) is None
+    assert temporal_misalignment(np.full(200, np.nan), curve) is None
+
+
+def test_slcc_is_over_pieces_of_loud_and_quiet_speech():
+    loudness = np.repeat([0.1, 0.4, 0.2, 0.3], 25)
+    sound = (np.repeat(loudness, 640) * np.sign(np.sin(np.arange(64_000)))).astype(np.float32)
+    with_it, against_it = intensities(loudness, sound), intensities(0.5 - loudness, sound)
+    np.testing.assert_allclose(with_it[:, 1], [0, 0.3, 0.1, 0.2], atol=1e-9)
+    assert intensity_correlation(with_it) == pytest.approx(1)
+    assert intensity_correlation(against_it) == pytest.approx(-1)
+    assert intensity_correlation(with_it[:2]) is None
+
+
+def test_bilabials_close_the_lips_or_not():
+    opening = np.full(50, 0.2)
+    opening[10:12] = 0.01
+    opening[40:] = np.nan
+    times = np.array([[0.36, 0.44], [0.8, 0.9], [1.8, 1.9]])
+    # The first closes, the second does not, the third is not seen.
+    assert closure_rate(opening, times) == 50
+    assert closure_rate(opening, np.zeros((0, 2))) is None
+
+
+def test_p_b_and_m_are_heard():
+    pytest.importorskip("pocketsphinx")
+    # "Welcome to Echomimic. We hope ...": the m of "welcome" ends by 0.7 s.
+    mono = Speech.open(EXAMPLES / "speech_en.wav").mono_16k
+    times = find_recogniser().bilabial_times(mono)
+    assert 4 <= len(times) <= 14
+    assert (times[:, 0] < times[:, 1]).all() and times[-1, 1] <= len(mono) / 16_000
+    assert not len(find_recogniser().bilabial_times(np.zeros(16_000, np.float32)))
