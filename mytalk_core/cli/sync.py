@@ -78,6 +78,12 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--codec", choices=["h264", "prores", "vp9", "ffv1"], help="by default what suits the extension"
     )
     sync.add_argument("--crf", type=int, default=18, help="quality of h264 and vp9, lower is better")
+    sync.add_argument(
+        "--strict",
+        action="store_true",
+        help="an error instead of a note, and no output, where the source does not suit (small, turned, "
+        "blurred, covered or cut-off face), or the mouth does not move, or not as intended",
+    )
     sync.add_argument("--report", type=Path, help="write what was done as JSON")
     sync.add_argument("--save-motion", type=Path, help="write the generated landmarks as safetensors")
     sync.add_argument("--save-mask", type=Path, help="write a lossless .mkv of which pixels were edited")
@@ -124,6 +130,7 @@ def run(args: argparse.Namespace) -> None:
             crf=args.crf,
             save_motion=args.save_motion,
             save_mask=args.save_mask,
+            strict=args.strict,
             progress=progress,
         )
     for warning in report.warnings:

@@ -28,6 +28,7 @@ from ..memory import peak_memory_mb
 from ..motion.generate import MotionModel, MotionOptions, embed_identity
 from ..motion.motion import Motion
 from . import stages
+from .checks import Check, LipWatch, check_motion, check_pictures, check_track
 from .device import choose_device, choose_dtype
 from .rendered import RenderedClip
 from .stages import Progress
@@ -133,7 +134,11 @@ class LipSync:
 
 @dataclass
 class Report:
-    """What a run did: counts of output frames, seconds by stage, peak memory of the process, what made it."""
+    """What a run did: counts of output frames, seconds by stage, peak memory of the process, what made it.
+
+    checks: figures of what the source is like and of how the result's lips moved, see `checks`; doubts: a
+    sentence for each that is amiss; warnings: all lines for the user, these among them.
+    """
 
     output: str
     frames: int = 0
@@ -149,7 +154,16 @@ class Report:
     seed: int = 0
     device: str = ""
     version: str = __version__
+    checks: dict[str, float] = field(default_factory=dict)
+    doubts: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+    def note(self, check: Check, strict: bool = False) -> None:
+        """Take in what a look found. Raises DoubtError for a doubt where strict."""
+        self.checks |= check.figures
+        self.doubts += check.doubts
+        if strict:
+            check.insist()
 
     def to_dict(self) -> dict:
         """As plain numbers and strings, for JSON."""
@@ -181,6 +195,7 @@ def lip_sync(
     crf: int = 18,
     save_motion: str | Path | None = None,
     save_mask: str | Path | None = None,
+    strict: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Write `output`: the talking `video` with lips that follow `speech`; all else stays the source's.
@@ -190,9 +205,12 @@ def lip_sync(
     `LipSync.from_pretrained` takes together with renderer, device, dtype and revision, which a loaded one has
     already; face: see `Faces.choose`; sync_mode: see `plan_timeline`; codec, crf: see `VideoWriter`; options:
     of the motion. A frame without the face passes through untouched; subtitles, chapters and what else the
-    video's file holds are copied, or named in `Report.warnings`.
+    video's file holds are copied, or named in `Report.warnings`. So is what one should know before trusting
+    the result (`Report.doubts`): with strict that is an error, before the rendering where the source does not
+    suit, and else at its end, when no output takes its name.
 
-    Raises FileNotFoundError, MediaError, NoFaceError, WeightsError, or ValueError for an argument.
+    Raises FileNotFoundError, MediaError, NoFaceError, WeightsError, where strict DoubtError, or ValueError
+    for an argument.
     """
     progress = progress or (lambda stage, done, total: None)
     options = options or MotionOptions()
@@ -213,10 +231,14 @@ def lip_sync(
         report.renderer, report.device = model.renderer.name, str(model.device)
     with report.timed("landmarks"):
         track = model.track(clip, progress).choose(face)
+        report.note(check_track(track, clip), strict)
     with report.timed("motion"):
         motion = model.speak(sound, track, timeline, options, progress=progress)
+        report.note(check_motion(motion, stages.on_timeline(track, timeline)), strict)
     with report.timed("references"):
         drawn = model.draw(clip, track, motion, timeline)
+        report.note(check_pictures(drawn.references, track, drawn.covered), strict)
+    watch = LipWatch(model.reader.mesh, drawn.track, drawn.targets)
     lost: list[str] = []
     with report.timed("render"), ExitStack() as stack:
         # All take their names at the end, the video first.
@@ -231,12 +253,15 @@ def lip_sync(
             masks=save_mask,
             progress=lambda done, total, picture: progress("render", done, total),
             warn=lost.append,
+            seen=watch.see,
+            finished=lambda: report.note(watch.check(), strict),
         )
     shown = drawn.track
     report.frames, report.frames_with_face = len(timeline), int(shown.present.sum())
     report.duration_s, report.shots = round(timeline.duration_s, 3), len(np.unique(shown.shots))
     report.peak_memory_mb = peak_memory_mb()
-    report.warnings = [*timeline.warnings, *face_warnings(shown, report.frames_edited), *lost]
+    stayed = face_warnings(shown, report.frames_edited)
+    report.warnings = [*timeline.warnings, *stayed, *report.doubts, *lost]
     return report
 
 
