@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..arguments import FRAME_RATE_HELP, VIDEO_HELP, DefaultsHelpFormatter, frame_rate
@@ -79,6 +81,12 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     sync.add_argument("--crf", type=int, default=18, help="quality of h264 and vp9, lower is better")
     sync.add_argument(
+        "--resume",
+        action="store_true",
+        help="for long videos: keep what is finished in the folder OUTPUT.resume until the output is whole, "
+        "and go on with it after a kill; takes disk space, often more than the output",
+    )
+    sync.add_argument(
         "--strict",
         action="store_true",
         help="an error instead of a note, and no output, where the source does not suit (small, turned, "
@@ -112,7 +120,7 @@ def run(args: argparse.Namespace) -> None:
         "--save-mask": args.save_mask,
     }
     check_outputs(outputs, [*clip_files(args.video), args.speech])
-    with bars() as progress:
+    with bars() as progress, _kept(args):
         report = lip_sync(
             args.video,
             args.speech,
@@ -130,6 +138,7 @@ def run(args: argparse.Namespace) -> None:
             crf=args.crf,
             save_motion=args.save_motion,
             save_mask=args.save_mask,
+            resume=args.resume,
             strict=args.strict,
             progress=progress,
         )
@@ -138,3 +147,20 @@ def run(args: argparse.Namespace) -> None:
     if args.report is not None:
         write_text(args.report, json.dumps(report.to_dict(), indent=2) + "\n")
     print(f"{args.output}: {report.frames} frames, {report.frames_edited} edited, {report.duration_s} s")
+
+
+@contextmanager
+def _kept(args: argparse.Namespace) -> Iterator[None]:
+    """Say how to go on where the block is stopped and has kept something."""
+    from ..pipeline.journal import folder_of
+
+    try:
+        yield
+    except (KeyboardInterrupt, OSError, ValueError):
+        folder = folder_of(args.output)
+        if args.resume and folder.is_dir():
+            print(
+                f"mytalk: note: what is finished is kept in {folder}: the same command goes on",
+                file=sys.stderr,
+            )
+        raise

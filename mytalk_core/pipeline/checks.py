@@ -170,8 +170,8 @@ class LipWatch:
     def see(self, edit: Edit, picture: Picture) -> None:
         """A frame of the result: what was done to the source's, and what became of it."""
         self._frames += 1
-        self._edited += bool(edit.patches)
-        if edit.picture.index not in self._wanted or not edit.patches:
+        self._edited += edit.is_edited
+        if edit.picture.index not in self._wanted or not edit.is_edited:
             return
         row = np.array([edit.picture.index])
         region = region_from_landmarks(self._shown.landmarks[row][0])

@@ -33,6 +33,11 @@ class Edit:
     picture: Picture
     patches: list[Patch]
 
+    @property
+    def is_edited(self) -> bool:
+        """Whether anything is pasted."""
+        return bool(self.patches)
+
     def pasted(self) -> Picture:
         """The output's picture."""
         return paste(self.picture, self.patches)
