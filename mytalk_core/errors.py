@@ -13,3 +13,7 @@ class NoFaceError(ValueError):
 
 class WeightsError(ValueError):
     """Weights of another version, with another hash, or with other tensors than the model's."""
+
+
+class DoubtError(ValueError):
+    """A run that was to be strict, and found what a run usually only warns of; the message says what."""

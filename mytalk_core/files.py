@@ -230,7 +230,7 @@ def _workshop(parent: Path) -> Iterator[tuple[Path, int]]:
             except FileExistsError:
                 continue
             folder = made
-            lock = _take(made / LOCK)
+            lock = take_lock(made / LOCK)
         yield made, stat.S_IMODE(os.fstat(lock).st_mode)
     finally:
         try:
@@ -246,7 +246,7 @@ def _workshop(parent: Path) -> Iterator[tuple[Path, int]]:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _take(path: Path) -> int | None:
+def take_lock(path: Path) -> int | None:
     """The locked file, open; None where another process swept it away before it was locked."""
     try:
         lock = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)

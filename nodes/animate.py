@@ -10,7 +10,6 @@ import torch
 from comfy_api.latest import Input, io, ui
 from PIL import Image
 
-from ..mytalk_core.appearance.references import mouth_opening
 from ..mytalk_core.face.draw import draw_landmarks
 from ..mytalk_core.face.layout import LandmarkLayout
 from ..mytalk_core.face.track import FaceTrack
@@ -19,6 +18,7 @@ from ..mytalk_core.motion.edit import smooth
 from ..mytalk_core.motion.generate import MotionOptions
 from ..mytalk_core.motion.manner import MANNERS
 from ..mytalk_core.motion.motion import Motion
+from ..mytalk_core.pipeline.checks import check_motion
 from ..mytalk_core.pipeline.stages import on_timeline
 from .host import rare, schema
 from .load import CATEGORY
@@ -35,8 +35,6 @@ SYNC_MODE_HELP = (
 )
 # The preview in the node: seconds shown, pictures a second.
 PREVIEW_S, PREVIEW_HZ = 8.0, 12.5
-# A mouth whose opening stays within this, in units of 1/256 of the face's square, does not speak.
-STILL_UNITS = 1.0
 
 
 class MotionDiffusionSampler(io.ComfyNode):
@@ -161,22 +159,10 @@ class MotionDiffusionSampler(io.ComfyNode):
         lips = model.ready("motion").speak(sound, track.track, timeline, options, identity, progress)
         motion = smooth(lips, smoothing_s)
         shown = on_timeline(track.track, timeline)
-        lines = said("Motion Diffusion Sampler", [*timeline.warnings, *unmoved(motion, shown)])
+        lines = said("Motion Diffusion Sampler", [*timeline.warnings, *check_motion(motion, shown).doubts])
         return io.NodeOutput(
             Performance(motion, timeline, sound), ui=preview(motion, shown).as_dict() | lines
         )
-
-
-def unmoved(motion: Motion, shown: FaceTrack) -> list[str]:
-    """A line for the user where the mouth stays as it is throughout."""
-    layout = LandmarkLayout.load(motion.layout)
-    openings = [
-        mouth_opening(motion.onto(shown.canonical[rows], shown.times_s[rows]), layout)
-        for rows in (slice(start, start + 250) for start in range(0, len(shown), 250))
-    ]
-    if float(np.ptp(np.concatenate(openings)[shown.present])) >= STILL_UNITS:
-        return []
-    return ["the mouth did not move: the speech is silence, too quiet, or expression is 0"]
 
 
 def preview(motion: Motion, shown: FaceTrack) -> ui.SavedImages:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +35,18 @@ def add(commands: argparse._SubParsersAction) -> None:
     sync.add_argument("speech", type=Path, help="a sound file, or a video whose sound is taken")
     sync.add_argument("-o", "--output", type=Path, required=True, help=".mp4, .mov, .mkv or .webm")
     add_options(sync)
+    sync.add_argument(
+        "--resume",
+        action="store_true",
+        help="for long videos: keep what is finished in the folder OUTPUT.resume until the output is whole, "
+        "and go on with it after a kill; takes disk space, often more than the output",
+    )
+    sync.add_argument(
+        "--strict",
+        action="store_true",
+        help="an error instead of a note, and no output, where the source does not suit (small, turned, "
+        "blurred, covered or cut-off face), or the mouth does not move, or not as intended",
+    )
     sync.add_argument("--report", type=Path, help="write what was done as JSON")
     sync.add_argument("--save-motion", type=Path, help="write the generated landmarks as safetensors")
     sync.add_argument("--save-mask", type=Path, help="write a lossless .mkv of which pixels were edited")
@@ -125,7 +139,7 @@ def run(args: argparse.Namespace) -> None:
         "--save-mask": args.save_mask,
     }
     check_outputs(outputs, [*clip_files(args.video), args.speech])
-    with bars() as progress:
+    with bars() as progress, _kept(args):
         report = lip_sync(
             args.video,
             args.speech,
@@ -143,6 +157,8 @@ def run(args: argparse.Namespace) -> None:
             crf=how.crf,
             save_motion=args.save_motion,
             save_mask=args.save_mask,
+            resume=args.resume,
+            strict=args.strict,
             progress=progress,
         )
     for warning in report.warnings:
@@ -150,3 +166,20 @@ def run(args: argparse.Namespace) -> None:
     if args.report is not None:
         write_text(args.report, json.dumps(report.to_dict(), indent=2) + "\n")
     print(f"{args.output}: {report.frames} frames, {report.frames_edited} edited, {report.duration_s} s")
+
+
+@contextmanager
+def _kept(args: argparse.Namespace) -> Iterator[None]:
+    """Say how to go on where the block is stopped and has kept something."""
+    from ..pipeline.journal import folder_of
+
+    try:
+        yield
+    except (KeyboardInterrupt, OSError, ValueError):
+        folder = folder_of(args.output)
+        if args.resume and folder.is_dir():
+            print(
+                f"mytalk: note: what is finished is kept in {folder}: the same command goes on",
+                file=sys.stderr,
+            )
+        raise

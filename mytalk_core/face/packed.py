@@ -38,6 +38,18 @@ class PackedLandmarks:
         packed[:] = landmarks
         return packed
 
+    @staticmethod
+    def from_parts(steps: np.ndarray, centre: np.ndarray, unit: np.ndarray) -> PackedLandmarks:
+        """What `parts` gave, bit for bit."""
+        packed = PackedLandmarks(0, steps.shape[1])
+        packed._steps, packed._centre, packed._unit = steps, centre, unit
+        return packed
+
+    @property
+    def parts(self) -> dict[str, np.ndarray]:
+        """The store itself: steps int16 (T,N,3), centre float32 (T,1,3), unit float32 (T,1,1)."""
+        return {"steps": self._steps, "centre": self._centre, "unit": self._unit}
+
     def __len__(self) -> int:
         return len(self._steps)
 

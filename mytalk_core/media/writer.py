@@ -24,6 +24,7 @@ from .fields import PROGRESSIVE, FieldMarker
 from .matroska import describe_pictures, title_with_room
 from .picture import Picture
 from .pixels import convert, planes_of
+from .room import LEAST_BYTES, DiskRoom
 from .soundtrack import Soundtrack
 from .streams import OtherStreams, StreamCopier
 from .threads import codec_threads
@@ -44,7 +45,7 @@ class VideoWriter:
     the clip's own times; metadata: container tags; others: what else is copied from the clip's file.
     `warnings` has a line for each thing of the source that the output does not keep.
     Raises: MediaError before any work when the output cannot be written, is the source, or does not fit the
-    codec.
+    codec or the disk.
     """
 
     def __init__(
@@ -71,6 +72,9 @@ class VideoWriter:
         self._timeline = timeline or plan_timeline(like, like.duration_s)
         self._durations = self._timeline.durations
         self._plan = plan_encoding(self.path, like, self._timeline, codec, crf, preset, pixel_format)
+        least = LEAST_BYTES[self._plan.encoder] * like.width * like.height * len(self._timeline)
+        self._room = DiskRoom(self.path, len(self._timeline), least)
+        self._room.check()
         self._reformatter = VideoReformatter()
         self._container: av.container.OutputContainer | None = None
         self._soundtrack: Soundtrack | None = None
@@ -93,6 +97,8 @@ class VideoWriter:
                 "it .mkv"
             )
         writer = cls(path, like, codec="ffv1", timeline=timeline)
+        # What is the same in most frames packs to next to nothing.
+        writer._room = DiskRoom(path, len(writer._timeline), 0)
         writer._plan = replace(
             writer._plan,
             format_name="gray",
@@ -185,6 +191,7 @@ class VideoWriter:
                 for packet in source.packets_until(float(end * self._timeline.time_base)):
                     container.mux(packet)
         self._written += 1
+        self._room.check_on_the_way(self._written, self._temporary)
 
     @property
     def _needs_header(self) -> bool:

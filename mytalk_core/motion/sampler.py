@@ -105,7 +105,8 @@ def sample_motion(
     `seed` on the CPU and scaled by `temperature` (1 samples the model's distribution, less stays nearer to
     its most likely motion; "ddpm" draws more noise on its way, unscaled): the same seed gives the same motion
     whatever `batch_windows` is, up to rounding.
-    progress(done, total) is called after every batch of windows; what it raises ends the sampling.
+    progress(done, total) is called after every window of speech that was encoded and every batch of windows
+    that was sampled; what it raises ends the sampling.
 
     Returns x0 (F, D) float32 on the denoiser's device.
     """
@@ -117,12 +118,21 @@ def sample_motion(
     if isinstance(speech, Tensor) and len(speech) != frames:
         raise ValueError(f"speech and upper face must have the same frames; got {len(speech)} and {frames}")
     provider = (lambda start, stop: speech[start:stop]) if isinstance(speech, Tensor) else speech
-    spoken = torch.stack([provider(start, start + windows.length) for start in windows.starts]).to(parameter)
-    upper_parts = windows.cut(upper.to(parameter))
-    identity = identity.to(parameter)[None]
     timesteps = diffusion.timesteps(steps)
     batches = range(0, len(windows.starts), batch_windows)
-    done = count(1)
+    done, total = count(1), len(windows.starts) + len(batches) * len(timesteps)
+
+    def advance() -> None:
+        if progress:
+            progress(next(done), total)
+
+    parts = []
+    for start in windows.starts:
+        parts.append(provider(start, start + windows.length))
+        advance()
+    spoken = torch.stack(parts).to(parameter)
+    upper_parts = windows.cut(upper.to(parameter))
+    identity = identity.to(parameter)[None]
 
     def denoise(x: Tensor, t: float) -> Tensor:
         x_parts, x0_parts = windows.cut(x), []
@@ -131,14 +141,13 @@ def sample_motion(
             x0_parts.append(
                 _guided(denoiser, x_parts[rows], t, spoken[rows], upper_parts[rows], identity, guidance)
             )
-            if progress:
-                progress(next(done), len(batches) * len(timesteps))
+            advance()
         return windows.join(torch.cat(x0_parts), frames)
 
     generator = torch.Generator().manual_seed(seed)
     noise = temperature * torch.randn(frames, denoiser.config.lower, generator=generator)
-    start = diffusion.start(noise.to(parameter.device))
-    return SAMPLERS[sampler](denoise, start, diffusion, timesteps, generator)
+    noisy = diffusion.start(noise.to(parameter.device))
+    return SAMPLERS[sampler](denoise, noisy, diffusion, timesteps, generator)
 
 
 def _guided(

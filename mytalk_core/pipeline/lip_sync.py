@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
@@ -16,6 +16,7 @@ from torch import nn
 from .. import __version__
 from ..appearance.renderer import WarpSettings
 from ..appearance.renderers import LoadedRenderer, load_renderer
+from ..errors import MediaError
 from ..face.track import Faces, FaceTrack, check_choice
 from ..face.tracker import FaceReader, load_face_reader
 from ..files import check_outputs, replacing
@@ -28,7 +29,9 @@ from ..memory import peak_memory_mb
 from ..motion.generate import MotionModel, MotionOptions, embed_identity
 from ..motion.motion import Motion
 from . import stages
+from .checks import Check, LipWatch, check_motion, check_pictures, check_track
 from .device import choose_device, choose_dtype
+from .journal import Journal, files_sha256
 from .rendered import RenderedClip
 from .stages import Progress
 from .write import write
@@ -133,7 +136,11 @@ class LipSync:
 
 @dataclass
 class Report:
-    """What a run did: counts of output frames, seconds by stage, peak memory of the process, what made it."""
+    """What a run did: counts of output frames, seconds by stage, peak memory of the process, what made it.
+
+    checks: figures of what the source is like and of how the result's lips moved, see `checks`; doubts: a
+    sentence for each that is amiss; warnings: all lines for the user, these among them.
+    """
 
     output: str
     frames: int = 0
@@ -149,7 +156,16 @@ class Report:
     seed: int = 0
     device: str = ""
     version: str = __version__
+    checks: dict[str, float] = field(default_factory=dict)
+    doubts: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+    def note(self, check: Check, strict: bool = False) -> None:
+        """Take in what a look found. Raises DoubtError for a doubt where strict."""
+        self.checks |= check.figures
+        self.doubts += check.doubts
+        if strict:
+            check.insist()
 
     def to_dict(self) -> dict:
         """As plain numbers and strings, for JSON."""
@@ -181,6 +197,8 @@ def lip_sync(
     crf: int = 18,
     save_motion: str | Path | None = None,
     save_mask: str | Path | None = None,
+    resume: bool = False,
+    strict: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Write `output`: the talking `video` with lips that follow `speech`; all else stays the source's.
@@ -190,9 +208,13 @@ def lip_sync(
     `LipSync.from_pretrained` takes together with renderer, device, dtype and revision, which a loaded one has
     already; face: see `Faces.choose`; sync_mode: see `plan_timeline`; codec, crf: see `VideoWriter`; options:
     of the motion. A frame without the face passes through untouched; subtitles, chapters and what else the
-    video's file holds are copied, or named in `Report.warnings`.
+    video's file holds are copied, or named in `Report.warnings`. So is what one should know before trusting
+    the result (`Report.doubts`): with strict that is an error, before the rendering where the source does not
+    suit, and else at its end, when no output takes its name. resume: keep what is finished in OUTPUT.resume
+    until the output is whole, and go on with what a run of the same left there, see `journal`.
 
-    Raises FileNotFoundError, MediaError, NoFaceError, WeightsError, or ValueError for an argument.
+    Raises FileNotFoundError, MediaError, NoFaceError, WeightsError, where strict DoubtError, or ValueError
+    for an argument.
     """
     progress = progress or (lambda stage, done, total: None)
     options = options or MotionOptions()
@@ -211,33 +233,82 @@ def lip_sync(
             model = LipSync.from_pretrained(model, renderer, device, dtype, revision)
         report.model, report.model_hashes = str(model.source), model.hashes
         report.renderer, report.device = model.renderer.name, str(model.device)
-    with report.timed("landmarks"):
-        track = model.track(clip, progress).choose(face)
-    with report.timed("motion"):
-        motion = model.speak(sound, track, timeline, options, progress=progress)
-    with report.timed("references"):
-        drawn = model.draw(clip, track, motion, timeline)
+    read = [*clip.files, *((sound.path,) if sound.path else ())]
+    before = _stamps(read)
+    facts = _facts(model, clip, sound, face, sync_mode, options) if resume else None
     lost: list[str] = []
-    with report.timed("render"), ExitStack() as stack:
-        # All take their names at the end, the video first.
-        if save_motion is not None:
-            motion.save(stack.enter_context(replacing(save_motion)))
-        report.frames_edited = write(
-            drawn,
-            output,
-            sound=sound,
-            codec=codec,
-            crf=crf,
-            masks=save_mask,
-            progress=lambda done, total, picture: progress("render", done, total),
-            warn=lost.append,
-        )
+
+    def finished() -> None:
+        report.note(watch.check(), strict)
+        _check_unchanged(before)
+
+    with Journal.opened(Path(output), facts) as journal, ExitStack() as stack:
+        with report.timed("landmarks"):
+            track = journal.track(lambda: model.track(clip, progress).choose(face))
+            report.note(check_track(track, clip), strict)
+        with report.timed("motion"):
+            motion = journal.motion(lambda: model.speak(sound, track, timeline, options, progress=progress))
+            report.note(check_motion(motion, stages.on_timeline(track, timeline)), strict)
+        with report.timed("references"):
+            drawn = model.draw(clip, track, motion, timeline)
+            report.note(check_pictures(drawn.references, track, drawn.covered), strict)
+        watch = LipWatch(model.reader.mesh, drawn.track, drawn.targets)
+        with report.timed("render"):
+            # All take their names at the end, the video first.
+            if save_motion is not None:
+                motion.save(stack.enter_context(replacing(save_motion)))
+            report.frames_edited = write(
+                drawn,
+                output,
+                sound=sound,
+                codec=codec,
+                crf=crf,
+                masks=save_mask,
+                progress=lambda done, total, picture: progress("render", done, total),
+                warn=lost.append,
+                edits=journal.edits,
+                seen=watch.see,
+                finished=finished,
+            )
     shown = drawn.track
     report.frames, report.frames_with_face = len(timeline), int(shown.present.sum())
     report.duration_s, report.shots = round(timeline.duration_s, 3), len(np.unique(shown.shots))
     report.peak_memory_mb = peak_memory_mb()
-    report.warnings = [*timeline.warnings, *face_warnings(shown, report.frames_edited), *lost]
+    stayed = face_warnings(shown, report.frames_edited)
+    report.warnings = [*timeline.warnings, *stayed, *report.doubts, *lost]
     return report
+
+
+def _facts(
+    model: LipSync, clip: Clip, sound: Speech, face: str | int, sync_mode: str, options: MotionOptions
+) -> dict[str, str]:
+    """What decides what is drawn, by the word the user knows it by."""
+    facts = {
+        "video": f"{files_sha256(clip.files)} {float(clip.fps)}",
+        "speech": files_sha256([sound.path] if sound.path is not None else []),
+        "model": " ".join(model.hashes.values()),
+        "renderer": model.renderer.name,
+        "device or dtype": f"{model.device} {model.dtype}",
+        "version of MyTalk": __version__,
+        "face": str(face),
+        "sync mode": sync_mode,
+    }
+    return facts | {name: str(value) for name, value in asdict(options).items()}
+
+
+def _stamps(files: Iterable[Path]) -> dict[Path, tuple[int, int]]:
+    """Length and time of the last change of each file."""
+    return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in files}
+
+
+def _check_unchanged(before: dict[Path, tuple[int, int]]) -> None:
+    """Raises MediaError for a file that is no longer what it was."""
+    after = _stamps(path for path in before if path.exists())
+    changed = [path for path in before if after.get(path) != before[path]]
+    if changed:
+        raise MediaError(
+            f"{changed[0]} was changed while it was read, which is no source to go by: run it again"
+        )
 
 
 def face_warnings(shown: FaceTrack, edited: int) -> list[str]:

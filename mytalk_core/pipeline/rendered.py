@@ -11,6 +11,7 @@ import numpy as np
 from .. import __version__
 from ..appearance.composite import make_patch
 from ..appearance.crop import crop_size, cut_crop
+from ..appearance.references import References
 from ..appearance.renderer import Renderer
 from ..face.packed import Mapped
 from ..face.track import FaceTrack
@@ -32,6 +33,11 @@ class Edit:
     picture: Picture
     patches: list[Patch]
 
+    @property
+    def is_edited(self) -> bool:
+        """Whether anything is pasted."""
+        return bool(self.patches)
+
     def pasted(self) -> Picture:
         """The output's picture."""
         return paste(self.picture, self.patches)
@@ -45,13 +51,17 @@ class Edit:
 class RenderedClip(ArrangedClip):
     """The source on its timeline with new lips.
 
-    track: the face on that timeline; targets: its wanted landmarks; renderer: what draws the lips; prepare:
-    called before any are drawn, for a network that is kept elsewhere until it is needed.
+    track: the face on that timeline; targets: its wanted landmarks; renderer: what draws the lips;
+    references: the pictures that lips are borrowed from; covered: how many were put aside because something
+    covers their mouth, as a share of all; prepare: called before any lips are drawn, for a network that is
+    kept elsewhere until it is needed.
     """
 
     track: FaceTrack = field(repr=False)
     targets: Mapped = field(repr=False)
     renderer: Renderer = field(repr=False)
+    references: References = field(repr=False)
+    covered: float = 0.0
     prepare: Callable[[], object] | None = field(default=None, repr=False)
 
     @property
@@ -62,12 +72,18 @@ class RenderedClip(ArrangedClip):
 
     def edits(self, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[Edit]:
         """Frames by number, as `pictures` has them, with their patches apart."""
-        rows = self.rows(indices)
+        # One by one, as renderers draw: who reads the pictures can stop between any two.
+        return (self.edit(picture) for picture in self.untouched(indices))
+
+    def untouched(self, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[Picture]:
+        """The source's pictures under this clip's numbers, for `edit`."""
         if self.prepare is not None:
             self.prepare()
-        # One by one, as renderers draw: who reads the pictures can stop between any two.
-        for picture in super()._read(rows):
-            yield Edit(picture, self._draw(picture) if self.track.present[picture.index] else [])
+        yield from super()._read(self.rows(indices))
+
+    def edit(self, picture: Picture) -> Edit:
+        """One of `untouched`, with its patches."""
+        return Edit(picture, self._draw(picture) if self.track.present[picture.index] else [])
 
     def masks(self, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
         """For each frame how much of every pixel is new, see `Edit.mask`."""

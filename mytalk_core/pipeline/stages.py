@@ -98,9 +98,18 @@ def draw(
     lender, lending = lips or (clip, face)
     pool = choose_pool(lending, layout, pool_count(size))
     references = read_references(lender, lending, pool, size, layout)
-    references = references.take(visible_references(references, layout))
-    drawing = renderer.make(references, targets, layout, shown.shots, settings)
-    return RenderedClip.arrange(clip, timeline, speech, track=shown, targets=targets, renderer=drawing)
+    visible = visible_references(references, layout)
+    references = references.take(visible)
+    return RenderedClip.arrange(
+        clip,
+        timeline,
+        speech,
+        track=shown,
+        targets=targets,
+        renderer=renderer.make(references, targets, layout, shown.shots, settings),
+        references=references,
+        covered=1 - float(visible.mean()),
+    )
 
 
 def on_timeline(face: FaceTrack, timeline: Timeline) -> FaceTrack:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
+
 from ..media.audio import Speech
 from ..media.clip import Clip
 from ..media.picture import Picture
@@ -16,6 +18,10 @@ from .rendered import Edit, RenderedClip
 
 # progress(done, total, picture): of frames, and the latest one.
 Written = Callable[[int, int, Picture], None]
+
+
+def _ignore(*args: object) -> None:
+    """Told something that nobody asked for."""
 
 
 def write(
@@ -29,15 +35,21 @@ def write(
     pixel_format: str | None = None,
     masks: str | Path | None = None,
     metadata: Mapping[str, str] | None = None,
-    progress: Written | None = None,
-    warn: Callable[[str], None] | None = None,
+    progress: Written = _ignore,
+    warn: Callable[[str], None] = _ignore,
+    edits: Callable[[RenderedClip, np.ndarray], Iterator[Edit]] = RenderedClip.edits,
+    seen: Callable[[Edit, Picture], None] = _ignore,
+    finished: Callable[[], None] = _ignore,
 ) -> int:
     """Write `clip` to `path`, whole or not at all; how many of its frames were edited.
 
     sound: by default the clip's own; timeline: what is shown when, by default all frames at their own times;
     codec, crf, pixel_format: see `VideoWriter`; masks: a lossless .mkv of which pixels are new, of a
     `RenderedClip`; metadata: container tags beside those that the clip must carry and its file's own; warn:
-    told in a line of each thing in the clip's file that the output does not keep (see `OtherStreams`).
+    told in a line of each thing in the clip's file that the output does not keep (see `OtherStreams`);
+    edits: where a `RenderedClip`'s frames by number come from; seen: shown what was done to each frame, and
+    the frame; finished: called behind the last frame, before the file takes its name, so that nothing is left
+    where it raises.
     Raises MediaError, and ValueError for masks of a clip that is not rendered.
     """
     timeline = timeline or plan_timeline(clip, clip.duration_s)
@@ -58,28 +70,26 @@ def write(
         others=OtherStreams.of(clip, timeline, Path(path).suffix.lower()),
     )
     mask_writer = None if masks is None else VideoWriter.for_masks(masks, clip, timeline=timeline)
-    if warn is not None:
-        for line in writer.warnings:
-            warn(line)
-    edited = 0
+    for line in writer.warnings:
+        warn(line)
+    rows, edited = timeline.source_index, 0
+    frames = (
+        edits(clip, rows)
+        if isinstance(clip, RenderedClip)
+        else (Edit(picture, []) for picture in clip.pictures(rows))
+    )
     with ExitStack() as stack:
         # Both take their names at the end, the video first.
         if mask_writer is not None:
             stack.enter_context(mask_writer)
         stack.enter_context(writer)
-        for done, edit in enumerate(_edits(clip, timeline), 1):
+        for done, edit in enumerate(frames, 1):
             picture = edit.pasted()
             writer.write(picture)
             if mask_writer is not None:
                 mask_writer.write_mask(edit.mask())
-            edited += bool(edit.patches)
-            if progress is not None:
-                progress(done, len(timeline), picture)
+            edited += edit.is_edited
+            seen(edit, picture)
+            progress(done, len(timeline), picture)
+        finished()
     return edited
-
-
-def _edits(clip: Clip, timeline: Timeline) -> Iterator[Edit]:
-    rows = timeline.source_index
-    if isinstance(clip, RenderedClip):
-        return clip.edits(rows)
-    return (Edit(picture, []) for picture in clip.pictures(rows))

@@ -66,15 +66,15 @@ def test_extract_landmarks_tells_its_rate_its_face_and_the_default(part, clip, m
 
 
 def test_a_mouth_that_does_not_move_is_told(part, tracked):
-    animate, layouts = part("nodes.animate"), part("mytalk_core.face.layout")
+    check, layouts = part("nodes.animate").check_motion, part("mytalk_core.face.layout")
     layout = layouts.LandmarkLayout.load("mesh478")
     points = tracked.track.canonical[:][:, layout.lower]
     still = np.repeat(points[:1], len(points), 0)
     motion = part("mytalk_core.motion.motion").Motion
-    assert "did not move" in animate.unmoved(motion(still, "mesh478", layout.lower), tracked.track)[0]
+    assert "did not move" in check(motion(still, "mesh478", layout.lower), tracked.track).doubts[0]
     moved = still.copy()
     moved[1:, np.isin(layout.lower, layout.lips_inner[1 : len(layout.lips_inner) // 2]), 1] += 8
-    assert animate.unmoved(motion(moved, "mesh478", layout.lower), tracked.track) == []
+    assert not check(motion(moved, "mesh478", layout.lower), tracked.track).doubts
 
 
 def test_another_video_of_the_same_size_is_told(part, clip, tracked):

@@ -153,7 +153,8 @@ def test_progress_counts_to_the_end_and_can_cancel(denoiser):
         **arguments,
         progress=lambda done, total: seen.append((done, total)),
     )
-    assert seen == [(i, 6) for i in range(1, 7)]
+    # Five windows of speech to encode, then two steps of three batches.
+    assert seen == [(i, 11) for i in range(1, 12)]
 
     def cancel(done, total):
         if done == 2:

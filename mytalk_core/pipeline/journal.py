@@ -1,0 +1,338 @@
+"""What a long run has finished, kept beside its output until that is whole, so that a killed one can go on.
+
+The face's track and the motion are kept whole, and of every frame that was drawn the samples that it changed,
+without loss. A run that goes on decodes and encodes from the first frame again, which is quick, through the
+same calls as any other: what it writes is what it would have written, bit for bit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import MediaError
+from ..face.layout import named_layout
+from ..face.packed import PackedLandmarks
+from ..face.track import FaceTrack
+from ..files import LOCK, take_lock, write_text
+from ..media.patch import trim
+from ..media.picture import Picture
+from ..media.pixels import PixelLayout, copy_frame, layout_of, planes_of
+from ..motion.motion import Motion
+from ..tensor_files import FileKind, read_metadata, read_tensors, write_tensors
+from .rendered import Edit, RenderedClip
+
+FORMAT = "mytalk-run-1"
+SUFFIX = ".resume"
+STATE = "run.json"
+# So many frames at most are drawn a second time.
+PIECE_FRAMES = 32
+TRACK = FileKind(
+    "track of a run",
+    "--resume",
+    {
+        "steps": (("I16",), ("T", "N", 3)),
+        "centre": (("F32",), ("T", 1, 3)),
+        "unit": (("F32",), ("T", 1, 1)),
+        "present": (("U8",), ("T",)),
+        "similarity": (("F32",), ("T", 2, 3)),
+        "times_s": (("F64", "F32"), ("T",)),
+        "shots": (("I32",), ("T",)),
+    },
+)
+PIECE = FileKind(
+    "piece of a run",
+    "--resume",
+    {"edited": (("U8",), ("F",)), "boxes": (("I32",), ("P", 5)), "samples": (("U8",), ("B",))},
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """What a patch did to a frame.
+
+    box: (top, left, bottom, right) px; planes: each plane's new samples in it; coverage: uint8 (h, w), how
+    much of every pixel is new.
+    """
+
+    box: tuple[int, int, int, int]
+    planes: list[np.ndarray]
+    coverage: np.ndarray
+
+
+@dataclass(frozen=True)
+class KeptEdit(Edit):
+    """An edit whose result is known: the samples it changed. drawn: whether patches were pasted."""
+
+    changes: list[Change]
+    drawn: bool
+
+    @staticmethod
+    def of(edit: Edit) -> KeptEdit:
+        """Paste an edit, and keep what that changed."""
+        picture, pasted, changes = edit.picture, planes_of(edit.pasted().frame), []
+        layout, mask = layout_of(picture.format_name), edit.mask()
+        for whole in edit.patches:
+            patch = trim(whole, picture.height, picture.width)
+            if patch is None:
+                continue
+            height, width = patch.alpha.shape
+            box = (patch.top, patch.left, patch.top + height, patch.left + width)
+            planes = [plane[_window(box, layout, number)].copy() for number, plane in enumerate(pasted)]
+            changes.append(Change(box, planes, mask[_window(box, layout, 0)].copy()))
+        return KeptEdit(picture, [], changes, edit.is_edited)
+
+    @property
+    def is_edited(self) -> bool:
+        """See `Edit.is_edited`."""
+        return self.drawn
+
+    def pasted(self) -> Picture:
+        """See `Edit.pasted`."""
+        if not self.changes:
+            return self.picture
+        frame = copy_frame(self.picture.frame)
+        planes, layout = planes_of(frame), layout_of(self.picture.format_name)
+        for change in self.changes:
+            for number, samples in enumerate(change.planes):
+                planes[number][_window(change.box, layout, number)] = samples
+        return Picture(self.picture.index, frame, self.picture.colour, self.picture.converter)
+
+    def mask(self) -> np.ndarray:
+        """See `Edit.mask`."""
+        mask = np.zeros((self.picture.height, self.picture.width), np.uint8)
+        for top, left, bottom, right, coverage in ((*c.box, c.coverage) for c in self.changes):
+            mask[top:bottom, left:right] = coverage
+        return mask
+
+
+class Journal:
+    """What one run has finished, see `opened`; without a folder nothing is kept."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+
+    @classmethod
+    @contextmanager
+    def opened(cls, output: Path, facts: Mapping[str, str] | None) -> Iterator[Journal]:
+        """The journal of a run that writes `output`, in OUTPUT.resume; removed when the block ends well, else
+        kept if it holds anything.
+
+        facts: what the run is made of, by the word the user knows it by; all must be as they were. None keeps
+        nothing, and removes what another run kept, once the output is whole.
+        Raises: MediaError for a folder of another run, of a run that is under way, or that is none.
+        """
+        folder = folder_of(output)
+        if facts is None:
+            yield cls(None)
+            _discard(folder)
+            return
+        _check_ours(folder)
+        folder.mkdir(exist_ok=True)
+        lock = take_lock(folder / LOCK)
+        if lock is None:
+            raise MediaError(
+                f"{output} is being written by another run with --resume: wait for it, or name another output"
+            )
+        try:
+            _check_facts(folder, facts)
+            yield cls(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+        except BaseException:
+            if not _holds_work(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        finally:
+            os.close(lock)
+
+    def track(self, make: Callable[[], FaceTrack]) -> FaceTrack:
+        """The face, as it was kept, or made and kept."""
+        if self.folder is None:
+            return make()
+        path = self.folder / "track.safetensors"
+        if path.exists():
+            with suppress(MediaError):
+                return _read_track(path)
+        track = make()
+        tensors = {name: getattr(track, name) for name in ("similarity", "times_s", "shots")}
+        tensors |= track.landmarks.parts | {"present": track.present.astype(np.uint8)}
+        write_tensors(path, tensors, {"layout": track.layout})
+        return track
+
+    def motion(self, make: Callable[[], Motion]) -> Motion:
+        """The motion, as it was kept, or made and kept."""
+        if self.folder is None:
+            return make()
+        path = self.folder / "motion.safetensors"
+        if path.exists():
+            with suppress(MediaError):
+                return Motion.load(path)
+        motion = make()
+        motion.save(path)
+        return motion
+
+    def edits(self, clip: RenderedClip, rows: np.ndarray) -> Iterator[Edit]:
+        """Frames of a clip by number with what is done to them: as it was kept, else drawn and kept."""
+        if self.folder is None:
+            yield from clip.edits(rows)
+            return
+        layout, going_on = layout_of(clip.format_name), True
+        kept: list[tuple[list[Change], bool]] = []
+        fresh: list[KeptEdit] = []
+        for number, picture in enumerate(clip.untouched(rows)):
+            piece, place = divmod(number, PIECE_FRAMES)
+            length = min(PIECE_FRAMES, len(rows) - piece * PIECE_FRAMES)
+            path = self.folder / f"piece{piece:06}.safetensors"
+            if place == 0 and going_on:
+                kept = _read_piece(path, length, layout, (clip.height, clip.width))
+                going_on = bool(kept)
+            if going_on:
+                yield KeptEdit(picture, [], *kept[place])
+                continue
+            fresh.append(KeptEdit.of(clip.edit(picture)))
+            yield fresh[-1]
+            if len(fresh) == length:
+                _write_piece(path, fresh)
+                fresh = []
+
+
+def folder_of(output: Path) -> Path:
+    """Where the journal of a run lies that writes `output`."""
+    return output.with_name(output.name + SUFFIX)
+
+
+def files_sha256(paths: Iterable[Path]) -> str:
+    """One hash of the content of all."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _discard(folder: Path) -> None:
+    """Remove what a run that was killed has kept, unless one is under way."""
+    with suppress(OSError, MediaError):
+        _check_ours(folder)
+        lock = take_lock(folder / LOCK) if folder.is_dir() else None
+        if lock is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
+
+
+def _holds_work(folder: Path) -> bool:
+    """Whether anything is kept that would spare work."""
+    return any(folder.glob("*.safetensors"))
+
+
+def _check_ours(folder: Path) -> None:
+    """Raises MediaError where something else than a journal lies there."""
+    if not folder.exists() or (folder / STATE).is_file():
+        return
+    if not folder.is_dir() or any(
+        entry.name != LOCK and not entry.name.startswith(".mytalk-") for entry in folder.iterdir()
+    ):
+        raise MediaError(
+            f"a folder of a run with --resume, or nothing, was required, but {folder} is something else: "
+            "move it, or name another output"
+        )
+
+
+def _check_facts(folder: Path, facts: Mapping[str, str]) -> None:
+    """Raises MediaError where the journal is of a run that was made of something else."""
+    path = folder / STATE
+    if path.is_file():
+        try:
+            known = json.loads(path.read_text(encoding="utf-8"))
+            before = known["facts"] if known["format"] == FORMAT else {}
+        except (ValueError, KeyError, TypeError, RecursionError):
+            before = {}
+        other = [word for word in facts if not isinstance(before, dict) or before.get(word) != facts[word]]
+        if not other:
+            return
+        if _holds_work(folder):
+            raise MediaError(
+                f"{folder} holds a run with another {', '.join(other)}: give the same as then to go on with "
+                "it, or remove that folder to begin anew"
+            )
+    write_text(path, json.dumps({"format": FORMAT, "facts": dict(facts)}, indent=2) + "\n")
+
+
+def _read_track(path: Path) -> FaceTrack:
+    layout = named_layout(path, read_metadata(path, TRACK).get("layout"), TRACK).name
+    tensors = read_tensors(path, TRACK)
+    landmarks = PackedLandmarks.from_parts(*(tensors.pop(name) for name in ("steps", "centre", "unit")))
+    return FaceTrack(landmarks, tensors.pop("present").astype(bool), layout=layout, **tensors)
+
+
+def _write_piece(path: Path, edits: list[KeptEdit]) -> None:
+    boxes = [(number, *change.box) for number, edit in enumerate(edits) for change in edit.changes]
+    parts = [
+        plane for edit in edits for change in edit.changes for plane in (change.coverage, *change.planes)
+    ]
+    # Differences along the rows pack to half of what the samples do.
+    data = b"".join(np.diff(part, axis=1, prepend=part.dtype.type(0)).tobytes() for part in parts)
+    tensors: dict[str, np.ndarray] = {
+        "edited": np.array([edit.drawn for edit in edits], np.uint8),
+        "boxes": np.array(boxes, np.int32).reshape(-1, 5),
+        "samples": np.frombuffer(zlib.compress(data, 1), np.uint8),
+    }
+    write_tensors(path, tensors, {})
+
+
+def _read_piece(
+    path: Path, length: int, layout: PixelLayout, size: tuple[int, int]
+) -> list[tuple[list[Change], bool]]:
+    """For each of `length` frames of `size` (height, width) what changed, and whether it was drawn; empty
+    where the piece is not there or damaged."""
+    if not path.exists():
+        return []
+    try:
+        tensors = read_tensors(path, PIECE)
+        data = memoryview(zlib.decompress(tensors["samples"].tobytes()))
+    except (MediaError, zlib.error):
+        return []
+    frames: list[tuple[list[Change], bool]] = [([], bool(drawn)) for drawn in tensors["edited"]]
+    boxes = tensors["boxes"]
+    if len(frames) != length or not _fit(boxes, length, size):
+        return []
+    position = 0
+    for number, *box in boxes.tolist():
+        planes: list[np.ndarray] = []
+        for plane in (0, *range(layout.planes)):
+            dtype = np.dtype(np.uint8) if not planes else layout.dtype
+            rows, columns = _window(tuple(box), layout, plane)
+            height, width = rows.stop - rows.start, columns.stop - columns.start
+            count = height * width * dtype.itemsize
+            if position + count > len(data):
+                return []
+            steps = np.frombuffer(data[position : position + count], dtype).reshape(height, width)
+            planes.append(np.cumsum(steps, axis=1, dtype=dtype))
+            position += count
+        frames[number][0].append(Change(tuple(box), planes[1:], planes[0]))
+    return frames
+
+
+def _fit(boxes: np.ndarray, length: int, size: tuple[int, int]) -> bool:
+    """Whether boxes (P,5) of frame, top, left, bottom, right lie in `length` frames of that size."""
+    number, top, left, bottom, right = boxes.T
+    inside = (number >= 0) & (number < length) & (top >= 0) & (left >= 0)
+    return bool((inside & (top < bottom) & (left < right) & (bottom <= size[0]) & (right <= size[1])).all())
+
+
+def _window(box: tuple[int, ...], layout: PixelLayout, plane: int) -> tuple[slice, slice]:
+    """The rows and columns of a plane that a box of pixels touches."""
+    top, left, bottom, right = box
+    chroma = plane in (1, 2) and not layout.is_gray
+    step_y, step_x = (layout.step_y, layout.step_x) if chroma else (1, 1)
+    return slice(top // step_y, -(-bottom // step_y)), slice(left // step_x, -(-right // step_x))

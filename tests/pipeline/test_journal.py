@@ -1,0 +1,185 @@
+"""A run that was killed goes on: equal to one that was not, refused where it is another, tidy at its end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from repository import EXAMPLES
+
+from mytalk_core.appearance.renderer import WarpRenderer
+from mytalk_core.cli.main import main
+from mytalk_core.errors import MediaError
+from mytalk_core.media.file_clip import FileClip
+from mytalk_core.media.image_clip import ImageClip
+from mytalk_core.motion.generate import MotionOptions
+from mytalk_core.pipeline import LipSync, journal, lip_sync, write
+from mytalk_core.pipeline.checks import LipWatch
+from mytalk_core.pipeline.journal import folder_of
+
+PIECE = 6
+FRAMES = 2 * PIECE + 5
+SPEECH = EXAMPLES / "speech_en.wav"
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch):
+    monkeypatch.setattr(journal, "PIECE_FRAMES", PIECE)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return LipSync.from_pretrained("mini")
+
+
+@pytest.fixture(scope="module")
+def frames():
+    """Every second pixel of the sample, an odd size; three frames without the face."""
+    clip = FileClip.open(EXAMPLES / "ai_woman.mp4")
+    frames = np.concatenate(list(clip.frames(0, FRAMES)))[:, 1::2, 3::2].copy()
+    frames[8:11] = 90
+    return frames
+
+
+@pytest.fixture(scope="module")
+def source(frames, tmp_path_factory):
+    return saved(frames, tmp_path_factory.mktemp("source") / "in.mkv", "yuv420p10le")
+
+
+def saved(frames: np.ndarray, path: Path, pixel_format: str = "yuv420p") -> Path:
+    write(ImageClip.from_frames(frames, 25), path, codec="ffv1", pixel_format=pixel_format)
+    return path
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The numbers of the frames that are drawn."""
+    numbers, render = [], WarpRenderer.render
+
+    def counting(self, crops, source, target, index):
+        numbers.append(int(index[0]))
+        return render(self, crops, source, target, index)
+
+    monkeypatch.setattr(WarpRenderer, "render", counting)
+    return numbers
+
+
+def stopped(source: Path, output: Path, model, at: int, **arguments) -> None:
+    """A run that is stopped behind frame number `at`."""
+
+    def progress(stage: str, done: int, total: int) -> None:
+        if stage == "render" and done == at:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        lip_sync(source, SPEECH, output, model=model, progress=progress, **arguments)
+
+
+def test_a_run_that_goes_on_equals_one_that_was_not_stopped(source, tmp_path, model, drawn):
+    whole, parts = tmp_path / "whole.mp4", tmp_path / "parts.mp4"
+    report = lip_sync(source, SPEECH, whole, model=model, save_mask=tmp_path / "whole.mask.mkv")
+    arguments = {"save_mask": tmp_path / "parts.mask.mkv", "resume": True}
+    stopped(source, parts, model, at=PIECE + 2, **arguments)
+    assert not parts.exists() and not arguments["save_mask"].exists()
+    assert {path.name for path in folder_of(parts).iterdir()} >= {"run.json", "piece000000.safetensors"}
+    drawn.clear()
+    stopped(source, parts, model, at=2 * PIECE + 2, **arguments)
+    assert drawn[0] == PIECE, "the finished piece is not drawn again"
+    drawn.clear()
+    again = lip_sync(source, SPEECH, parts, model=model, **arguments)
+    assert drawn[0] == 2 * PIECE
+    # Nothing was encoded otherwise: not one bit differs.
+    assert parts.read_bytes() == whole.read_bytes()
+    masks = [FileClip.open(tmp_path / f"{name}.mask.mkv") for name in ("parts", "whole")]
+    for one, other in zip(*(mask.frames(batch_size=FRAMES) for mask in masks), strict=True):
+        assert (one == other).all() and one.any()
+    assert (again.frames_edited, again.checks) == (report.frames_edited, report.checks)
+    assert report.frames_edited == FRAMES - 3
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "whole.mp4",
+        "parts.mp4",
+        "whole.mask.mkv",
+        "parts.mask.mkv",
+    }
+
+
+def test_a_damaged_piece_is_drawn_again(source, tmp_path, model, drawn):
+    whole, parts = tmp_path / "whole.mp4", tmp_path / "parts.mp4"
+    lip_sync(source, SPEECH, whole, model=model)
+    stopped(source, parts, model, at=FRAMES, resume=True)
+    for name, change in (("piece000001", lambda data: data[:-200]), ("track", lambda data: data[:500])):
+        path = folder_of(parts) / f"{name}.safetensors"
+        path.write_bytes(change(path.read_bytes()))
+    drawn.clear()
+    lip_sync(source, SPEECH, parts, model=model, resume=True)
+    assert drawn[0] == PIECE and parts.read_bytes() == whole.read_bytes()
+
+
+def test_another_run_is_refused_in_one_line(frames, tmp_path, model):
+    source = saved(frames[:5], tmp_path / "in.mkv")
+    output = tmp_path / "out.mp4"
+    stopped(source, output, model, at=3, resume=True)
+    kept = sorted(path.name for path in folder_of(output).iterdir())
+    options = MotionOptions(seed=4, expression=1.5)
+    with pytest.raises(MediaError, match=r"out.mp4.resume holds a run with another seed, expression: give"):
+        lip_sync(source, SPEECH, output, model=model, options=options, resume=True)
+    saved(frames[1:6], source)
+    with pytest.raises(MediaError, match="a run with another video: give the same"):
+        lip_sync(source, SPEECH, output, model=model, resume=True)
+    assert sorted(path.name for path in folder_of(output).iterdir()) == kept
+    # One that keeps nothing needs nothing of it, and takes it away once the output is there.
+    lip_sync(source, SPEECH, output, model=model)
+    assert {path.name for path in tmp_path.iterdir()} == {"in.mkv", "out.mp4"}
+
+
+def test_two_runs_never_share_a_journal_and_a_strange_folder_stays(frames, tmp_path, model):
+    source, output = saved(frames[:5], tmp_path / "in.mkv"), tmp_path / "out.mp4"
+
+    def progress(stage: str, done: int, total: int) -> None:
+        if stage == "render" and done == 2:
+            with pytest.raises(MediaError, match="is being written by another run with --resume"):
+                lip_sync(source, SPEECH, output, model=model, resume=True)
+
+    lip_sync(source, SPEECH, output, model=model, resume=True, progress=progress)
+    folder_of(output).mkdir()
+    (folder_of(output) / "thesis.txt").write_text("mine")
+    with pytest.raises(MediaError, match="is something else: move it"):
+        lip_sync(source, SPEECH, output, model=model, resume=True)
+    lip_sync(source, SPEECH, output, model=model)
+    assert (folder_of(output) / "thesis.txt").read_text() == "mine"
+
+
+def test_the_command_says_how_to_go_on(frames, tmp_path, model, monkeypatch, capsys):
+    monkeypatch.setattr(LipSync, "from_pretrained", staticmethod(lambda *args: model))
+    source, output = saved(frames[:5], tmp_path / "in.mkv"), tmp_path / "out.mp4"
+    command = ["sync", str(source), str(SPEECH), "-o", str(output), "--report", str(tmp_path / "r.json")]
+
+    def interrupt(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LipWatch, "see", interrupt)
+        assert main([*command, "--resume"]) == 130
+        lines = capsys.readouterr().err.strip().splitlines()
+        assert lines[-2:] == [
+            f"mytalk: note: what is finished is kept in {output}.resume: the same command goes on",
+            "mytalk: interrupted",
+        ]
+        assert main(command) == 130 and "goes on" not in capsys.readouterr().err
+    assert main([*command, "--resume"]) == 0
+    assert json.loads((tmp_path / "r.json").read_text())["frames"] == 5
+    assert {path.name for path in tmp_path.iterdir()} == {"in.mkv", "out.mp4", "r.json"}
+
+
+def test_a_source_that_changes_under_way_is_no_source(frames, tmp_path, model):
+    source, output = saved(frames[:5], tmp_path / "in.mkv"), tmp_path / "out.mp4"
+
+    def progress(stage: str, done: int, total: int) -> None:
+        if stage == "render" and done == 2:
+            source.write_bytes(source.read_bytes() + b"more")
+
+    with pytest.raises(MediaError, match=r"in.mkv was changed while it was read"):
+        lip_sync(source, SPEECH, output, model=model, progress=progress)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mkv"]
