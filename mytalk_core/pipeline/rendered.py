@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 
@@ -41,18 +42,30 @@ class Edit:
         return coverage(self.patches, self.picture.height, self.picture.width)
 
 
+class Keeper(Protocol):
+    """Remembers what was drawn, as far as it has room."""
+
+    def get(self, row: int) -> list[Patch] | None:
+        """The patches of an output frame, None where they are not kept."""
+
+    def put(self, row: int, patches: list[Patch]) -> None:
+        """Keep a frame's patches, or not."""
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class RenderedClip(ArrangedClip):
     """The source on its timeline with new lips.
 
     track: the face on that timeline; targets: its wanted landmarks; renderer: what draws the lips; prepare:
-    called before any are drawn, for a network that is kept elsewhere until it is needed.
+    called before any are drawn, for a network that is kept elsewhere until it is needed; keeper: where drawn
+    lips wait for the next reader, None to draw for each anew.
     """
 
     track: FaceTrack = field(repr=False)
     targets: Mapped = field(repr=False)
     renderer: Renderer = field(repr=False)
     prepare: Callable[[], object] | None = field(default=None, repr=False)
+    keeper: Keeper | None = field(default=None, repr=False)
 
     @property
     def tags(self) -> dict[str, str]:
@@ -62,12 +75,18 @@ class RenderedClip(ArrangedClip):
 
     def edits(self, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[Edit]:
         """Frames by number, as `pictures` has them, with their patches apart."""
-        rows = self.rows(indices)
-        if self.prepare is not None:
-            self.prepare()
+        prepared = self.prepare is None
         # One by one, as renderers draw: who reads the pictures can stop between any two.
-        for picture in super()._read(rows):
-            yield Edit(picture, self._draw(picture) if self.track.present[picture.index] else [])
+        for picture in super()._read(self.rows(indices)):
+            patches = self._known(picture.index)
+            if patches is None:
+                if not prepared:
+                    self.prepare()
+                    prepared = True
+                patches = self._draw(picture)
+                if self.keeper is not None:
+                    self.keeper.put(picture.index, patches)
+            yield Edit(picture, patches)
 
     def masks(self, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
         """For each frame how much of every pixel is new, see `Edit.mask`."""
@@ -79,6 +98,12 @@ class RenderedClip(ArrangedClip):
     @cached_property
     def _crop_px(self) -> int:
         return crop_size(self.track.similarity, self.track.present)
+
+    def _known(self, row: int) -> list[Patch] | None:
+        """What is pasted over a frame where nothing must be drawn for it, None where something must."""
+        if not self.track.present[row]:
+            return []
+        return None if self.keeper is None else self.keeper.get(row)
 
     def _draw(self, picture: Picture) -> list[Patch]:
         """What is pasted over a frame that shows the face."""
