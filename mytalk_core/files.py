@@ -83,7 +83,7 @@ def alone(path: str | Path, doing: str) -> Iterator[None]:
     Raises: MediaError while another process is in it.
     """
     path = Path(path)
-    lock = _take(path)
+    lock = take_lock(path)
     if lock is None:
         raise MediaError(f"another run {doing}: wait for its end, or name another folder")
     try:

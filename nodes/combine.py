@@ -134,6 +134,7 @@ class VideoCombine(io.ComfyNode):
         clip, speech = to_clip(video, frame_rate), to_speech(audio) if audio is not None else None
         timeline = plan_timeline(clip, speech.duration_s, sync_mode) if speech is not None else None
         path, saved = numbered_file(filename_prefix, extension, clip, save_output)
+        lines = [*alpha_lost(video), *(timeline.warnings if timeline is not None else ())]
         edited = write_video(
             clip,
             path,
@@ -144,9 +145,9 @@ class VideoCombine(io.ComfyNode):
             pixel_format=None if pix_fmt == "auto" else pix_fmt,
             preview_node=getattr(video, "made_by", None),
             metadata=workflow_metadata(cls.hidden),
+            warn=lines.append,
         )
         output = InputImpl.VideoFromFile(str(path))
-        lines = [*alpha_lost(video), *(timeline.warnings if timeline is not None else ())]
         if isinstance(clip, RenderedClip):
             lines += face_warnings(clip.track, edited)
         shown = ui.PreviewVideo([saved]).as_dict() | said("Video Combine", lines)

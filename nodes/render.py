@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import cv2
+import folder_paths
 import numpy as np
 import torch
 from comfy_api.latest import Input, io
@@ -20,6 +21,7 @@ from ..mytalk_core.media.clip import Clip
 from ..mytalk_core.media.image_clip import ImageClip
 from ..mytalk_core.media.timeline import Timeline, plan_timeline
 from .host import rare, schema
+from .kept import KeptPatches
 from .lazy import clip_images, clip_masks
 from .load import CATEGORY
 from .memory import LoadedModel, bundled_model
@@ -34,7 +36,7 @@ from .sockets import (
     alpha_lost,
     to_clip,
 )
-from .video import ClipVideo
+from .video import ClipVideo, existing
 
 # The lines of the upper half of the face's square, in pixels of its side, tell one video from another: a lip
 # sync leaves them alone, grading and scaling keep how they correlate.
@@ -162,7 +164,8 @@ class AppearanceGenerate(io.ComfyNode):
             speech=motion.speech,
         )
         # By the time somebody reads it, other models may have taken the network's place on the device.
-        rendered = replace(rendered, prepare=lambda: loaded.ready("renderer"))
+        kept = KeptPatches(existing(folder_paths.get_temp_directory()))
+        rendered = replace(rendered, prepare=lambda: loaded.ready("renderer"), keeper=kept)
         return io.NodeOutput(
             ClipVideo(rendered, cls.hidden.unique_id),
             clip_images(rendered),

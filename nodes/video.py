@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
 from io import BytesIO
@@ -118,12 +119,13 @@ def write_video(
     *,
     metadata: dict[str, Any] | None = None,
     preview_node: str | None = None,
+    warn: Callable[[str], None] | None = None,
     **settings: Any,
 ) -> int:
     """Render a clip into a file, with progress on the running node; how many of its frames were edited.
 
-    metadata: tags, made JSON where they are not text; preview_node: see `NodeProgress`; settings: as in
-    `write`.
+    metadata: tags, made JSON where they are not text; preview_node: see `NodeProgress`; warn: as in
+    `write`, by default into the log; settings: as there.
     """
     tags = {
         key: value if isinstance(value, str) else json.dumps(value) for key, value in (metadata or {}).items()
@@ -134,7 +136,7 @@ def write_video(
         path,
         metadata=tags,
         progress=lambda done, total, picture: progress("render", done, total, picture),
-        warn=logging.getLogger(__name__).warning,
+        warn=warn or logging.getLogger(__name__).warning,
         **settings,
     )
 

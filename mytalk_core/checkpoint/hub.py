@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase as fnmatch
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 from ..errors import WeightsError
-from .hub_watch import watched
+from .hub_watch import UnansweredError, watched
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 # All that a model consists of; nothing else is ever fetched or sent.
@@ -47,7 +47,7 @@ def download(
             fetch = partial(
                 hf_hub_download, repository, name, subfolder=subfolder, revision=revision, endpoint=endpoint()
             )
-            path = Path(watched(endpoint(), fetch))
+            path = Path(_fetched(fetch))
         folder = path.parent
         # The cache names a snapshot's folder by its commit: the other files must come from the same one.
         revision = path.parts[path.parts.index("snapshots") + 1]
@@ -70,7 +70,7 @@ def download_all(repository: str, revision: str | None = None, folder: Path | No
             facts = watched(
                 endpoint(), partial(HfApi(endpoint=endpoint()).model_info, repository, revision=revision)
             )
-        except _transfer_errors() as error:
+        except (UnansweredError, *_transfer_errors()) as error:
             if isinstance(error, missing):
                 raise
             # Without a connection, what is here already.
@@ -94,7 +94,7 @@ def download_all(repository: str, revision: str | None = None, folder: Path | No
             fetch = partial(
                 hf_hub_download, repository, name, revision=wanted, local_dir=folder, endpoint=endpoint()
             )
-            path = Path(watched(endpoint(), fetch))
+            path = Path(_fetched(fetch))
         if folder is not None:
             return folder
         return path.parents[len(PurePosixPath(name).parts) - 1]
@@ -145,6 +145,14 @@ def cached_models() -> dict[str, Path]:
 def endpoint() -> str:
     """The Hub's address: HF_ENDPOINT, or the public one."""
     return os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+
+
+def _fetched(fetch: Callable[..., str]) -> str:
+    """What a download of `hf_hub_download` gives; the cache's where the Hub does not answer."""
+    try:
+        return watched(endpoint(), fetch)
+    except UnansweredError:
+        return fetch(local_files_only=True)
 
 
 def _check_name(repository: str) -> None:

@@ -31,10 +31,20 @@ MOST_ANSWERS = 500
 POLL_S = 0.1
 SMALL_READ = 1 << 12
 SETTLING_S = 2.0
+# The part of `limits.HUB_SECONDS` within which a first answer must come, and for how many seconds a Hub that
+# gave none is not asked again: a model is many files.
+FIRST_ANSWER_SHARE = 0.25
+SILENT_S = 60.0
 
 _current = threading.local()
 _installing = threading.Lock()
 _installed = False
+# Hubs that gave no answer, and when (`time.monotonic`).
+_silent: dict[str, float] = {}
+
+
+class UnansweredError(WeightsError):
+    """A Hub that says nothing at all, as without a connection; what the cache holds may do."""
 
 
 class Watch:
@@ -129,8 +139,11 @@ def watched(where: str, call: Callable[[], Result]) -> Result:
 
     where: the Hub, for the messages. Its own thread does the work: one that a server holds up is left behind
     when less than a kilobyte a second has come over `limits.HUB_SECONDS`, and ends at the next byte.
-    Raises what `call` raises; WeightsError for such a server, or an answer that must not be used.
+    Raises what `call` raises; WeightsError for such a server, or an answer that must not be used;
+    UnansweredError where none comes at all, which the library would try again and again.
     """
+    if time.monotonic() - _silent.get(where, -SILENT_S) < SILENT_S:
+        raise UnansweredError(f"{where} gave no answer")
     _install()
     watch, ended = Watch(where), threading.Event()
     outcome: list[tuple[Any, BaseException | None]] = []
@@ -145,26 +158,8 @@ def watched(where: str, call: Callable[[], Result]) -> Result:
             ended.set()
 
     threading.Thread(target=work, daemon=True, name="Hub").start()
-    patience_s = HUB_SECONDS.value
     try:
-        since_s, seen, answered_s, answers = time.monotonic(), 0, time.monotonic(), 0
-        while not ended.wait(POLL_S):
-            now_s = time.monotonic()
-            if watch.answers != answers:
-                answered_s, answers = now_s, watch.answers
-            asked_s = watch.asked_to_wait_s
-            # What the cache holds is taken without waiting, so that a moment shows whether it waits.
-            if asked_s > patience_s and now_s - answered_s > min(SETTLING_S, patience_s):
-                raise _asked(where, asked_s)
-            come = watch.bytes + ANSWER_S * LEAST_BYTES_A_SECOND * watch.answers
-            if come - seen >= LEAST_BYTES_A_SECOND * patience_s:
-                since_s, seen = now_s, come
-            elif now_s - since_s > patience_s:
-                raise WeightsError(
-                    f"{where} brought less than {LEAST_BYTES_A_SECOND / 1000:.0f} kB a second over "
-                    f"{patience_s:.15g} s and was given up: try again (what came is kept); "
-                    f"{HUB_SECONDS.remedy}"
-                )
+        _wait(ended, watch)
     finally:
         watch.given_up = True
     result, error = outcome[0]
@@ -174,6 +169,32 @@ def watched(where: str, call: Callable[[], Result]) -> Result:
     if error is not None:
         raise error
     return result
+
+
+def _wait(ended: threading.Event, watch: Watch) -> None:
+    """Until the work has ended. Raises where it is not worth to wait any longer, see `watched`."""
+    where, patience_s = watch.where, HUB_SECONDS.value
+    since_s, seen, answered_s, answers = time.monotonic(), 0, time.monotonic(), 0
+    while not ended.wait(POLL_S):
+        now_s = time.monotonic()
+        if watch.answers != answers:
+            answered_s, answers = now_s, watch.answers
+        if not answers and now_s - answered_s > FIRST_ANSWER_SHARE * patience_s:
+            _silent[where] = now_s
+            raise UnansweredError(f"{where} gave no answer")
+        asked_s = watch.asked_to_wait_s
+        # What the cache holds is taken without waiting, so that a moment shows whether it waits.
+        if asked_s > patience_s and now_s - answered_s > min(SETTLING_S, patience_s):
+            raise _asked(where, asked_s)
+        come = watch.bytes + ANSWER_S * LEAST_BYTES_A_SECOND * watch.answers
+        if come - seen >= LEAST_BYTES_A_SECOND * patience_s:
+            since_s, seen = now_s, come
+        elif now_s - since_s > patience_s:
+            raise WeightsError(
+                f"{where} brought less than {LEAST_BYTES_A_SECOND / 1000:.0f} kB a second over "
+                f"{patience_s:.15g} s and was given up: try again (what came is kept); "
+                f"{HUB_SECONDS.remedy}"
+            )
 
 
 def _asked(where: str, asked_s: float) -> WeightsError:

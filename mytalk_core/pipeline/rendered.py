@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 
@@ -47,14 +48,25 @@ class Edit:
         return coverage(self.patches, self.picture.height, self.picture.width)
 
 
+class Keeper(Protocol):
+    """Remembers what was drawn, as far as it has room."""
+
+    def get(self, row: int) -> list[Patch] | None:
+        """The patches of an output frame, None where they are not kept."""
+
+    def put(self, row: int, patches: list[Patch]) -> None:
+        """Keep a frame's patches, or not."""
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class RenderedClip(ArrangedClip):
     """The source on its timeline with new lips.
 
     track: the face on that timeline; targets: its wanted landmarks; renderer: what draws the lips;
     references: the pictures that lips are borrowed from; covered: how many were put aside because something
-    covers their mouth, as a share of all; prepare: called before any lips are drawn, for a network that is
-    kept elsewhere until it is needed.
+    covers their mouth, as a share of all; prepare: called before a frame's lips are drawn, for a network that
+    is kept elsewhere until it is needed; keeper: where drawn lips wait for the next reader, None to draw for
+    each anew.
     """
 
     track: FaceTrack = field(repr=False)
@@ -63,6 +75,7 @@ class RenderedClip(ArrangedClip):
     references: References = field(repr=False)
     covered: float = 0.0
     prepare: Callable[[], object] | None = field(default=None, repr=False)
+    keeper: Keeper | None = field(default=None, repr=False)
 
     @property
     def tags(self) -> dict[str, str]:
@@ -77,13 +90,18 @@ class RenderedClip(ArrangedClip):
 
     def untouched(self, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[Picture]:
         """The source's pictures under this clip's numbers, for `edit`."""
-        if self.prepare is not None:
-            self.prepare()
-        yield from super()._read(self.rows(indices))
+        return super()._read(self.rows(indices))
 
     def edit(self, picture: Picture) -> Edit:
         """One of `untouched`, with its patches."""
-        return Edit(picture, self._draw(picture) if self.track.present[picture.index] else [])
+        patches = self._known(picture.index)
+        if patches is None:
+            if self.prepare is not None:
+                self.prepare()
+            patches = self._draw(picture)
+            if self.keeper is not None:
+                self.keeper.put(picture.index, patches)
+        return Edit(picture, patches)
 
     def masks(self, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
         """For each frame how much of every pixel is new, see `Edit.mask`."""
@@ -95,6 +113,12 @@ class RenderedClip(ArrangedClip):
     @cached_property
     def _crop_px(self) -> int:
         return crop_size(self.track.similarity, self.track.present)
+
+    def _known(self, row: int) -> list[Patch] | None:
+        """What is pasted over a frame where nothing must be drawn for it, None where something must."""
+        if not self.track.present[row]:
+            return []
+        return None if self.keeper is None else self.keeper.get(row)
 
     def _draw(self, picture: Picture) -> list[Patch]:
         """What is pasted over a frame that shows the face."""

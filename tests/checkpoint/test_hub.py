@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 
 import huggingface_hub.constants
@@ -155,12 +156,44 @@ def test_a_file_without_end(server, model, monkeypatch):
         load()
 
 
-@pytest.mark.parametrize("head", [False, True])
-def test_a_hub_that_trickles(server, model, monkeypatch, head):
+@pytest.fixture
+def silent_hub(monkeypatch) -> str:
+    """The address of a Hub that takes connections and never answers, which is told after two seconds."""
+    monkeypatch.setenv("MYTALK_HUB_TIMEOUT", "8")
+    with socket.create_server(("127.0.0.1", 0), backlog=16) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_a_hub_that_says_nothing_is_left_within_seconds(silent_hub, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", silent_hub)
+    started = time.monotonic()
+    with pytest.raises(FileNotFoundError, match="cannot reach .* is not in the cache"):
+        load()
+    assert time.monotonic() - started < 6
+
+
+def test_the_cache_does_where_the_hub_says_nothing(server, model, silent_hub, monkeypatch):
+    load()
+    monkeypatch.setenv("HF_ENDPOINT", silent_hub)
+    started = time.monotonic()
+    # Two files, of which the first alone is waited for.
+    assert same(load(), model)
+    assert time.monotonic() - started < 4
+    assert hub.download_all("someone/lips").name == COMMITS["main"]
+
+
+@pytest.mark.parametrize(
+    "head, kind, said",
+    [
+        (False, WeightsError, "less than 1 kB a second over 12 s.*MYTALK_HUB_TIMEOUT"),
+        (True, FileNotFoundError, "cannot reach"),
+    ],
+)
+def test_a_hub_that_trickles(server, model, monkeypatch, head, kind, said):
     monkeypatch.setenv("MYTALK_HUB_TIMEOUT", "12")
     server.trickle_s, server.trickle_head = 0.5, head
     started = time.monotonic()
-    with pytest.raises(WeightsError, match="less than 1 kB a second over 12 s.*MYTALK_HUB_TIMEOUT"):
+    with pytest.raises(kind, match=said):
         load()
     assert time.monotonic() - started < 40
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 
@@ -61,6 +65,52 @@ def test_each_stage_brings_its_networks(part, folders, examples_folder, brought)
     assert len(brought) == 2 and len(output.clip) == len(rendered)
     next(output.clip.pictures())
     assert brought[2:] == [{"MouthRefiner"}]
+
+
+@pytest.fixture
+def drawn(part, folders, examples_folder, monkeypatch):
+    """What Appearance Generate gives for a fifth of a second, and the number of frames drawn in each call."""
+    animate, analyse, render = (part(f"nodes.{name}") for name in ("animate", "analyse", "render"))
+    clip = part("mytalk_core.media.arranged").part_of(
+        part("mytalk_core.media.file_clip").FileClip.open(examples_folder / "ai_woman.mp4"), 0.0, 0.2
+    )
+    track = part("nodes.sockets").TrackedFace(clip, analyse.own_faces(clip).choose())
+    lower = part("mytalk_core.face.layout").LandmarkLayout.load("mesh478").lower
+    motion = part("mytalk_core.motion.motion").Motion(track.track.canonical[:][:, lower], "mesh478", lower)
+    monkeypatch.setattr(render.AppearanceGenerate, "hidden", SimpleNamespace(unique_id="1"))
+    video, performance = part("nodes.video").ClipVideo(clip), part("nodes.sockets").Performance(motion)
+    made = render.AppearanceGenerate.execute(video, track, performance, "warp", True, 8.0, 5.0)
+    calls: list[int] = []
+    renderer = made.args[0].clip.renderer
+    draw = renderer.render
+    monkeypatch.setattr(renderer, "render", lambda *inputs: calls.append(len(inputs[0])) or draw(*inputs))
+    return made, calls
+
+
+def test_each_frame_is_drawn_once_for_video_images_and_mask(part, folders, drawn):
+    made, calls = drawn
+    clip, images, mask = made.args[0].clip, made.args[1], made.args[2]
+    fresh = dataclasses.replace(clip, keeper=None)
+    expected = [(edit.pasted().rgb, edit.mask()) for edit in fresh.edits()]
+    calls.clear()
+    combine = part("nodes.combine").VideoCombine
+    for crf in (18, 30):
+        combine.execute(made.args[0], 25.0, "h264 (.mp4)", crf, "silence", "b", True, "auto")
+    np.testing.assert_array_equal((images * 255).round().byte(), np.stack([rgb for rgb, _ in expected]))
+    np.testing.assert_array_equal((mask * 255).round().byte(), np.stack([cover for _, cover in expected]))
+    assert calls == [1] * len(clip)
+    assert list((folders / "temp").iterdir()) == []
+
+
+def test_what_finds_no_room_on_the_disk_is_drawn_again(part, drawn, monkeypatch):
+    made, calls = drawn
+    clip, kept = made.args[0].clip, part("nodes.kept")
+    monkeypatch.setattr(kept, "MOST_BYTES", 300_000)
+    first, second = ([picture.rgb for picture in clip.pictures()] for _ in range(2))
+    np.testing.assert_array_equal(np.stack(first), np.stack(second))
+    assert len(clip) < len(calls) < 2 * len(clip)
+    monkeypatch.setattr(kept, "SPARE_BYTES", 1 << 60)
+    assert not kept.KeptPatches(Path())._has_room(1)
 
 
 def test_the_metrics_networks_are_brought_too(part, folders, brought):

@@ -114,6 +114,19 @@ def test_settings_that_do_not_fit_are_refused_before_the_run(part, format, crf, 
     assert said is True if word is None else word in said
 
 
+def test_what_the_file_cannot_keep_is_told_by_video_combine(part, folders, monkeypatch):
+    made, combine = part("nodes.sockets").to_clip(torch.rand(4, 64, 64, 3), 25.0), part("nodes.combine")
+
+    def write_video(clip, path, *, warn, **settings) -> int:
+        warn("2 chapters are not kept: .mov cannot hold them")
+        return 0
+
+    monkeypatch.setattr(combine, "write_video", write_video)
+    settings = (25.0, "h264 (.mov)", 18, "silence", "b", True, "auto")
+    shown = combine.VideoCombine.execute(part("nodes.video").ClipVideo(made), *settings).ui
+    assert shown["text"] == ("2 chapters are not kept: .mov cannot hold them",)
+
+
 def test_an_unused_file_is_not_looked_for(part, folders):
     speech = part("nodes.load").LoadSpeech
     assert "No file" in speech.validate_inputs(audio="gone.wav")
