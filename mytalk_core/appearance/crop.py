@@ -42,6 +42,19 @@ def crop_matrix(similarity: np.ndarray, size: int) -> np.ndarray:
     return np.concatenate([linear, offset[:, None]], axis=1)
 
 
+def crop_box(similarity: np.ndarray, size: int, height: int, width: int) -> tuple[int, int, int, int]:
+    """Top, left, bottom, right of all that `cut_crop` reads of a frame of that height and width, px."""
+    matrix = crop_matrix(similarity, size)
+    back = cv2.invertAffineTransform(matrix)
+    corners = np.array([[x, y, 1.0] for x in (0, size) for y in (0, size)]) @ back.T
+    # A cubic kernel reaches two samples further, each the mean of as many pixels as the crop shrinks.
+    reach = 4 * max(1, int(1 / max(np.hypot(matrix[0, 0], matrix[1, 0]), 1e-6)))
+    # A square beside the frame repeats the frame's edge.
+    left, top = np.clip(np.floor(corners.min(0)) - reach, 0, (width - 1, height - 1)).astype(int)
+    right, bottom = np.clip(np.ceil(corners.max(0)) + reach, (left + 1, top + 1), (width, height)).astype(int)
+    return int(top), int(left), int(bottom), int(right)
+
+
 def cut_crop(rgb: np.ndarray, similarity: np.ndarray, size: int) -> np.ndarray:
     """Cut the canonical square out of a frame.
 

@@ -124,6 +124,9 @@ def rgb_to_native(rgb: np.ndarray, colour: Colour, format_name: str, depth: int)
     return cv2.transform(rgb, matrix).reshape(*rgb.shape[:-1], channels)
 
 
+# Top, left, bottom, right of a part of a frame, px.
+Box = tuple[int, int, int, int]
+
 # The decoder and the encoder keep the cores busy; PyAV before 17 converts on one thread anyway.
 ONE_THREAD = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
 
@@ -145,18 +148,24 @@ class RgbConverter:
         # The pictures of one reading share the converter, and may be converted on other threads.
         self._lock = threading.Lock()
 
-    def __call__(self, frame: av.VideoFrame) -> np.ndarray:
-        """An upright planar frame -> uint8 RGB (H, W, 3)."""
-        with self._lock:
-            return self._convert(frame)
+    def __call__(self, frame: av.VideoFrame, box: Box | None = None) -> np.ndarray:
+        """An upright planar frame -> uint8 RGB (H, W, 3).
 
-    def _convert(self, frame: av.VideoFrame) -> np.ndarray:
+        box: top, left, bottom, right of the only pixels that are asked for; all else is then left undefined.
+        """
+        box = (0, 0, frame.height, frame.width) if box is None else box
+        with self._lock:
+            return self._convert(frame, box)
+
+    def _convert(self, frame: av.VideoFrame, box: Box) -> np.ndarray:
         name = frame.format.name
         if name.startswith(("gray", "gbr")):
             return self._without_matrix(frame)
         matrix = SWSCALE_MATRICES[self.colour.yuv_matrix]
+        top, left, bottom, right = whole_chroma(box, frame.height, frame.width)
+        height, width = bottom - top, right - left
         converted = self._reformatter.reformat(
-            self._on_whole_chroma(frame),
+            self._on_whole_chroma(frame, top, left, height, width),
             format="rgb24",
             src_colorspace=matrix,
             dst_colorspace=other_matrix(matrix),
@@ -165,9 +174,14 @@ class RgbConverter:
             interpolation=self.FLAGS,
             **ONE_THREAD,
         )
-        plane = converted.planes[0]
-        rows = rows_of(plane)[: frame.height, : frame.width * 3]
-        return np.ascontiguousarray(rows).reshape(frame.height, frame.width, 3)
+        height, width = min(height, frame.height - top), min(width, frame.width - left)
+        rows = rows_of(converted.planes[0])[:height, : width * 3]
+        if (height, width) == (frame.height, frame.width):
+            return np.ascontiguousarray(rows).reshape(frame.height, frame.width, 3)
+        # Memory that is never touched costs nothing.
+        rgb = np.empty((frame.height, frame.width * 3), np.uint8)
+        rgb[top : top + height, 3 * left : 3 * (left + width)] = rows
+        return rgb.reshape(frame.height, frame.width, 3)
 
     def _without_matrix(self, frame: av.VideoFrame) -> np.ndarray:
         """Gray and RGB planes need scaling to 8 bits at most."""
@@ -184,22 +198,36 @@ class RgbConverter:
             channels.append(channel)
         return cv2.merge(channels)
 
-    def _on_whole_chroma(self, frame: av.VideoFrame) -> av.VideoFrame:
-        """The same samples in a frame of whole chroma samples that says nothing of chroma siting.
+    def _on_whole_chroma(
+        self, frame: av.VideoFrame, top: int, left: int, height: int, width: int
+    ) -> av.VideoFrame:
+        """The same samples in a frame of whole chroma samples that says nothing of chroma siting; of the part
+        from (top, left) on, all of them multiples of 4.
 
         swscale stretches the chroma of odd sizes, and moves it by a pixel for the siting that a decoder tags
         (PyAV cannot clear the tag); either way it would not be repeated evenly. The added edge is cut off
         afterwards.
         """
-        width, height = frame.width + -frame.width % 4, frame.height + -frame.height % 4
         name = frame.format.name
         kept = self._scratch
         if kept is None or (kept.width, kept.height, kept.format.name) != (width, height, name):
             kept = self._scratch = av.VideoFrame(width, height, name)
+        sample_bytes = 1 if frame.format.components[0].bits <= 8 else 2
         for target, source in zip(kept.planes, frame.planes, strict=True):
-            size = min(target.line_size, source.line_size)
-            rows_of(target)[: source.height, :size] = rows_of(source)[: source.height, :size]
+            y, x = top // (height // target.height), left // (width // target.width) * sample_bytes
+            rows = rows_of(source)[y : min(y + target.height, source.height)]
+            size = min(target.width * sample_bytes, source.line_size - x)
+            rows_of(target)[: len(rows), :size] = rows[:, x : x + size]
         return kept
+
+
+def whole_chroma(box: Box, height: int, width: int) -> Box:
+    """A box grown to whole chroma samples of every format, and to steps of 64 px: faces keep nearly one size,
+    and swscale starts anew for each other one. height, width: the frame's."""
+    top, left, bottom, right = box
+    top, left = top - top % 4, left - left % 4
+    bottom, right = top + (bottom - top + -(bottom - top) % 64), left + (right - left + -(right - left) % 64)
+    return top, left, min(bottom, height + -height % 4), min(right, width + -width % 4)
 
 
 def rows_of(plane: av.video.plane.VideoPlane, dtype: np.dtype | None = None) -> np.ndarray:

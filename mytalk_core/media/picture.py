@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import av
 import numpy as np
 
-from .colour import FULL, RGB_MATRIX, Colour, RgbConverter, matrix_for_height
+from .colour import FULL, RGB_MATRIX, Box, Colour, RgbConverter, matrix_for_height
 from .pixels import planes_of
 
 
@@ -46,6 +46,13 @@ class Picture:
         if self.converted is None:
             self.converted = self.converter(self.frame)
         return self.converted
+
+    def rgb_in(self, box: Box) -> np.ndarray:
+        """`rgb` whose pixels outside the box are undefined, for who reads no others: they cost nothing.
+
+        box: top, left, bottom, right, px, inside the frame.
+        """
+        return self.converter(self.frame, box) if self.converted is None else self.converted
 
     def numbered(self, index: int) -> Picture:
         """The same picture under another number; its RGB is not made again."""

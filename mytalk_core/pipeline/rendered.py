@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import __version__
 from ..appearance.composite import make_patch
-from ..appearance.crop import crop_size, cut_crop
+from ..appearance.crop import crop_box, crop_size, cut_crop
 from ..appearance.references import References
 from ..appearance.renderer import Renderer
 from ..face.packed import Mapped
@@ -124,8 +124,10 @@ class RenderedClip(ArrangedClip):
         """What is pasted over a frame that shows the face."""
         row = np.array([picture.index])
         similarity, source = self.track.similarity[row], self.track.canonical[row]
-        crops = cut_crop(picture.rgb, similarity[0], self._crop_px)[None]
+        box = crop_box(similarity[0], self._crop_px, picture.height, picture.width)
+        rgb = picture.rgb_in(box)
+        crops = cut_crop(rgb, similarity[0], self._crop_px)[None]
         rendering = self.renderer.render(crops, source, self.targets[row], row)
         alpha = rendering.alpha * self.renderer.visibility(crops, source)[:, None, None]
-        patch = make_patch(picture.rgb, rendering.crops[0], similarity[0], alpha[0])
+        patch = make_patch(rgb, rendering.crops[0], similarity[0], alpha[0])
         return [patch] if patch is not None else []

@@ -8,7 +8,7 @@ import pytest
 from av.video.reformatter import VideoReformatter
 from made_media import moving_image, write_video
 
-from mytalk_core.media.colour import FULL, LIMITED, Colour
+from mytalk_core.media.colour import FULL, LIMITED, Colour, RgbConverter
 from mytalk_core.media.file_clip import FileClip
 from mytalk_core.media.pixels import (
     convert,
@@ -116,3 +116,22 @@ def test_between_gray_and_colour_luma_keeps_its_level(source, target, sample_ran
     assert np.abs(luma / 2.0 ** layout_of(target).depth - 0.75).max() < 2 / 256
     for plane in chroma:
         assert (plane == 2 ** (layout_of(target).depth - 1)).all()
+
+
+@pytest.mark.parametrize(
+    "name", ["yuv420p", "yuv422p10le", "yuv444p", "yuv411p", "yuv410p", "yuv440p", "yuva420p", "gray", "gbrp"]
+)
+@pytest.mark.parametrize("size", [(97, 131), (192, 256)])
+def test_a_part_of_the_rgb_is_the_wholes(name, size):
+    rng = np.random.default_rng(0)
+    frame = av.VideoFrame(size[1], size[0], name)
+    for plane in planes_of(frame):
+        plane[...] = rng.integers(0, 255, plane.shape)
+    whole = RgbConverter(Colour())(frame)
+    part = RgbConverter(Colour())
+    for _ in range(20):
+        top, left = (int(rng.integers(0, side - 1)) for side in size)
+        bottom, right = int(rng.integers(top + 1, size[0] + 1)), int(rng.integers(left + 1, size[1] + 1))
+        found = part(frame, (top, left, bottom, right))
+        assert found.shape == whole.shape
+        assert np.array_equal(found[top:bottom, left:right], whole[top:bottom, left:right])
