@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import NoFaceError
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
-from .crop import cut_crop
+from .crop import crop_box, cut_crop
 
 if TYPE_CHECKING:
     from ..face.packed import Rows
@@ -181,7 +181,9 @@ def read_references(
     indices = np.asarray(indices, np.int64)
     crops = np.empty((len(indices), size, size, 3), np.uint8)
     for position, picture in enumerate(clip.pictures(indices)):
-        crops[position] = cut_crop(picture.rgb, track.similarity[indices[position]], size)
+        similarity = track.similarity[indices[position]]
+        box = crop_box(similarity, size, picture.height, picture.width)
+        crops[position] = cut_crop(picture.rgb_in(box), similarity, size)
     landmarks = track.canonical[indices].astype(np.float32)
     references = References(
         crops, landmarks, indices, sharpness(crops, landmarks, layout), track.shots[indices]
