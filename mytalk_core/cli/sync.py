@@ -41,12 +41,6 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="for long videos: keep what is finished in the folder OUTPUT.resume until the output is whole, "
         "and go on with it after a kill; takes disk space, often more than the output",
     )
-    sync.add_argument(
-        "--strict",
-        action="store_true",
-        help="an error instead of a note, and no output, where the source does not suit (small, turned, "
-        "blurred, covered or cut-off face), or the mouth does not move, or not as intended",
-    )
     sync.add_argument("--report", type=Path, help="write what was done as JSON")
     sync.add_argument("--save-motion", type=Path, help="write the generated landmarks as safetensors")
     sync.add_argument("--save-mask", type=Path, help="write a lossless .mkv of which pixels were edited")
@@ -106,6 +100,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--codec", choices=["h264", "prores", "vp9", "ffv1"], help="by default what suits the extension"
     )
     parser.add_argument("--crf", type=int, default=18, help="quality of h264 and vp9, lower is better")
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="an error instead of a note, and no output, where the source does not suit (small, turned, "
+        "blurred, covered or cut-off face), or the mouth does not move, or not as intended",
+    )
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
@@ -122,7 +122,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
         args.expression,
         args.manner,
     )
-    return Settings(args.sync_mode, args.frame_rate, args.face, args.codec, args.crf, options)
+    return Settings(args.sync_mode, args.frame_rate, args.face, args.codec, args.crf, options, args.strict)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -158,7 +158,7 @@ def run(args: argparse.Namespace) -> None:
             save_motion=args.save_motion,
             save_mask=args.save_mask,
             resume=args.resume,
-            strict=args.strict,
+            strict=how.strict,
             progress=progress,
         )
     for warning in report.warnings:

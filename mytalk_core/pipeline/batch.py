@@ -131,6 +131,7 @@ class Worker:
                     options=how.options,
                     codec=how.codec,
                     crf=how.crf,
+                    strict=how.strict,
                 )
                 said = report.to_dict() | {"worker": f"{platform.node()} {os.getpid()}", "job": facts}
                 temporary.write_text(_text(said), encoding="utf-8")

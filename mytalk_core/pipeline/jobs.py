@@ -35,6 +35,7 @@ class Settings:
     codec: str | None = None
     crf: int = 18
     options: MotionOptions = MotionOptions()
+    strict: bool = False
 
     def __post_init__(self) -> None:
         check_choice(self.face)
