@@ -120,7 +120,7 @@ def run(args: argparse.Namespace) -> None:
         "--save-mask": args.save_mask,
     }
     check_outputs(outputs, [*clip_files(args.video), args.speech])
-    with bars() as progress, _kept(args):
+    with _kept(args), bars() as progress:
         report = lip_sync(
             args.video,
             args.speech,
