@@ -92,6 +92,14 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="an error instead of a note, and no output, where the source does not suit (small, turned, "
         "blurred, covered or cut-off face), or the mouth does not move, or not as intended",
     )
+    sync.add_argument(
+        "--credentials",
+        nargs=2,
+        type=Path,
+        metavar=("CERTIFICATES", "KEY"),
+        help="sign the output with content credentials (C2PA): that a model edited it, and what it was "
+        "before; a chain of certificates and its private key, PEM; .mp4 and .mov; needs mytalk[provenance]",
+    )
     sync.add_argument("--report", type=Path, help="write what was done as JSON")
     sync.add_argument("--save-motion", type=Path, help="write the generated landmarks as safetensors")
     sync.add_argument("--save-mask", type=Path, help="write a lossless .mkv of which pixels were edited")
@@ -119,7 +127,7 @@ def run(args: argparse.Namespace) -> None:
         "--save-motion": args.save_motion,
         "--save-mask": args.save_mask,
     }
-    check_outputs(outputs, [*clip_files(args.video), args.speech])
+    check_outputs(outputs, [*clip_files(args.video), args.speech, *(args.credentials or ())])
     with _kept(args), bars() as progress:
         report = lip_sync(
             args.video,
@@ -138,6 +146,7 @@ def run(args: argparse.Namespace) -> None:
             crf=args.crf,
             save_motion=args.save_motion,
             save_mask=args.save_mask,
+            credentials=args.credentials,
             resume=args.resume,
             strict=args.strict,
             progress=progress,
