@@ -41,6 +41,14 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="for long videos: keep what is finished in the folder OUTPUT.resume until the output is whole, "
         "and go on with it after a kill; takes disk space, often more than the output",
     )
+    sync.add_argument(
+        "--credentials",
+        nargs=2,
+        type=Path,
+        metavar=("CERTIFICATES", "KEY"),
+        help="sign the output with content credentials (C2PA): that a model edited it, and what it was "
+        "before; a chain of certificates and its private key, PEM; .mp4 and .mov; needs mytalk[provenance]",
+    )
     sync.add_argument("--report", type=Path, help="write what was done as JSON")
     sync.add_argument("--save-motion", type=Path, help="write the generated landmarks as safetensors")
     sync.add_argument("--save-mask", type=Path, help="write a lossless .mkv of which pixels were edited")
@@ -138,8 +146,8 @@ def run(args: argparse.Namespace) -> None:
         "--save-motion": args.save_motion,
         "--save-mask": args.save_mask,
     }
-    check_outputs(outputs, [*clip_files(args.video), args.speech])
-    with bars() as progress, _kept(args):
+    check_outputs(outputs, [*clip_files(args.video), args.speech, *(args.credentials or ())])
+    with _kept(args), bars() as progress:
         report = lip_sync(
             args.video,
             args.speech,
@@ -157,6 +165,7 @@ def run(args: argparse.Namespace) -> None:
             crf=how.crf,
             save_motion=args.save_motion,
             save_mask=args.save_mask,
+            credentials=args.credentials,
             resume=args.resume,
             strict=how.strict,
             progress=progress,

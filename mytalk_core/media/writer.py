@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
@@ -42,7 +42,8 @@ class VideoWriter:
     codec: "h264", "prores", "vp9", "ffv1" (lossless), or None for the extension's own; crf: quality of h264
     and vp9, lower is better; pixel_format: FFmpeg's name, None keeps the clip's as nearly as the codec can;
     speech: muxed unresampled, cut or padded with silence to the video; timeline: what is shown when, default
-    the clip's own times; metadata: container tags; others: what else is copied from the clip's file.
+    the clip's own times; metadata: container tags; others: what else is copied from the clip's file;
+    seal: called with the whole file before that takes its name.
     `warnings` has a line for each thing of the source that the output does not keep.
     Raises: MediaError before any work when the output cannot be written, is the source, or does not fit the
     codec or the disk.
@@ -61,6 +62,7 @@ class VideoWriter:
         timeline: Timeline | None = None,
         metadata: Mapping[str, str] | None = None,
         others: OtherStreams | None = None,
+        seal: Callable[[Path], None] | None = None,
     ):
         self.path = Path(path)
         codec = choose_codec(self.path, codec, like)
@@ -82,6 +84,7 @@ class VideoWriter:
         self._marker: FieldMarker | None = None
         self._written = 0
         self._replacing = ExitStack()
+        self._seal = seal
 
     @classmethod
     def for_masks(cls, path: str | Path, like: Clip, *, timeline: Timeline | None = None) -> VideoWriter:
@@ -283,6 +286,8 @@ class VideoWriter:
                 self._plan.header_aspect,
                 self._plan.header_mastering,
             )
+        if self._seal is not None:
+            self._seal(self._temporary)
         self._replacing.close()
 
     def _close_source(self) -> None:

@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import MediaError
-from ..face.layout import named_layout
 from ..face.packed import PackedLandmarks
 from ..face.track import FaceTrack
 from ..files import LOCK, take_lock, write_text
@@ -48,6 +47,9 @@ TRACK = FileKind(
         "times_s": (("F64", "F32"), ("T",)),
         "shots": (("I32",), ("T",)),
     },
+)
+MOTION = FileKind(
+    "motion of a run", "--resume", {"landmarks": (("F32",), ("F", "P", 2)), "points": (("I64",), ("P",))}
 )
 PIECE = FileKind(
     "piece of a run",
@@ -165,7 +167,7 @@ class Journal:
         track = make()
         tensors = {name: getattr(track, name) for name in ("similarity", "times_s", "shots")}
         tensors |= track.landmarks.parts | {"present": track.present.astype(np.uint8)}
-        write_tensors(path, tensors, {"layout": track.layout})
+        _keep(path, tensors, {"layout": track.layout})
         return track
 
     def motion(self, make: Callable[[], Motion]) -> Motion:
@@ -175,9 +177,10 @@ class Journal:
         path = self.folder / "motion.safetensors"
         if path.exists():
             with suppress(MediaError):
-                return Motion.load(path)
+                return _read_motion(path)
         motion = make()
-        motion.save(path)
+        tensors = {"landmarks": motion.landmarks, "points": np.asarray(motion.points, np.int64)}
+        _keep(path, tensors, {"layout": motion.layout, "rate_hz": repr(motion.rate_hz)})
         return motion
 
     def edits(self, clip: RenderedClip, rows: np.ndarray) -> Iterator[Edit]:
@@ -268,11 +271,36 @@ def _check_facts(folder: Path, facts: Mapping[str, str]) -> None:
     write_text(path, json.dumps({"format": FORMAT, "facts": dict(facts)}, indent=2) + "\n")
 
 
+def _keep(path: Path, tensors: dict[str, np.ndarray], facts: dict[str, str]) -> None:
+    """Write a file of the journal, sealed: a bit that turned would be drawn otherwise."""
+    write_tensors(path, tensors, facts | {"seal": _seal(tensors, facts)})
+
+
+def _kept(path: Path, kind: FileKind) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """What `_keep` wrote. Raises MediaError for anything else."""
+    tensors, facts = read_tensors(path, kind), read_metadata(path, kind)
+    if facts.pop("seal", "") != _seal(tensors, facts):
+        raise kind.refusal(path, "its seal is broken")
+    return tensors, facts
+
+
+def _seal(tensors: dict[str, np.ndarray], facts: dict[str, str]) -> str:
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].shape}".encode())
+        digest.update(np.ascontiguousarray(tensors[name]).tobytes())
+    return digest.hexdigest()
+
+
 def _read_track(path: Path) -> FaceTrack:
-    layout = named_layout(path, read_metadata(path, TRACK).get("layout"), TRACK).name
-    tensors = read_tensors(path, TRACK)
+    tensors, facts = _kept(path, TRACK)
     landmarks = PackedLandmarks.from_parts(*(tensors.pop(name) for name in ("steps", "centre", "unit")))
-    return FaceTrack(landmarks, tensors.pop("present").astype(bool), layout=layout, **tensors)
+    return FaceTrack(landmarks, tensors.pop("present").astype(bool), layout=facts["layout"], **tensors)
+
+
+def _read_motion(path: Path) -> Motion:
+    tensors, facts = _kept(path, MOTION)
+    return Motion(tensors["landmarks"], facts["layout"], tensors["points"], float(facts["rate_hz"]))
 
 
 def _write_piece(path: Path, edits: list[KeptEdit]) -> None:
@@ -287,7 +315,7 @@ def _write_piece(path: Path, edits: list[KeptEdit]) -> None:
         "boxes": np.array(boxes, np.int32).reshape(-1, 5),
         "samples": np.frombuffer(zlib.compress(data, 1), np.uint8),
     }
-    write_tensors(path, tensors, {})
+    _keep(path, tensors, {})
 
 
 def _read_piece(
@@ -298,7 +326,7 @@ def _read_piece(
     if not path.exists():
         return []
     try:
-        tensors = read_tensors(path, PIECE)
+        tensors, _ = _kept(path, PIECE)
         data = memoryview(zlib.decompress(tensors["samples"].tobytes()))
     except (MediaError, zlib.error):
         return []

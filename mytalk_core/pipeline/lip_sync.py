@@ -30,6 +30,7 @@ from ..motion.generate import MotionModel, MotionOptions, embed_identity
 from ..motion.motion import Motion
 from . import stages
 from .checks import Check, LipWatch, check_motion, check_pictures, check_track
+from .credentials import Credentials
 from .device import choose_device, choose_dtype
 from .journal import Journal, files_sha256
 from .rendered import RenderedClip
@@ -197,6 +198,7 @@ def lip_sync(
     crf: int = 18,
     save_motion: str | Path | None = None,
     save_mask: str | Path | None = None,
+    credentials: tuple[str | Path, str | Path] | None = None,
     resume: bool = False,
     strict: bool = False,
     progress: Progress | None = None,
@@ -210,7 +212,8 @@ def lip_sync(
     of the motion. A frame without the face passes through untouched; subtitles, chapters and what else the
     video's file holds are copied, or named in `Report.warnings`. So is what one should know before trusting
     the result (`Report.doubts`): with strict that is an error, before the rendering where the source does not
-    suit, and else at its end, when no output takes its name. resume: keep what is finished in OUTPUT.resume
+    suit, and else at its end, when no output takes its name. credentials: a chain of certificates and the key
+    to sign content credentials with, see `Credentials`. resume: keep what is finished in OUTPUT.resume
     until the output is whole, and go on with what a run of the same left there, see `journal`.
 
     Raises FileNotFoundError, MediaError, NoFaceError, WeightsError, where strict DoubtError, or ValueError
@@ -224,7 +227,8 @@ def lip_sync(
         clip, sound = open_clip(video, frame_rate), Speech.open(speech)
         timeline = plan_timeline(clip, sound.duration_s, sync_mode)
         outputs = {"output": output, "save_motion": save_motion, "save_mask": save_mask}
-        check_outputs(outputs, [*clip.files, sound.path])
+        check_outputs(outputs, [*clip.files, sound.path, *(credentials or ())])
+        signer = None if credentials is None else Credentials.load(*credentials, output)
         # What cannot be written is said before the work, not after it.
         VideoWriter(output, clip, codec=codec, crf=crf, speech=sound, timeline=timeline)
         if save_mask is not None:
@@ -233,8 +237,7 @@ def lip_sync(
             model = LipSync.from_pretrained(model, renderer, device, dtype, revision)
         report.model, report.model_hashes = str(model.source), model.hashes
         report.renderer, report.device = model.renderer.name, str(model.device)
-    read = [*clip.files, *((sound.path,) if sound.path else ())]
-    before = _stamps(read)
+    before = _stamps([*clip.files, *((sound.path,) if sound.path else ())])
     facts = _facts(model, clip, sound, face, sync_mode, options) if resume else None
     lost: list[str] = []
 
@@ -269,13 +272,18 @@ def lip_sync(
                 edits=journal.edits,
                 seen=watch.see,
                 finished=finished,
+                seal=None if signer is None else signer.seal(Path(output).name, clip.files),
             )
     shown = drawn.track
     report.frames, report.frames_with_face = len(timeline), int(shown.present.sum())
     report.duration_s, report.shots = round(timeline.duration_s, 3), len(np.unique(shown.shots))
     report.peak_memory_mb = peak_memory_mb()
-    stayed = face_warnings(shown, report.frames_edited)
-    report.warnings = [*timeline.warnings, *stayed, *report.doubts, *lost]
+    report.warnings = [
+        *timeline.warnings,
+        *face_warnings(shown, report.frames_edited),
+        *report.doubts,
+        *lost,
+    ]
     return report
 
 

@@ -40,6 +40,7 @@ def write(
     edits: Callable[[RenderedClip, np.ndarray], Iterator[Edit]] = RenderedClip.edits,
     seen: Callable[[Edit, Picture], None] = _ignore,
     finished: Callable[[], None] = _ignore,
+    seal: Callable[[Path], None] | None = None,
 ) -> int:
     """Write `clip` to `path`, whole or not at all; how many of its frames were edited.
 
@@ -49,7 +50,7 @@ def write(
     told in a line of each thing in the clip's file that the output does not keep (see `OtherStreams`);
     edits: where a `RenderedClip`'s frames by number come from; seen: shown what was done to each frame, and
     the frame; finished: called behind the last frame, before the file takes its name, so that nothing is left
-    where it raises.
+    where it raises; seal: called with the whole file, just as late.
     Raises MediaError, and ValueError for masks of a clip that is not rendered.
     """
     timeline = timeline or plan_timeline(clip, clip.duration_s)
@@ -68,6 +69,7 @@ def write(
         timeline=timeline,
         metadata=tags,
         others=OtherStreams.of(clip, timeline, Path(path).suffix.lower()),
+        seal=seal,
     )
     mask_writer = None if masks is None else VideoWriter.for_masks(masks, clip, timeline=timeline)
     for line in writer.warnings:

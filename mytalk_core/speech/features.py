@@ -291,6 +291,18 @@ def _load_encoder(folder: Path) -> tuple[PreTrainedModel, str, str]:
     return model, kind, sha256
 
 
+def _config(kind: type, description: dict) -> Any:
+    """transformers' config of a description. Raises ValueError where it refuses it."""
+    from huggingface_hub import errors
+
+    # Newer versions check their fields, and say so by a kind of error that is none of Python's.
+    refusal = getattr(errors, "StrictDataclassError", ValueError)
+    try:
+        return kind(**description)
+    except refusal as error:
+        raise ValueError(" ".join(str(error).split())) from error
+
+
 def _whisper(description: dict, tensors: dict[str, Tensor], folder: Path) -> _Recipe:
     with _transformers_imported():
         from transformers import WhisperConfig
@@ -311,7 +323,7 @@ def _whisper(description: dict, tensors: dict[str, Tensor], folder: Path) -> _Re
         )
 
     def build() -> PreTrainedModel:
-        return WhisperEncoder(WhisperConfig(**{**description, "max_source_positions": chunk}))
+        return WhisperEncoder(_config(WhisperConfig, {**description, "max_source_positions": chunk}))
 
     return build, {**tensors, "embed_positions.weight": positions[:chunk]}
 
@@ -333,7 +345,7 @@ def _wav2vec2(description: dict, tensors: dict[str, Tensor], folder: Path) -> _R
     def build() -> PreTrainedModel:
         # No masking of inputs outside of training: the spec-augment vector need not be there.
         unmasked = {"mask_time_prob": 0.0, "mask_feature_prob": 0.0}
-        return Wav2Vec2Model(Wav2Vec2Config(**{**description, **unmasked}))
+        return Wav2Vec2Model(_config(Wav2Vec2Config, {**description, **unmasked}))
 
     return build, {key: value for key, value in tensors.items() if not key.startswith(heads)}
 

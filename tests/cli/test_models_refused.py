@@ -35,3 +35,15 @@ def test_weights_of_another_version(tmp_path, capsys):
     line = capsys.readouterr().err.strip()
     assert "version 99" in line and "update mytalk" in line and "\n" not in line
     assert not (tmp_path / "out.mp4").exists()
+
+
+def test_a_speech_encoder_with_an_odd_config(tmp_path, capsys):
+    model = tmp_path / "model"
+    shutil.copytree(MINI, model)
+    config = model / "speech" / "config.json"
+    description = json.loads(config.read_text())
+    for odd in ("x" * 50, [], 1e308):
+        config.write_text(json.dumps(description | {"encoder_attention_heads": odd}))
+        assert run(str(model), tmp_path) == 1
+        line = capsys.readouterr().err.strip()
+        assert "speech/config.json: no network can be built" in line and "\n" not in line
