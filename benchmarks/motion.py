@@ -7,10 +7,17 @@ Velocity error: mean distance between the velocities of the generated points and
 inter-ocular distance a second, lag out; a mouth that never moves has the velocity error "still".
 Kept: the share of clips whose opening varies 0.85 to 1.15 times as much as the real one. Jitter: third
 differences of the opening, generated over real. Silence: digital silence as speech; the share of frames later
-than 120 ms whose lips are closed, no more than 0.5 % of the inter-ocular distance apart. Writes a Markdown
-table of the first model by clip, and one of all models.
+than 120 ms whose lips are closed, no more than 0.5 % of the inter-ocular distance apart. Seeds: r between the
+openings of the first two seeds. LVE, MTM, closed on p, b, m (phones by PocketSphinx): as in
+`mytalk_core/evaluation/metrics/lips.py`; SLCC: over the clips. Writes a Markdown table of the first model by
+clip, and one of all models beside the real videos.
 
     python benchmarks/motion.py CLIPS/manifest.jsonl --split val -o benchmarks/results/motion.md
+
+The second ruler, of people that no model has learnt from: one clip of each of the 30 in fold.json (a list of
+identities), its first ten seconds:
+
+    python benchmarks/motion.py CLIPS2/manifest.jsonl --split train --only fold.json --one-clip --seconds 10
 
 --denoiser NAME=FOLDER (again for more) holds other training runs against it: FOLDER has motion/ and space/.
 --expression takes several scales of the movement, the first for the table by clip: the smaller the movement,
@@ -33,12 +40,22 @@ from mytalk_training.dataset.samples import shift
 from mytalk_core.evaluation.metrics.lips import (
     CLOSED_OPENING,
     KEPT_SPREAD,
+    closure_rate,
+    intensities,
+    intensity_correlation,
+    opening_correlation,
     opening_jitter,
+    opening_spread,
+    temporal_misalignment,
     velocity_distance,
+    vertex_error,
 )
+from mytalk_core.evaluation.networks.phones import find_recogniser
 from mytalk_core.face import alignment
+from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.track import FaceTrack
 from mytalk_core.face.tracker import load_face_reader
+from mytalk_core.media.arranged import part_of
 from mytalk_core.media.audio import MODEL_RATE_HZ, Speech
 from mytalk_core.media.clip import Clip
 from mytalk_core.media.file_clip import FileClip
@@ -56,17 +73,23 @@ SILENCE_FROM_S = 0.12
 
 @dataclass(frozen=True)
 class Figures:
-    """r by seed with the lag taken out and as filmed; spread, jitter: generated over real deviation and third
-    difference of the opening; closed: share of silent frames with closed lips; velocity: error in % a second;
-    still: that of a mouth that never moves."""
+    """r by seed with the lag taken out, and as filmed; spread, jitter: generated over real deviation and
+    third difference of the opening; closed: share of silent frames with closed lips; velocity: error in % a
+    second; still: that of a mouth that never moves; between: r of two seeds, nan of one; lve, mtm: in
+    `metrics/lips.py`; closure, intensity: of generated and of real lips, nan where unknown."""
 
     lagless: list[float]
-    filmed: list[float]
+    filmed: float
     spread: float
     jitter: float
     closed: float
     velocity: float
     still: float
+    between: float
+    lve: float
+    mtm: float
+    closure: tuple[float, float]
+    intensity: tuple[np.ndarray, np.ndarray]
 
 
 def velocity_error(video: np.ndarray, made: np.ndarray, points: np.ndarray, seen: np.ndarray) -> float:
@@ -88,49 +111,86 @@ def resting(track: FaceTrack, frames: int) -> np.ndarray:
     return free.to_canonical(np.zeros((frames, *person.rest.shape), np.float32), person)
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What a clip really shows: its face's landmarks (F,N,2) at times_s (F,), where it was seen, and its
+    speech with the lag out."""
+
+    track: FaceTrack
+    timeline: Timeline
+    times_s: np.ndarray
+    video: np.ndarray
+    seen: np.ndarray
+    speech: Speech
+    bilabials_s: np.ndarray
+
+    @staticmethod
+    def of(clip: Clip, track: FaceTrack, speech: Speech, lag_s: float) -> Shown:
+        times_s = np.arange(int(min(track.times_s[-1], len(speech.mono_16k) / MODEL_RATE_HZ) * 25)) / 25
+        seen = track.at(times_s).distance_s < 0.06
+        moved = Speech.from_waveform(shift(speech.mono_16k, lag_s)[None], MODEL_RATE_HZ)
+        recogniser = find_recogniser()
+        phones = np.zeros((0, 2)) if recogniser is None else recogniser.bilabial_times(moved.mono_16k)
+        timeline = plan_timeline(clip, clip.duration_s)
+        return Shown(track, timeline, times_s, track_canonical(track, times_s), seen, moved, phones)
+
+    def opening(self, landmarks: np.ndarray) -> np.ndarray:
+        """Opening (F,) of landmarks (F,N,2), nan where the real face is not seen."""
+        return opening_ratio(landmarks) + np.where(self.seen, 0.0, np.nan)
+
+    def speak(self, model: MotionModel, speech: Speech, options: MotionOptions) -> np.ndarray:
+        """Landmarks (F,N,2) that say this speech."""
+        motion = speak(model, speech, self.track, self.timeline, options)
+        return motion.onto(self.video, self.times_s)
+
+
 def measure(
     model: MotionModel, row: dict, clip: Clip, track: FaceTrack, speech: Speech, options: dict, seeds: range
 ) -> Figures:
     """Figures of one clip."""
-    times_s = np.arange(int(min(track.times_s[-1], len(speech.mono_16k) / MODEL_RATE_HZ) * 25)) / 25
-    timeline = plan_timeline(clip, clip.duration_s)
-    seen = track.at(times_s).distance_s < 0.06
-    video = track_canonical(track, times_s)
-    real = opening_ratio(video)
-    points = model.space.lower_points
     lag_s = (row.get("sync_lag_ms") or 0) / 1000
-    correlations: dict[float, list[float]] = {}
-    spreads, jitters, velocities = [], [], []
-    gaps = np.where(seen, 0.0, np.nan)
-    real_jitter = opening_jitter(real + gaps) or np.nan
-    for shift_s in {0.0, lag_s}:
-        moved = Speech.from_waveform(shift(speech.mono_16k, shift_s)[None], MODEL_RATE_HZ)
-        for seed in seeds:
-            motion = speak(model, moved, track, timeline, MotionOptions(seed=seed, **options))
-            made = motion.onto(video, times_s)
-            generated = opening_ratio(made)
-            correlations.setdefault(shift_s, []).append(np.corrcoef(real[seen], generated[seen])[0, 1])
-            if shift_s == lag_s:
-                spreads.append(generated[seen].std() / real[seen].std())
-                jitters.append((opening_jitter(generated + gaps) or np.nan) / real_jitter)
-                velocities.append(velocity_error(video, made, points, seen))
-    rest = resting(track, len(times_s))
-    closed = closed_share(model, track, timeline, times_s, options)
-    still = velocity_error(video, rest, points, seen)
-    velocity = float(np.mean(velocities))
-    spread, jitter = float(np.mean(spreads)), float(np.mean(jitters))
-    return Figures(correlations[lag_s], correlations[0.0], spread, jitter, closed, velocity, still)
+    shown = Shown.of(clip, track, speech, lag_s)
+    points, lips = model.space.lower_points, LandmarkLayout.load(track.layout).lips
+    made = [shown.speak(model, shown.speech, MotionOptions(seed=seed, **options)) for seed in seeds]
+    real, curves = shown.opening(shown.video), [shown.opening(one) for one in made]
+    # A mouth that does not move follows nothing.
+    r = [opening_correlation(real, curve) or 0.0 for curve in curves]
+    filmed = r[0]
+    if lag_s:
+        filmed_curve = shown.opening(shown.speak(model, speech, MotionOptions(seed=seeds[0], **options)))
+        filmed = opening_correlation(real, filmed_curve) or 0.0
+    seen = shown.seen
+    return Figures(
+        lagless=r,
+        filmed=filmed,
+        spread=float(np.mean([known(opening_spread(real, curve)) for curve in curves])),
+        jitter=float(np.mean([known(opening_jitter(curve)) for curve in curves]))
+        / known(opening_jitter(real)),
+        closed=closed_share(model, shown, options),
+        velocity=float(np.mean([velocity_error(shown.video, one, points, seen) for one in made])),
+        still=velocity_error(shown.video, resting(track, len(seen)), points, seen),
+        between=known(opening_correlation(*curves[:2])) if len(curves) > 1 else np.nan,
+        lve=float(np.mean([vertex_error(shown.video[seen], one[seen], lips).mean() for one in made])),
+        mtm=float(np.mean([known(temporal_misalignment(real, curve)) for curve in curves])),
+        closure=(
+            float(np.mean([known(closure_rate(curve, shown.bilabials_s)) for curve in curves])),
+            known(closure_rate(real, shown.bilabials_s)),
+        ),
+        intensity=tuple(np.mean(intensities(curve, shown.speech.mono_16k), 0) for curve in (curves[0], real)),
+    )
 
 
-def closed_share(
-    model: MotionModel, track: FaceTrack, timeline: Timeline, times_s: np.ndarray, options: dict
-) -> float:
+def known(value: float | None) -> float:
+    """nan for a figure that there is none of."""
+    return np.nan if value is None else value
+
+
+def closed_share(model: MotionModel, shown: Shown, options: dict) -> float:
     """Share of frames after 120 ms of digital silence whose lips are closed."""
-    samples = np.zeros((1, int(len(times_s) / 25 * MODEL_RATE_HZ)), np.float32)
+    samples = np.zeros((1, int(len(shown.times_s) / 25 * MODEL_RATE_HZ)), np.float32)
     silence = Speech.from_waveform(samples, MODEL_RATE_HZ)
-    motion = speak(model, silence, track, timeline, MotionOptions(**options))
-    opening = opening_ratio(motion.onto(track_canonical(track, times_s), times_s))
-    return float((opening <= CLOSED_OPENING)[times_s >= SILENCE_FROM_S].mean())
+    opening = opening_ratio(shown.speak(model, silence, MotionOptions(**{**options, "steps": 1})))
+    return float((opening <= CLOSED_OPENING)[shown.times_s >= SILENCE_FROM_S].mean())
 
 
 def read_track(video: Path, cache: Path | None) -> FaceTrack:
@@ -149,36 +209,63 @@ def read_track(video: Path, cache: Path | None) -> FaceTrack:
 def clip_table(rows: dict[str, Figures]) -> list[str]:
     """Markdown lines: a row a clip."""
     lines = [
-        "| clip | r, lag out | r as filmed | spread | jitter | velocity error, %/s | closed in silence |",
-        "|---|---|---|---|---|---|---|",
+        "| clip | r, lag out | r as filmed | spread | jitter | velocity error, %/s | closed in silence "
+        "| closed on p, b, m / really |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, f in rows.items():
-        cells = f"{np.mean(f.lagless):.3f} | {np.mean(f.filmed):.3f} | {f.spread:.2f} | {f.jitter:.2f}"
-        lines.append(f"| {name} | {cells} | {f.velocity:.1f} | {f.closed:.1%} |")
+        cells = f"{np.mean(f.lagless):.3f} | {f.filmed:.3f} | {f.spread:.2f} | {f.jitter:.2f}"
+        closure = " / ".join("" if np.isnan(rate) else f"{rate:.0f}%" for rate in f.closure)
+        lines.append(f"| {name} | {cells} | {f.velocity:.1f} | {f.closed:.1%} | {closure} |")
     return lines
 
 
 def model_table(models: dict[str, dict[str, Figures]]) -> list[str]:
-    """Markdown lines: a row a model, means over the clips, and the mouth that never moves."""
+    """Markdown lines: a row a model, means over the clips; the real videos, and a mouth that never moves."""
     lines = [
         "| model | r, lag out | by seed | r as filmed | spread | kept | jitter | velocity error, %/s "
-        "| closed in silence |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| closed in silence | seeds | LVE, % | MTM, ms | closed on p, b, m | SLCC |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, rows in models.items():
         figures = list(rows.values())
-        seeds = np.mean([f.lagless for f in figures], axis=0)
-        filmed, spread, jitter, velocity, closed = np.mean(
-            [(np.mean(f.filmed), f.spread, f.jitter, f.velocity, f.closed) for f in figures], axis=0
-        )
+        seeds = np.nanmean([f.lagless for f in figures], axis=0)
+        mean = {
+            part: np.nanmean([getattr(f, part) for f in figures])
+            for part in ("filmed", "spread", "jitter", "velocity", "closed", "lve", "mtm")
+        }
         kept = np.mean([KEPT_SPREAD[0] <= f.spread <= KEPT_SPREAD[1] for f in figures])
-        by_seed = ", ".join(f"{r:.3f}" for r in seeds)
-        lines.append(
-            f"| **{name}** | **{seeds.mean():.3f}** | {by_seed} | {filmed:.3f} | {spread:.2f} "
-            f"| {kept:.0%} | {jitter:.2f} | **{velocity:.2f}** | {closed:.1%} |"
-        )
-    still = np.mean([f.still for f in next(iter(models.values())).values()])
-    return [*lines, f"| a mouth that never moves | | | | | | | {still:.2f} | |"]
+        cells = [
+            f"**{name}**",
+            f"**{seeds.mean():.3f}**",
+            ", ".join(f"{r:.3f}" for r in seeds),
+            f"{mean['filmed']:.3f}",
+            f"{mean['spread']:.2f}",
+            f"{kept:.0%}",
+            f"{mean['jitter']:.2f}",
+            f"**{mean['velocity']:.2f}**",
+            f"{mean['closed']:.1%}",
+            f"{np.mean([f.between for f in figures]):.3f}" if len(seeds) > 1 else "",
+            f"{mean['lve']:.1f}",
+            f"{mean['mtm']:.0f}",
+            spoken_cells(figures, 0),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    first = list(next(iter(models.values())).values())
+    still = np.mean([f.still for f in first])
+    return [
+        *lines,
+        f"| the real videos | | | | 1 | | 1 | 0 | | | 0 | 0 | {spoken_cells(first, 1)} |",
+        f"| a mouth that never moves | | | | 0 | | 0 | {still:.2f} | | | | | | |",
+    ]
+
+
+def spoken_cells(figures: list[Figures], which: int) -> str:
+    """Closure rate and SLCC of the generated (0) or the real (1) lips of all clips."""
+    rates = [f.closure[which] for f in figures if not np.isnan(f.closure[which])]
+    closure = f"{np.mean(rates):.0f}%" if rates else ""
+    slcc = intensity_correlation(np.array([f.intensity[which] for f in figures]))
+    return f"{closure} | {'' if slcc is None else f'{slcc:.2f}'}"
 
 
 def at_real_spread(scaled: list[dict[str, Figures]]) -> float | None:
@@ -218,6 +305,9 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--split", default="val")
+    parser.add_argument("--only", type=Path, help="JSON list of the identities to take")
+    parser.add_argument("--one-clip", action="store_true", help="the first clip of each identity only")
+    parser.add_argument("--seconds", type=float, help="the first seconds of each clip only")
     parser.add_argument("--model", default="mini")
     parser.add_argument("--denoiser", action="append", default=[], metavar="NAME=FOLDER")
     parser.add_argument("--temperature", type=float, default=MotionOptions.temperature)
@@ -231,6 +321,18 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def choose_rows(args: argparse.Namespace) -> list[dict]:
+    """The manifest's rows that the arguments ask for."""
+    rows = [json.loads(line) for line in args.manifest.read_text().splitlines()]
+    rows = [row for row in rows if row["split"] == args.split]
+    if args.only is not None:
+        people = set(json.loads(args.only.read_text()))
+        rows = [row for row in rows if row["identity"] in people]
+    if args.one_clip:
+        rows = list({row["identity"]: row for row in reversed(rows)}.values())[::-1]
+    return rows
+
+
 def main() -> None:
     args = parse()
     options = {name: getattr(args, name) for name in ("temperature", "guidance", "steps", "manner")}
@@ -238,12 +340,12 @@ def main() -> None:
     figures: dict[str, dict[str, Figures]] = {
         name: {} for model in models for name in labels(model, args.expression)
     }
-    for line in args.manifest.read_text().splitlines():
-        row = json.loads(line)
-        if row["split"] != args.split:
-            continue
+    for row in choose_rows(args):
         video = args.manifest.parent / row["file"]
         clip, track, speech = FileClip.open(video), read_track(video, args.tracks), Speech.open(video)
+        if args.seconds is not None and args.seconds < clip.duration_s:
+            clip = part_of(clip, 0, args.seconds)
+            track = track.take(np.arange(len(clip)), clip.times_s)
         for model in models:
             for name, scale in zip(labels(model, args.expression), args.expression, strict=True):
                 found = measure(

@@ -16,6 +16,7 @@ from ..speech.activity import speech_presence
 from ..speech.features import SpeechEncoder, SpeechFeatures
 from .denoiser import MotionDenoiser
 from .diffusion import PROCESSES, SAMPLERS
+from .emphasis import emphasis
 from .identity import IdentityExtractor, describe_person
 from .manner import MANNERS, Manner
 from .motion import Motion
@@ -101,8 +102,9 @@ class MotionModel:
 class MotionOptions:
     """What a user can choose.
 
-    steps, sampler, guidance, seed: as in `sample_motion`; temperature: scale of the noise that sampling
-    starts from, 0 gives the most likely motion, 1 the full variety; expression: scale of the movement;
+    steps, sampler, guidance, seed: as in `sample_motion`; temperature: how much the seed decides, by the
+    noise that sampling starts from and by `emphasis`, 0 gives the most likely motion, 1 the full variety;
+    expression: scale of the movement;
     manner: how far the mouth opens. "own": about as far as the source's own ranges, where it shows that;
     "model": as far as most people's. `expression` scales either. `OPTION_RANGES` has what each may be.
     """
@@ -186,11 +188,13 @@ def generate_motion(
     )
     channels *= gain * options.expression
     closed = closed_displacement(model.space, person)
+    # Away from lips that meet, so that lips which met still do.
+    scale = presence * emphasis(frames, options.temperature, options.seed).numpy()
     layout = LandmarkLayout.load(track.layout)
     parts = []
     for start, stop in blocks:
         free = remove_pose(track, person, start, stop)
-        share = presence[start:stop, None, None]
+        share = scale[start:stop, None, None]
         spoken = model.space.decode_lower(channels[start:stop])
         parts.append(_under_pose(free, closed + share * (spoken - closed), person, layout))
     own = layout.lower < tracked.points
