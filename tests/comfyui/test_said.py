@@ -127,6 +127,23 @@ def test_what_the_file_cannot_keep_is_told_by_video_combine(part, folders, monke
     assert shown["text"] == ("2 chapters are not kept: .mov cannot hold them",)
 
 
+def test_the_length_of_a_lip_sync_is_decided_once(part, clip, tracked):
+    combine, arranged = part("nodes.combine"), part("mytalk_core.media.arranged")
+    lower = part("mytalk_core.face.layout").LandmarkLayout.load("mesh478").lower
+    motion = part("mytalk_core.motion.motion").Motion(tracked.track.canonical[:][:, lower], "mesh478", lower)
+    timeline = part("mytalk_core.media.timeline").plan_timeline(clip, clip.duration_s)
+    model = part("nodes.memory").bundled_model().with_renderer("warp").model
+    rendered = model.draw(clip, tracked.track, motion, timeline)
+    longer = part("mytalk_core.media.audio").Speech.from_waveform(np.zeros((1, 8000), np.float32), 16000)
+    for animated in (rendered, arranged.part_of(rendered, 0.0, None)):
+        shown, lines = combine.lay_out(animated, longer, "loop")
+        assert len(shown) == len(rendered) and "'loop' is not used" in lines[-1]
+    # Where nothing was animated the menu decides.
+    shown, lines = combine.lay_out(clip, longer, "loop")
+    assert len(shown) > 2 * len(clip) and lines == []
+    assert combine.lay_out(rendered, None, "loop") == (None, [])
+
+
 def test_an_unused_file_is_not_looked_for(part, folders):
     speech = part("nodes.load").LoadSpeech
     assert "No file" in speech.validate_inputs(audio="gone.wav")
