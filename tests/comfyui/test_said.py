@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -53,7 +52,6 @@ def test_every_node_raises_pythons_own_kinds_only(pack, part):
 
 def test_extract_landmarks_tells_its_rate_its_face_and_the_default(part, clip, monkeypatch):
     node = part("nodes.analyse").ExtractLandmarks
-    monkeypatch.setattr(node, "hidden", SimpleNamespace(unique_id="1"))
     mask = torch.zeros(1, clip.height, clip.width)
     mask[0, 200:300, 200:300] = 1
     made = node.execute(part("nodes.video").ClipVideo(clip), 30.0, "left", 0, 0, 0, mask)
