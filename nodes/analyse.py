@@ -13,6 +13,7 @@ from ..mytalk_core.face.track import Faces
 from ..mytalk_core.media.clip import Clip
 from ..mytalk_core.pipeline import stages
 from ..mytalk_core.pipeline.lip_sync import face_warnings
+from .faces import shown_faces
 from .host import rare, schema
 from .load import CATEGORY
 from .memory import LoadedModel, bundled_model
@@ -114,7 +115,6 @@ class ExtractLandmarks(io.ComfyNode):
                     tooltip="Frames a second, for nodes that ask for it.",
                 ),
             ],
-            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -144,8 +144,8 @@ class ExtractLandmarks(io.ComfyNode):
             [f"the linked mask chooses the face, '{face}' does not"] if by_mask and face != "mask" else []
         )
         lines += [RATE_HINT] if isinstance(video, torch.Tensor) and frame_rate == DEFAULT_RATE else []
-        preview = ClipVideo(draw_mesh(clip, track), cls.hidden.unique_id)
-        shown = said("Extract Landmarks", lines)
+        preview = ClipVideo(draw_mesh(clip, track))
+        shown = said("Extract Landmarks", lines) | shown_faces(clip, faces, track)
         return io.NodeOutput(TrackedFace(clip, track), preview, missing, float(clip.fps), ui=shown)
 
 

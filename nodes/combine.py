@@ -9,16 +9,16 @@ import torch
 from comfy.cli_args import args
 from comfy_api.latest import Input, InputImpl, io, ui
 
+from ..mytalk_core.media.audio import Speech
 from ..mytalk_core.media.clip import Clip
 from ..mytalk_core.media.encoders import check_settings
-from ..mytalk_core.media.timeline import SYNC_MODES, plan_timeline
+from ..mytalk_core.media.timeline import SYNC_MODES, Timeline, plan_timeline
 from ..mytalk_core.pipeline.lip_sync import face_warnings
 from ..mytalk_core.pipeline.rendered import RenderedClip
-from .animate import SYNC_MODE_HELP
 from .host import rare, schema
 from .load import CATEGORY
 from .screen import plainly, said
-from .sockets import alpha_lost, to_clip
+from .sockets import alpha_lost, sources, to_clip
 from .sound import to_speech
 from .video import write_video
 
@@ -79,7 +79,9 @@ class VideoCombine(io.ComfyNode):
                     "sync_mode",
                     options=list(SYNC_MODES),
                     default="silence",
-                    tooltip=SYNC_MODE_HELP,
+                    tooltip="For a linked audio under frames whose lips were not animated here: silence "
+                    "keeps exactly the frames; cut_off, loop, bounce and remap are as in the Motion "
+                    "Diffusion Sampler, which alone decides for a video that it has animated.",
                 ),
                 io.String.Input(
                     "filename_prefix",
@@ -132,9 +134,9 @@ class VideoCombine(io.ComfyNode):
         """Lay out the time, write."""
         codec, extension = FORMATS[format]
         clip, speech = to_clip(video, frame_rate), to_speech(audio) if audio is not None else None
-        timeline = plan_timeline(clip, speech.duration_s, sync_mode) if speech is not None else None
+        timeline, lines = lay_out(clip, speech, sync_mode)
         path, saved = numbered_file(filename_prefix, extension, clip, save_output)
-        lines = [*alpha_lost(video), *(timeline.warnings if timeline is not None else ())]
+        lines += alpha_lost(video)
         edited = write_video(
             clip,
             path,
@@ -164,6 +166,24 @@ class VideoCombine(io.ComfyNode):
         except ValueError as error:
             return str(error)
         return True
+
+
+def lay_out(clip: Clip, speech: Speech | None, sync_mode: str) -> tuple[Timeline | None, list[str]]:
+    """What is shown when with this sound, None for all frames at their own times; and lines for the user.
+
+    A lip sync has been laid out already: its frames stay, whatever sound comes with them.
+    """
+    if speech is None:
+        return None, []
+    animated = any(isinstance(made, RenderedClip) for made in sources(clip))
+    timeline = plan_timeline(clip, speech.duration_s, "silence" if animated else sync_mode)
+    lines = list(timeline.warnings)
+    if animated and sync_mode != "silence":
+        lines.append(
+            f"sync_mode '{sync_mode}' is not used: the lips were animated, and the sync_mode of the Motion "
+            "Diffusion Sampler has decided the length"
+        )
+    return timeline, lines
 
 
 def numbered_file(prefix: str, extension: str, clip: Clip, keep: bool) -> tuple[Path, ui.SavedResult]:

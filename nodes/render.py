@@ -16,7 +16,6 @@ from ..mytalk_core.appearance.renderers import RENDERERS
 from ..mytalk_core.face import alignment
 from ..mytalk_core.face.alignment import UNITS
 from ..mytalk_core.face.track import FaceTrack
-from ..mytalk_core.media.arranged import DerivedClip
 from ..mytalk_core.media.clip import Clip
 from ..mytalk_core.media.image_clip import ImageClip
 from ..mytalk_core.media.timeline import Timeline, plan_timeline
@@ -34,6 +33,7 @@ from .sockets import (
     TrackedFace,
     TrackSocket,
     alpha_lost,
+    sources,
     to_clip,
 )
 from .video import ClipVideo, existing
@@ -214,9 +214,8 @@ def brow_lines(rgb: np.ndarray, similarity: np.ndarray) -> np.ndarray:
 
 def root_of(clip: Clip) -> Clip | int:
     """Where a clip's pictures come from in the end: the images' address in memory, or the clip that reads."""
-    while isinstance(clip, DerivedClip):
-        clip = clip.source
-    return clip.images.ctypes.data if isinstance(clip, ImageClip) else clip
+    *_, root = sources(clip)
+    return root.images.ctypes.data if isinstance(root, ImageClip) else root
 
 
 def check_timeline(timeline: Timeline, clip: Clip) -> None:

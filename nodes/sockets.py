@@ -86,6 +86,14 @@ def to_clip(video: Input.Video | torch.Tensor, frame_rate: float | Fraction) -> 
     return trimmed(CancellableClip.of(clip), *trim_window(video))
 
 
+def sources(clip: Clip) -> Iterator[Clip]:
+    """The clip and, one after the other, those that it is made of; the last one reads its own pictures."""
+    yield clip
+    while isinstance(clip, DerivedClip):
+        clip = clip.source
+        yield clip
+
+
 def alpha_lost(video: Input.Video | torch.Tensor) -> list[str]:
     """A line for the user where an IMAGE's transparency is not kept."""
     if isinstance(video, torch.Tensor) and video.shape[-1] == 4 and bool((video[..., 3] < 1).any()):

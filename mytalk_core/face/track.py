@@ -243,6 +243,10 @@ class Faces:
             )
         return build_track(landmarks, present, self.times_s, self.shots, self.layout)
 
+    def numbered(self, shot: int) -> list[list[Tracklet]]:
+        """The people of a shot in the order of their numbers, the largest first; each as its tracklets."""
+        return _by_size(_people([s for s in self.tracklets if s.shot == shot]))
+
     def dominance(self, shot: int) -> float:
         """How much of a shot's faces the largest one makes up, 0 to 1; each counts by area times frames."""
         people = _people([s for s in self.tracklets if s.shot == shot])
@@ -281,6 +285,10 @@ def _people(tracklets: list[Tracklet]) -> list[list[Tracklet]]:
     return [p for p, n in zip(people, lengths, strict=True) if n >= 0.3 * max(lengths)]
 
 
+def _by_size(people: list[list[Tracklet]]) -> list[list[Tracklet]]:
+    return sorted(people, key=lambda person: -person[0].size_px)
+
+
 def _pick(people: list[list[Tracklet]], which: str | int | tuple[float, float]) -> list[Tracklet]:
     if not people:
         return []
@@ -289,6 +297,6 @@ def _pick(people: list[list[Tracklet]], which: str | int | tuple[float, float]) 
     if which in ("left", "right"):
         ordered = sorted(people, key=lambda p: p[0].centre_x_px, reverse=which == "right")
         return ordered[0]
-    ordered = sorted(people, key=lambda p: -p[0].size_px)
+    ordered = _by_size(people)
     number = 0 if which == "largest" else int(which)
     return ordered[number] if number < len(ordered) else []

@@ -45,7 +45,7 @@ def test_each_stage_brings_its_networks(part, folders, examples_folder, brought)
         part("mytalk_core.media.file_clip").FileClip.open(examples_folder / "ai_woman.mp4"), 0.0, 0.2
     )
     video = part("nodes.video").ClipVideo(clip)
-    analyse.ExtractLandmarks.hidden = animate.MotionDiffusionSampler.hidden = None
+    animate.MotionDiffusionSampler.hidden = None
     faces = analyse.own_faces(clip)
     assert brought == [{"BlazeFace", "FaceMesh"}]
     track = part("nodes.sockets").TrackedFace(clip, faces.choose())

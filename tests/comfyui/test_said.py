@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -53,7 +52,6 @@ def test_every_node_raises_pythons_own_kinds_only(pack, part):
 
 def test_extract_landmarks_tells_its_rate_its_face_and_the_default(part, clip, monkeypatch):
     node = part("nodes.analyse").ExtractLandmarks
-    monkeypatch.setattr(node, "hidden", SimpleNamespace(unique_id="1"))
     mask = torch.zeros(1, clip.height, clip.width)
     mask[0, 200:300, 200:300] = 1
     made = node.execute(part("nodes.video").ClipVideo(clip), 30.0, "left", 0, 0, 0, mask)
@@ -125,6 +123,23 @@ def test_what_the_file_cannot_keep_is_told_by_video_combine(part, folders, monke
     settings = (25.0, "h264 (.mov)", 18, "silence", "b", True, "auto")
     shown = combine.VideoCombine.execute(part("nodes.video").ClipVideo(made), *settings).ui
     assert shown["text"] == ("2 chapters are not kept: .mov cannot hold them",)
+
+
+def test_the_length_of_a_lip_sync_is_decided_once(part, clip, tracked):
+    combine, arranged = part("nodes.combine"), part("mytalk_core.media.arranged")
+    lower = part("mytalk_core.face.layout").LandmarkLayout.load("mesh478").lower
+    motion = part("mytalk_core.motion.motion").Motion(tracked.track.canonical[:][:, lower], "mesh478", lower)
+    timeline = part("mytalk_core.media.timeline").plan_timeline(clip, clip.duration_s)
+    model = part("nodes.memory").bundled_model().with_renderer("warp").model
+    rendered = model.draw(clip, tracked.track, motion, timeline)
+    longer = part("mytalk_core.media.audio").Speech.from_waveform(np.zeros((1, 8000), np.float32), 16000)
+    for animated in (rendered, arranged.part_of(rendered, 0.0, None)):
+        shown, lines = combine.lay_out(animated, longer, "loop")
+        assert len(shown) == len(rendered) and "'loop' is not used" in lines[-1]
+    # Where nothing was animated the menu decides.
+    shown, lines = combine.lay_out(clip, longer, "loop")
+    assert len(shown) > 2 * len(clip) and lines == []
+    assert combine.lay_out(rendered, None, "loop") == (None, [])
 
 
 def test_an_unused_file_is_not_looked_for(part, folders):

@@ -151,6 +151,34 @@ def widget_values(node: dict, schema: object) -> dict:
     return named
 
 
+BLUEPRINTS = sorted((ROOT / "subgraphs").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", BLUEPRINTS, ids=lambda path: path.stem)
+def test_a_blueprint_is_one_node_over_ours(path, schemas):
+    blueprint = read(path)
+    [outer], [inner] = blueprint["nodes"], blueprint["definitions"]["subgraphs"]
+    assert outer["type"] == inner["id"] and outer["title"] == inner["name"] == path.stem
+    assert {"lip sync", "dub", "talking head"} <= set(blueprint["extra"]["BlueprintSearchAliases"])
+    assert [entry["name"] for entry in outer["inputs"]] == [entry["name"] for entry in inner["inputs"]]
+    nodes = {node["id"]: node for node in inner["nodes"]}
+    for node in nodes.values():
+        schema = schemas[node["type"]]
+        assert [made["type"] for made in node["outputs"]] == [made.io_type for made in schema.outputs]
+        # The oldest page finds a linked widget by its place among all of them.
+        entries = sorted(schema.inputs, key=lambda entry: (entry.io_type in WIDGETS, entry.optional))
+        assert [entry["name"] for entry in node["inputs"]] == [entry.id for entry in entries]
+        needed = {entry.id for entry in entries if not entry.optional and entry.io_type not in WIDGETS}
+        assert needed <= {entry["name"] for entry in node["inputs"] if entry["link"] is not None}
+        assert len(widget_values(node, schema)) == sum(entry.io_type in WIDGETS for entry in entries)
+    for link in inner["links"]:
+        ends = (inner["inputs"], inner["outputs"])
+        source = nodes[link["origin_id"]]["outputs"] if link["origin_id"] > 0 else ends[0]
+        target = nodes[link["target_id"]]["inputs"] if link["target_id"] > 0 else ends[1]
+        source_type = source[link["origin_slot"]]["type"]
+        assert set(source_type.split(",")) <= set(target[link["target_slot"]]["type"].split(","))
+
+
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_workflow_has_a_thumbnail_a_note_and_sample_inputs(path):
     assert path.with_suffix(".jpg").read_bytes()[:3] == b"\xff\xd8\xff"

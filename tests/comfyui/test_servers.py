@@ -73,6 +73,53 @@ def test_workflow_makes_its_video(comfy, path):
     assert found.sound_s == pytest.approx(sound_s, abs=0.06)
 
 
+def test_the_blueprint_is_listed_and_makes_a_video_of_a_video_and_a_speech(comfy, basic):
+    listed = comfy.call("/global_subgraphs")
+    [key] = [key for key, entry in listed.items() if entry["info"]["node_pack"].endswith("ComfyUI-MyTalk")]
+    assert listed[key]["name"] == "Lip Sync"
+    inside = json.loads(comfy.call(f"/global_subgraphs/{key}")["data"])["definitions"]["subgraphs"][0]
+    workflow = {key: basic[key] for key in ("2", "3", "8")}
+    made = {}
+    for node in inside["nodes"]:
+        values = comfy.call(f"/object_info/{node['type']}")[node["type"]]["input"]
+        widgets = [entry["name"] for entry in node["inputs"] if "widget" in entry]
+        given = [value for value in node["widgets_values"] if value != "fixed"]
+        assert len(widgets) == len(given) and set(widgets) <= set(values["required"]) | set(
+            values.get("optional", {})
+        )
+        made[node["id"]] = f"5:{node['id']}"
+        workflow[made[node["id"]]] = {
+            "class_type": node["type"],
+            "inputs": dict(zip(widgets, given, strict=True)),
+        }
+    outside = {0: ["2", 0], 1: ["3", 0]}
+    for link in inside["links"]:
+        inner = link["origin_id"] > 0
+        source = [made[link["origin_id"]], link["origin_slot"]] if inner else outside.get(link["origin_slot"])
+        if link["target_id"] < 0:
+            workflow["8"]["inputs"]["video"] = source
+        elif source is not None:
+            node = next(node for node in inside["nodes"] if node["id"] == link["target_id"])
+            name = node["inputs"][link["target_slot"]]["name"]
+            workflow[made[node["id"]]]["inputs"][name] = source
+    [file] = [file for file in comfy.run(workflow)["files"] if file.suffix == ".mp4"]
+    assert probe(file).frames == 200
+
+
+def test_another_crf_draws_nothing_anew(comfy, basic):
+    basic["8"]["inputs"]["filename_prefix"] = "drawn/once"
+    basic["6"]["inputs"]["seed"] = 31
+    first_s = seconds_of(comfy, basic)
+    basic["8"]["inputs"]["crf"] = 30
+    assert seconds_of(comfy, basic) < 0.6 * first_s
+
+
+def seconds_of(comfy, workflow: dict) -> float:
+    begin = time.monotonic()
+    comfy.run(workflow)
+    return time.monotonic() - begin
+
+
 def test_metrics_of_a_file_against_itself(comfy):
     videos = {"reference": ["1", 0], "generated": ["1", 0], "audio": ["2", 0]}
     settings = {"same_words": True, "face": "largest", "every": 50, "frame_rate": 25.0}
