@@ -11,7 +11,9 @@ import numpy as np
 from .. import __version__
 from ..appearance.composite import make_patch
 from ..appearance.crop import crop_size, cut_crop
+from ..appearance.frame_edge import seen_part, shown_lips
 from ..appearance.renderer import Renderer
+from ..face.layout import LandmarkLayout
 from ..face.packed import Mapped
 from ..face.track import FaceTrack
 from ..media.arranged import ArrangedClip
@@ -20,6 +22,10 @@ from ..media.picture import Picture
 
 # The IPTC's term for pictures partly made by a trained model; C2PA and the platforms read it.
 AI_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+
+
+# Lips that move no more than one part in so many of their way give way to the source's own.
+HANDED_OVER = 4
 
 
 @dataclass(frozen=True)
@@ -84,8 +90,16 @@ class RenderedClip(ArrangedClip):
         """What is pasted over a frame that shows the face."""
         row = np.array([picture.index])
         similarity, source = self.track.similarity[row], self.track.canonical[row]
+        layout = LandmarkLayout.load(self.track.layout)
+        shown = shown_lips(source, similarity, picture.rgb.shape, layout)
+        if shown[0] == 0:
+            return []
         crops = cut_crop(picture.rgb, similarity[0], self._crop_px)[None]
-        rendering = self.renderer.render(crops, source, self.targets[row], row)
-        alpha = rendering.alpha * self.renderer.visibility(crops, source)[:, None, None]
+        seen = seen_part(picture.rgb.shape, similarity[0])
+        seen = None if seen is None else seen[None]
+        rendering = self.renderer.render(crops, source, self.targets[row], row, seen)
+        # A mouth that leaves the frame: at last it moves as in the source, and the source takes over.
+        visible = self.renderer.visibility(crops, source) * np.minimum(1, HANDED_OVER * shown)
+        alpha = rendering.alpha * visible.astype(np.float32)[:, None, None]
         patch = make_patch(picture.rgb, rendering.crops[0], similarity[0], alpha[0])
         return [patch] if patch is not None else []
