@@ -24,6 +24,7 @@ class Choice:
     references: int = 3
     pose: float = 0.6  # weight of the distance of points that speech does not move, beside that of the lips
     blur: float = 0.6  # price of a reference half as sharp as the pool's median
+    unseen: float = 4.0  # price of a reference whose mouth and chin lay wholly beyond the frame's edge
     other_shot: float = 1.0  # price of a reference from another shot: other light, other lens
     change: float = 0.5  # price of changing the reference from one frame to the next
     softness: float = 1.5  # the distance at which a weight falls to 1/e
@@ -55,6 +56,7 @@ def reference_distance(
         pose = _rms(target[:, still], references.landmarks[:, still])
         distance[rows] = np.sqrt(lips**2 + (choice.pose * pose) ** 2)
     distance += choice.blur * np.clip(-np.log2(np.maximum(references.sharpness, 1e-3)), 0, 3)
+    distance += choice.unseen * references.unseen_share(layout)
     if shots is not None:
         distance += choice.other_shot * (np.asarray(shots)[:, None] != references.shots[None])
     return distance

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 
 from .colour import ring_correction
-from .mask import MouthMask
+from .frame_edge import fill_unseen
+from .mask import MouthMask, Window
 from .references import References
 from .warp import MeshWarp, sample_units
 
@@ -18,12 +19,24 @@ class MatchedReferences:
     """R references of one frame.
 
     chosen: int (R,) positions in the pool; weights: float64 (R,), sum 1; corrections: what to add to each
-    once warped, float32 (h / 4, w / 4, 3) levels on the mask's window, or None where colours are left alone.
+    once warped, float32 (h / 4, w / 4, 3) levels on the mask's window, or None where colours are left alone;
+    lent: what each has seen once warped, float32 (h, w) 0..1 on the mask's window, None where all of it.
     """
 
     chosen: np.ndarray
     weights: np.ndarray
     corrections: list[np.ndarray | None]
+    lent: list[np.ndarray | None]
+
+    def filled(
+        self, pictures: list[np.ndarray], mask: MouthMask, part: Window, size: int
+    ) -> list[np.ndarray]:
+        """The warped references float32 (h, w, 3), pixels of a part of the mask's window in a crop of `size`;
+        what one has not seen comes from the others."""
+        lent = [
+            None if seen is None else part.enlarge(mask.window.part(seen, part), size) for seen in self.lent
+        ]
+        return fill_unseen(pictures, lent, self.weights)
 
 
 def match_references(
@@ -34,6 +47,7 @@ def match_references(
     mask: MouthMask,
     coarse: MeshWarp,
     misfit: float,
+    lent: list[np.ndarray | None] | None = None,
 ) -> MatchedReferences:
     """Match chosen references to a frame on the ring around the mouth.
 
@@ -42,14 +56,18 @@ def match_references(
         crop: uint8 (S, S, 3), the frame; read outside the mask only, and at one sample a unit.
         coarse: the warp to the target on the unit grid of the mask's window.
         misfit: levels of misfit on the ring at which a reference loses its weight to a better one.
+        lent: see `MatchedReferences`; all of all where None.
     """
+    lent = lent or [None] * len(chosen)
     around = cv2.resize(mask.window.cut(crop), mask.window.shape[::-1], interpolation=cv2.INTER_AREA)
     corrections: list[np.ndarray | None] = []
     misfits = np.zeros(len(chosen))
     for rank, reference in enumerate(chosen):
         coordinates = coarse.coordinates(references.landmarks[reference])
         warped = sample_units(references.crops[reference], coordinates)
-        correction, misfits[rank] = ring_correction(around, warped, mask.ring)
+        part = lent[rank]
+        ring = mask.ring if part is None else mask.ring * (part > 0.999)
+        correction, misfits[rank] = ring_correction(around, warped, ring)
         corrections.append(correction)
     weights = weights.astype(np.float64) * np.exp(-(misfits - misfits.min()) / misfit)
-    return MatchedReferences(chosen, weights / weights.sum(), corrections)
+    return MatchedReferences(chosen, weights / weights.sum(), corrections, lent)

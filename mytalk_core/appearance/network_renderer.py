@@ -68,14 +68,15 @@ def unit_view(
         picture = warp.warp(references.crops[reference], landmarks).astype(np.float32)
         if correction is not None:
             picture += view.enlarge(window.part(correction, view), UNITS)
-        pictures.append(np.clip(np.rint(picture), 0, 255).astype(np.uint8))
+        pictures.append(picture)
         stretch.append(warp.stretch(landmarks))
+    pictures = matched.filled(pictures, mask, view, UNITS)
     return UnitView(
         view,
         frame=view.cut(crop),
         mask=window.part(mask.lips, view),
         contours=view.cut(landmark_image(target, triangulation.layout, UNITS)),
-        references=np.stack(pictures),
+        references=np.clip(np.rint(np.stack(pictures)), 0, 255).astype(np.uint8),
         stretch=np.stack(stretch),
         weights=matched.weights.astype(np.float32),
         lips=lip_map(target, triangulation.layout, view),

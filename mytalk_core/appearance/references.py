@@ -17,6 +17,8 @@ from ..errors import NoFaceError
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
 from .crop import crop_box, cut_crop
+from .frame_edge import seen_part
+from .mask import mouth_mask
 
 if TYPE_CHECKING:
     from ..face.packed import Rows
@@ -39,7 +41,8 @@ class References:
 
     crops: uint8 (K, S, S, 3); landmarks: float32 (K, N, 2) canonical units; frame_index: int64
     (K,) in the source;
-    sharpness: float32 (K,), 1 is the pool's median; shots: int64 (K,) shot numbers.
+    sharpness: float32 (K,), 1 is the pool's median; shots: int64 (K,) shot numbers; seen: bool (K, 256, 256),
+    which units of each crop were inside the frame, None where all were.
     """
 
     crops: np.ndarray
@@ -47,6 +50,7 @@ class References:
     frame_index: np.ndarray
     sharpness: np.ndarray
     shots: np.ndarray
+    seen: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.crops)
@@ -72,7 +76,19 @@ class References:
             self.frame_index[keep],
             self.sharpness[keep],
             self.shots[keep],
+            None if self.seen is None else self.seen[keep],
         )
+
+    def unseen_share(self, layout: LandmarkLayout) -> np.ndarray:
+        """How much of each reference's mouth and chin lay beyond the frame's edge: float32 (K,) 0..1."""
+        share = np.zeros(len(self), np.float32)
+        if self.seen is None:
+            return share
+        for index in np.flatnonzero(~self.seen.all((1, 2))):
+            mask = mouth_mask(self.landmarks[index], self.landmarks[index], layout)
+            unseen = mask.lips * ~mask.window.cut(self.seen[index])
+            share[index] = unseen.sum() / max(mask.lips.sum(), 1e-6)
+        return share
 
 
 def lip_shape(landmarks: np.ndarray, layout: LandmarkLayout) -> np.ndarray:
@@ -180,13 +196,22 @@ def read_references(
     """
     indices = np.asarray(indices, np.int64)
     crops = np.empty((len(indices), size, size, 3), np.uint8)
+    seen = np.ones((len(indices), UNITS, UNITS), bool)
     for position, picture in enumerate(clip.pictures(indices)):
         similarity = track.similarity[indices[position]]
         box = crop_box(similarity, size, picture.height, picture.width)
         crops[position] = cut_crop(picture.rgb_in(box), similarity, size)
+        part = seen_part((picture.height, picture.width), similarity)
+        if part is not None:
+            seen[position] = part
     landmarks = track.canonical[indices].astype(np.float32)
     references = References(
-        crops, landmarks, indices, sharpness(crops, landmarks, layout), track.shots[indices]
+        crops,
+        landmarks,
+        indices,
+        sharpness(crops, landmarks, layout),
+        track.shots[indices],
+        None if seen.all() else seen,
     )
     if keep is None or keep >= len(references):
         return references

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import cv2
@@ -13,7 +13,8 @@ from ..face.layout import LandmarkLayout
 from ..face.packed import Rows
 from .blend import SPLIT, blend
 from .choosing import Choice, ReferencePlan, plan_references
-from .mask import FEATHER, MouthMask, mouth_mask
+from .frame_edge import depth_units, lent_part, slowed_at_edge
+from .mask import FEATHER, MouthMask, lip_map, mouth_mask
 from .matching import MatchedReferences, match_references
 from .mouth import dark_interior, missing_interior
 from .occlusion import SkinGauge
@@ -23,6 +24,7 @@ from .warp import MeshWarp, pixel_grid, sample
 
 BLEND_UNITS = 9
 FOLD_UNITS = 2.5
+UNKNOWN = 0.02  # share of the lips that no reference has seen from which on the frame stays
 
 
 @dataclass(frozen=True)
@@ -42,14 +44,17 @@ class Renderer(Protocol):
         source_landmarks: np.ndarray,
         target_landmarks: np.ndarray,
         frame_index: np.ndarray,
+        seen: np.ndarray | None = None,
     ) -> Rendering:
-        """Crops uint8 (B, S, S, 3) with the lips of the target.
+        """Crops uint8 (B, S, S, 3) with the lips of the target; alpha is 0 where no reference has seen what
+        would be needed.
 
         Args:
             crops: uint8 (B, S, S, 3), the frames' canonical squares.
             source_landmarks, target_landmarks: float (B, N, 2) canonical units: the frames' own and the
             wanted ones.
             frame_index: int (B,), position in the sequence the renderer was made for.
+            seen: bool (B, 256, 256), which units of the crops lie inside the frame; all where None.
         """
         ...
 
@@ -117,6 +122,7 @@ class WarpRenderer:
         source_landmarks: np.ndarray,
         target_landmarks: np.ndarray,
         frame_index: np.ndarray,
+        seen: np.ndarray | None = None,
     ) -> Rendering:
         """See `Renderer.render`; ValueError if the crops' size is not the references'."""
         size = self.references.size
@@ -128,9 +134,14 @@ class WarpRenderer:
         alpha = np.zeros(crops.shape[:3], np.float32)
         for batch, index in enumerate(frame_index):
             source, target = source_landmarks[batch], target_landmarks[batch]
+            inside = None if seen is None else seen[batch]
             mask = mouth_mask(source, target, self.layout, self.settings.feather)
             coarse = self._coarse(target, mask)
-            moved = self._move_surroundings(rendered[batch], source, target, mask, coarse)
+            shown = self._shown(source, target, int(index), mask, coarse, inside)
+            if shown is None:
+                continue
+            mask = shown
+            moved = self._move_surroundings(rendered[batch], source, target, mask, coarse, inside)
             lips = self.lips(rendered[batch], target, int(index), mask, coarse)
             lips_mask = mask.core.enlarge(mask.window.part(mask.lips, mask.core), size)
             mask.window.cut(alpha[batch])[:] = mask.window.enlarge(np.maximum(mask.lips, moved), size)
@@ -142,6 +153,46 @@ class WarpRenderer:
 
     def _coarse(self, target: np.ndarray, mask: MouthMask) -> MeshWarp:
         return MeshWarp(self.triangulation, target, UNITS, mask.window.pixels(UNITS))
+
+    def _lent(self, index: int, coarse: MeshWarp) -> list[np.ndarray | None]:
+        """What of each reference of a frame lends, on the unit grid of its mask's window: see `lent_part`."""
+        chosen, seen = self._chosen(index)[0], self.references.seen
+        if seen is None:
+            return [None] * len(chosen)
+        return [
+            None
+            if seen[one].all()
+            else lent_part(seen[one], coarse.coordinates(self.references.landmarks[one]))
+            for one in chosen
+        ]
+
+    def _shown(
+        self,
+        source: np.ndarray,
+        target: np.ndarray,
+        index: int,
+        mask: MouthMask,
+        coarse: MeshWarp,
+        inside: np.ndarray | None,
+    ) -> MouthMask | None:
+        """The mask without what no reference has seen; None where that is a part of the lips, old or new."""
+        if inside is not None:
+            mask = replace(mask, ring=mask.ring * mask.window.cut(inside))
+        lent = [part for part in self._lent(index, coarse) if part is not None]
+        if len(lent) < len(self._chosen(index)[0]):
+            return mask
+        known = np.max(lent, axis=0)
+        lips = np.maximum(*(lip_map(points, self.layout, mask.window) > 0 for points in (source, target)))
+        if inside is not None:
+            lips &= mask.window.cut(inside)
+        if (known[lips] < 0.5).sum() > UNKNOWN * lips.sum():
+            return None
+        return replace(mask, lips=mask.lips * known)
+
+    def _chosen(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """The references of a frame, positions in the pool, and their weights: (R,) each."""
+        chosen, weights = self.plan.indices[index], self.plan.weights[index]
+        return chosen[chosen >= 0], weights[chosen >= 0]
 
     def lips(
         self,
@@ -167,6 +218,7 @@ class WarpRenderer:
             if correction is not None:
                 warped += core.enlarge(mask.window.part(correction, core), size)
             pictures.append(warped)
+        pictures = matched.filled(pictures, mask, core, size)
         picture = self._mix(pictures, matched, crop, target, mask)
         missing = self._missing(matched, target)
         if missing > 0:
@@ -176,11 +228,11 @@ class WarpRenderer:
     def _match(
         self, crop: np.ndarray, target: np.ndarray, index: int, mask: MouthMask, coarse: MeshWarp
     ) -> MatchedReferences:
-        chosen, weights = self.plan.indices[index], self.plan.weights[index]
-        chosen, weights = chosen[chosen >= 0], weights[chosen >= 0]
+        (chosen, weights), lent = self._chosen(index), self._lent(index, coarse)
         if not self.settings.colour_match:
-            return MatchedReferences(chosen, weights / weights.sum(), [None] * len(chosen))
-        return match_references(self.references, chosen, weights, crop, mask, coarse, self.settings.misfit)
+            return MatchedReferences(chosen, weights / weights.sum(), [None] * len(chosen), lent)
+        misfit = self.settings.misfit
+        return match_references(self.references, chosen, weights, crop, mask, coarse, misfit, lent)
 
     def _mix(
         self,
@@ -206,17 +258,21 @@ class WarpRenderer:
         target: np.ndarray,
         mask: MouthMask,
         coarse: MeshWarp,
+        inside: np.ndarray | None,
     ) -> np.ndarray:
         """Let neck and cheeks follow the jaw in a crop uint8 (S, S, 3), in place; where, (h, w) 0..1 by unit.
 
         Without it a jaw that closes would leave the old chin standing below the new one. What lies beyond
-        the new jaw is the frame's own neck and background, stretched, never a reference's.
+        the new jaw is the frame's own neck and background, stretched, never a reference's. inside: bool
+        (256, 256), the part of the crop inside the frame, at whose edge nothing moves; all where None.
         """
         if np.abs(source - target).max() < 0.02:
             return np.zeros(mask.window.shape, np.float32)
         # On the unit grid and blurred: a fold of the mesh, as between lips and nose, must not tear the skin.
         shift = (coarse.coordinates(source) - coarse.pixels()) * mask.reach[..., None]
         shift = cv2.GaussianBlur(shift, (0, 0), FOLD_UNITS)
+        if inside is not None:
+            shift = slowed_at_edge(shift, mask.window.cut(depth_units(inside)))
         # Half a unit of movement is a full replacement; blurred, for a mask without teeth of its own.
         moved = np.clip((np.hypot(shift[..., 0], shift[..., 1]) - 0.1) / 0.4, 0, 1)
         moved = cv2.blur(moved, (BLEND_UNITS, BLEND_UNITS)) * np.minimum(1, 4 * mask.reach)

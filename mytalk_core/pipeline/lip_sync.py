@@ -330,6 +330,7 @@ def face_warnings(shown: FaceTrack, edited: int) -> list[str]:
         )
     if covered:
         warnings.append(
-            f"{covered} of {len(shown)} frames have something before the mouth and stay as they are"
+            f"{covered} of {len(shown)} frames have something before the mouth, or cut it off at their edge, "
+            "and stay as they are"
         )
     return warnings

@@ -12,8 +12,10 @@ import numpy as np
 from .. import __version__
 from ..appearance.composite import make_patch
 from ..appearance.crop import crop_box, crop_size, cut_crop
+from ..appearance.frame_edge import seen_part, shown_lips
 from ..appearance.references import References
 from ..appearance.renderer import Renderer
+from ..face.layout import LandmarkLayout
 from ..face.packed import Mapped
 from ..face.track import FaceTrack
 from ..media.arranged import ArrangedClip
@@ -22,6 +24,10 @@ from ..media.picture import Picture
 
 # The IPTC's term for pictures partly made by a trained model; C2PA and the platforms read it.
 AI_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+
+
+# Lips that move no more than one part in so many of their way give way to the source's own.
+HANDED_OVER = 4
 
 
 @dataclass(frozen=True)
@@ -124,10 +130,18 @@ class RenderedClip(ArrangedClip):
         """What is pasted over a frame that shows the face."""
         row = np.array([picture.index])
         similarity, source = self.track.similarity[row], self.track.canonical[row]
-        box = crop_box(similarity[0], self._crop_px, picture.height, picture.width)
-        rgb = picture.rgb_in(box)
+        frame = picture.height, picture.width
+        layout = LandmarkLayout.load(self.track.layout)
+        shown = shown_lips(source, similarity, frame, layout)
+        if shown[0] == 0:
+            return []
+        rgb = picture.rgb_in(crop_box(similarity[0], self._crop_px, *frame))
         crops = cut_crop(rgb, similarity[0], self._crop_px)[None]
-        rendering = self.renderer.render(crops, source, self.targets[row], row)
-        alpha = rendering.alpha * self.renderer.visibility(crops, source)[:, None, None]
+        seen = seen_part(frame, similarity[0])
+        seen = None if seen is None else seen[None]
+        rendering = self.renderer.render(crops, source, self.targets[row], row, seen)
+        # A mouth that leaves the frame: at last it moves as in the source, and the source takes over.
+        visible = self.renderer.visibility(crops, source) * np.minimum(1, HANDED_OVER * shown)
+        alpha = rendering.alpha * visible.astype(np.float32)[:, None, None]
         patch = make_patch(rgb, rendering.crops[0], similarity[0], alpha[0])
         return [patch] if patch is not None else []

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 
 from ..appearance.crop import crop_size
+from ..appearance.frame_edge import cut_lips, held_at_edge
 from ..appearance.occlusion import visible_references
 from ..appearance.references import choose_pool, pool_count, read_references
 from ..appearance.renderer import WarpSettings
@@ -91,12 +93,15 @@ def draw(
     of the result. Raises NoFaceError where nobody lends lips.
     """
     shown = on_timeline(face, timeline)
-    targets = shown.canonical if motion is None else target_landmarks(shown, motion)
     layout = LandmarkLayout.load(face.layout)
+    frame = (clip.height, clip.width)
+    targets = shown.canonical if motion is None else target_landmarks(shown, motion, frame)
     # The output's size: the face's own differs where a zoom is cut away.
     size = crop_size(shown.similarity, shown.present)
     lender, lending = lips or (clip, face)
-    pool = choose_pool(lending, layout, pool_count(size))
+    cut = cut_lips(lending, (lender.height, lender.width), layout)
+    cut &= not cut[lending.present].all()  # Who has nothing else lends these, for what they are worth.
+    pool = choose_pool(lending, layout, pool_count(size), exclude=cut)
     references = read_references(lender, lending, pool, size, layout)
     visible = visible_references(references, layout)
     references = references.take(visible)
@@ -117,6 +122,16 @@ def on_timeline(face: FaceTrack, timeline: Timeline) -> FaceTrack:
     return face.take(timeline.source_index, timeline.times_s)
 
 
-def target_landmarks(shown: FaceTrack, motion: Motion) -> Mapped:
-    """What is to be drawn: (rows,N,2) canonical units when indexed by frame, unpacked where it is read."""
-    return Mapped(len(shown), lambda rows: motion.onto(shown.canonical[rows], shown.times_s[rows]))
+def target_landmarks(shown: FaceTrack, motion: Motion, frame: tuple[int, int]) -> Mapped:
+    """What is to be drawn: (rows,N,2) canonical units when indexed by frame, unpacked where it is read.
+
+    frame: (H, W) px, at whose edge nothing moves.
+    """
+    layout = LandmarkLayout.load(shown.layout)
+
+    def read(rows: slice | np.ndarray | int) -> np.ndarray:
+        source = shown.canonical[rows]
+        wanted = motion.onto(source, shown.times_s[rows])
+        return held_at_edge(source, wanted, shown.similarity[rows], frame, layout)
+
+    return Mapped(len(shown), read)
