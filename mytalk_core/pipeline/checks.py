@@ -21,7 +21,6 @@ from ..media.picture import Picture
 from ..motion.motion import Motion
 from ..motion.person import MOUTH_CORNERS
 from .rendered import Edit
-from .stages import target_landmarks
 
 # Landmarks are looked at in so many frames of a clip at most, pictures of the result in so many.
 TRACK_FRAMES, RESULT_FRAMES = 200, 48
@@ -146,10 +145,12 @@ def check_motion(motion: Motion, shown: FaceTrack) -> Check:
     """Whether a motion moves the mouth of a face on its timeline at all. Figure: `opening_range`, canonical
     units."""
     layout = LandmarkLayout.load(motion.layout)
-    targets = target_landmarks(shown, motion)
     rows = np.flatnonzero(shown.present)
-    parts = [mouth_opening(targets[part], layout) for part in np.array_split(rows, len(rows) // 250 + 1)]
-    opening_range = float(np.ptp(np.concatenate(parts)))
+    openings = [
+        mouth_opening(motion.onto(shown.canonical[part], shown.times_s[part]), layout)
+        for part in np.array_split(rows, len(rows) // 250 + 1)
+    ]
+    opening_range = float(np.ptp(np.concatenate(openings)))
     line = "the mouth did not move: the speech is silence, too quiet, or expression is 0"
     return Check.of({"opening_range": opening_range}, [line if opening_range < STILL_UNITS else None])
 

@@ -29,6 +29,7 @@ from mytalk_core.appearance.renderer import WarpRenderer, WarpSettings
 from mytalk_core.appearance.warp import MeshWarp
 from mytalk_core.errors import NoFaceError
 from mytalk_core.face.layout import LandmarkLayout
+from mytalk_core.media.picture import Picture
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +235,7 @@ def test_references_are_read_in_one_pass_and_cut_by_the_similarity(layout):
 
     def pictures(indices):
         asked.append(list(indices))
-        return (SimpleNamespace(index=i, rgb=frames[i]) for i in indices)
+        return (Picture.from_rgb(i, frames[i]) for i in indices)
 
     track = track_of(shapes)
     references = read_references(SimpleNamespace(pictures=pictures), track, np.arange(3), 320, layout)
