@@ -70,7 +70,7 @@ def download_all(repository: str, revision: str | None = None, folder: Path | No
             facts = watched(
                 endpoint(), partial(HfApi(endpoint=endpoint()).model_info, repository, revision=revision)
             )
-        except (UnansweredError, *_transfer_errors()) as error:
+        except (UnansweredError, *_transfer_errors()) as error:  # type: ignore[misc]
             if isinstance(error, missing):
                 raise
             # Without a connection, what is here already.

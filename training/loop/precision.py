@@ -14,7 +14,7 @@ REPEATS = 5
 
 
 def choose_precision(asked: str, cpu: bool) -> tuple[str, str]:
-    """ "no", "bf16" or "fp16" for `Accelerator`, the same on all processes, and why, in words.
+    """One of "no", "bf16" and "fp16" for `Accelerator`, the same on all processes, and why, in words.
 
     asked: one of these, or "auto": bfloat16 on a GPU that has it, float16 on an older one, on a CPU whichever
     of float32 and bfloat16 takes less processor time now. cpu: whether the run is on one.
@@ -22,7 +22,7 @@ def choose_precision(asked: str, cpu: bool) -> tuple[str, str]:
     if asked != "auto":
         return asked, "asked for"
     state = PartialState(cpu=cpu)
-    answer = [_fastest(state.device) if state.is_main_process else None]
+    answer = [_fastest(state.device) if state.is_main_process else ("", "")]
     broadcast_object_list(answer)
     return answer[0]
 
