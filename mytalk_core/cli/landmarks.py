@@ -38,8 +38,8 @@ def add(commands: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> None:
     """Track the face, write its landmarks and, if asked for, the mesh."""
     with collector_paused():
+        from ..face.choice import check_choice
         from ..face.preview import draw_mesh
-        from ..face.track import check_choice
         from ..face.tracker import load_face_reader
         from ..media.source import clip_files, open_clip
         from ..pipeline.device import choose_device

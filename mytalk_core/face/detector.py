@@ -112,20 +112,35 @@ class FaceDetector:
         self.anchors = anchor_centres()
 
     def detect(self, frame: np.ndarray, tiles: bool = False) -> list[Detection]:
-        """Faces in one frame (H,W,3) uint8 RGB, the largest first."""
-        height, width = frame.shape[:2]
-        side = max(height, width)
-        regions = [((width - side) / 2, (height - side) / 2, side)]
+        """Faces in one frame (H,W,3) uint8 RGB of heads that are roughly upright, the largest first."""
+        regions = [_whole(frame)]
         if tiles:
-            regions += _tile_regions(height, width)
-        crops = np.stack([_cut_square(frame, region) for region in regions])
+            regions += _tile_regions(*frame.shape[:2])
+        boxes, logits = self._run(np.stack([_cut_square(frame, region) for region in regions]))
+        rows = [self._decode(boxes[i], logits[i], region) for i, region in enumerate(regions)]
+        return _by_size(_merge_overlapping(np.concatenate(rows)))
+
+    def detect_turned(self, frame: np.ndarray) -> list[Detection]:
+        """Faces of heads that lie on a side or upside down, in one frame as for `detect`."""
+        left, top, side = _whole(frame)
+        square = _cut_square(frame, (left, top, side))
+        faces = []
+        for turns, found in enumerate(self.detect_each(_quarter_turns(square)[1:]), 1):
+            faces += [_turned_back(face, turns, side / INPUT_PX, np.array([left, top])) for face in found]
+        return _by_size(faces)
+
+    def detect_each(self, squares: list[np.ndarray]) -> list[list[Detection]]:
+        """For each of some pictures (128,128,3) uint8 RGB its faces, in its own pixels."""
+        boxes, logits = self._run(np.stack(squares))
+        rows = (self._decode(b, s, (0, 0, INPUT_PX)) for b, s in zip(boxes, logits, strict=True))
+        return [_by_size(_merge_overlapping(found)) for found in rows]
+
+    def _run(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         device = next(self.network.parameters()).device
         images = torch.from_numpy(crops).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1.0
         with torch.inference_mode():
-            boxes, logits = (x.float().cpu().numpy() for x in self.network(images))
-        rows = [self._decode(boxes[i], logits[i], region) for i, region in enumerate(regions)]
-        faces = _merge_overlapping(np.concatenate(rows))
-        return sorted(faces, key=lambda face: -face.size_px)
+            boxes, logits = self.network(images)
+        return boxes.float().cpu().numpy(), logits.float().cpu().numpy()
 
     def _decode(
         self, boxes: np.ndarray, logits: np.ndarray, region: tuple[float, float, float]
@@ -140,6 +155,33 @@ class FaceDetector:
         half = values[:, 2:4] * scale / 2
         points = (values[:, 4:].reshape(-1, 6, 2) + anchors[:, None]) * scale + origin
         return np.concatenate([scores[keep, None], centre - half, centre + half, points.reshape(-1, 12)], 1)
+
+
+def _by_size(faces: list[Detection]) -> list[Detection]:
+    return sorted(faces, key=lambda face: -face.size_px)
+
+
+def _whole(frame: np.ndarray) -> tuple[float, float, float]:
+    """The square (left, top, side) around a frame."""
+    height, width = frame.shape[:2]
+    side = max(height, width)
+    return (width - side) / 2, (height - side) / 2, side
+
+
+def _quarter_turns(square: np.ndarray) -> list[np.ndarray]:
+    """A square picture, and it turned anticlockwise once, twice, three times."""
+    return [np.ascontiguousarray(np.rot90(square, turns)) for turns in range(4)]
+
+
+def _turned_back(face: Detection, turns: int, scale: float, origin: np.ndarray) -> Detection:
+    """A face found in a square that was turned anticlockwise, in the frame that it was cut from."""
+    corners = np.concatenate([face.box.reshape(2, 2), face.key_points])
+    for _ in range(turns):
+        # The turn took (x, y) to (y, side - x).
+        corners = np.stack([INPUT_PX - corners[:, 1], corners[:, 0]], 1)
+    corners = corners * scale + origin
+    box = np.concatenate([corners[:2].min(0), corners[:2].max(0)])
+    return Detection(box, corners[2:], face.score)
 
 
 def _tile_regions(height: int, width: int) -> list[tuple[float, float, float]]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import cv2
 import numpy as np
 
 from .packed import PackedLandmarks
-from .track import Faces, Tracklet
-from .tracker import is_cut
+from .shots import ShotFinder
+from .track import Faces
+from .tracklet import Tracklet
 
 # A face belongs to the one whose centre was this near, in face sizes.
 NEAR = 0.5
@@ -20,7 +20,8 @@ def join_faces(
 ) -> Faces:
     """Follow faces through T frames.
 
-    frames: for each frame its faces' landmarks (N,3) frame px, in any order; times_s, shots: (T,).
+    frames: for each frame its faces' landmarks (N,3) frame px, in any order; times_s: (T,); shots: (T,), see
+    `find_shots`.
     Raises ValueError if there are not as many frames as times.
     """
     if len(frames) != len(times_s):
@@ -29,7 +30,10 @@ def join_faces(
             "them on the same frames"
         )
     people: list[tuple[int, list[int], list[np.ndarray]]] = []
+    blended = np.asarray(shots) < 0
     for row, faces in enumerate(frames):
+        if blended[row]:
+            continue
         for face in faces:
             person = next((p for p in people if _continues(p, face, row, int(shots[row]))), None)
             if person is None:
@@ -41,7 +45,9 @@ def join_faces(
         Tracklet(shot, np.array(rows), PackedLandmarks.pack(np.stack(landmarks)))
         for shot, rows, landmarks in people
     ]
-    return Faces(tracklets, times_s, shots, layout)
+    # The blended frames of a dissolve belong to the shot that ends with it.
+    last = np.maximum.accumulate(np.where(blended, 0, np.arange(len(shots))))
+    return Faces(tracklets, times_s, np.asarray(shots)[last], layout)
 
 
 def _continues(
@@ -55,16 +61,14 @@ def _continues(
 
 
 def find_shots(batches: Iterable[np.ndarray]) -> np.ndarray:
-    """Shot numbers int32 (T,) of batches (B,H,W,3) uint8, a new one after each cut."""
-    shots: list[int] = []
-    last = None
+    """Shot numbers int32 (T,) of batches (B,H,W,3) uint8, a new one after each cut or dissolve, -1 in the
+    blended frames of a dissolve."""
+    finder = ShotFinder()
     for frames in batches:
         for frame in frames:
-            view = cv2.resize(frame, (64, 36), interpolation=cv2.INTER_AREA)
-            cut = last is not None and is_cut(last, view)
-            shots.append((shots[-1] if shots else 0) + int(cut))
-            last = view
-    return np.array(shots, np.int32)
+            finder.add(frame)
+    shots = finder.finish()
+    return np.where(shots.blended, np.int32(-1), shots.numbers)
 
 
 def with_depth(landmarks_px: np.ndarray, model: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,8 +12,11 @@ import numpy as np
 from ..errors import MediaError, NoFaceError
 from ..tensor_files import FileKind, read_metadata, read_tensors, write_tensors
 from . import alignment
+from .choice import Choice, check_choice
 from .layout import LandmarkLayout, named_layout
 from .packed import Mapped, PackedLandmarks
+from .people import Person, choose_person, find_people, largest_first, people_of_shots
+from .tracklet import Tracklet
 
 FORMAT = "mytalk-face-track-1"
 KIND = FileKind(
@@ -179,33 +183,6 @@ def _nearest(rows: np.ndarray, length: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Tracklet:
-    """One face while it is followed without a cut: rows (n,) frame numbers, landmarks (n..,N,3) frame px."""
-
-    shot: int
-    rows: np.ndarray
-    landmarks: PackedLandmarks
-
-    def _sample(self) -> np.ndarray:
-        return self.landmarks[np.linspace(0, len(self.rows) - 1, min(len(self.rows), 50)).astype(int)]
-
-    @cached_property
-    def size_px(self) -> float:
-        """Median of the longer side of the landmarks' box."""
-        return float(np.median(np.ptp(self._sample()[..., :2], axis=1).max(-1)))
-
-    @cached_property
-    def centre_px(self) -> np.ndarray:
-        """Median point (x, y) in the frame."""
-        return np.median(self._sample()[..., :2].mean(-2), axis=0)
-
-    @property
-    def centre_x_px(self) -> float:
-        """Median x in the frame."""
-        return float(self.centre_px[0])
-
-
-@dataclass(frozen=True)
 class Faces:
     """All faces of a video of T frames; times_s (T,), shots (T,) as in FaceTrack."""
 
@@ -214,89 +191,59 @@ class Faces:
     shots: np.ndarray
     layout: str = "mesh478"
 
-    def choose(self, which: str | int | tuple[float, float] = "largest") -> FaceTrack:
-        """One track through the whole video: in each shot the face that is meant.
+    def choose(self, which: Choice = "largest") -> FaceTrack:
+        """One person's track through the whole video, which ends where it is in doubt who it is.
 
-        which: "largest", "left" or "right" (in the picture), a number: 0 is the largest face, 1 the next, or
-        a point (x, y) in frame px: the face nearest to it.
+        which: see `check_choice`; a mask, a photo or who speaks are chosen by `stages.choose`, a `Look` here.
         Raises NoFaceError if no frame has such a face, ValueError for another word.
         """
-        which = check_choice(which)
+        return self.track_of(self.choose_person(which))
+
+    def choose_person(self, which: Choice = "largest") -> Person:
+        """Who is meant, as in `choose`."""
+        self._check_seen()
+        return choose_person(self.people, check_choice(which), self.times_s)
+
+    @cached_property
+    def people(self) -> list[Person]:
+        """Who is in the video, the largest first, without those seen only in passing."""
+        return find_people(people_of_shots(self.tracklets))
+
+    def track_of(self, person: Person) -> FaceTrack:
+        """A person's track through the whole video."""
+        return self._track([tracklet for group in person.values() for tracklet in group])
+
+    def choose_in_each_shot(self) -> FaceTrack:
+        """The largest face of each shot, whoever's it is. Raises NoFaceError as `choose`."""
+        self._check_seen()
+        groups = people_of_shots(self.tracklets).values()
+        return self._track([t for people in groups for t in largest_first(people)[0]])
+
+    def _check_seen(self) -> None:
         if not self.tracklets:
             frames = len(self.times_s)
             raise NoFaceError(
                 f"a video with a visible face is needed; none was found in any of the {frames} frames: "
                 "choose another, or a part of it where the face is larger"
             )
-        length, points = len(self.times_s), self.tracklets[0].landmarks.shape[1]
+
+    def _track(self, tracklets: Sequence[Tracklet]) -> FaceTrack:
+        length, points = len(self.times_s), tracklets[0].landmarks.shape[1]
         landmarks, present = PackedLandmarks(length, points), np.zeros(length, bool)
-        most = 0
-        for shot in np.unique(self.shots):
-            faces = _people([s for s in self.tracklets if s.shot == shot])
-            most = max(most, len(faces))
-            for tracklet in _pick(faces, which):
-                landmarks.copy_rows(tracklet.rows, tracklet.landmarks)
-                present[tracklet.rows] = True
-        if not present.any():
-            raise NoFaceError(
-                f"face {which} was asked for; no shot has more than {most}: choose 0 to {most - 1}"
-            )
+        for tracklet in tracklets:
+            landmarks.copy_rows(tracklet.rows, tracklet.landmarks)
+            present[tracklet.rows] = True
         return build_track(landmarks, present, self.times_s, self.shots, self.layout)
 
     def numbered(self, shot: int) -> list[list[Tracklet]]:
-        """The people of a shot in the order of their numbers, the largest first; each as its tracklets."""
-        return _by_size(_people([s for s in self.tracklets if s.shot == shot]))
+        """The tracklets in a shot of each of the people, in the order of their numbers, none of who is absent."""
+        return [person.get(shot, []) for person in self.people]
 
     def dominance(self, shot: int) -> float:
         """How much of a shot's faces the largest one makes up, 0 to 1; each counts by area times frames."""
-        people = _people([s for s in self.tracklets if s.shot == shot])
+        people = people_of_shots(self.tracklets).get(shot)
         if not people:
             return 0.0
         weight = [sum(s.size_px**2 * len(s.rows) for s in person) for person in people]
-        largest = _pick(people, "largest")
+        largest = largest_first(people)[0]
         return sum(w for w, person in zip(weight, people, strict=True) if person is largest) / sum(weight)
-
-
-def check_choice(which: str | int | tuple[float, float]) -> str | int | tuple[float, float]:
-    """What `Faces.choose` takes, digits as their number. Raises ValueError for anything else."""
-    if isinstance(which, str) and which.isdecimal() and len(which) < 10:
-        which = int(which)
-    named = which in ("largest", "left", "right")
-    if not (named or isinstance(which, tuple) or (isinstance(which, int) and which >= 0)):
-        raise ValueError(f"a face is chosen by largest, left, right or a number from 0; got {which!r}")
-    return which
-
-
-def _people(tracklets: list[Tracklet]) -> list[list[Tracklet]]:
-    """Tracklets of one shot joined into people: those that never overlap in time and lie close together."""
-    people: list[list[Tracklet]] = []
-    for tracklet in sorted(tracklets, key=lambda s: -len(s.rows)):
-        for person in people:
-            near = abs(person[0].centre_x_px - tracklet.centre_x_px) < max(
-                person[0].size_px, tracklet.size_px
-            )
-            if near and not any(np.intersect1d(s.rows, tracklet.rows).size for s in person):
-                person.append(tracklet)
-                break
-        else:
-            people.append([tracklet])
-    # A face seen only in passing does not compete with one that is there most of the shot.
-    lengths = [sum(len(s.rows) for s in person) for person in people]
-    return [p for p, n in zip(people, lengths, strict=True) if n >= 0.3 * max(lengths)]
-
-
-def _by_size(people: list[list[Tracklet]]) -> list[list[Tracklet]]:
-    return sorted(people, key=lambda person: -person[0].size_px)
-
-
-def _pick(people: list[list[Tracklet]], which: str | int | tuple[float, float]) -> list[Tracklet]:
-    if not people:
-        return []
-    if isinstance(which, tuple):
-        return min(people, key=lambda p: np.hypot(*(p[0].centre_px - which)))
-    if which in ("left", "right"):
-        ordered = sorted(people, key=lambda p: p[0].centre_x_px, reverse=which == "right")
-        return ordered[0]
-    ordered = _by_size(people)
-    number = 0 if which == "largest" else int(which)
-    return ordered[number] if number < len(ordered) else []

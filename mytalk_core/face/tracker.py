@@ -1,54 +1,40 @@
-"""Finds every face of a video and follows it: detection, mesh, loss and re-detection, cuts."""
+"""Finds every face of a video and follows it: detection, mesh, loss and re-detection, cuts.
+
+A face that is followed stays the same person's: where another is seen in its place it counts as lost.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
-import cv2
 import numpy as np
-import torch
-from safetensors.torch import load_file
-from torch import nn
 
-from .detector import BlazeFace, FaceDetector
-from .mesh import POINTS, FaceMesh, region_from_box, region_from_landmarks
-from .mesh_reader import FaceMeshReader
+from .detector import Detection
+from .look import Look, goes_on, least_difference
+from .mesh import POINTS, region_from_box, region_from_landmarks
 from .packed import PackedLandmarks
-from .track import Faces, Tracklet
+from .reader import PRESENCE_THRESHOLD, FaceReader, load_face_reader
+from .shots import ShotFinder
+from .track import Faces
+from .tracklet import Tracklet
 
-WEIGHTS = Path(__file__).parents[1] / "weights" / "face"
-PRESENCE_THRESHOLD = 0.5
+__all__ = ["FaceReader", "load_face_reader", "track_faces"]
+
 # New faces are looked for this often; a lost one is looked for in every frame.
 REDETECT_FRAMES = 30
+# Where no face is in the picture only every such frame is searched, and those between once one has shown.
+SEARCH_FRAMES = 8
 # A region further off than this share of its side is read again from its own landmarks.
 DRIFT = 0.08
-# Two pictures of a cut differ more than this in mean luminance (0..255) and in histogram (share of pixels).
-CUT_LUMINANCE, CUT_HISTOGRAM = 18.0, 0.3
-
-
-@dataclass(frozen=True)
-class FaceReader:
-    """The two face networks, ready on a device."""
-
-    detector: FaceDetector
-    mesh: FaceMeshReader
-
-    @property
-    def networks(self) -> dict[str, nn.Module]:
-        """Both networks by name."""
-        return {"face detector": self.detector.network, "face mesh": self.mesh.network}
-
-
-def load_face_reader(device: torch.device | str = "cpu") -> FaceReader:
-    """The bundled detector and mesh (float32) on `device`."""
-    detector, mesh = BlazeFace(), FaceMesh()
-    networks: dict[str, nn.Module] = {"detector": detector, "mesh": mesh}
-    for name, network in networks.items():
-        weights = load_file(WEIGHTS / f"{name}.safetensors")
-        network.load_state_dict({key: value.float() for key, value in weights.items()})
-    return FaceReader(FaceDetector(detector, device), FaceMeshReader(mesh, device))
+# A lost face is expected less than this share of a face away from where it was, unless its looks tell it.
+REACH = 0.7
+# So many detected faces are looked at for a lost one, the nearest first.
+CANDIDATES = 3
+# A face's looks are remembered this often at first, and more rarely as they grow many.
+LOOK_FRAMES, MOST_LOOKS = 8, 12
+# A face that is this unlike itself, and much more like another that is followed, is the other.
+UNLIKE, MORE_LIKE = 0.35, 0.8
 
 
 @dataclass
@@ -59,15 +45,47 @@ class _Follower:
     region: np.ndarray
     landmarks: PackedLandmarks
     rows: list[int] = field(default_factory=list)
+    looks: dict[int, Look] = field(default_factory=dict)
+    look_frames: int = LOOK_FRAMES
+    last: Look | None = None
     lost: int = 0
 
     def see(self, row: int, landmarks: np.ndarray) -> None:
         self.landmarks[len(self.rows)] = landmarks
         self.rows.append(row)
-        self.region = region_from_landmarks(landmarks)
+        self.region, self.lost = region_from_landmarks(landmarks), 0
+
+    def unlike(self, look: Look) -> float:
+        """How much a look differs from the face's own, see `difference`; 0 for its first."""
+        if not self.looks:
+            return 0.0
+        return least_difference(look, reversed(self.looks.values()))
+
+    def wants_look(self, row: int) -> bool:
+        """Whether none of late is remembered."""
+        return not self.looks or row - max(self.looks) >= self.look_frames
+
+    def remember(self, row: int, look: Look) -> None:
+        """Keep a look; those kept are spread over the face's time."""
+        self.looks[row] = look
+        if len(self.looks) > MOST_LOOKS:
+            self.look_frames *= 2
+            self.looks = {row: look for i, (row, look) in enumerate(self.looks.items()) if i % 2 == 0}
+
+    def was_at(self, row: int, region: np.ndarray) -> bool:
+        """Whether the face was seen in a region of a frame."""
+        if row not in self.rows[-REDETECT_FRAMES:]:
+            return False
+        return _close(region, region_from_landmarks(self.landmarks[self.rows.index(row)]))
+
+    def met(self, other: _Follower) -> bool:
+        """Whether both were followed at one time: then they are two people."""
+        if not self.rows or not other.rows:
+            return False
+        return self.rows[0] <= other.rows[-1] and other.rows[0] <= self.rows[-1]
 
     def tracklet(self) -> Tracklet:
-        return Tracklet(self.shot, np.array(self.rows), self.landmarks)
+        return Tracklet(self.shot, np.array(self.rows), self.landmarks, self.looks)
 
 
 def track_faces(
@@ -80,16 +98,18 @@ def track_faces(
 
     batches: arrays (B,H,W,3) uint8 RGB that together are the T frames shown at times_s (T,) seconds, as
     `Clip.frames()` yields them; they are not kept. progress is called with each batch's number of frames.
+    In the blended frames of a dissolve no face is seen.
     """
     tracker = _Tracker(reader, len(times_s))
     for frames in batches:
         tracker.read(frames)
         if progress:
             progress(len(frames))
-    shots = np.array(tracker.shots, np.int32)
-    return Faces(
-        [f.tracklet() for f in tracker.done + tracker.active if f.rows], times_s[: len(shots)], shots
-    )
+    shots = tracker.shots.finish()
+    tracklets = [f.tracklet() for f in tracker.done + tracker.active if f.rows]
+    if shots.blended.any():
+        tracklets = [part for tracklet in tracklets for part in tracklet.parts(shots)]
+    return Faces(tracklets, times_s[: len(shots.numbers)], shots.numbers)
 
 
 class _Tracker:
@@ -97,69 +117,133 @@ class _Tracker:
         self.reader, self.length = reader, length
         self.active: list[_Follower] = []
         self.done: list[_Follower] = []
-        self.shots: list[int] = []
-        self.last_view: np.ndarray | None = None
+        self.shots = ShotFinder()
+        # Frames that show a face in the place of another: (row, region).
+        self.strangers: list[tuple[int, np.ndarray]] = []
 
     def read(self, frames: np.ndarray) -> None:
-        start = len(self.shots)
-        for run in self._runs(frames):
-            self._read_run(frames[run], start + run.start)
+        start = len(self.shots.numbers)
+        for run, cut in self._runs(frames):
+            self._read_run(frames[run], start + run.start, cut)
 
-    def _runs(self, frames: np.ndarray) -> Iterator[slice]:
-        """Parts of a batch without a cut and not longer than the interval of detection."""
-        begin, count = 0, len(self.shots)
+    def _runs(self, frames: np.ndarray) -> Iterator[tuple[slice, bool]]:
+        """Parts of a batch without a cut and not longer than the interval of detection, and whether a shot
+        begins with each."""
+        begin, count, begins_shot = 0, len(self.shots.numbers), False
         for i, frame in enumerate(frames):
-            view = small_view(frame)
-            cut = self.last_view is None or is_cut(self.last_view, view)
-            self.last_view = view
+            cut = self.shots.add(frame)
             if cut or (count + i) % REDETECT_FRAMES == 0:
                 if i > begin:
-                    yield slice(begin, i)
-                begin = i
+                    yield slice(begin, i), begins_shot
+                begin, begins_shot = i, cut
                 if cut:
                     self.done += self.active
                     self.active = []
-            self.shots.append((self.shots[-1] if self.shots else -1) + int(cut))
-        yield slice(begin, len(frames))
+        yield slice(begin, len(frames)), begins_shot
 
-    def _read_run(self, frames: np.ndarray, start: int) -> None:
-        if not self.active or start % REDETECT_FRAMES == 0:
-            self._look_for_new(frames[0], start)
+    def _read_run(self, frames: np.ndarray, start: int, begins_shot: bool) -> None:
         done = 0
-        while done < len(frames) and not self.active:
-            # Nothing to follow: detection alone, frame by frame, until a face shows.
-            done += 1
-            if done < len(frames):
-                self._look_for_new(frames[done], start + done)
+        if self.active:
+            if start % REDETECT_FRAMES == 0:
+                self._look_for_new(frames[0], start)
+        else:
+            done = self._search(frames, start, begins_shot)
         for follower in list(self.active):
             self._follow(follower, frames[done:], start + done)
+        for row, region in self.strangers:
+            if not any(f.was_at(row, region) for f in self.active):
+                self._begin(row, region)
+                self._follow(self.active[-1], frames[row - start :], row)
+        self.strangers.clear()
         self._drop_lost_and_doubled()
 
+    def _search(self, frames: np.ndarray, start: int, begins_shot: bool) -> int:
+        """Begin to follow the faces of the first frame that shows one; its number, all where none does.
+
+        Frames are tried every so often and at the run's end, and then those that were left out.
+        """
+        tried = 0
+        if begins_shot and self._find_new(frames[0], start):
+            return 0
+        if begins_shot:
+            tried = 1
+        while tried < len(frames):
+            probe = min(tried + SEARCH_FRAMES, len(frames)) - 1
+            if self._find_new(frames[probe], start + probe):
+                found, self.active = self.active, []
+                for i in range(tried, probe):
+                    if self._find_new(frames[i], start + i):
+                        return i
+                self.active = found
+                return probe
+            tried = probe + 1
+        return len(frames)
+
+    def _find_new(self, frame: np.ndarray, row: int) -> bool:
+        """Begin to follow every face of a frame in which none is known; whether there is any."""
+        detector = self.reader.detector
+        ways: list[Callable[[np.ndarray], list[Detection]]] = [
+            detector.detect,
+            lambda frame: detector.detect(frame, tiles=True),
+            detector.detect_turned,
+        ]
+        for way in ways:
+            for face in way(frame):
+                region = self.reader.upright_region(frame, face)
+                if self.reader.read_face(frame, region) is not None:
+                    self._begin_unknown(row, region)
+            if self.active:
+                return True
+        return False
+
     def _look_for_new(self, frame: np.ndarray, row: int) -> None:
-        known = [f.region for f in self.active]
-        faces = self.reader.detector.detect(frame)
-        if not faces and not known:
-            faces = self.reader.detector.detect(frame, tiles=True)
-        for face in faces:
-            region = region_from_box(face.box, *face.key_points[:2])
-            if not any(_close(region, other) for other in known):
-                landmarks = PackedLandmarks(self.length - row, POINTS)
-                self.active.append(_Follower(self.shots[row], region, landmarks))
+        """Begin to follow faces that a frame shows beside those that are known."""
+        for face in self.reader.detector.detect(frame):
+            if any(_close(region_from_box(face.box, *face.key_points[:2]), f.region) for f in self.active):
+                continue
+            self._begin_unknown(row, self.reader.upright_region(frame, face))
+
+    def _begin_unknown(self, row: int, region: np.ndarray) -> None:
+        if not any(_close(region, follower.region) for follower in self.active):
+            self._begin(row, region)
+
+    def _begin(self, row: int, region: np.ndarray) -> None:
+        landmarks = PackedLandmarks(self.length - row, POINTS)
+        self.active.append(_Follower(self.shots.numbers[row], region, landmarks))
 
     def _follow(self, follower: _Follower, frames: np.ndarray, start: int) -> None:
         if not len(frames):
             return
         landmarks, presence = self._read_steady(list(frames), follower.region)
+        rivals = [f for f in self.active + self.done if f.shot == follower.shot and f is not follower]
         for i, frame in enumerate(frames):
-            points, seen = landmarks[i], presence[i] > PRESENCE_THRESHOLD
-            if not seen:
-                region = self._refind(frame, follower.region)
-                if region is not None:
-                    again, there = self.reader.mesh.read([frame], [region])
-                    points, seen = again[0], there[0] > PRESENCE_THRESHOLD
-            follower.lost = 0 if seen else follower.lost + 1
-            if seen:
-                follower.see(start + i, points)
+            row = start + i
+            points = landmarks[i] if presence[i] > PRESENCE_THRESHOLD else None
+            met = [f for f in rivals if f.met(follower)]
+            if points is None or not self._same(follower, frame, points, met):
+                points = self._refind(frame, row, follower, met)
+            if points is None:
+                follower.lost += 1
+                continue
+            follower.see(row, points)
+            if follower.wants_look(row):
+                follower.remember(row, self.reader.look(frame, points))
+
+    def _same(
+        self, follower: _Follower, frame: np.ndarray, points: np.ndarray, rivals: list[_Follower]
+    ) -> bool:
+        """Whether landmarks (478,3) are the followed face's, by the looks of it and of its rivals."""
+        look = self.reader.look(frame, points, embed=False)
+        own = follower.unlike(look)
+        if own > 1 and self.reader.recogniser is not None:
+            look = self.reader.look(frame, points)
+            own = follower.unlike(look)
+        known = own <= 1 or (follower.last is not None and goes_on(follower.last, look))
+        if known and own >= UNLIKE:
+            known = not any(f.unlike(look) < MORE_LIKE * own for f in rivals if f.looks)
+        if known:
+            follower.last = look
+        return known
 
     def _read_steady(self, frames: list[np.ndarray], region: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Read all frames with one region, then those that moved away from it with regions of their own."""
@@ -177,38 +261,42 @@ class _Tracker:
                 used[i] = wanted[i]
         return landmarks, presence
 
-    def _refind(self, frame: np.ndarray, region: np.ndarray) -> np.ndarray | None:
-        """The detected face nearest to a lost one, if it is less than a face away."""
-        faces = self.reader.detector.detect(frame)
-        regions = [region_from_box(f.box, *f.key_points[:2]) for f in faces]
-        taken = [f.region for f in self.active if f.region is not region]
-        free = [r for r in regions if _close(r, region, 0.7) and not any(_close(r, t) for t in taken)]
-        return min(free, key=lambda r: np.hypot(*(r[:2] - region[:2])), default=None)
+    def _refind(
+        self, frame: np.ndarray, row: int, follower: _Follower, rivals: list[_Follower]
+    ) -> np.ndarray | None:
+        """A lost face's landmarks (478,3): the nearest detected one with its looks, None if there is none.
+
+        Another's face in its place is noted as a stranger.
+        """
+        others = [f for f in self.active if f is not follower]
+        found = []
+        for face in self.reader.detector.detect(frame):
+            region = self.reader.upright_region(frame, face)
+            if not any(other.was_at(row, region) for other in others):
+                found.append((float(np.hypot(*(region[:2] - follower.region[:2]))), region))
+        found.sort(key=lambda candidate: candidate[0])
+        for _, region in found[:CANDIDATES]:
+            near = _close(region, follower.region, REACH)
+            points = self.reader.read_face(frame, region)
+            if points is None or not (near or follower.looks):
+                continue
+            if self._same(follower, frame, points, rivals):
+                return points
+            if near:
+                self.strangers.append((row, region_from_landmarks(points)))
+        return None
 
     def _drop_lost_and_doubled(self) -> None:
         keep: list[_Follower] = []
         for follower in sorted(self.active, key=lambda f: -len(f.rows)):
-            doubled = any(_close(follower.region, other.region, 0.25) for other in keep)
+            doubled = not follower.lost and any(
+                _close(follower.region, other.region, 0.25) for other in keep if not other.lost
+            )
             if follower.lost > REDETECT_FRAMES or doubled or not follower.rows:
                 self.done.append(follower)
             else:
                 keep.append(follower)
         self.active = keep
-
-
-def small_view(frame: np.ndarray) -> np.ndarray:
-    """A frame (H,W,3) uint8 as `is_cut` wants it: (36,64,3), each pixel the mean of sixteen samples."""
-    # The mean of all pixels would take longer than reading the face.
-    samples = cv2.resize(frame, (128, 72), interpolation=cv2.INTER_LINEAR)
-    return cv2.resize(samples, (64, 36), interpolation=cv2.INTER_AREA)
-
-
-def is_cut(before: np.ndarray, after: np.ndarray) -> bool:
-    """Whether two small views (h,w,3) uint8 belong to different shots: luminance and histogram both jump."""
-    if cv2.norm(before, after, cv2.NORM_L1) <= CUT_LUMINANCE * before.size:
-        return False
-    counts = [np.histogram(view, bins=32, range=(0, 256))[0] / view.size for view in (before, after)]
-    return bool(np.abs(counts[0] - counts[1]).sum() / 2 > CUT_HISTOGRAM)
 
 
 def _close(a: np.ndarray, b: np.ndarray, share: float = 0.3) -> bool:

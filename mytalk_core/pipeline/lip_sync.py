@@ -17,7 +17,8 @@ from .. import __version__
 from ..appearance.renderer import WarpSettings
 from ..appearance.renderers import LoadedRenderer, load_renderer
 from ..errors import MediaError
-from ..face.track import Faces, FaceTrack, check_choice
+from ..face.choice import check_choice
+from ..face.track import Faces, FaceTrack
 from ..face.tracker import FaceReader, load_face_reader
 from ..files import check_outputs, replacing
 from ..media.audio import Speech

@@ -63,7 +63,7 @@ def test_a_lost_face_is_reported_and_found_again(reader, woman):
 def test_a_cut_starts_a_new_shot(reader, woman, boy):
     faces = follow(reader, np.concatenate([woman[:6], boy[:6], woman[:6]]))
     np.testing.assert_array_equal(faces.shots, np.repeat([0, 1, 2], 6))
-    assert faces.choose().present.all()
+    assert faces.choose_in_each_shot().present.all()
 
 
 def test_a_face_is_chosen_among_two(reader, woman, boy):

@@ -35,7 +35,7 @@ def clips(tmp_path_factory) -> Clips:
     for name in made:
         clip = FileClip.open(folder / "train" / f"{name}.mp4")
         faces = track_faces(clip.frames(), clip.times_s, reader)
-        faces.choose("largest").save(tracks / f"{name}.safetensors")
+        faces.choose_in_each_shot().save(tracks / f"{name}.safetensors")
     return Clips(folder, tracks)
 
 

@@ -147,7 +147,7 @@ class Preparer:
         faces = stages.track(self.reader, clip)
         dominance: dict[int, float | None]
         dominance = {int(shot): faces.dominance(shot) for shot in np.unique(faces.shots)}
-        return Opened(source, clip, faces.choose("largest"), speech, dominance)
+        return Opened(source, clip, faces.choose_in_each_shot(), speech, dominance)
 
     def _write_shots(
         self, opened: Opened, writer: ShardWriter, rows: list[dict[str, Any]], shots: list[dict[str, Any]]

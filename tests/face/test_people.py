@@ -1,0 +1,152 @@
+"""Who is who: people who cross, change places at a cut or melt into each other, and heads at any angle."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from repository import EXAMPLES
+
+from mytalk_core.errors import NoFaceError
+from mytalk_core.face.choice import Place
+from mytalk_core.face.external import find_shots
+from mytalk_core.face.track import FaceTrack
+from mytalk_core.face.tracker import load_face_reader, track_faces
+from mytalk_core.media.file_clip import FileClip
+
+SIDE = 120
+FRAME = (150, 480, 3)
+
+
+@pytest.fixture(scope="module")
+def reader():
+    return load_face_reader()
+
+
+def read(name: str, count: int = 40) -> np.ndarray:
+    return next(FileClip.open(EXAMPLES / name).frames(0, count, batch_size=count))
+
+
+@pytest.fixture(scope="module")
+def woman():
+    return read("ai_woman.mp4")
+
+
+@pytest.fixture(scope="module")
+def boy():
+    return read("cartoon_boy.mp4")
+
+
+def small(frames: np.ndarray) -> np.ndarray:
+    return np.stack([cv2.resize(f, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for f in frames])
+
+
+def placed(layers: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Frames with small pictures (T,S,S,3) at x (T,), the later ones before the others."""
+    frames = np.full((len(layers[0][0]), *FRAME), (96, 112, 128), np.uint8)
+    for pictures, lefts in layers:
+        for frame, picture, left in zip(frames, pictures, np.rint(lefts).astype(int), strict=True):
+            frame[15 : 15 + SIDE, left : left + SIDE] = picture
+    return frames
+
+
+def follow(reader, frames: np.ndarray):
+    times_s = np.arange(len(frames)) / 25
+    return track_faces([frames[i : i + 16] for i in range(0, len(frames), 16)], times_s, reader)
+
+
+def distance_px(track: FaceTrack, lefts: np.ndarray) -> np.ndarray:
+    """How far the face is from the middle of the picture that it belongs to, where it is seen."""
+    x = track.landmarks[:][..., 0].mean(1)
+    return np.abs(x - lefts - SIDE / 2)[track.present]
+
+
+@pytest.mark.parametrize("front", ["woman", "boy"])
+@pytest.mark.parametrize("frames", [16, 40], ids=["fast", "slow"])
+def test_who_cross_stay_themselves(reader, woman, boy, front, frames):
+    right, left = np.linspace(10, 350, frames), np.linspace(350, 10, frames)
+    layers = [(small(woman[:frames]), right), (small(boy[:frames]), left)]
+    faces = follow(reader, placed(layers if front == "boy" else layers[::-1]))
+    for which, lefts in (("left", right), ("right", left)):
+        track = faces.choose(which)
+        assert (distance_px(track, lefts) < 0.25 * SIDE).all(), f"{which} is always the same person"
+        assert track.present[[0, -1]].all(), "and is found again on the other side"
+    before = faces.choose("right" if front == "woman" else "left")
+    assert not before.present.all(), "who is covered is not seen"
+
+
+def test_who_change_places_at_a_cut_stay_themselves(reader, woman, boy):
+    left, right = np.full(10, 40.0), np.full(10, 300.0)
+    a, b = small(woman[:20]), small(boy[:20])
+    one = placed([(a[:10], left), (b[:10], right)])
+    other = 255 - placed([(255 - a[10:], right), (255 - b[10:], left)])
+    faces = follow(reader, np.concatenate([one, other]))
+    assert faces.shots.tolist() == [0] * 10 + [1] * 10
+    assert (distance_px(faces.choose(Place(100, 75)), np.append(left, right)) < 0.25 * SIDE).all()
+    assert (distance_px(faces.choose(Place(360, 75)), np.append(right, left)) < 0.25 * SIDE).all()
+    late = faces.choose(Place(100, 75, 0.6))
+    assert (distance_px(late, np.append(right, left)) < 0.25 * SIDE).all(), "who is there at that time"
+
+
+def test_another_person_after_a_cut_is_not_the_one_before(reader, woman, boy):
+    faces = follow(reader, np.concatenate([woman[:8], boy[:5], woman[8:12]]))
+    assert faces.choose("largest").present.tolist() == [True] * 8 + [False] * 5 + [True] * 4
+    assert faces.choose(1).present.tolist() == [False] * 8 + [True] * 5 + [False] * 4
+    with pytest.raises(NoFaceError, match="choose 0 to 1"):
+        faces.choose(2)
+
+
+def test_another_person_in_the_same_place_is_not_the_one_before(reader, woman, boy):
+    """No cut: the rest of the picture stays."""
+    place = np.full(16, 180.0)
+    frames = placed([(np.concatenate([small(woman[:8]), small(boy[:8])]), place)])
+    faces = follow(reader, frames)
+    assert len(np.unique(faces.shots)) == 1
+    assert faces.choose(Place(240, 75, 0.0)).present.tolist() == [True] * 8 + [False] * 8
+    assert faces.choose(Place(240, 75, 0.5)).present.tolist() == [False] * 8 + [True] * 8
+
+
+def mixed(a: np.ndarray, b: np.ndarray, blended: int) -> np.ndarray:
+    """a, then b, with `blended` frames of both from the tenth on."""
+    share = np.clip((np.arange(len(a)) - 9) / (blended + 1), 0, 1)[:, None, None, None]
+    return np.rint(a * (1 - share) + b * share).astype(np.uint8)
+
+
+@pytest.mark.parametrize("blended", [1, 4, 12])
+def test_blended_frames_of_a_dissolve_show_nobody(reader, woman, boy, blended):
+    faces = follow(reader, mixed(woman[:32], boy[:32], blended))
+    ends = 10 + blended
+    assert faces.shots.tolist() == [0] * ends + [1] * (32 - ends)
+    seen = [np.flatnonzero(faces.choose(number).present).tolist() for number in (0, 1)]
+    assert sorted(seen) == [list(range(10)), list(range(ends, 32))]
+
+
+def test_dissolves_end_shots_of_faces_found_elsewhere_too(woman, boy):
+    shots = find_shots([mixed(woman[:32], boy[:32], 6)])
+    assert shots.tolist() == [0] * 10 + [-1] * 6 + [1] * 16
+
+
+@pytest.mark.parametrize("length", [4, 8, 20])
+def test_a_fade_from_black_and_to_it_is_no_cut(woman, length):
+    share = np.clip(np.minimum(np.arange(40), 39 - np.arange(40)) / length, 0, 1)[:, None, None, None]
+    shots = find_shots([np.rint(woman * share).astype(np.uint8)])
+    # The black picture and the first that shows something have nothing in common.
+    assert len(np.unique(shots[1:-1])) == 1 and (shots >= 0).all()
+
+
+def test_a_cut_of_luminance_alone_ends_a_shot(woman):
+    """The histogram of a picture and of its mirror are one."""
+    ramp = np.tile(np.linspace(20, 220, 128, dtype=np.uint8)[None, :, None], (72, 1, 3))
+    assert find_shots([np.stack([ramp, ramp, ramp[:, ::-1], ramp[:, ::-1]])]).tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("degrees", [60, 90, 135, 180, 200, 270])
+def test_a_head_at_any_angle_is_found_upright(reader, boy, woman, degrees):
+    for name, frames in (("woman", woman[:2]), ("boy", boy[:2])):
+        turn = cv2.getRotationMatrix2D((256, 256), degrees, 0.8)
+        turned = np.stack([cv2.warpAffine(f, turn, (512, 512), borderValue=(80, 80, 80)) for f in frames])
+        straight, again = follow(reader, frames).choose(), follow(reader, turned).choose()
+        assert again.present.all(), name
+        wanted = straight.landmarks[0][:, :2] @ turn[:, :2].T + turn[:, 2]
+        away = np.linalg.norm(again.landmarks[0][:, :2] - wanted, axis=1).mean()
+        assert away < 0.05 * np.ptp(wanted, axis=0).max(), name
