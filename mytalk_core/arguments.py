@@ -6,6 +6,15 @@ import argparse
 import math
 from fractions import Fraction
 
+FACE_HELP = (
+    "whose: largest, left, right, a number (0 is the largest), X,Y (the face nearest to that pixel; "
+    "X,Y@SECONDS at that time), mask:FILE (a picture or video with the face painted white), photo:FILE (a "
+    "picture of the person), or speaking (whose mouth fits the video's own sound)"
+)
+RECOGNITION_HELP = (
+    "weights of face recognition, by which people are told apart: SFace's "
+    "face_recognition_sface_2021dec.onnx of the OpenCV Zoo"
+)
 VIDEO_HELP = "a video with a visible face, a picture, a series f_%%04d.png, or a folder of pictures"
 FRAME_RATE_HELP = "frames a second of a series or folder of pictures, such as 24 or 30000/1001; else 25"
 

@@ -11,7 +11,8 @@ from PIL import Image
 
 from ..mytalk_core.face.draw import draw_landmarks
 from ..mytalk_core.face.layout import LandmarkLayout
-from ..mytalk_core.face.track import Faces, FaceTrack, Tracklet
+from ..mytalk_core.face.track import Faces, FaceTrack
+from ..mytalk_core.face.tracklet import Tracklet
 from ..mytalk_core.media.clip import Clip
 
 # The longer side of the picture.

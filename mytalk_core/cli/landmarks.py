@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..arguments import FRAME_RATE_HELP, VIDEO_HELP, DefaultsHelpFormatter, frame_rate
+from ..arguments import (
+    FACE_HELP,
+    FRAME_RATE_HELP,
+    RECOGNITION_HELP,
+    VIDEO_HELP,
+    DefaultsHelpFormatter,
+    frame_rate,
+)
 from ..collector import collector_paused
 from ..files import check_outputs, replacing
 from .progress import bars
@@ -30,7 +37,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         type=frame_rate,
         help=FRAME_RATE_HELP,
     )
-    landmarks.add_argument("--face", default="largest", help="largest, left, right, or a number")
+    landmarks.add_argument("--face", default="largest", help=FACE_HELP)
+    landmarks.add_argument("--recognition", type=Path, metavar="FILE", help=RECOGNITION_HELP)
     landmarks.add_argument("--preview", type=Path, help="also write the video with the mesh drawn over it")
     landmarks.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
 
@@ -38,19 +46,25 @@ def add(commands: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> None:
     """Track the face, write its landmarks and, if asked for, the mesh."""
     with collector_paused():
-        from ..face.choice import check_choice
+        from ..expert.scorer import ExpertScorer
+        from ..face.choice import check_choice, choice_files
         from ..face.preview import draw_mesh
         from ..face.tracker import load_face_reader
         from ..media.source import clip_files, open_clip
+        from ..pipeline.choosing import choose
         from ..pipeline.device import choose_device
         from ..pipeline.stages import track
         from ..pipeline.write import write
 
     check_choice(args.face)
-    check_outputs({"-o": args.output, "--preview": args.preview}, clip_files(args.video))
+    check_outputs(
+        {"-o": args.output, "--preview": args.preview}, [*clip_files(args.video), *choice_files(args.face)]
+    )
     clip = open_clip(args.video, args.frame_rate)
     with bars() as progress:
-        face = track(load_face_reader(choose_device(args.device)), clip, progress).choose(args.face)
+        reader = load_face_reader(choose_device(args.device), args.recognition)
+        faces = track(reader, clip, progress)
+        face = choose(reader, clip, faces, args.face, ExpertScorer.from_pretrained)
         with replacing(args.output) as temporary:
             face.save(temporary)
             if args.preview is not None:

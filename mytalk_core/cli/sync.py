@@ -10,7 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..arguments import FRAME_RATE_HELP, VIDEO_HELP, DefaultsHelpFormatter, frame_rate
+from ..arguments import (
+    FACE_HELP,
+    FRAME_RATE_HELP,
+    RECOGNITION_HELP,
+    VIDEO_HELP,
+    DefaultsHelpFormatter,
+    frame_rate,
+)
 from ..collector import collector_paused
 from ..files import check_outputs, write_text
 from .progress import bars
@@ -32,9 +39,19 @@ def add(commands: argparse._SubParsersAction) -> None:
         type=Path,
         help=VIDEO_HELP,
     )
-    sync.add_argument("speech", type=Path, help="a sound file, or a video whose sound is taken")
+    sync.add_argument(
+        "speech", type=Path, nargs="?", help="a sound file, or a video whose sound is taken; or --speaker"
+    )
     sync.add_argument("-o", "--output", type=Path, required=True, help=".mp4, .mov, .mkv or .webm")
+    sync.add_argument(
+        "--speaker",
+        action="append",
+        metavar="WHO=SPEECH",
+        help="instead of a speech, once for each who speaks: WHO as for --face, and what that mouth follows "
+        "from the beginning on; the other faces stay, and all speeches are heard at once",
+    )
     add_options(sync)
+    sync.add_argument("--recognition", type=Path, metavar="FILE", help=RECOGNITION_HELP)
     sync.add_argument(
         "--resume",
         action="store_true",
@@ -69,9 +86,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=frame_rate,
         help=FRAME_RATE_HELP,
     )
-    parser.add_argument(
-        "--face", default="largest", help="largest, left, right, or a number: 0 is the largest"
-    )
+    parser.add_argument("--face", default="largest", help=FACE_HELP)
     parser.add_argument("--model", default="mini", help="mini, a folder, or hub:OWNER/NAME")
     parser.add_argument("--revision", help="branch, tag or commit of a Hub repository")
     parser.add_argument(
@@ -136,6 +151,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
 def run(args: argparse.Namespace) -> None:
     """Lip-sync, and say what stayed as it was."""
     with collector_paused():
+        from ..face.choice import choice_files
         from ..media.source import clip_files
         from ..pipeline.lip_sync import lip_sync
 
@@ -146,7 +162,11 @@ def run(args: argparse.Namespace) -> None:
         "--save-motion": args.save_motion,
         "--save-mask": args.save_mask,
     }
-    check_outputs(outputs, [*clip_files(args.video), args.speech, *(args.credentials or ())])
+    speakers = [speaker(text) for text in args.speaker or ()]
+    read = [*(args.credentials or ()), *([] if args.speech is None else [args.speech])]
+    for who, path in [(how.face, None), *speakers]:
+        read += [*choice_files(who), *([] if path is None else [path])]
+    check_outputs(outputs, [*clip_files(args.video), *read])
     with _kept(args), bars() as progress:
         report = lip_sync(
             args.video,
@@ -156,6 +176,8 @@ def run(args: argparse.Namespace) -> None:
             revision=args.revision,
             renderer=args.renderer,
             face=how.face,
+            speakers=speakers,
+            recognition=args.recognition,
             sync_mode=how.sync_mode,
             frame_rate=how.frame_rate,
             options=how.options,
@@ -175,6 +197,19 @@ def run(args: argparse.Namespace) -> None:
     if args.report is not None:
         write_text(args.report, json.dumps(report.to_dict(), indent=2) + "\n")
     print(f"{args.output}: {report.frames} frames, {report.frames_edited} edited, {report.duration_s} s")
+
+
+def speaker(text: str) -> tuple[str, Path]:
+    """Who, and the file of what is said, of WHO=SPEECH. Raises ValueError.
+
+    A file's name may have an equals sign in it: the speech is the longest part that is a file.
+    """
+    parts = text.split("=")
+    cuts = [("=".join(parts[:i]), Path("=".join(parts[i:]))) for i in range(1, len(parts))]
+    cuts = [(who, path) for who, path in cuts if who and path.name]
+    if not cuts:
+        raise ValueError(f"a speaker is WHO=SPEECH, such as left=speech.wav; got {text!r}")
+    return next((cut for cut in cuts if cut[1].is_file()), cuts[0])
 
 
 @contextmanager

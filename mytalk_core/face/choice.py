@@ -1,4 +1,4 @@
-"""How a user says which face is meant, in a word: `--face`, `--speaker` and `LipSync.choose` read it here."""
+"""How a user says which face is meant: `--face`, `--speaker` and `LipSync.choose` read it here."""
 
 from __future__ import annotations
 
@@ -8,12 +8,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 from .look import Look
-
-FACE_HELP = (
-    "who: largest, left, right, a number (0 is the largest), X,Y (pixels; the face nearest to that place, "
-    "X,Y@SECONDS at that time), mask:FILE (a picture or video with the face painted white), photo:FILE (a "
-    "picture of the person) or speaking (whose mouth fits the video's own sound)"
-)
 
 
 @dataclass(frozen=True)
@@ -63,6 +57,12 @@ def check_choice(which: Choice) -> Choice:
         "a face is chosen by largest, left, right, speaking, a number from 0, X,Y, mask:FILE or photo:FILE; "
         f"got {which!r}"
     )
+
+
+def choice_files(which: Choice) -> list[Path]:
+    """The files that a choice is read from. Raises as `check_choice`."""
+    which = check_choice(which)
+    return [which.path] if isinstance(which, (Mask, Photo)) else []
 
 
 def _read(text: str) -> Choice:

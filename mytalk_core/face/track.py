@@ -236,7 +236,7 @@ class Faces:
         return build_track(landmarks, present, self.times_s, self.shots, self.layout)
 
     def numbered(self, shot: int) -> list[list[Tracklet]]:
-        """The tracklets in a shot of each of the people, in the order of their numbers, none of who is absent."""
+        """Each person's tracklets in a shot, in the order of the numbers; none of who is not in it."""
         return [person.get(shot, []) for person in self.people]
 
     def dominance(self, shot: int) -> float:

@@ -14,8 +14,8 @@ from ..face.layout import LandmarkLayout
 from ..face.mesh import region_from_landmarks
 from ..face.mesh_reader import FaceMeshReader
 from ..face.packed import Rows
+from ..face.reader import PRESENCE_THRESHOLD
 from ..face.track import FaceTrack
-from ..face.tracker import PRESENCE_THRESHOLD
 from ..media.clip import Clip
 from ..media.picture import Picture
 from ..motion.motion import Motion
@@ -158,11 +158,12 @@ def check_motion(motion: Motion, shown: FaceTrack) -> Check:
 class LipWatch:
     """Reads the lips of a result's frames again while it is written, a few of them, evenly spread.
 
-    mesh: reads them; shown: the face on the result's timeline; targets: (T,N,2), what was to be drawn.
+    mesh: reads them; shown: the face on the result's timeline; targets: (T,N,2), what was to be drawn; alone:
+    whether no other face has new lips.
     """
 
-    def __init__(self, mesh: FaceMeshReader, shown: FaceTrack, targets: Rows):
-        self._mesh, self._shown, self._targets = mesh, shown, targets
+    def __init__(self, mesh: FaceMeshReader, shown: FaceTrack, targets: Rows, alone: bool = True):
+        self._mesh, self._shown, self._targets, self._alone = mesh, shown, targets, alone
         self._layout = LandmarkLayout.load(shown.layout)
         self._wanted = frozenset(_spread(shown.present, RESULT_FRAMES).tolist())
         self._frames = self._edited = 0
@@ -171,8 +172,9 @@ class LipWatch:
     def see(self, edit: Edit, picture: Picture) -> None:
         """A frame of the result: what was done to the source's, and what became of it."""
         self._frames += 1
-        self._edited += edit.is_edited
-        if edit.picture.index not in self._wanted or not edit.is_edited:
+        edited = edit.is_edited and (self._alone or self._is_new(edit))
+        self._edited += edited
+        if edit.picture.index not in self._wanted or not edited:
             return
         row = np.array([edit.picture.index])
         region = region_from_landmarks(self._shown.landmarks[row][0])
@@ -181,6 +183,21 @@ class LipWatch:
             found = self._layout.from_source(landmarks)[..., :2]
             found = alignment.apply(self._shown.similarity[row], found)
             self._seen.append((found, self._targets[row], self._shown.canonical[row]))
+
+    @property
+    def edited(self) -> int:
+        """How many frames have new lips of this face, so far."""
+        return self._edited
+
+    def _is_new(self, edit: Edit) -> bool:
+        """Whether some of the new pixels are this face's lips."""
+        row = edit.picture.index
+        if not self._shown.present[row]:
+            return False
+        lips = np.rint(self._shown.landmarks[np.array([row])][0, self._layout.lips_outer, :2]).astype(int)
+        mask = edit.mask()
+        inside = ((lips >= 0) & (lips < mask.shape[::-1])).all(1)
+        return bool((mask[lips[inside, 1], lips[inside, 0]] > 0).any())
 
     def check(self) -> Check:
         """Whether the lips moved as intended, of what was seen.

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..arguments import parse_frame_rate
 from ..errors import MediaError
-from ..face.track import check_choice
+from ..face.choice import check_choice
 from ..files import check_outputs, plain_name
 from ..json_text import read_object, read_rows, text_field
 from ..media.container import VIDEO_SUFFIXES

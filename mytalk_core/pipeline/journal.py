@@ -156,11 +156,11 @@ class Journal:
         finally:
             os.close(lock)
 
-    def track(self, make: Callable[[], FaceTrack]) -> FaceTrack:
-        """The face, as it was kept, or made and kept."""
+    def track(self, make: Callable[[], FaceTrack], number: int = 0) -> FaceTrack:
+        """The face of a speaker, as it was kept, or made and kept."""
         if self.folder is None:
             return make()
-        path = self.folder / "track.safetensors"
+        path = self.folder / f"track{number or ''}.safetensors"
         if path.exists():
             with suppress(MediaError):
                 return _read_track(path)
@@ -170,11 +170,11 @@ class Journal:
         _keep(path, tensors, {"layout": track.layout})
         return track
 
-    def motion(self, make: Callable[[], Motion]) -> Motion:
-        """The motion, as it was kept, or made and kept."""
+    def motion(self, make: Callable[[], Motion], number: int = 0) -> Motion:
+        """The motion of a speaker, as it was kept, or made and kept."""
         if self.folder is None:
             return make()
-        path = self.folder / "motion.safetensors"
+        path = self.folder / f"motion{number or ''}.safetensors"
         if path.exists():
             with suppress(MediaError):
                 return _read_motion(path)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,15 @@ from .. import __version__
 from ..appearance.renderer import WarpSettings
 from ..appearance.renderers import LoadedRenderer, load_renderer
 from ..errors import MediaError
-from ..face.choice import check_choice
+from ..expert.scorer import ExpertScorer
+from ..face.choice import Choice, Mask, Photo, Place, check_choice, choice_files
 from ..face.track import Faces, FaceTrack
 from ..face.tracker import FaceReader, load_face_reader
 from ..files import check_outputs, replacing
 from ..media.audio import Speech
 from ..media.clip import Clip
+from ..media.mixed import MixedSpeech
+from ..media.picture import Picture
 from ..media.source import open_clip
 from ..media.timeline import Timeline, plan_timeline
 from ..media.writer import VideoWriter
@@ -31,10 +35,11 @@ from ..motion.generate import MotionModel, MotionOptions, embed_identity
 from ..motion.motion import Motion
 from . import stages
 from .checks import Check, LipWatch, check_motion, check_pictures, check_track
+from .choosing import choose
 from .credentials import Credentials
 from .device import choose_device, choose_dtype
 from .journal import Journal, files_sha256
-from .rendered import RenderedClip
+from .rendered import Edit, RenderedClip
 from .stages import Progress
 from .write import write
 
@@ -61,11 +66,13 @@ class LipSync:
         device: str | torch.device = "auto",
         dtype: str | torch.dtype = "auto",
         revision: str | None = None,
+        recognition: str | Path | None = None,
     ) -> LipSync:
         """Load a bundled model by name, a folder, or hub:OWNER/NAME.
 
         renderer: see `load_renderer`; device, dtype: see `choose_device`, `choose_dtype`; the face networks
-        and the identity extractor stay float32; revision: branch, tag or commit of a Hub repository.
+        and the identity extractor stay float32; revision: branch, tag or commit of a Hub repository;
+        recognition: weights of face recognition, by which people are told apart, see `FaceRecogniser`.
         Raises ValueError for an argument, FileNotFoundError and WeightsError as `PretrainedModel` does.
         """
         device = choose_device(device)
@@ -75,7 +82,7 @@ class LipSync:
             revision=revision,
             device=device,
             dtype=dtype,
-            reader=load_face_reader(device),
+            reader=load_face_reader(device, recognition),
             motion=MotionModel.from_pretrained(model, revision, device, dtype),
             renderer=load_renderer(renderer, model, revision, device, dtype),
         )
@@ -102,6 +109,14 @@ class LipSync:
     def track(self, clip: Clip, progress: Progress | None = None) -> Faces:
         """See `stages.track`."""
         return stages.track(self.reader, clip, progress)
+
+    def choose(self, clip: Clip, faces: Faces, which: Choice = "largest") -> FaceTrack:
+        """The person who is meant among a clip's faces, see `choosing.choose`."""
+
+        def scorer() -> ExpertScorer:
+            return ExpertScorer.from_pretrained(self.source, self.revision, self.device)
+
+        return choose(self.reader, clip, faces, which, scorer)
 
     def identify(self, face: FaceTrack) -> torch.Tensor:
         """A face's identity condition (1,Di) for `speak`; another person's is an emotional reference."""
@@ -140,6 +155,7 @@ class LipSync:
 class Report:
     """What a run did: counts of output frames, seconds by stage, peak memory of the process, what made it.
 
+    speakers: of each who speaks whose face it is, the speech, and frames with the face and with its new lips;
     checks: figures of what the source is like and of how the result's lips moved, see `checks`; doubts: a
     sentence for each that is amiss; warnings: all lines for the user, these among them.
     """
@@ -158,12 +174,17 @@ class Report:
     seed: int = 0
     device: str = ""
     version: str = __version__
+    speakers: list[dict[str, str | int]] = field(default_factory=list)
     checks: dict[str, float] = field(default_factory=dict)
     doubts: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
-    def note(self, check: Check, strict: bool = False) -> None:
-        """Take in what a look found. Raises DoubtError for a doubt where strict."""
+    def note(self, check: Check, strict: bool = False, name: str = "") -> None:
+        """Take in what a look found; name: of the speaker, where there are several. Raises DoubtError for a
+        doubt where strict."""
+        if name:
+            named = {f"{name}: {figure}": value for figure, value in check.figures.items()}
+            check = Check(named, tuple(f"{name}: {doubt}" for doubt in check.doubts))
         self.checks |= check.figures
         self.doubts += check.doubts
         if strict:
@@ -181,15 +202,43 @@ class Report:
         self.seconds[stage] = round(self.seconds.get(stage, 0.0) + time.perf_counter() - start, 3)
 
 
+@dataclass
+class _Voice:
+    """Who says what, and what becomes of it."""
+
+    who: Choice
+    speech: Speech
+    name: str = ""
+    track: FaceTrack = field(init=False)
+    motion: Motion = field(init=False)
+    drawn: RenderedClip = field(init=False)
+    watch: LipWatch = field(init=False)
+
+    @property
+    def files(self) -> list[Path]:
+        """What is read for it."""
+        return [*choice_files(self.who), *([] if self.speech.path is None else [self.speech.path])]
+
+    def check_motion(self, timeline: Timeline) -> Check:
+        """See `check_motion`."""
+        return check_motion(self.motion, stages.on_timeline(self.track, timeline))
+
+    def check_pictures(self) -> Check:
+        """See `check_pictures`."""
+        return check_pictures(self.drawn.references, self.track, self.drawn.covered)
+
+
 def lip_sync(
     video: str | Path,
-    speech: str | Path,
+    speech: str | Path | None,
     output: str | Path,
     *,
     model: LipSync | str | Path = "mini",
     revision: str | None = None,
     renderer: str = "auto",
-    face: str | int = "largest",
+    face: Choice = "largest",
+    speakers: Sequence[tuple[Choice, str | Path]] = (),
+    recognition: str | Path | None = None,
     sync_mode: str = "silence",
     frame_rate: Fraction | float | None = None,
     options: MotionOptions | None = None,
@@ -208,12 +257,14 @@ def lip_sync(
 
     video: any video file with a visible face, a picture, a series or a folder of pictures (frame_rate is for
     these, see `open_clip`); speech: any file with sound; model: a loaded one, or what
-    `LipSync.from_pretrained` takes together with renderer, device, dtype and revision, which a loaded one has
-    already; face: see `Faces.choose`; sync_mode: see `plan_timeline`; codec, crf: see `VideoWriter`; options:
-    of the motion. A frame without the face passes through untouched; subtitles, chapters and what else the
-    video's file holds are copied, or named in `Report.warnings`. So is what one should know before trusting
-    the result (`Report.doubts`): with strict that is an error, before the rendering where the source does not
-    suit, and else at its end, when no output takes its name. credentials: a chain of certificates and the key
+    `LipSync.from_pretrained` takes together with renderer, device, dtype, revision and recognition, which a
+    loaded one has already; face: see `check_choice`; speakers: instead of speech, who says what: each mouth
+    follows its own speech from time 0 on, the others stay, and the sound is all speeches at once; sync_mode:
+    see `plan_timeline`; codec, crf: see `VideoWriter`; options: of the motion. A frame without the face
+    passes through untouched; subtitles, chapters and what else the video's file holds are copied, or named in
+    `Report.warnings`. So is what one should know before trusting the result (`Report.doubts`): with strict
+    that is an error, before the rendering where the source does not suit, and else at its end, when no output
+    takes its name. credentials: a chain of certificates and the key
     to sign content credentials with, see `Credentials`. resume: keep what is finished in OUTPUT.resume
     until the output is whole, and go on with what a run of the same left there, see `journal`.
 
@@ -224,43 +275,48 @@ def lip_sync(
     options = options or MotionOptions()
     report = Report(str(output), seed=options.seed)
     with report.timed("load"):
-        check_choice(face)
-        clip, sound = open_clip(video, frame_rate), Speech.open(speech)
+        voices = _voices(face, speech, speakers, save_motion)
+        clip, sound = open_clip(video, frame_rate), MixedSpeech.of([voice.speech for voice in voices])
+        sounds = [path for voice in voices for path in voice.files]
         timeline = plan_timeline(clip, sound.duration_s, sync_mode)
         outputs = {"output": output, "save_motion": save_motion, "save_mask": save_mask}
-        check_outputs(outputs, [*clip.files, sound.path, *(credentials or ())])
+        check_outputs(outputs, [*clip.files, *sounds, *(credentials or ())])
         signer = None if credentials is None else Credentials.load(*credentials, output)
         # What cannot be written is said before the work, not after it.
         VideoWriter(output, clip, codec=codec, crf=crf, speech=sound, timeline=timeline)
         if save_mask is not None:
             VideoWriter.for_masks(save_mask, clip, timeline=timeline)
         if not isinstance(model, LipSync):
-            model = LipSync.from_pretrained(model, renderer, device, dtype, revision)
+            model = LipSync.from_pretrained(model, renderer, device, dtype, revision, recognition)
         report.model, report.model_hashes = str(model.source), model.hashes
         report.renderer, report.device = model.renderer.name, str(model.device)
-    before = _stamps([*clip.files, *((sound.path,) if sound.path else ())])
-    facts = _facts(model, clip, sound, face, sync_mode, options) if resume else None
+    before = _stamps([*clip.files, *sounds])
+    facts = _facts(model, clip, voices, sync_mode, options) if resume else None
     lost: list[str] = []
 
     def finished() -> None:
-        report.note(watch.check(), strict)
+        for voice in voices:
+            report.note(voice.watch.check(), strict, voice.name)
         _check_unchanged(before)
 
     with Journal.opened(Path(output), facts) as journal, ExitStack() as stack:
         with report.timed("landmarks"):
-            track = journal.track(lambda: model.track(clip, progress).choose(face))
-            report.note(check_track(track, clip), strict)
+            _find(model, clip, voices, journal, progress)
+            for voice in voices:
+                report.note(check_track(voice.track, clip), strict, voice.name)
         with report.timed("motion"):
-            motion = journal.motion(lambda: model.speak(sound, track, timeline, options, progress=progress))
-            report.note(check_motion(motion, stages.on_timeline(track, timeline)), strict)
+            for number, voice in enumerate(voices):
+                speak = partial(model.speak, voice.speech, voice.track, timeline, options, progress=progress)
+                voice.motion = journal.motion(speak, number)
+                report.note(voice.check_motion(timeline), strict, voice.name)
         with report.timed("references"):
-            drawn = model.draw(clip, track, motion, timeline)
-            report.note(check_pictures(drawn.references, track, drawn.covered), strict)
-        watch = LipWatch(model.reader.mesh, drawn.track, drawn.targets)
+            drawn = _draw(model, clip, voices, timeline)
+            for voice in voices:
+                report.note(voice.check_pictures(), strict, voice.name)
         with report.timed("render"):
             # All take their names at the end, the video first.
             if save_motion is not None:
-                motion.save(stack.enter_context(replacing(save_motion)))
+                voices[0].motion.save(stack.enter_context(replacing(save_motion)))
             report.frames_edited = write(
                 drawn,
                 output,
@@ -271,35 +327,130 @@ def lip_sync(
                 progress=lambda done, total, picture: progress("render", done, total),
                 warn=lost.append,
                 edits=journal.edits,
-                seen=watch.see,
+                seen=partial(_see, voices),
                 finished=finished,
                 seal=None if signer is None else signer.seal(Path(output).name, clip.files),
             )
-    shown = drawn.track
-    report.frames, report.frames_with_face = len(timeline), int(shown.present.sum())
-    report.duration_s, report.shots = round(timeline.duration_s, 3), len(np.unique(shown.shots))
+    report.frames, report.frames_with_face = len(timeline), _seen(voices)
+    report.duration_s, report.shots = round(timeline.duration_s, 3), len(np.unique(drawn.track.shots))
+    report.speakers = [_spoken(voice) for voice in voices]
     report.peak_memory_mb = peak_memory_mb()
     report.warnings = [
         *timeline.warnings,
-        *face_warnings(shown, report.frames_edited),
+        *(line for voice in voices for line in _stayed(voice)),
         *report.doubts,
         *lost,
     ]
     return report
 
 
+def _voices(
+    face: Choice,
+    speech: str | Path | None,
+    speakers: Sequence[tuple[Choice, str | Path]],
+    save_motion: str | Path | None,
+) -> list[_Voice]:
+    """Who says what. Raises ValueError unless there is either one speech or speakers, and for the motion of
+    several in one file."""
+    if (speech is None) == (not speakers):
+        raise ValueError(
+            "one speech, or speakers with a speech each, was required, but "
+            f"{'neither' if speech is None else 'both'} arrived: give one of the two"
+        )
+    if speech is not None:
+        return [_Voice(check_choice(face), Speech.open(speech))]
+    if face != "largest":
+        raise ValueError(f"speakers say whose face is whose, but face {face!r} arrived too: leave it out")
+    several = len(speakers) > 1
+    if several and save_motion is not None:
+        raise ValueError(
+            f"one speaker was required for a file of the motion, but {len(speakers)} arrived: leave "
+            f"{save_motion} out"
+        )
+    return [
+        _Voice(check_choice(who), Speech.open(path), f"speaker {who}" if several else "")
+        for who, path in speakers
+    ]
+
+
+def _find(model: LipSync, clip: Clip, voices: list[_Voice], journal: Journal, progress: Progress) -> None:
+    """The faces of all speakers, in one pass. Raises ValueError where two are one person."""
+    faces = cache(lambda: model.track(clip, progress))
+    for number, voice in enumerate(voices):
+        voice.track = journal.track(partial(_chosen, model, clip, faces, voice.who), number)
+    for number, voice in enumerate(voices):
+        for other in voices[:number]:
+            both = np.flatnonzero(voice.track.present & other.track.present)
+            if (voice.track.landmarks[both] == other.track.landmarks[both]).all((1, 2)).any():
+                raise ValueError(
+                    f"a face for each speaker was required, but {other.name} and {voice.name} are the same "
+                    "one: choose another, by number or place"
+                )
+
+
+def _chosen(model: LipSync, clip: Clip, faces: Callable[[], Faces], who: Choice) -> FaceTrack:
+    return model.choose(clip, faces(), who)
+
+
+def _draw(model: LipSync, clip: Clip, voices: list[_Voice], timeline: Timeline) -> RenderedClip:
+    """The clip with the new lips of all speakers."""
+    drawn = None
+    for voice in voices:
+        voice.drawn = replace(model.draw(clip, voice.track, voice.motion, timeline), beside=drawn)
+        drawn = voice.drawn
+        voice.watch = LipWatch(model.reader.mesh, drawn.track, drawn.targets, alone=len(voices) == 1)
+    assert drawn is not None  # somebody speaks
+    return drawn
+
+
+def _see(voices: list[_Voice], edit: Edit, picture: Picture) -> None:
+    """Let each speaker's watch see a frame."""
+    for voice in voices:
+        voice.watch.see(edit, picture)
+
+
+def _seen(voices: list[_Voice]) -> int:
+    """How many frames of the output show a speaker."""
+    return int(np.any([voice.drawn.track.present for voice in voices], axis=0).sum())
+
+
+def _spoken(voice: _Voice) -> dict[str, str | int]:
+    """A speaker, for the report."""
+    return {
+        "face": _word(voice.who),
+        "speech": str(voice.speech.path),
+        "frames_with_face": int(voice.drawn.track.present.sum()),
+        "frames_edited": voice.watch.edited,
+    }
+
+
+def _word(who: Choice) -> str:
+    """A choice as a user writes it."""
+    if isinstance(who, Place):
+        return f"{who.x_px:g},{who.y_px:g}" + ("" if who.time_s is None else f"@{who.time_s:g}")
+    return f"{type(who).__name__.lower()}:{who.path}" if isinstance(who, (Mask, Photo)) else str(who)
+
+
+def _stayed(voice: _Voice) -> list[str]:
+    """See `face_warnings`; of whom, where there are several."""
+    lines = face_warnings(voice.drawn.track, voice.watch.edited)
+    return [f"{voice.name}: {line}" for line in lines] if voice.name else lines
+
+
 def _facts(
-    model: LipSync, clip: Clip, sound: Speech, face: str | int, sync_mode: str, options: MotionOptions
+    model: LipSync, clip: Clip, voices: list[_Voice], sync_mode: str, options: MotionOptions
 ) -> dict[str, str]:
     """What decides what is drawn, by the word the user knows it by."""
     facts = {
         "video": f"{files_sha256(clip.files)} {float(clip.fps)}",
-        "speech": files_sha256([sound.path] if sound.path is not None else []),
+        "speech": " ".join(
+            files_sha256([v.speech.path] if v.speech.path is not None else []) for v in voices
+        ),
         "model": " ".join(model.hashes.values()),
         "renderer": model.renderer.name,
         "device or dtype": f"{model.device} {model.dtype}",
         "version of MyTalk": __version__,
-        "face": str(face),
+        "face": " ".join(_word(voice.who) for voice in voices),
         "sync mode": sync_mode,
     }
     return facts | {name: str(value) for name, value in asdict(options).items()}

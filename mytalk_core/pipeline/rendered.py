@@ -72,7 +72,7 @@ class RenderedClip(ArrangedClip):
     references: the pictures that lips are borrowed from; covered: how many were put aside because something
     covers their mouth, as a share of all; prepare: called before a frame's lips are drawn, for a network that
     is kept elsewhere until it is needed; keeper: where drawn lips wait for the next reader, None to draw for
-    each anew.
+    each anew; beside: the same pictures with another face's lips, which are pasted first.
     """
 
     track: FaceTrack = field(repr=False)
@@ -82,6 +82,7 @@ class RenderedClip(ArrangedClip):
     covered: float = 0.0
     prepare: Callable[[], object] | None = field(default=None, repr=False)
     keeper: Keeper | None = field(default=None, repr=False)
+    beside: RenderedClip | None = field(default=None, repr=False)
 
     @property
     def tags(self) -> dict[str, str]:
@@ -100,6 +101,7 @@ class RenderedClip(ArrangedClip):
 
     def edit(self, picture: Picture) -> Edit:
         """One of `untouched`, with its patches."""
+        others = [] if self.beside is None else self.beside.edit(picture).patches
         patches = self._known(picture.index)
         if patches is None:
             if self.prepare is not None:
@@ -107,7 +109,7 @@ class RenderedClip(ArrangedClip):
             patches = self._draw(picture)
             if self.keeper is not None:
                 self.keeper.put(picture.index, patches)
-        return Edit(picture, patches)
+        return Edit(picture, [*others, *patches])
 
     def masks(self, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
         """For each frame how much of every pixel is new, see `Edit.mask`."""
