@@ -63,9 +63,9 @@ class ExtractLandmarks(io.ComfyNode):
                     "face",
                     options=["largest", "left", "right", "number", "place", "mask"],
                     default="largest",
-                    tooltip="Which face, in every shot: the largest, the one at the left or right of the "
-                    "picture, by number (0 is the largest), nearest to the place below, or nearest "
-                    "to the linked mask.",
+                    tooltip="Which face: the largest, the one at the left or right of the picture, by "
+                    "number (0 is the largest), nearest to the place below, or nearest to the linked mask. "
+                    "In every shot it is the same person.",
                 ),
                 rare(
                     io.Int.Input,
@@ -73,7 +73,7 @@ class ExtractLandmarks(io.ComfyNode):
                     default=0,
                     min=0,
                     max=63,
-                    tooltip="For face 'number': 0 is the largest face of a shot, 1 the next.",
+                    tooltip="For face 'number': 0 is the largest face, 1 the next.",
                 ),
                 rare(
                     io.Int.Input,
