@@ -183,8 +183,8 @@ def _hand_out(
                 if job is not None:
                     yield job, _outcome(job, answer, loading)
                 if _is_fit(answer) and waiting:
-                    crew[member] = waiting.popleft()
-                    engine.give(member, crew[member])
+                    crew[member] = following = waiting.popleft()
+                    engine.give(member, following)
                     continue
                 del crew[member]
                 engine.stop(member)
