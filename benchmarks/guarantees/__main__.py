@@ -101,11 +101,11 @@ def main() -> int:
                 results.append(result)
                 mark = "  " if result.ok else "NO"
                 print(f"{mark} {result.group}: {result.name}: {result.observed}", flush=True)
+                if args.out is not None:
+                    args.out.write_text(table(results, args, time.perf_counter() - began), encoding="utf-8")
         finally:
             worker.close()
     text = table(results, args, time.perf_counter() - began)
-    if args.out is not None:
-        args.out.write_text(text, encoding="utf-8")
     print(text.split("\n| kind | what")[0])
     return int(any(not result.ok for result in results))
 

@@ -58,9 +58,9 @@ def drawn(monkeypatch):
     """The numbers of the frames that are drawn."""
     numbers, render = [], WarpRenderer.render
 
-    def counting(self, crops, source, target, index):
+    def counting(self, crops, source, target, index, *others):
         numbers.append(int(index[0]))
-        return render(self, crops, source, target, index)
+        return render(self, crops, source, target, index, *others)
 
     monkeypatch.setattr(WarpRenderer, "render", counting)
     return numbers
