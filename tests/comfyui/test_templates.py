@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 
+import pytest
 from pack_loader import ROOT
 
 
@@ -28,3 +30,15 @@ def test_the_page_knows_the_samples_names():
     assert sorted(named) == sorted(
         path.name for path in (ROOT / "examples").iterdir() if path.suffix != ".md"
     )
+
+
+def test_the_entry_for_the_official_index_is_true():
+    [category] = json.loads((ROOT / "docs" / "template_index.json").read_text(encoding="utf-8"))
+    [entry] = category["templates"]
+    assert re.fullmatch(r"[a-zA-Z0-9._-]+", entry["name"]) and entry["requiresCustomNodes"] == ["mytalk"]
+    nodes = json.loads((ROOT / "workflows" / "api" / "Lip sync a video.json").read_text(encoding="utf-8"))
+    for end in (*entry["io"]["inputs"], *entry["io"]["outputs"]):
+        assert nodes[str(end["nodeId"])]["class_type"] == end["nodeType"]
+    assert all((ROOT / "examples" / end["file"]).is_file() for end in entry["io"]["inputs"])
+    weights = sum(path.stat().st_size for path in (ROOT / "mytalk_core/weights").rglob("*") if path.is_file())
+    assert entry["size"] == pytest.approx(weights, rel=0.1)
