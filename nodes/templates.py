@@ -1,7 +1,8 @@
 """The workflows in ComfyUI's template browser.
 
 ComfyUI serves a pack's folders `examples` and `workflows` under one address, and the first hides the second:
-each workflow gets its own address here, which goes before both.
+each workflow gets its own address here, which goes before both. Whoever opens one finds the samples that it
+names in ComfyUI's input folder.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import folder_paths
 from aiohttp import web
 from server import PromptServer
+
+from ..mytalk_core.files import replacing
 
 PACK = Path(__file__).parents[1]
 
@@ -25,6 +29,18 @@ def sender(path: Path) -> Callable[[web.Request], Awaitable[web.FileResponse]]:
     """A handler that answers with the file."""
 
     async def send(request: web.Request) -> web.FileResponse:
+        if path.suffix == ".json":
+            lay_samples(path)
         return web.FileResponse(path)
 
     return send
+
+
+def lay_samples(workflow: Path) -> None:
+    """Copy the samples that a workflow names into ComfyUI's input folder; a file that is there stays."""
+    folder, text = Path(folder_paths.get_input_directory()), workflow.read_text(encoding="utf-8")
+    for sample in (PACK / "examples").iterdir():
+        if f'"{sample.name}"' in text and not (folder / sample.name).exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            with replacing(folder / sample.name) as temporary:
+                temporary.write_bytes(sample.read_bytes())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shutil
+from pathlib import Path
 
 import pytest
 from repository import ROOT
@@ -19,6 +21,7 @@ def test_the_library_as_the_readme_shows_it(block, tmp_path, monkeypatch, exampl
     copy_untagged(examples / "ai_woman.mp4", tmp_path / "video.mp4", 0.3)
     shutil.copy(examples / "speech_en.wav", tmp_path / "speech.wav")
     monkeypatch.chdir(tmp_path)
-    exec(compile(block, "README.md", "exec"), {})
+    Path("block.py").write_text(block, encoding="utf-8")
+    runpy.run_path("block.py")
     source, made = FileClip.open("video.mp4"), FileClip.open("out.mp4")
     assert len(made) > len(source) and made.has_audio, "the video was repeated for the speech"

@@ -1,0 +1,44 @@
+"""A template that is opened brings its samples along."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+
+import pytest
+from pack_loader import ROOT
+
+
+def test_samples_are_laid_where_the_workflow_looks_for_them(part, folders):
+    templates = part("nodes.templates")
+    (folders / "input" / "speech_en.wav").write_bytes(b"my own")
+    workflow = ROOT / "workflows" / "Lip sync a video.json"
+    asyncio.run(templates.sender(workflow.with_suffix(".jpg"))(None))
+    assert not (folders / "input" / "ai_woman.mp4").exists()
+    asyncio.run(templates.sender(workflow)(None))
+    laid = folders / "input" / "ai_woman.mp4"
+    assert laid.read_bytes() == (ROOT / "examples" / "ai_woman.mp4").read_bytes()
+    assert (folders / "input" / "speech_en.wav").read_bytes() == b"my own"
+    assert sorted(path.name for path in laid.parent.iterdir()) == ["ai_woman.mp4", "speech_en.wav"]
+
+
+def test_the_page_knows_the_samples_names():
+    """It lists the folder anew where a graph names one that it has not seen yet."""
+    page = (ROOT / "web" / "samples.js").read_text(encoding="utf-8")
+    named = re.findall(r'"([^"]+)"', re.search(r"const SAMPLES = \[(.*?)\]", page).group(1))
+    assert sorted(named) == sorted(
+        path.name for path in (ROOT / "examples").iterdir() if path.suffix != ".md"
+    )
+
+
+def test_the_entry_for_the_official_index_is_true():
+    [category] = json.loads((ROOT / "docs" / "template_index.json").read_text(encoding="utf-8"))
+    [entry] = category["templates"]
+    assert re.fullmatch(r"[a-zA-Z0-9._-]+", entry["name"]) and entry["requiresCustomNodes"] == ["mytalk"]
+    nodes = json.loads((ROOT / "workflows" / "api" / "Lip sync a video.json").read_text(encoding="utf-8"))
+    for end in (*entry["io"]["inputs"], *entry["io"]["outputs"]):
+        assert nodes[str(end["nodeId"])]["class_type"] == end["nodeType"]
+    assert all((ROOT / "examples" / end["file"]).is_file() for end in entry["io"]["inputs"])
+    weights = sum(path.stat().st_size for path in (ROOT / "mytalk_core/weights").rglob("*") if path.is_file())
+    assert entry["size"] == pytest.approx(weights, rel=0.1)
