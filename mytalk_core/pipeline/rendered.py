@@ -13,6 +13,7 @@ from .. import __version__
 from ..appearance.composite import make_patch
 from ..appearance.crop import crop_box, crop_size, cut_crop
 from ..appearance.frame_edge import seen_part, shown_lips
+from ..appearance.grain import grained
 from ..appearance.references import References
 from ..appearance.renderer import Renderer
 from ..face.layout import LandmarkLayout
@@ -146,4 +147,4 @@ class RenderedClip(ArrangedClip):
         visible = self.renderer.visibility(crops, source) * np.minimum(1, HANDED_OVER * shown)
         alpha = rendering.alpha * visible.astype(np.float32)[:, None, None]
         patch = make_patch(rgb, rendering.crops[0], similarity[0], alpha[0])
-        return [patch] if patch is not None else []
+        return [grained(patch, rgb, picture.index)] if patch is not None else []

@@ -5,6 +5,14 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from mytalk_core.appearance.renderers import LoadedRenderer
+from mytalk_core.face.packed import PackedLandmarks
+from mytalk_core.face.track import FaceTrack
+from mytalk_core.media.image_clip import ImageClip
+from mytalk_core.media.timeline import plan_timeline
+from mytalk_core.motion.motion import Motion
+from mytalk_core.pipeline import stages
+
 SIZE = 256
 
 
@@ -41,3 +49,19 @@ def picture(layout, points, size=SIZE, shade=0):
     fill(layout.lips_outer, (170, 60, 70))
     fill(layout.lips_inner, (30, 10, 10))
     return np.clip(drawn + shade, 0, 255).astype(np.uint8)
+
+
+def drawn(layout, frames, shapes, wanted):
+    """The edits of a clip (T,H,W,3) of faces (T,N,2), whose landmarks shall be `wanted` (T,N,2)."""
+    clip = ImageClip.from_frames(np.stack(frames), 25)
+    deep = np.pad(np.stack(shapes), ((0, 0), (0, 0), (0, 1)))
+    count = len(shapes)
+    face = FaceTrack(
+        PackedLandmarks.pack(deep),
+        np.ones(count, bool),
+        np.tile(np.eye(2, 3, dtype=np.float32), (count, 1, 1)),
+        np.arange(count) / 25,
+        np.zeros(count, np.int32),
+    )
+    motion = Motion(np.stack(wanted).astype(np.float32), layout.name, np.arange(layout.points))
+    return list(stages.draw(LoadedRenderer(), clip, face, motion, plan_timeline(clip, count / 25)).edits())

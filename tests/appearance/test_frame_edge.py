@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from drawn_face import SIZE, picture, shape
+from drawn_face import SIZE, drawn, picture, shape
 
 from mytalk_core.appearance.frame_edge import held_at_edge, seen_part
-from mytalk_core.appearance.renderers import LoadedRenderer
 from mytalk_core.face.layout import LandmarkLayout
-from mytalk_core.face.packed import PackedLandmarks
-from mytalk_core.face.track import FaceTrack
-from mytalk_core.media.image_clip import ImageClip
-from mytalk_core.media.timeline import plan_timeline
-from mytalk_core.motion.motion import Motion
-from mytalk_core.pipeline import stages
 
 GREEN = (0, 255, 0)
 OPENINGS = (24.0, 16.0, 8.0, 0.0)
@@ -25,22 +18,6 @@ BELOW_LIPS, ABOVE_LIPS = 212, 150
 @pytest.fixture(scope="module")
 def layout():
     return LandmarkLayout.load("mesh478")
-
-
-def drawn(layout, frames, shapes, wanted):
-    """The edits of a clip (T,H,W,3) of faces (T,N,2), whose landmarks shall be `wanted` (T,N,2)."""
-    clip = ImageClip.from_frames(np.stack(frames), 25)
-    deep = np.pad(np.stack(shapes), ((0, 0), (0, 0), (0, 1)))
-    count = len(shapes)
-    face = FaceTrack(
-        PackedLandmarks.pack(deep),
-        np.ones(count, bool),
-        np.tile(np.eye(2, 3, dtype=np.float32), (count, 1, 1)),
-        np.arange(count) / 25,
-        np.zeros(count, np.int32),
-    )
-    motion = Motion(np.stack(wanted).astype(np.float32), layout.name, np.arange(layout.points))
-    return list(stages.draw(LoadedRenderer(), clip, face, motion, plan_timeline(clip, count / 25)).edits())
 
 
 def cut_faces(layout, rows):

@@ -1,0 +1,141 @@
+"""Grain: what is drawn anew gets as much of it as the frame around has.
+
+Resampling and mixing smooth the noise of film and sensors away. What is missing is measured in every frame
+and added as noise of that frame's own spectrum, new for every frame as grain is, the same in every run. A
+clean source has none, and gets none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from ..media.patch import Patch
+
+# The scale in pixels up to which variation is grain.
+SIGMA_PX = 1.5
+# Levels of noise (Immerkaer's) that a clean source's calmest blocks have, and from which on they have grain.
+CLEAN, GRAINY = 0.7, 1.1
+CALM = 0.1
+BLOCK_PX, TILE_PX = 8, 16
+# Structure is in some blocks, grain in all: how much of it there is tell these quantiles of their energies,
+# and which share of the mean each is where noise is all there is.
+SHARES = {0.35: 0.93, CALM: 0.68}
+# Blocks darker or lighter than these have lost theirs.
+DARK, LIGHT = 12.0, 243.0
+# What varies by less than so many times the references' grain's energy is grain.
+FROZEN = 1.5
+LEAST_ALPHA = 0.25
+# Brightness and two differences of colour (rows) of RGB, and back.
+TO_PLANES = np.array([[0.25, 0.5, 0.25], [-0.5, 1.0, -0.5], [1.0, 0.0, -1.0]], np.float32)
+# Two second differences across each other: edges and slopes leave it alone (Immerkaer, Fast noise variance
+# estimation, 1996).
+NOISE = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6
+TO_RGB = np.linalg.inv(TO_PLANES).astype(np.float32)
+
+
+def grained(patch: Patch, frame: np.ndarray, seed: int) -> Patch:
+    """The patch with the grain that its pasted pixels would lack in its frame, uint8 (H, W, 3).
+
+    seed: of the noise, the frame's number. The patch itself where the frame is clean.
+    """
+    if min(patch.alpha.shape) < 2 * BLOCK_PX:
+        return patch
+    top, left = patch.top, patch.left
+    below = frame[top : top + len(patch.alpha), left : left + patch.alpha.shape[1]]
+    source = below.astype(np.float32) @ TO_PLANES.T
+    strength = float(np.clip((noise_level(source[..., 0]) - CLEAN) / (GRAINY - CLEAN), 0, 1))
+    if strength == 0:
+        return patch
+    fine, lit = high_pass(source), _lit_blocks(source[..., 0])
+    alpha = patch.alpha[..., None]
+    new = patch.rgb.astype(np.float32) @ TO_PLANES.T
+    noise = np.random.default_rng(seed).standard_normal(source.shape, np.float32)
+    for plane in range(3):
+        energy = grain_energy(fine[..., plane], lit)
+        new[..., plane], kept = _without_grain(new[..., plane], patch.alpha, strength)
+        lacking = energy * (1 - (1 - patch.alpha) ** 2) - patch.alpha**2 * kept
+        kernel = lost_spectrum(fine[..., plane], high_pass(new[..., plane]), patch.alpha > 0.5)
+        shaped = cv2.filter2D(noise[..., plane], -1, kernel)
+        amplitude = np.sqrt(lacking.clip(0)) / max(float(high_pass(shaped).std()), 1e-6)
+        noise[..., plane] = amplitude * shaped
+    pasted = source[..., 0] + patch.alpha * (new[..., 0] - source[..., 0])
+    # Light and dark hold less grain, and what is hardly new shows the frame's own.
+    room = np.clip(np.minimum(pasted, 255 - pasted) / DARK, 0, 1)[..., None]
+    added = strength * room * noise @ TO_RGB.T / np.maximum(alpha, LEAST_ALPHA)
+    rgb = np.where(alpha > 0, np.clip(new @ TO_RGB.T + added, 0, 255), patch.rgb)
+    return replace(patch, rgb=np.rint(rgb).astype(np.uint8))
+
+
+def high_pass(planes: np.ndarray) -> np.ndarray:
+    """What of (h, w) or (h, w, C) varies over about a pixel or two, float32."""
+    return planes - cv2.GaussianBlur(planes, (0, 0), SIGMA_PX)
+
+
+def _without_grain(plane: np.ndarray, alpha: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:
+    """A new plane (h, w) without the references' own grain, which would be the same frame after frame, and
+    the energy (h, w) of what of it is left about edges and teeth; alpha (h, w): where it is new at all."""
+    fine, blocks = high_pass(plane), _block_means((alpha > 0.5).astype(np.float32)) == 1
+    if not blocks.any():
+        return plane, np.zeros_like(plane)
+    energy = grain_energy(fine, blocks)
+    local = cv2.GaussianBlur(fine**2, (0, 0), SIGMA_PX)
+    taken = strength * np.minimum(1, FROZEN * energy / np.maximum(local, 1e-6))
+    return plane - taken * fine, energy * (1 - taken) ** 2
+
+
+def noise_level(plane: np.ndarray) -> float:
+    """Levels of noise in the calmest blocks of a plane (h, w), one or two pixels large, whichever is more."""
+    levels = [0.0]
+    for scaled in (plane, cv2.resize(plane, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)):
+        energies = _block_means(cv2.filter2D(scaled, -1, NOISE) ** 2)[_lit_blocks(scaled)]
+        levels += [float(np.sqrt(np.quantile(energies, CALM)))] if len(energies) else []
+    return max(levels)
+
+
+def grain_energy(fine: np.ndarray, blocks: np.ndarray) -> float:
+    """Mean square of grain in a high-passed plane (h, w), of its blocks (h // 8, w // 8) bool."""
+    energies = _block_means(fine**2)[blocks]
+    return min(float(np.quantile(energies, at)) / share for at, share in SHARES.items())
+
+
+def _lit_blocks(plane: np.ndarray) -> np.ndarray:
+    means = _block_means(plane)
+    return (means > DARK) & (means < LIGHT)
+
+
+def _block_means(plane: np.ndarray) -> np.ndarray:
+    """Means (h // 8, w // 8) over blocks of 8 pixels."""
+    rows, columns = (side // BLOCK_PX for side in plane.shape)
+    whole = plane[: rows * BLOCK_PX, : columns * BLOCK_PX]
+    return whole.reshape(rows, BLOCK_PX, columns, BLOCK_PX).mean((1, 3))
+
+
+def lost_spectrum(fine: np.ndarray, pasted: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """The kernel (15, 15) that gives white noise the spectrum of what a pasted plane has lost.
+
+    fine, pasted: float32 (h, w), the frame and the pasted one, high-passed; new: bool (h, w), where it was.
+    """
+    before, after = _spectrum(fine, np.ones_like(new)), _spectrum(pasted, new)
+    lost = np.maximum(before - after, 0.05 * before)
+    kernel = np.fft.fftshift(np.fft.ifft2(np.sqrt(lost)).real)[1:, 1:]
+    return kernel.astype(np.float32)
+
+
+def _spectrum(fine: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Mean power (16, 16) of the calmer half of a plane's tiles, at least half of which lies in `where`."""
+    rows, columns = (side // TILE_PX for side in fine.shape)
+    if not rows or not columns:
+        return np.ones((TILE_PX, TILE_PX))
+    cut = (slice(rows * TILE_PX), slice(columns * TILE_PX))
+    shape = (rows, TILE_PX, columns, TILE_PX)
+    tiles = fine[cut].reshape(shape).swapaxes(1, 2).reshape(-1, TILE_PX, TILE_PX)
+    covered = where[cut].reshape(shape).mean((1, 3)).ravel() >= 0.5
+    tiles = tiles[covered] if covered.any() else tiles
+    energy = np.square(tiles).mean((1, 2))
+    calm = tiles[energy <= np.median(energy)]
+    return np.square(np.abs(np.fft.fft2(calm))).mean(0)

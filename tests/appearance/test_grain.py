@@ -1,0 +1,70 @@
+"""New skin has as much grain as the frame around it, its own in every frame, and a clean source gets none."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from drawn_face import SIZE, drawn, picture, shape
+
+from mytalk_core.appearance.grain import grained
+from mytalk_core.face.layout import LandmarkLayout
+from mytalk_core.media.patch import Patch
+
+OPENINGS = (0.0, 6.0, 12.0, 18.0, 9.0, 3.0)
+
+
+@pytest.fixture(scope="module")
+def layout():
+    return LandmarkLayout.load("mesh478")
+
+
+def noise(shape_, level, seed, coarse=0.0):
+    """Gaussian noise (H,W,3) of that many levels, the three colours' partly the same."""
+    rng = np.random.default_rng(seed)
+    made = rng.normal(0, 1, shape_) + rng.normal(0, 1, (*shape_[:2], 1))
+    made = cv2.GaussianBlur(made, (0, 0), coarse) if coarse else made
+    return made * level / made.std()
+
+
+def level(difference):
+    """Standard deviation of what varies from pixel to pixel."""
+    return float((difference - cv2.GaussianBlur(difference, (0, 0), 1.5)).std())
+
+
+@pytest.mark.parametrize(("grain", "coarse"), [(3.0, 0.0), (9.0, 0.0), (9.0, 0.9)])
+def test_lips_and_chin_have_the_cheeks_grain(layout, grain, coarse):
+    shapes = [shape(layout, opening) for opening in OPENINGS]
+    clean = [picture(layout, points) for points in shapes]
+    frames = [
+        np.clip(np.rint(one + noise(one.shape, grain, seed, coarse)), 0, 255).astype(np.uint8)
+        for seed, one in enumerate(clean)
+    ]
+    wanted = [shapes[2]] * len(shapes)
+    results = [edit.pasted().rgb.astype(np.float32) for edit in drawn(layout, frames, shapes, wanted)]
+    low, high = (int(shapes[2][ring, 1].max()) for ring in (layout.lips_inner, layout.lips_outer))
+    chin, lip, cheek = np.s_[186:206, 118:138], np.s_[low + 3 : high - 3, 122:134], np.s_[100:130, 70:90]
+    for result in results:
+        usual = level(result[cheek])
+        assert level(result[chin]) == pytest.approx(usual, rel=0.2)
+        assert level(result[lip]) == pytest.approx(usual, rel=0.3)
+    # Two frames of one and the same mouth do not share their grain.
+    one, other = (result[chin] - cv2.GaussianBlur(result[chin], (0, 0), 1.5) for result in results[:2])
+    assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 0.5
+
+
+def test_clean_patches_stay_and_grain_is_the_same_in_every_run():
+    y, x = np.mgrid[:SIZE, :SIZE]
+    clean = np.dstack([120 + 40 * np.sin(x / 9), 100 + 0.2 * y, 90 + 30 * np.cos((x + y) / 13)])
+    rough = np.clip(clean + noise(clean.shape, 6, 0), 0, 255).astype(np.uint8)
+    clean = np.rint(clean).astype(np.uint8)
+    alpha = np.zeros((120, 120), np.float32)
+    alpha[20:100, 20:100] = 1
+    patch = Patch(60, 50, cv2.GaussianBlur(clean, (0, 0), 2)[60:180, 50:170], alpha)
+    assert grained(patch, clean, 7) is patch
+    small = Patch(60, 50, patch.rgb[:9, :9], alpha[:9, :9])
+    assert grained(small, rough, 7) is small
+    one, again, other = (grained(patch, rough, seed).rgb for seed in (7, 7, 8))
+    np.testing.assert_array_equal(one, again)
+    assert not np.array_equal(one, other)
+    np.testing.assert_array_equal(one[alpha == 0], patch.rgb[alpha == 0])
