@@ -235,14 +235,15 @@ CASES = [
         options=("--face", "3"),
         refusal="choose 0 to 1",
     ),
-    Case("hard cut", video("a.mkv", cut)),
-    Case("dissolve", video("a.mkv", dissolve), edited=4),
+    Case("hard cut", video("a.mkv", cut), edited=FRAMES // 2),
+    Case("dissolve", video("a.mkv", dissolve), edited=3),
     Case(
         "a hand's colour over the mouth in 3 frames", video("a.mkv", hide(*MOUTH, (200, 150, 120))), edited=7
     ),
     Case("blue over the mouth in 3 frames", video("a.mkv", hide(*MOUTH, (60, 90, 160))), edited=7),
     Case("turned by 20 degrees", video("a.mp4", lambda: turned(person(), 20))),
-    Case("turned by 90 degrees", video("a.mp4", lambda: turned(person(), 90)), edited=0),
+    Case("turned by 90 degrees", video("a.mp4", lambda: turned(person(), 90))),
+    Case("turned by 200 degrees", video("a.mp4", lambda: turned(person(), 200))),
     # Series, lengths, sounds.
     Case("one picture", picture, edited=11, frames=12, speech_s=0.45, output=".mp4"),
     Case("a series", series("%04d.png"), output=".mp4"),

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from ..errors import NoFaceError
-from .detector import INPUT_PX, BlazeFace, Detection, FaceDetector
+from .detector import INPUT_PX, TURNED_SCORE, BlazeFace, Detection, FaceDetector
 from .look import FaceRecogniser, Look, read_look
 from .mesh import INPUT_PX as MESH_PX
 from .mesh import FaceMesh, region_from_box, region_from_landmarks, region_matrix
@@ -50,7 +50,7 @@ class FaceReader:
         scores = np.array([0.0 if face is None else face.score for face in best])
         quarter = int(scores.argmax())
         surest = best[quarter]
-        if quarter == 0 or surest is None or scores[quarter] < scores[0] + SURER:
+        if quarter == 0 or surest is None or scores[quarter] < max(scores[0] + SURER, TURNED_SCORE):
             return region
         inside = region_from_box(surest.box, *surest.key_points[:2])
         inverse = cv2.invertAffineTransform(matrices[quarter])

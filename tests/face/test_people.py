@@ -150,3 +150,32 @@ def test_a_head_at_any_angle_is_found_upright(reader, boy, woman, degrees):
         wanted = straight.landmarks[0][:, :2] @ turn[:, :2].T + turn[:, 2]
         away = np.linalg.norm(again.landmarks[0][:, :2] - wanted, axis=1).mean()
         assert away < 0.05 * np.ptp(wanted, axis=0).max(), name
+
+
+def wall(count: int) -> np.ndarray:
+    """Bricks, and the noise of a camera."""
+    bricks = np.full((240, 320, 3), (150, 140, 130), np.uint8)
+    for row, top in enumerate(range(0, 240, 20)):
+        for left in range(-20 * (row % 2), 320, 40):
+            cv2.rectangle(bricks, (left + 2, top + 2), (left + 37, top + 17), (150, 70, 50), -1)
+    noise = np.random.default_rng(1).integers(-5, 6, (count, *bricks.shape))
+    return np.clip(bricks + noise, 0, 255).astype(np.uint8)
+
+
+def test_where_no_face_is_the_search_is_rare_and_who_comes_is_found_at_once(reader, woman, monkeypatch):
+    searched = []
+    detect = reader.detector.detect
+
+    def counted(frame, tiles=False):
+        searched.append(tiles)
+        return detect(frame, tiles)
+
+    monkeypatch.setattr(reader.detector, "detect", counted)
+    frames = wall(48)
+    with pytest.raises(NoFaceError):
+        follow(reader, frames).choose()
+    # The first frame, every eighth, and the last before a new look at the whole; each in parts, too.
+    assert len(searched) <= 2 * (48 // 8 + 4)
+    frames[21:33, 60:180, 100:220] = small(woman[:12])
+    track = follow(reader, frames).choose()
+    assert np.flatnonzero(track.present).tolist() == list(range(21, 33))
