@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mytalk_core.appearance.composite import make_patch
 from mytalk_core.appearance.crop import crop_box, cut_crop
 from mytalk_core.face.alignment import UNITS
 
@@ -26,3 +27,10 @@ def test_all_that_is_read_is_in_the_box(side_px):
         noise = rng.integers(0, 256, frame.shape, np.uint8)
         noise[top:bottom, left:right] = frame[top:bottom, left:right]
         assert np.array_equal(cut_crop(noise, similarity, 256), cut_crop(frame, similarity, 256))
+        # What is pasted is blended with the frame's own pixels, and measured beside them.
+        patch = make_patch(
+            frame, frame[:1, :1].repeat(256, 0).repeat(256, 1), similarity, np.ones((256, 256))
+        )
+        if patch is not None:
+            assert top <= patch.top and patch.top + len(patch.alpha) <= bottom
+            assert left <= patch.left and patch.left + patch.alpha.shape[1] <= right
