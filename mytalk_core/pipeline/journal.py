@@ -145,16 +145,19 @@ class Journal:
             raise MediaError(
                 f"{output} is being written by another run with --resume: wait for it, or name another output"
             )
+        over = False
         try:
             _check_facts(folder, facts)
             yield cls(folder)
-            shutil.rmtree(folder, ignore_errors=True)
-        except BaseException:
-            if not _holds_work(folder):
-                shutil.rmtree(folder, ignore_errors=True)
-            raise
+            over = True
         finally:
+            over = over or not _holds_work(folder)
+            if over:
+                shutil.rmtree(folder, ignore_errors=True)
             os.close(lock)
+            if over and os.name == "nt":
+                # Nothing that is open can be removed there.
+                shutil.rmtree(folder, ignore_errors=True)
 
     def track(self, make: Callable[[], FaceTrack], number: int = 0) -> FaceTrack:
         """The face of a speaker, as it was kept, or made and kept."""

@@ -24,6 +24,11 @@ def _ignore(*args: object) -> None:
     """Told something that nobody asked for."""
 
 
+def _drawn(clip: RenderedClip, rows: np.ndarray) -> Iterator[Edit]:
+    """A clip's frames, drawn as they are read."""
+    return clip.edits(rows)
+
+
 def write(
     clip: Clip,
     path: str | Path,
@@ -37,7 +42,7 @@ def write(
     metadata: Mapping[str, str] | None = None,
     progress: Written = _ignore,
     warn: Callable[[str], None] = _ignore,
-    edits: Callable[[RenderedClip, np.ndarray], Iterator[Edit]] = RenderedClip.edits,
+    edits: Callable[[RenderedClip, np.ndarray], Iterator[Edit]] = _drawn,
     seen: Callable[[Edit, Picture], None] = _ignore,
     finished: Callable[[], None] = _ignore,
     seal: Callable[[Path], None] | None = None,
