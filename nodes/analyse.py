@@ -12,6 +12,7 @@ from ..mytalk_core.face.preview import draw_mesh
 from ..mytalk_core.face.track import Faces
 from ..mytalk_core.media.clip import Clip
 from ..mytalk_core.pipeline import stages
+from ..mytalk_core.pipeline.checks import check_track
 from ..mytalk_core.pipeline.lip_sync import face_warnings
 from .faces import shown_faces
 from .host import rare, schema
@@ -139,7 +140,7 @@ class ExtractLandmarks(io.ComfyNode):
         faces = own_faces(clip) if face_landmarks is None else given_faces(clip, face_landmarks)
         track = faces.choose(which)
         missing = int((~track.present).sum())
-        lines = face_warnings(track, len(track) - missing)
+        lines = [*face_warnings(track, len(track) - missing), *check_track(track, clip).doubts]
         lines += (
             [f"the linked mask chooses the face, '{face}' does not"] if by_mask and face != "mask" else []
         )

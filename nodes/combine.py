@@ -13,10 +13,12 @@ from ..mytalk_core.media.audio import Speech
 from ..mytalk_core.media.clip import Clip
 from ..mytalk_core.media.encoders import check_settings
 from ..mytalk_core.media.timeline import SYNC_MODES, Timeline, plan_timeline
+from ..mytalk_core.pipeline.checks import LipWatch
 from ..mytalk_core.pipeline.lip_sync import face_warnings
 from ..mytalk_core.pipeline.rendered import RenderedClip
 from .host import rare, schema
 from .load import CATEGORY
+from .memory import bundled_model
 from .screen import plainly, said
 from .sockets import alpha_lost, sources, to_clip
 from .sound import to_speech
@@ -137,6 +139,7 @@ class VideoCombine(io.ComfyNode):
         timeline, lines = lay_out(clip, speech, sync_mode)
         path, saved = numbered_file(filename_prefix, extension, clip, save_output)
         lines += alpha_lost(video)
+        watch = watch_of(clip)
         edited = write_video(
             clip,
             path,
@@ -148,10 +151,11 @@ class VideoCombine(io.ComfyNode):
             preview_node=getattr(video, "made_by", None),
             metadata=workflow_metadata(cls.hidden),
             warn=lines.append,
+            **({} if watch is None else {"seen": watch.see}),
         )
         output = InputImpl.VideoFromFile(str(path))
-        if isinstance(clip, RenderedClip):
-            lines += face_warnings(clip.track, edited)
+        if isinstance(clip, RenderedClip) and watch is not None:
+            lines += [*face_warnings(clip.track, edited), *watch.check().doubts]
         shown = ui.PreviewVideo([saved]).as_dict() | said("Video Combine", lines)
         return io.NodeOutput(output, str(path), ui=shown)
 
@@ -166,6 +170,13 @@ class VideoCombine(io.ComfyNode):
         except ValueError as error:
             return str(error)
         return True
+
+
+def watch_of(clip: Clip) -> LipWatch | None:
+    """What reads some of a lip sync's lips again while it is written, None for other clips."""
+    if not isinstance(clip, RenderedClip):
+        return None
+    return LipWatch(bundled_model().ready("reader").reader.mesh, clip.track, clip.targets)
 
 
 def lay_out(clip: Clip, speech: Speech | None, sync_mode: str) -> tuple[Timeline | None, list[str]]:

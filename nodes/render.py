@@ -19,6 +19,7 @@ from ..mytalk_core.face.track import FaceTrack
 from ..mytalk_core.media.clip import Clip
 from ..mytalk_core.media.image_clip import ImageClip
 from ..mytalk_core.media.timeline import Timeline, plan_timeline
+from ..mytalk_core.pipeline.checks import check_pictures
 from .host import rare, schema
 from .kept import KeptPatches
 from .lazy import clip_images, clip_masks
@@ -164,6 +165,8 @@ class AppearanceGenerate(io.ComfyNode):
             speech=motion.speech,
         )
         # By the time somebody reads it, other models may have taken the network's place on the device.
+        lender = (lip_references or track).track
+        doubts = check_pictures(rendered.references, lender, rendered.covered).doubts
         kept = KeptPatches(existing(folder_paths.get_temp_directory()))
         rendered = replace(rendered, prepare=lambda: loaded.ready("renderer"), keeper=kept)
         return io.NodeOutput(
@@ -171,7 +174,7 @@ class AppearanceGenerate(io.ComfyNode):
             clip_images(rendered),
             clip_masks(rendered),
             crop_boxes(rendered.track),
-            ui=said("Appearance Generate", [*alpha_lost(video), *other_video(clip, track)]),
+            ui=said("Appearance Generate", [*alpha_lost(video), *other_video(clip, track), *doubts]),
         )
 
 

@@ -102,6 +102,19 @@ def test_each_frame_is_drawn_once_for_video_images_and_mask(part, folders, drawn
     assert list((folders / "temp").iterdir()) == []
 
 
+def test_lips_that_did_not_move_as_intended_are_told_by_video_combine(part, folders, drawn):
+    class Unedited:
+        def get(self, row: int) -> list:
+            return []
+
+    combine, video = part("nodes.combine").VideoCombine, part("nodes.video").ClipVideo
+    settings = (25.0, "h264 (.mp4)", 18, "silence", "b", True, "auto")
+    moved = drawn[0].args[0].clip
+    still = dataclasses.replace(moved, keeper=Unedited())
+    assert "only 0 of 5 frames have new lips" in combine.execute(video(still), *settings).ui["text"][0]
+    assert "new lips" not in combine.execute(video(moved), *settings).ui["text"][0]
+
+
 def test_what_finds_no_room_on_the_disk_is_drawn_again(part, drawn, monkeypatch):
     made, calls = drawn
     clip, kept = made.args[0].clip, part("nodes.kept")

@@ -63,6 +63,12 @@ def test_extract_landmarks_tells_its_rate_its_face_and_the_default(part, clip, m
     assert made.ui["text"] == ("",) and made.args[3] == 16.0
 
 
+def test_a_small_face_is_told_before_anything_is_animated(part, folders, clip):
+    node = part("nodes.analyse").ExtractLandmarks
+    small = torch.nn.functional.avg_pool2d(as_images(clip).movedim(-1, 1), 6).movedim(1, -1).contiguous()
+    assert "the face is small" in node.execute(small, 16.0, "largest", 0, 0, 0).ui["text"][0]
+
+
 def test_a_mouth_that_does_not_move_is_told(part, tracked):
     check, layouts = part("nodes.animate").check_motion, part("mytalk_core.face.layout")
     layout = layouts.LandmarkLayout.load("mesh478")
