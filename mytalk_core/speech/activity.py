@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from .features import SAMPLES_PER_FRAME
+from .singing import load_singing_detector
 from .voice import PIECE, load_voice_detector
 
 # Where voices have their power, Hz: hum and rumble lie below, hiss above.
@@ -23,6 +24,10 @@ HEARD_DB, AROUND_FRAMES = -20.0, 75
 # Somebody speaks where a voice is at least so likely, and around there while it is not less likely than the
 # second: found on clips in sync, singing ones too, against noises and music.
 OPENS, STAYS = 0.3, 0.05
+# Where it is that loud for a second, no further below the loudest, and no voice is heard, a second detector
+# tells a song from music.
+LOUD_DB, LOUD_GAP_FRAMES, ASKED_FRAMES = 20.0, 6, 25
+SINGS, STAYS_SINGING = 0.9, 0.5
 # The detector takes some tenths of a second of noise to be sure that a voice has ended. Speech ends where its
 # level last was this far on the way from what follows, for so many frames, up to itself, in dB.
 END_SHARE, END_FRAMES = 0.3, 10
@@ -56,13 +61,34 @@ def speech_frames(mono_16k: np.ndarray, frames: int) -> np.ndarray:
     audible = level_db > NOTHING_DB
     if not audible.any():
         return audible
-    pieces = load_voice_detector().probabilities(_at_heard_level(mono_16k, level_db))
-    voice = np.where(audible, _by_frame(pieces, frames), 0)
-    speaking = _without_gaps(_hysteresis(voice > OPENS, voice > STAYS), PAUSE_FRAMES)
+    heard = at_heard_level(mono_16k, level_db)
+    voice = np.where(audible, voice_by_frame(heard, frames), 0)
+    speaking = _hysteresis(voice > OPENS, voice > STAYS)
+    singing = _singing(heard, ~speaking & (band_level_db(heard, frames) > HEARD_DB - LOUD_DB))
+    speaking = _without_gaps(speaking | singing, PAUSE_FRAMES)
     return _without_echo(speaking, level_db.clip(NOTHING_DB))
 
 
-def _at_heard_level(mono_16k: np.ndarray, level_db: np.ndarray) -> np.ndarray:
+def _singing(heard: np.ndarray, loud: np.ndarray) -> np.ndarray:
+    """In which motion frames (F,) of sound (S,) at the level that is heard somebody sings after all, of those
+    where it is loud for longer and the voice detector hears nobody."""
+    singing = np.zeros(len(loud), bool)
+    edges = np.flatnonzero(np.diff(_without_gaps(loud, LOUD_GAP_FRAMES), prepend=False, append=False))
+    for first, stop in edges.reshape(-1, 2):
+        if stop - first < ASKED_FRAMES:
+            continue
+        part = heard[first * SAMPLES_PER_FRAME : stop * SAMPLES_PER_FRAME]
+        likely = load_singing_detector().probabilities(part, stop - first)
+        singing[first:stop] = _hysteresis(likely > SINGS, likely > STAYS_SINGING)
+    return singing
+
+
+def voice_by_frame(heard: np.ndarray, frames: int) -> np.ndarray:
+    """Probability (frames,) of a voice by motion frame of sound (S,) at the level that is heard."""
+    return _by_frame(load_voice_detector().probabilities(heard), frames)
+
+
+def at_heard_level(mono_16k: np.ndarray, level_db: np.ndarray) -> np.ndarray:
     """Speech (S,) whose level (frames,) about each moment is brought to `HEARD_DB`."""
     level = torch.from_numpy(level_db.clip(NOTHING_DB))[None]
     around = (AROUND_FRAMES, AROUND_FRAMES)

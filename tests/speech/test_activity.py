@@ -9,6 +9,7 @@ from repository import EXAMPLES
 
 from mytalk_core.media.audio import Speech
 from mytalk_core.speech.activity import PAUSE_FRAMES, speech_frames, speech_presence
+from mytalk_core.speech.singing import load_singing_detector
 from mytalk_core.speech.voice import load_voice_detector
 
 RATE_HZ, FRAME = 16_000, 640
@@ -99,6 +100,33 @@ def test_a_voice_over_a_bed_is_heard(speech, sound):
     bed = sound(len(speech) / RATE_HZ + 1)[: len(speech)]
     bed *= 0.5 * speech.std() / bed.std()
     assert speech_presence((speech + bed).astype(np.float32), frames_of(speech)).mean() > 0.9
+
+
+def test_words_under_loud_music_are_told_from_the_music():
+    """What the voice detector misses under music of the same loudness and more."""
+    speech = Speech.open(EXAMPLES / "speech_en.wav").mono_16k
+    bed = tune(len(speech) / RATE_HZ + 1)[: len(speech)]
+    detector, frames = load_singing_detector(), frames_of(speech)
+    loud = (speech + bed * speech.std() / bed.std()).astype(np.float32)
+    with_words = detector.probabilities(0.1 * loud / loud.std(), frames)
+    alone = detector.probabilities((0.1 * bed / bed.std()).astype(np.float32), frames)
+    assert np.median(with_words) > 0.8 and np.median(alone) < 0.1
+
+
+def test_a_song_is_asked_about_only_where_it_is_loud_and_no_voice_is_heard(speech, monkeypatch):
+    asked = []
+
+    class Sings:
+        def probabilities(self, mono_16k, frames):
+            asked.append(frames)
+            return np.where(np.arange(frames) < 40, 0.95, 0.2)
+
+    monkeypatch.setattr("mytalk_core.speech.activity.load_singing_detector", Sings)
+    assert speech_frames(speech, frames_of(speech)).any() and not asked
+    assert not speech_frames(np.zeros(RATE_HZ, np.float32), 25).any() and not asked
+    song = tune(6).astype(np.float32)
+    singing = speech_frames(song, 150)
+    assert sum(asked) > 100 and singing[:35].all() and not singing[45:].any()
 
 
 def test_speech_without_pauses_and_of_one_level_is_speech(speech):

@@ -1,0 +1,1 @@
+"""What of the speech stage is trained here."""
