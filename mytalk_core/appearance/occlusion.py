@@ -1,92 +1,294 @@
-"""Hands, microphones and captions in front of a mouth: references that must not be used."""
+"""What stands before a mouth: a hand, hair, a microphone, a caption, a mask. It stays on top, pixel by pixel.
+
+Three looks are put together. The references, brought to one shape, tell what the person usually looks like at
+each place of the face: what a picture shows otherwise covers it, unless light explains it. What keeps its
+place in the picture while the face moves is found once (`find_overlay`). And where no mouth is seen at all
+(`shows_mouth`), the frame stays as it is.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
+from .mouth_evidence import SUSPECT, filled, shows_mouth
+from .overlay import Overlay, brightness, find_overlay, joined, largest, like_nearest, unlike_skin
 from .raster import triangulate
 from .references import References, pose_points
-from .warp import MeshWarp
+from .warp import MeshWarp, sample
 
-# References are compared on a small grid: what covers a mouth is large.
-GRID = 64
-# A pixel differs from the pool's median by more than light and beard do: colour levels, mean colour out.
-LEVELS = 32.0
-# A mouth is covered where this share of the skin about it differs, or this many times the usual share.
-SHARE, TIMES_USUAL = 0.10, 3.0
+USUAL_FRAMES, FEWEST = 32, 4  # references that make the usual face; fewer can't
+LEAST_SHOWN = 0.2  # of them that must show a place of it
+# A pixel is unlike the usual face from so many levels on in full light, LEAST in the dark, and SPREAD times
+# what the references differ by there; a part of the picture needs some that are STRONG times as unlike.
+LEVELS, LEAST, SPREAD, STRONG = 22.0, 6.0, 3.0, 1.7
+UNKNOWN = 255  # the spread where no reference shows the face
+SMALLEST, SMALLEST_STRONG = 25, 12  # square units
+SHADING_UNITS, SHADES = 41, (0.65, 1.5)  # light and shadow on a part of the face
+RIM = 2  # units about a cover that are none of the usual face: its soft edge and its shadow
+NEAR = 16  # units about mouth and chin in which a cover counts
+ROOM = 24  # units about that, into which a cover is followed beyond the face's outline
 # Root mean square distance of the still points, canonical units: hands left it under 5, profiles over 10.
 TURNED_UNITS = 7.0
-# In a frame to be edited: covered from this share of the skin on, and wholly at FADE times that.
-COVERED, FADE = 0.14, 1.6
-# The median speaks for the person only while most references are free: this share of the pool always stays.
-LEAST = 0.5
+COVERED, WHOLLY = 0.6, 0.8  # of the lips: from here on the new mouth fades out, and here the frame stays
+CHEEKS = 20.0, 64.0  # units from the face's middle
+LENT = 0.4  # of its lips, the most that may be covered in a reference that is mended and lent
+LEAST_LEFT = 0.5  # this share of a pool always stays
 
 
-class SkinGauge:
-    """Knows the skin around a person's mouth from references and tells how much of it a picture shows.
+@dataclass(frozen=True, eq=False)
+class Cover:
+    """What a frame shows before the mouth.
 
-    Pictures are warped to the references' median shape; lips and mouth, which change with speech, are left
-    out. A head turned far from that shape's pose cannot be compared and counts as visible.
-
-    covered: float (K,), the part of each reference's skin that looks unlike the others', 0..1.
+    matte: float32 (256, 256) in 0..1 by canonical unit, 1 where the frame's own pixels stay, None where
+    nothing was found; usual: uint8 (256, 256, 3), what is to be expected behind it; visible: 0..1, 0 where
+    the whole frame stays; hidden: how much of the lips is covered, 0..1.
     """
 
-    def __init__(self, references: References, layout: LandmarkLayout) -> None:
-        shape = np.median(references.landmarks, axis=0).astype(np.float32)
-        self._warp = MeshWarp(triangulate(layout), shape, GRID, (0, 0, GRID, GRID))
-        self._skin = _skin(shape, layout)
-        self._still = pose_points(layout)
-        self._pose = shape[self._still]
-        pairs = list(zip(references.crops, references.landmarks, strict=True))
-        colours = np.stack([self._colours(crop, landmarks) for crop, landmarks in pairs])
-        self._usual = np.median(colours, axis=0)
-        turned = np.array([self._is_turned(landmarks) for _, landmarks in pairs])
-        self.covered = np.where(turned, 0.0, self._unlike(colours))
+    matte: np.ndarray | None = None
+    usual: np.ndarray | None = None
+    visible: float = 1.0
+    hidden: float = 0.0
 
-    def cover(self, crop: np.ndarray, landmarks: np.ndarray) -> float:
-        """How much of the skin in a crop uint8 (S,S,3) with landmarks (N,2) is covered, 0..1."""
-        if self._is_turned(landmarks):
-            return 0.0
-        return float(self._unlike(self._colours(crop, landmarks)[None])[0])
+    @property
+    def is_partial(self) -> bool:
+        """Whether a part of the mouth or of what is about it is covered, and the rest can be made anew."""
+        return self.matte is not None and self.visible > 0
 
-    def visibility(self, crop: np.ndarray, landmarks: np.ndarray) -> float:
-        """1 where the mouth is visible, 0 where something covers it, between while it moves in."""
-        limit = max(COVERED, TIMES_USUAL * float(np.median(self.covered)))
-        return float(np.clip((FADE * limit - self.cover(crop, landmarks)) / ((FADE - 1) * limit), 0, 1))
+    def mended(self, crop: np.ndarray) -> np.ndarray:
+        """A crop uint8 (S, S, 3) with what is to be expected where it is covered."""
+        if self.matte is None or self.usual is None:
+            return crop
+        size = crop.shape[:2]
+        matte = cv2.resize(self.matte, size)[..., None]
+        usual = cv2.resize(self.usual, size, interpolation=cv2.INTER_CUBIC)
+        return np.rint(crop + matte * (usual.astype(np.float32) - crop)).astype(np.uint8)
+
+    def left(self, alpha: np.ndarray) -> np.ndarray:
+        """How much of each pixel may be new, float32 (S, S), of what would be without a cover."""
+        alpha = alpha * np.float32(self.visible)
+        return alpha if self.matte is None else alpha * (1 - cv2.resize(self.matte, alpha.shape))
+
+
+FREE, WHOLE = Cover(), Cover(visible=0.0, hidden=1.0)
+
+
+class CoverGauge:
+    """Knows a person's face without what stands before it, and tells what does in a picture.
+
+    similarity: float (K, 2, 3), frame pixels to canonical units, of the
+    frames that the references were cut from; None where those are another clip's, or stand in no order.
+    """
+
+    def __init__(
+        self, references: References, layout: LandmarkLayout, similarity: np.ndarray | None = None
+    ) -> None:
+        self._layout, self._mesh = layout, triangulate(layout)
+        self._still, cheeks = pose_points(layout), _cheeks(layout)
+        self._cheeks = np.concatenate(cheeks)
+        unit, landmarks = references.resized(UNITS).crops, references.landmarks
+        self._shape = np.median(landmarks, axis=0).astype(np.float32)
+        self._colours = np.stack([self._skin_colours(*pair) for pair in zip(unit, landmarks, strict=True)])
+        self._light = np.median(self._colours, axis=0)
+        left = np.isin(self._cheeks, cheeks[0])
+        self._skin = np.stack([np.median(self._light[side], axis=0) for side in (left, ~left)])
+        known = _placed(references, similarity)
+        triples = list(zip(unit, landmarks, known, strict=True))
+        shown = np.array([shows_mouth(*triple, layout) for triple in triples])
+        self._certainty = 1.0 if shown.mean() >= 0.5 else SUSPECT
+        if self._certainty > 1:
+            shown = np.array([shows_mouth(*triple, layout, self._certainty) for triple in triples])
+        self._overlay: Overlay | None = None
+        if similarity is not None:
+            self._overlay = find_overlay(unit, references, similarity, self._skin, layout)
+        self._usual = self._usual_face(unit, landmarks, known, np.flatnonzero(shown))
+
+    def cover(self, crop: np.ndarray, landmarks: np.ndarray, similarity: np.ndarray) -> Cover:
+        """What covers the mouth in a crop uint8 (S, S, 3) with landmarks (N, 2) in canonical units.
+
+        similarity: float (2, 3), frame pixels to canonical units.
+        """
+        unit = crop
+        if len(crop) != UNITS:
+            kernel = cv2.INTER_AREA if len(crop) > UNITS else cv2.INTER_CUBIC
+            unit = cv2.resize(crop, (UNITS, UNITS), interpolation=kernel)
+        if not shows_mouth(unit, landmarks, similarity, self._layout, self._certainty):
+            return WHOLE
+        near = _near(landmarks, self._layout)
+        found, usual = self._unusual(unit, landmarks, near)
+        if self._overlay is not None:
+            found |= self._overlay.on_crop(similarity)
+        if not (found & near).any():
+            return FREE
+        matte = cv2.dilate(found.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.float32)
+        lips = filled(landmarks[self._layout.lips_outer]) > 0
+        hidden = float(matte[lips].mean()) if lips.any() else 0.0
+        visible = float(np.clip((WHOLLY - hidden) / (WHOLLY - COVERED), 0, 1))
+        matte = cv2.GaussianBlur(matte, (0, 0), 0.6)
+        matte[matte > 0.99] = 1
+        return Cover(matte, usual, visible, hidden)
+
+    def _skin_colours(self, unit: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+        """float32 (P, 3): the cheeks' colours."""
+        at = np.clip(landmarks[self._cheeks], 2, UNITS - 3).astype(int)
+        return cv2.blur(unit, (5, 5))[at[:, 1], at[:, 0]].astype(np.float32)
+
+    def _gain(self, colours: np.ndarray) -> np.ndarray:
+        """How bright the light is, float32 (3,), 1 as usual, from colours (P, 3) of the cheeks."""
+        ratio = np.median(colours / np.maximum(self._light, 8.0), axis=0)
+        return np.clip(ratio, 0.02, 5.0).astype(np.float32)
 
     def _is_turned(self, landmarks: np.ndarray) -> bool:
-        away = landmarks[self._still] - self._pose
+        away = landmarks[self._still] - self._shape[self._still]
         return bool(np.sqrt(np.square(away).sum(-1).mean()) > TURNED_UNITS)
 
-    def _colours(self, crop: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-        small = cv2.resize(crop, (GRID, GRID), interpolation=cv2.INTER_AREA)
-        colours = self._warp.warp(small, landmarks)[self._skin].astype(np.float32)
-        # The median pixel is the light's, not a hand's.
-        return colours - np.median(colours, axis=0)
+    def _usual_face(
+        self, unit: np.ndarray, landmarks: np.ndarray, similarity: np.ndarray, shown: np.ndarray
+    ) -> np.ndarray | None:
+        """The face without covers in the median shape: its colours and their spread, uint8 (256, 256, 4)."""
+        if len(shown) < FEWEST:
+            return None
+        chosen = np.unique(shown[np.linspace(0, len(shown) - 1, USUAL_FRAMES).round().astype(int)])
+        box = _box(_near(self._shape, self._layout))
+        warp = MeshWarp(self._mesh, self._shape, UNITS, box)
+        pictures = np.empty((len(chosen), *warp.pixels().shape[:2], 3), np.float32)
+        for number, row in enumerate(chosen):
+            coordinates = warp.coordinates(landmarks[row])
+            pictures[number] = sample(unit[row], coordinates) / self._gain(self._colours[row])
+            if self._overlay is not None:
+                hidden = cv2.dilate(self._overlay.on_crop(similarity[row]).astype(np.uint8), _disc(2 * RIM))
+                pictures[number][sample(255 * hidden, coordinates) > 64] = np.nan
+        whole = np.full((UNITS, UNITS, 4), UNKNOWN, np.uint8)
+        whole[box[0] : box[2], box[1] : box[3]] = _median_and_spread(pictures)
+        return whole
 
-    def _unlike(self, colours: np.ndarray) -> np.ndarray:
-        return (np.abs(colours - self._usual).max(-1) > LEVELS).mean(1)
+    def _unusual(
+        self, unit: np.ndarray, landmarks: np.ndarray, near: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Where a picture is unlike the usual face, and the usual one in its shape and light."""
+        found, expected = np.zeros((UNITS, UNITS), bool), unit.copy()
+        if self._usual is None or self._is_turned(landmarks) or not near.any():
+            return found, None
+        top, left, bottom, right = box = _box(near)
+        within = slice(top, bottom), slice(left, right)
+        warp = MeshWarp(self._mesh, landmarks, UNITS, box)
+        there = sample(self._usual, warp.coordinates(self._shape)).astype(np.float32)
+        gain = self._gain(self._skin_colours(unit, landmarks))
+        light = float(gain.mean())
+        face = filled(landmarks[self._layout.oval])
+        inner = cv2.erode(face, _disc(4))[within] > 0
+        picture, usual = unit[within].astype(np.float32), there[..., :3] * gain
+        usual *= _shading(picture, usual, face[within] * (there[..., 3] < UNKNOWN // 2))[..., None]
+        limit = LEVELS * float(np.clip(light, 0.15, 1.3)) + LEAST + SPREAD * light * there[..., 3]
+        unlike = largest(np.abs(picture - usual)) / limit
+        expected[within] = np.clip(usual, 0, 255)
+        part = _parts(unlike, near[within] & inner)
+        if part.any():
+            # Free skin where the references are covered is no cover.
+            skin = self._skin * gain
+            unlike[~unlike_skin(picture, skin) & unlike_skin(usual, skin)] = 0
+            part = _parts(unlike, near[within] & inner)
+        if part.any():
+            rest = joined(part, ~inner & like_nearest(picture, part)) & ~part
+            # What is many times as large is hair or a wall behind it.
+            part |= rest & (rest.sum() < 2 * part.sum())
+        found[within] = part
+        return found, expected
 
 
-def visible_references(references: References, layout: LandmarkLayout) -> np.ndarray:
-    """Which references (K,) show the mouth free; at least half of them, the freest."""
-    covered = SkinGauge(references, layout).covered
-    limit = max(SHARE, TIMES_USUAL * float(np.median(covered)), float(np.quantile(covered, LEAST)))
-    return covered <= limit
+def free_references(
+    references: References, gauge: CoverGauge, similarity: np.ndarray | None = None
+) -> tuple[References, float]:
+    """The references whose mouths are free, or nearly so, with what covers a part of them taken away; at
+    least half of them, the freest. And the share of all whose mouth cannot be seen.
+
+    similarity: as in `CoverGauge`.
+    """
+    placed = _placed(references, similarity)
+    triples = zip(references.crops, references.landmarks, placed, strict=True)
+    crops, hidden = references.crops, np.zeros(len(references))
+    for row, (crop, landmarks, place) in enumerate(triples):
+        cover = gauge.cover(crop, landmarks, place)
+        hidden[row] = cover.hidden if cover.visible > 0 else 1.0
+        if cover.matte is not None:
+            crops = crops.copy() if crops is references.crops else crops
+            crops[row] = cover.mended(crop)
+    keep = hidden <= max(LENT, float(np.quantile(hidden, LEAST_LEFT)))
+    return replace(references, crops=crops).take(keep), float((hidden == 1).mean())
 
 
-def _skin(shape: np.ndarray, layout: LandmarkLayout) -> np.ndarray:
-    """Chin, cheeks and upper lip around the mouth (GRID, GRID) bool, of landmarks (N,2) canonical units."""
-    points = shape * (GRID / UNITS)
-    filled = np.zeros((GRID, GRID), np.uint8)
-    cv2.fillConvexPoly(filled, cv2.convexHull(points[layout.lower]).astype(np.int32), 1)
-    face = np.zeros_like(filled)
-    cv2.fillConvexPoly(face, cv2.convexHull(points[layout.oval]).astype(np.int32), 1)
-    mouth = np.zeros_like(filled)
-    cv2.fillConvexPoly(mouth, cv2.convexHull(points[layout.lips_outer]).astype(np.int32), 1)
-    skin: np.ndarray = cv2.erode(face, np.ones((5, 5), np.uint8))
-    lips: np.ndarray = cv2.dilate(mouth, np.ones((3, 3), np.uint8))
-    return (filled & skin & (1 - lips)).astype(bool)
+def _placed(references: References, similarity: np.ndarray | None) -> np.ndarray:
+    """Where the references lay in their frames (K, 2, 3); upright where nothing is known of it."""
+    return np.broadcast_to(np.eye(2, 3), (len(references), 2, 3)) if similarity is None else similarity
+
+
+def _cheeks(layout: LandmarkLayout) -> tuple[np.ndarray, np.ndarray]:
+    """Points of the left and of the right cheek, int64 (P,): skin that hair, beards and microphones seldom
+    reach, and that each have their own light."""
+    away = layout.template[:, 0] - layout.template[layout.lips_outer, 0].mean()
+    height = layout.template[:, 1]
+    eyes = max(float(layout.template[ring, 1].max()) for ring in layout.eyes)
+    between = (height > eyes + 4) & (height < layout.template[layout.lips_outer, 1].min() - 4)
+    cheek = between & (np.abs(away) > CHEEKS[0]) & (np.abs(away) < CHEEKS[1])
+    return np.flatnonzero(cheek & (away < 0)), np.flatnonzero(cheek & (away > 0))
+
+
+def _near(landmarks: np.ndarray, layout: LandmarkLayout) -> np.ndarray:
+    """Mouth and chin and what is about them, bool (256, 256)."""
+    skip = len(layout.jaw) // 5
+    points = np.concatenate([landmarks[layout.lips_outer], landmarks[layout.jaw[skip:-skip]]])
+    return cv2.dilate(filled(cv2.convexHull(points.astype(np.float32))[:, 0]), _disc(NEAR)) > 0
+
+
+def _box(near: np.ndarray) -> tuple[int, int, int, int]:
+    """(top, left, bottom, right) of a part (256, 256) of the square, with some room."""
+    rows, columns = np.flatnonzero(near.any(1)), np.flatnonzero(near.any(0))
+    low = max(int(rows[0]) - ROOM, 0), max(int(columns[0]) - ROOM, 0)
+    return *low, min(int(rows[-1]) + ROOM, UNITS), min(int(columns[-1]) + ROOM, UNITS)
+
+
+def _shading(picture: np.ndarray, usual: np.ndarray, face: np.ndarray) -> np.ndarray:
+    """Light and shadow (h, w) on a face's parts, as a factor."""
+    size = (SHADING_UNITS, SHADING_UNITS)
+    seen, expected = (cv2.blur(brightness(part) * face, size) for part in (picture, usual))
+    return np.clip((seen + 0.5) / (expected + 0.5), *SHADES)
+
+
+def _parts(unlike: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """The joined parts (h, w) bool of what is unlike by 1 and more that are large and unlike enough."""
+    count, numbers, facts, _ = cv2.connectedComponentsWithStats(((unlike > 1) & where).astype(np.uint8))
+    strong = np.bincount(numbers[(unlike > STRONG) & where], minlength=count)
+    kept = (facts[:, cv2.CC_STAT_AREA] >= SMALLEST) & (strong >= SMALLEST_STRONG)
+    kept[0] = False
+    return kept[numbers]
+
+
+def _median_and_spread(pictures: np.ndarray) -> np.ndarray:
+    """Median colours of pictures (F, h, w, 3) and the median difference from them: uint8 (h, w, 4).
+
+    What is NaN in all of them is filled from what is about it.
+    """
+    shown = (~np.isnan(pictures[..., 0])).sum(0)
+    # Beside what is always covered its shadow and its soft edge are seen: no usual face either.
+    unknown = (shown < max(FEWEST, LEAST_SHOWN * len(pictures))).astype(np.uint8)
+    unknown = cv2.dilate(unknown, _disc(3 * RIM)) > 0
+    pictures[:, unknown] = 0
+    median = np.nanmedian if np.isnan(pictures).any() else np.median
+    usual = median(pictures, axis=0)
+    spread = median(largest(np.abs(pictures - usual)), axis=0)
+    packed = np.clip(np.dstack([usual, spread]), 0, 255).astype(np.uint8)
+    if unknown.any():
+        colours = cv2.inpaint(
+            np.ascontiguousarray(packed[..., :3]), unknown.astype(np.uint8), 3, cv2.INPAINT_TELEA
+        )
+        packed[..., :3] = colours
+        packed[..., 3][unknown] = UNKNOWN
+    return packed
+
+
+def _disc(units: int) -> np.ndarray:
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * units + 1, 2 * units + 1))

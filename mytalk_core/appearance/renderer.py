@@ -17,7 +17,6 @@ from .frame_edge import depth_units, lent_part, slowed_at_edge
 from .mask import FEATHER, MouthMask, lip_map, mouth_mask
 from .matching import MatchedReferences, match_references
 from .mouth import dark_interior, missing_interior
-from .occlusion import SkinGauge
 from .raster import triangulate
 from .references import References, mouth_opening
 from .warp import MeshWarp, pixel_grid, sample
@@ -58,10 +57,6 @@ class Renderer(Protocol):
         """
         ...
 
-    def visibility(self, crops: np.ndarray, source_landmarks: np.ndarray) -> np.ndarray:
-        """How visible each mouth is, float32 (B,) 0..1: 0 where something covers it and the frame stays."""
-        ...
-
 
 @dataclass(frozen=True)
 class WarpSettings:
@@ -72,7 +67,7 @@ class WarpSettings:
     misfit: float = 3.0  # levels of misfit on the ring at which a reference loses its weight to a better one
     colour_match: bool = True
     feather: float = FEATHER  # units over which the new lips fade into the frame
-    check_visibility: bool = True  # leave a covered mouth as it is; needs the person's own references
+    check_visibility: bool = True  # what stands before the mouth stays on top: needs own references
 
     def __post_init__(self) -> None:
         if not 0 < self.feather < UNITS:
@@ -107,14 +102,6 @@ class WarpRenderer:
         self.plan: ReferencePlan = plan_references(references, targets, layout, choice, shots)
         self.triangulation = triangulate(layout)
         self.openings = mouth_opening(references.landmarks, layout)
-        self.gauge = SkinGauge(references, layout) if self.settings.check_visibility else None
-
-    def visibility(self, crops: np.ndarray, source_landmarks: np.ndarray) -> np.ndarray:
-        """See `Renderer.visibility`."""
-        if self.gauge is None:
-            return np.ones(len(crops), np.float32)
-        pairs = zip(crops, source_landmarks, strict=True)
-        return np.array([self.gauge.visibility(crop, landmarks) for crop, landmarks in pairs], np.float32)
 
     def render(
         self,

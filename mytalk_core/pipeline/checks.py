@@ -159,14 +159,15 @@ class LipWatch:
     """Reads the lips of a result's frames again while it is written, a few of them, evenly spread.
 
     mesh: reads them; shown: the face on the result's timeline; targets: (T,N,2), what was to be drawn; alone:
-    whether no other face has new lips.
+    whether no other face has new lips. partial: the frames so far in which something stands before the mouth
+    and stays on top.
     """
 
     def __init__(self, mesh: FaceMeshReader, shown: FaceTrack, targets: Rows, alone: bool = True):
         self._mesh, self._shown, self._targets, self._alone = mesh, shown, targets, alone
         self._layout = LandmarkLayout.load(shown.layout)
         self._wanted = frozenset(_spread(shown.present, RESULT_FRAMES).tolist())
-        self._frames = self._edited = 0
+        self._frames = self._edited = self.partial = 0
         self._seen: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
     def see(self, edit: Edit, picture: Picture) -> None:
@@ -174,6 +175,7 @@ class LipWatch:
         self._frames += 1
         edited = edit.is_edited and (self._alone or self._is_new(edit))
         self._edited += edited
+        self.partial += edit.is_partial
         if edit.picture.index not in self._wanted or not edited:
             return
         row = np.array([edit.picture.index])

@@ -35,6 +35,8 @@ SUFFIX = ".resume"
 STATE = "run.json"
 # So many frames at most are drawn a second time.
 PIECE_FRAMES = 32
+# What a piece says of a frame beside 0, it was not edited, and 1, it was.
+PARTIAL = 2
 TRACK = FileKind(
     "track of a run",
     "--resume",
@@ -91,7 +93,7 @@ class KeptEdit(Edit):
             box = (patch.top, patch.left, patch.top + height, patch.left + width)
             planes = [plane[_window(box, layout, number)].copy() for number, plane in enumerate(pasted)]
             changes.append(Change(box, planes, mask[_window(box, layout, 0)].copy()))
-        return KeptEdit(picture, [], changes, edit.is_edited)
+        return KeptEdit(picture, [], edit.is_partial, changes, edit.is_edited)
 
     @property
     def is_edited(self) -> bool:
@@ -192,7 +194,7 @@ class Journal:
             yield from clip.edits(rows)
             return
         layout, going_on = layout_of(clip.format_name), True
-        kept: list[tuple[list[Change], bool]] = []
+        kept: list[tuple[bool, list[Change], bool]] = []
         fresh: list[KeptEdit] = []
         for number, picture in enumerate(clip.untouched(rows)):
             piece, place = divmod(number, PIECE_FRAMES)
@@ -314,7 +316,7 @@ def _write_piece(path: Path, edits: list[KeptEdit]) -> None:
     # Differences along the rows pack to half of what the samples do.
     data = b"".join(np.diff(part, axis=1, prepend=part.dtype.type(0)).tobytes() for part in parts)
     tensors: dict[str, np.ndarray] = {
-        "edited": np.array([edit.drawn for edit in edits], np.uint8),
+        "edited": np.array([PARTIAL if edit.is_partial else edit.drawn for edit in edits], np.uint8),
         "boxes": np.array(boxes, np.int32).reshape(-1, 5),
         "samples": np.frombuffer(zlib.compress(data, 1), np.uint8),
     }
@@ -323,9 +325,9 @@ def _write_piece(path: Path, edits: list[KeptEdit]) -> None:
 
 def _read_piece(
     path: Path, length: int, layout: PixelLayout, size: tuple[int, int]
-) -> list[tuple[list[Change], bool]]:
-    """For each of `length` frames of `size` (height, width) what changed, and whether it was drawn; empty
-    where the piece is not there or damaged."""
+) -> list[tuple[bool, list[Change], bool]]:
+    """For each of `length` frames of `size` (height, width) whether it is partly covered, what changed, and
+    whether it was drawn; empty where the piece is not there or damaged."""
     if not path.exists():
         return []
     try:
@@ -333,7 +335,9 @@ def _read_piece(
         data = memoryview(zlib.decompress(tensors["samples"].tobytes()))
     except (MediaError, zlib.error):
         return []
-    frames: list[tuple[list[Change], bool]] = [([], bool(drawn)) for drawn in tensors["edited"]]
+    frames: list[tuple[bool, list[Change], bool]] = [
+        (edited == PARTIAL, [], edited > 0) for edited in tensors["edited"].tolist()
+    ]
     boxes = tensors["boxes"]
     if len(frames) != length or not _fit(boxes, length, size):
         return []
@@ -350,7 +354,7 @@ def _read_piece(
             steps = np.frombuffer(data[position : position + count], dtype).reshape(height, width)
             planes.append(np.cumsum(steps, axis=1, dtype=dtype))
             position += count
-        frames[number][0].append(Change(tuple(box), planes[1:], planes[0]))
+        frames[number][1].append(Change(tuple(box), planes[1:], planes[0]))
     return frames
 
 

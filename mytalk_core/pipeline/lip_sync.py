@@ -156,6 +156,8 @@ class Report:
     """What a run did: counts of output frames, seconds by stage, peak memory of the process, what made it.
 
     speakers: of each who speaks whose face it is, the speech, and frames with the face and with its new lips;
+    frames_covered: that show the face and stay as they are, because its mouth is not to be seen;
+    frames_partly_covered: in which something stands before the mouth and stays on top of the new one;
     checks: figures of what the source is like and of how the result's lips moved, see `checks`; doubts: a
     sentence for each that is amiss; warnings: all lines for the user, these among them.
     """
@@ -164,6 +166,8 @@ class Report:
     frames: int = 0
     frames_with_face: int = 0
     frames_edited: int = 0
+    frames_covered: int = 0
+    frames_partly_covered: int = 0
     duration_s: float = 0.0
     shots: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
@@ -189,6 +193,12 @@ class Report:
         self.doubts += check.doubts
         if strict:
             check.insist()
+
+    def count(self, frames: int, with_face: int, partly: int) -> None:
+        """Take in the output's frames, those with a face, and those in which something stays on top, once it
+        is known how many were edited."""
+        self.frames, self.frames_with_face = frames, with_face
+        self.frames_covered, self.frames_partly_covered = with_face - self.frames_edited, partly
 
     def to_dict(self) -> dict:
         """As plain numbers and strings, for JSON."""
@@ -331,7 +341,7 @@ def lip_sync(
                 finished=finished,
                 seal=None if signer is None else signer.seal(Path(output).name, clip.files),
             )
-    report.frames, report.frames_with_face = len(timeline), _seen(voices)
+    report.count(len(timeline), _seen(voices), voices[0].watch.partial)
     report.duration_s, report.shots = round(timeline.duration_s, 3), len(np.unique(drawn.track.shots))
     report.speakers = [_spoken(voice) for voice in voices]
     report.peak_memory_mb = peak_memory_mb()
@@ -433,7 +443,7 @@ def _word(who: Choice) -> str:
 
 def _stayed(voice: _Voice) -> list[str]:
     """See `face_warnings`; of whom, where there are several."""
-    lines = face_warnings(voice.drawn.track, voice.watch.edited)
+    lines = face_warnings(voice.drawn.track, voice.watch.edited, voice.watch.partial)
     return [f"{voice.name}: {line}" for line in lines] if voice.name else lines
 
 
@@ -471,8 +481,8 @@ def _check_unchanged(before: dict[Path, tuple[int, int]]) -> None:
         )
 
 
-def face_warnings(shown: FaceTrack, edited: int) -> list[str]:
-    """Lines for the user: frames of the output that stay as they are, and why."""
+def face_warnings(shown: FaceTrack, edited: int, partly: int = 0) -> list[str]:
+    """Lines for the user: frames of the output that stay as they are, or in part, and why."""
     warnings = []
     missing, covered = int((~shown.present).sum()), int(shown.present.sum()) - edited
     if missing:
@@ -484,5 +494,10 @@ def face_warnings(shown: FaceTrack, edited: int) -> list[str]:
         warnings.append(
             f"{covered} of {len(shown)} frames have something before the mouth, or cut it off at their edge, "
             "and stay as they are"
+        )
+    if partly:
+        warnings.append(
+            f"{partly} of {len(shown)} frames have something before a part of the mouth or chin, which stays "
+            "on top: look at them"
         )
     return warnings

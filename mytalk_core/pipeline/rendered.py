@@ -14,6 +14,7 @@ from ..appearance.composite import make_patch
 from ..appearance.crop import crop_box, crop_size, cut_crop
 from ..appearance.frame_edge import seen_part, shown_lips
 from ..appearance.grain import grained
+from ..appearance.occlusion import FREE, CoverGauge
 from ..appearance.references import References
 from ..appearance.renderer import Renderer
 from ..face.layout import LandmarkLayout
@@ -35,11 +36,13 @@ HANDED_OVER = 4
 class Edit:
     """A frame of the output: the source's picture under the output's number, and what is pasted over it.
 
-    patches: none where there is no face, or something covers it, and the source stays.
+    patches: none where there is no face, or something covers it, and the source stays; is_partial: something
+    stands before the mouth and stays on top.
     """
 
     picture: Picture
     patches: list[Patch]
+    is_partial: bool
 
     @property
     def is_edited(self) -> bool:
@@ -70,10 +73,11 @@ class RenderedClip(ArrangedClip):
     """The source on its timeline with new lips.
 
     track: the face on that timeline; targets: its wanted landmarks; renderer: what draws the lips;
-    references: the pictures that lips are borrowed from; covered: how many were put aside because something
-    covers their mouth, as a share of all; prepare: called before a frame's lips are drawn, for a network that
-    is kept elsewhere until it is needed; keeper: where drawn lips wait for the next reader, None to draw for
-    each anew; beside: the same pictures with another face's lips, which are pasted first.
+    references: the pictures that lips are borrowed from; covered: of those looked at, the share whose mouth
+    cannot be seen; gauge: tells what stands before the mouth and stays on top, None where that is not asked
+    for; prepare: called before a frame's lips are drawn, for a network that is kept elsewhere until it is
+    needed; keeper: where drawn lips wait for the next reader, None to draw for each anew; beside: the same
+    pictures with another face's lips, which are pasted first.
     """
 
     track: FaceTrack = field(repr=False)
@@ -81,6 +85,7 @@ class RenderedClip(ArrangedClip):
     renderer: Renderer = field(repr=False)
     references: References = field(repr=False)
     covered: float = 0.0
+    gauge: CoverGauge | None = field(default=None, repr=False)
     prepare: Callable[[], object] | None = field(default=None, repr=False)
     keeper: Keeper | None = field(default=None, repr=False)
     beside: RenderedClip | None = field(default=None, repr=False)
@@ -102,15 +107,16 @@ class RenderedClip(ArrangedClip):
 
     def edit(self, picture: Picture) -> Edit:
         """One of `untouched`, with its patches."""
-        others = [] if self.beside is None else self.beside.edit(picture).patches
-        patches = self._known(picture.index)
-        if patches is None:
-            if self.prepare is not None:
-                self.prepare()
-            patches = self._draw(picture)
-            if self.keeper is not None:
-                self.keeper.put(picture.index, patches)
-        return Edit(picture, [*others, *patches])
+        other = Edit(picture, [], False) if self.beside is None else self.beside.edit(picture)
+        known = self._known(picture.index)
+        if known is not None:
+            return Edit(picture, [*other.patches, *known], other.is_partial)
+        if self.prepare is not None:
+            self.prepare()
+        edit = self._draw(picture)
+        if self.keeper is not None:
+            self.keeper.put(picture.index, edit.patches)
+        return Edit(picture, [*other.patches, *edit.patches], other.is_partial or edit.is_partial)
 
     def masks(self, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
         """For each frame how much of every pixel is new, see `Edit.mask`."""
@@ -129,22 +135,25 @@ class RenderedClip(ArrangedClip):
             return []
         return None if self.keeper is None else self.keeper.get(row)
 
-    def _draw(self, picture: Picture) -> list[Patch]:
-        """What is pasted over a frame that shows the face."""
+    def _draw(self, picture: Picture) -> Edit:
+        """A frame that shows the face, with what is pasted over it."""
         row = np.array([picture.index])
         similarity, source = self.track.similarity[row], self.track.canonical[row]
         frame = picture.height, picture.width
         layout = LandmarkLayout.load(self.track.layout)
         shown = shown_lips(source, similarity, frame, layout)
         if shown[0] == 0:
-            return []
+            return Edit(picture, [], False)
         rgb = picture.rgb_in(crop_box(similarity[0], self._crop_px, *frame))
-        crops = cut_crop(rgb, similarity[0], self._crop_px)[None]
+        crop = cut_crop(rgb, similarity[0], self._crop_px)
+        cover = FREE if self.gauge is None else self.gauge.cover(crop, source[0], similarity[0])
+        if cover.visible == 0:
+            return Edit(picture, [], False)
         seen = seen_part(frame, similarity[0])
         seen = None if seen is None else seen[None]
-        rendering = self.renderer.render(crops, source, self.targets[row], row, seen)
+        rendering = self.renderer.render(cover.mended(crop)[None], source, self.targets[row], row, seen)
         # A mouth that leaves the frame: at last it moves as in the source, and the source takes over.
-        visible = self.renderer.visibility(crops, source) * np.minimum(1, HANDED_OVER * shown)
-        alpha = rendering.alpha * visible.astype(np.float32)[:, None, None]
-        patch = make_patch(rgb, rendering.crops[0], similarity[0], alpha[0])
-        return [grained(patch, rgb, picture.index)] if patch is not None else []
+        alpha = cover.left(rendering.alpha[0]) * np.float32(min(1, HANDED_OVER * shown[0]))
+        patch = make_patch(rgb, rendering.crops[0], similarity[0], alpha)
+        patches = [grained(patch, rgb, picture.index)] if patch is not None else []
+        return Edit(picture, patches, cover.is_partial and bool(patches))

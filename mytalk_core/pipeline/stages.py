@@ -13,7 +13,7 @@ import torch
 
 from ..appearance.crop import crop_size
 from ..appearance.frame_edge import cut_lips, held_at_edge
-from ..appearance.occlusion import visible_references
+from ..appearance.occlusion import CoverGauge, free_references
 from ..appearance.references import choose_pool, pool_count, read_references
 from ..appearance.renderer import WarpSettings
 from ..appearance.renderers import LoadedRenderer
@@ -103,8 +103,10 @@ def draw(
     cut &= not cut[lending.present].all()  # Who has nothing else lends these, for what they are worth.
     pool = choose_pool(lending, layout, pool_count(size), exclude=cut)
     references = read_references(lender, lending, pool, size, layout)
-    visible = visible_references(references, layout)
-    references = references.take(visible)
+    # What stands still in the pictures of another clip says nothing about those of this one.
+    placed = lending.similarity[references.frame_index] if lips is None else None
+    gauge = CoverGauge(references, layout, placed)
+    references, covered = free_references(references, gauge, placed)
     return RenderedClip.arrange(
         clip,
         timeline,
@@ -113,7 +115,8 @@ def draw(
         targets=targets,
         renderer=renderer.make(references, targets, layout, shown.shots, settings),
         references=references,
-        covered=1 - float(visible.mean()),
+        covered=covered,
+        gauge=gauge if (settings or WarpSettings()).check_visibility else None,
     )
 
 

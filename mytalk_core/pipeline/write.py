@@ -83,7 +83,7 @@ def write(
     frames = (
         edits(clip, rows)
         if isinstance(clip, RenderedClip)
-        else (Edit(picture, []) for picture in clip.pictures(rows))
+        else (Edit(picture, [], False) for picture in clip.pictures(rows))
     )
     with ExitStack() as stack:
         # Both take their names at the end, the video first.

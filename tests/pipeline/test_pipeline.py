@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from repository import EXAMPLES
@@ -167,6 +168,40 @@ def test_a_covered_mouth_stays_and_is_counted(frames, tmp_path, model):
     same = [bool((a == b).all()) for a, b in zip(source, result, strict=True)]
     assert report.frames_with_face - report.frames_edited == 2 and same[6] and same[7] and sum(same) == 2
     assert "something before the mouth" in report.warnings[0]
+
+
+@pytest.mark.parametrize("colour", [(60, 90, 160), (190, 145, 120)], ids=["blue", "skin"])
+def test_a_mouth_covered_throughout_stays_as_it_is(frames, tmp_path, model, colour):
+    track = model.track(FileClip.open(EXAMPLES / "ai_woman.mp4")).choose()
+    hidden = frames.copy()
+    for number in range(FRAMES):
+        lips = track.landmarks[number][[61, 291, 13, 14], :2]
+        low, high = lips.min(0).astype(int) - 25, lips.max(0).astype(int) + 25
+        hidden[number, low[1] : high[1], low[0] : high[0]] = colour
+    video = write_video(tmp_path / "in.mp4", hidden, Fraction(25))
+    speech = write_speech(tmp_path / "in.wav", 0.5)
+    report = lip_sync(video, speech, tmp_path / "out.mkv", codec="ffv1", model=model)
+    assert (report.frames_with_face, report.frames_covered, report.frames_edited) == (FRAMES, FRAMES, 0)
+    source, result = (np.concatenate(list(FileClip.open(p).frames())) for p in (video, tmp_path / "out.mkv"))
+    assert (source == result).all()
+
+
+def test_what_stands_before_a_part_stays_on_top(tmp_path, model):
+    """A microphone on a stand that is there in every frame, and the mouth passes behind it."""
+    frames = np.concatenate(list(FileClip.open(EXAMPLES / "ai_woman.mp4").frames(0, 80)))[::4]
+    where = np.zeros(frames.shape[1:3], np.uint8)
+    cv2.rectangle(where, (238, 350), (262, 511), 1, -1)
+    cv2.circle(where, (250, 345), 24, 1, -1)
+    frames[:, where > 0] = (70, 74, 80)
+    video = write_video(tmp_path / "in.mp4", frames, Fraction(25))
+    speech = write_speech(tmp_path / "in.wav", 0.8)
+    report = lip_sync(video, speech, tmp_path / "out.mkv", codec="ffv1", model=model)
+    assert report.frames_partly_covered >= 18 and report.frames_edited >= 18
+    assert any("stays on top" in line for line in report.warnings)
+    source, result = (np.concatenate(list(FileClip.open(p).frames())) for p in (video, tmp_path / "out.mkv"))
+    changed = np.abs(source.astype(int) - result).max(-1)
+    assert changed[:, where > 0].max() <= 1
+    assert changed[:, 300:400, 180:320].mean() > 1, "the mouth behind it is another one"
 
 
 def test_the_same_seed_repeats_and_the_mouth_rests_in_silence(frames, tmp_path, model):

@@ -1,0 +1,202 @@
+"""What stands still in the picture while the face moves behind it: a microphone, a caption, a watermark.
+
+Present in every frame, it is no exception among the references, and the median of them takes it for the face.
+But it keeps its place in the picture, its outline too, while mouth and jaw pass under it; and its colour is
+not the skin's. A beard has another colour than the skin as well, but its outline moves with the face.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from ..face.alignment import UNITS, apply, invert
+from ..face.layout import LandmarkLayout
+from .mouth_evidence import filled
+from .references import References
+
+FRAMES = 24  # looked at
+FEWEST = 6  # fewer cannot tell what stands still
+STEADY = 11.0  # levels that most frames stay within: noise and compression
+EDGES = 0.25  # of the change beside a pixel, which is allowed as well
+QUARTERS = 0.75  # most
+MOVED_UNITS = 2.0  # by how much the face must have moved under a pixel: its deviation over the frames
+INSIDE = 0.5  # share of the frames in which a pixel must have lain on the face
+ALIEN = 26.0  # levels from every shade of the person's skin, where it is as bright; fewer in a dark one
+SHADES = 0.5, 1.15  # of the skin's brightness
+STEP, OUTLINE = 26.0, 0.5  # levels by which the picture changes within 3 units of this share of its outline
+ALIKE, LETTERS = 30.0, 24  # levels; units from one letter to the next
+SMALLEST = 12  # square units
+ROOM = 60.0  # units about the lower face
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """A part of the picture that is always covered.
+
+    matte: bool (h, w), on a grid of about one sample a unit; to_grid: float (2, 3), frame pixels to its
+    continuous coordinates.
+    """
+
+    matte: np.ndarray
+    to_grid: np.ndarray
+
+    def on_crop(self, similarity: np.ndarray) -> np.ndarray:
+        """The part (256, 256) bool of the canonical square of a frame with that similarity (2, 3)."""
+        matrix = _between(similarity, self.to_grid)
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        return cv2.warpAffine(255 * self.matte.astype(np.uint8), matrix, (UNITS, UNITS), flags=flags) > 64
+
+
+def find_overlay(
+    unit_crops: np.ndarray,
+    references: References,
+    similarity: np.ndarray,
+    skin: np.ndarray,
+    layout: LandmarkLayout,
+) -> Overlay | None:
+    """What stands still over a face that moves, or None.
+
+    Args:
+        unit_crops: uint8 (K, 256, 256, 3), the references' crops at one sample a unit.
+        similarity: float (K, 2, 3), frame pixels to canonical units, of the frames they were cut from.
+        skin: float (C, 3), colours of the person's skin.
+    """
+    if len(references) < FEWEST:
+        return None
+    chosen = np.unique(np.linspace(0, len(references) - 1, FRAMES).round().astype(int))
+    lower = np.concatenate([layout.lower, layout.jaw, layout.lips_outer])
+    landmarks = references.landmarks[chosen]
+    in_frame = apply(invert(similarity[chosen].astype(np.float64)), landmarks[:, lower].astype(np.float64))
+    scale = float(np.median(np.hypot(similarity[chosen, 0, 0], similarity[chosen, 1, 0])))
+    low = in_frame.min((0, 1)) * scale - ROOM
+    width, height = np.ceil(in_frame.max((0, 1)) * scale + ROOM - low).astype(int)
+    if max(width, height) > 3 * UNITS:
+        return None  # a head that crosses the picture: nothing stands before its mouth all the time
+    to_grid = np.column_stack([scale * np.eye(2), -low])
+    pictures, inside, moved = [], [], []
+    for row, points in zip(chosen, landmarks, strict=True):
+        matrix = _between(to_grid, similarity[row])
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        size = int(width), int(height)
+        pictures.append(
+            cv2.warpAffine(unit_crops[row], matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        )
+        inside.append(cv2.warpAffine(filled(points[layout.oval]), matrix, size, flags=cv2.WARP_INVERSE_MAP))
+        moved.append(in_frame[len(moved)] * scale - low)
+    matte = _standing_still(np.stack(pictures), np.stack(inside) > 0, np.stack(moved), skin)
+    return Overlay(matte, to_grid) if matte.any() else None
+
+
+def _standing_still(
+    pictures: np.ndarray, inside: np.ndarray, points: np.ndarray, skin: np.ndarray
+) -> np.ndarray:
+    """The matte bool (h, w) of pictures uint8 (F, h, w, 3) whose faces lie `inside` (F, h, w) bool and whose
+    lower faces have points (F, P, 2) on the same grid."""
+    usual = np.median(pictures, axis=0)
+    away = np.abs(pictures.astype(np.float32) - usual).max(-1)
+    # A sharp edge is never read twice at the same place between two samples.
+    light, beside = usual.mean(-1).astype(np.float32), np.ones((3, 3), np.uint8)
+    edges = cv2.dilate(light, beside) - cv2.erode(light, beside)
+    steady = np.quantile(away, QUARTERS, axis=0) < STEADY + EDGES * edges
+    # Not the edge of the face: what stands still there may as well be the neck.
+    on_face = cv2.erode((inside.mean(0) > INSIDE).astype(np.uint8), np.ones((11, 11), np.uint8)) > 0
+    different = unlike_skin(usual, skin)
+    found = (steady & different & on_face & _passed_under(points, steady.shape)).astype(np.uint8)
+    found = cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    count, numbers, facts, _ = cv2.connectedComponentsWithStats(found)
+    matte = np.zeros(found.shape, bool)
+    for number in range(1, count):
+        if facts[number, cv2.CC_STAT_AREA] >= SMALLEST:
+            part = numbers == number
+            matte |= part & _ends_sharply(usual, part, on_face)
+    if not matte.any():
+        return matte
+    return matte | _rest(usual, matte, steady & ~on_face)
+
+
+def _rest(usual: np.ndarray, matte: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+    """What belongs to a matte (h, w) beyond the face: a microphone's stand is joined to it, a caption's other
+    letters are near, and both have one of its two colours. usual: (h, w, 3); allowed, result: bool (h, w)."""
+    seeds = np.ascontiguousarray(usual[matte], np.float32)
+    stop = (cv2.TERM_CRITERIA_MAX_ITER, 10, 1.0)
+    first = (seeds.sum(1) > np.median(seeds.sum(1))).astype(np.int32)[:, None]
+    _, _, colours = cv2.kmeans(seeds, 2, first, stop, 1, cv2.KMEANS_USE_INITIAL_LABELS)
+    alike = allowed & (np.min([largest(np.abs(usual - one)) for one in colours], axis=0) < ALIKE)
+    beside = cv2.dilate(matte.astype(np.uint8), np.ones((2 * LETTERS + 1,) * 2, np.uint8)) > 0
+    rest = joined(matte, alike) & ~matte | (alike & beside)
+    # A wall of the same colour is none of it.
+    return rest if rest.sum() < 4 * matte.sum() else np.zeros_like(rest)
+
+
+def _ends_sharply(usual: np.ndarray, part: np.ndarray, on_face: np.ndarray) -> bool:
+    """Whether the median picture (h, w, 3) changes just outside most of a part's outline on the face: that of
+    a beard or a mouth is spread by their movement, and what is steady ends before it begins to change."""
+    distance, labels = cv2.distanceTransformWithLabels(
+        1 - part.astype(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    outline = (distance > 1.5) & (distance < 3.5) & on_face
+    colours = np.zeros((int(labels.max()) + 1, 3), np.float32)
+    colours[labels[part]] = usual[part]
+    step = np.abs(usual - colours[labels]).max(-1)[outline]
+    return len(step) > 0 and float((step > STEP).mean()) >= OUTLINE
+
+
+def _passed_under(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Where the face has moved by more than jitter, bool (h, w), from points (F, P, 2) of it."""
+    deviation = np.sqrt(points.var(0).sum(-1))
+    total, weight = np.zeros(shape, np.float32), np.full(shape, 1e-6, np.float32)
+    at = np.clip(points.mean(0).round().astype(int), 0, (shape[1] - 1, shape[0] - 1))
+    np.add.at(total, (at[:, 1], at[:, 0]), deviation)
+    np.add.at(weight, (at[:, 1], at[:, 0]), 1.0)
+    smooth = [cv2.GaussianBlur(part, (0, 0), 12.0) for part in (total, weight)]
+    return smooth[0] > MOVED_UNITS * smooth[1]
+
+
+def largest(values: np.ndarray) -> np.ndarray:
+    """The largest of three channels (..., 3): several times as fast as the general way."""
+    return np.maximum(np.maximum(values[..., 0], values[..., 1]), values[..., 2])
+
+
+def brightness(picture: np.ndarray) -> np.ndarray:
+    """The mean of three channels (..., 3)."""
+    return (picture[..., 0] + picture[..., 1] + picture[..., 2]) * np.float32(1 / 3)
+
+
+def unlike_skin(picture: np.ndarray, skin: np.ndarray) -> np.ndarray:
+    """Where the colours (h, w, 3) are no shade of a skin's colours (C, 3), bool (h, w)."""
+    picture = np.asarray(picture, np.float32)
+    unlike = np.ones(picture.shape[:2], bool)
+    for colour in skin.astype(np.float32):
+        shade = np.clip(brightness(picture) / max(float(colour.mean()), 1.0), *SHADES)[..., None]
+        unlike &= largest(np.abs(picture - shade * colour)) > ALIEN * np.clip(shade[..., 0], 0.6, 1)
+    return unlike
+
+
+def like_nearest(picture: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+    """Where the colours (h, w, 3) are those of the nearest of the seeds, bool (h, w): bool (h, w)."""
+    _, labels = cv2.distanceTransformWithLabels(
+        1 - seeds.astype(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    colours = np.zeros((int(labels.max()) + 1, 3), np.float32)
+    colours[labels[seeds]] = picture[seeds]
+    return largest(np.abs(picture - colours[labels])) < ALIKE
+
+
+def joined(seeds: np.ndarray, more: np.ndarray) -> np.ndarray:
+    """Seeds (h, w) bool and the parts of `more` that touch them."""
+    count, numbers = cv2.connectedComponents((seeds | more).astype(np.uint8))
+    wanted = np.zeros(count, bool)
+    wanted[numbers[seeds]] = True
+    wanted[0] = False
+    return wanted[numbers]
+
+
+def _between(to_one: np.ndarray, to_other: np.ndarray) -> np.ndarray:
+    """The matrix (2, 3) from pixel indices of one grid to those of another; both: frame px to coordinates."""
+    whole = [np.vstack([matrix.astype(np.float64), [0, 0, 1]]) for matrix in (to_one, to_other)]
+    both = (whole[1] @ np.linalg.inv(whole[0]))[:2]
+    both[:, 2] += both[:, :2] @ [0.5, 0.5] - 0.5
+    return both
