@@ -124,12 +124,12 @@ class CoverGauge:
             found |= self._overlay.on_crop(similarity)
         if not (found & near).any():
             return FREE
-        matte = cv2.dilate(found.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.float32)
+        matte = cv2.dilate(found.astype(np.uint8), _disc(RIM)).astype(np.float32)
         lips = filled(landmarks[self._layout.lips_outer]) > 0
         hidden = float(matte[lips].mean()) if lips.any() else 0.0
         visible = float(np.clip((WHOLLY - hidden) / (WHOLLY - COVERED), 0, 1))
-        matte = cv2.GaussianBlur(matte, (0, 0), 0.6)
-        matte[matte > 0.99] = 1
+        # Soft outside: the cover's own outline is not mixed with what is made anew.
+        matte = np.minimum(1.5 * cv2.GaussianBlur(matte, (0, 0), 0.6), 1)
         return Cover(matte, usual, visible, hidden)
 
     def _skin_colours(self, unit: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
