@@ -104,13 +104,6 @@ def difference(a: Look, b: Look) -> float:
     return min(colour, _pattern(a, b) / PATTERN_LIMIT)
 
 
-def goes_on(before: Look, after: Look) -> bool:
-    """Whether a look follows from the one of the frame before, as in a fade or in changing light: what comes
-    before a face changes some points of it at once."""
-    change = np.abs(before.colours - after.colours).sum(1)
-    return bool(np.quantile(change, 0.95) < LAB_LIMIT)
-
-
 def likeness(a: Look, b: Look) -> float:
     """How much two looks in other light differ, a photo's and a video's, as `difference`: by embeddings, or
     by the mesh's shape and the pattern of light, which tell people of one video apart and prove nobody."""
