@@ -23,6 +23,8 @@ SQUARE_PX, BLURRED_PX = 96, 48
 # where the light is the same, or what the pattern of lightness lacks to a correlation of 1 (98 of 100 pairs
 # of one video's frames are below, 98 of 100 pairs of other people above).
 LAB_LIMIT, PATTERN_LIMIT = 12.0, 0.2
+# The pattern excuses colours that differ up to this many times more than that.
+OTHER_LIGHT = 1.5
 # The same for a photo: root mean square between shapes, canonical units, and the pattern.
 SHAPE_LIMIT, PHOTO_PATTERN_LIMIT = 4.0, 0.4
 # The cosine of SFace's embeddings from which on its authors take two for one person.
@@ -101,14 +103,7 @@ def difference(a: Look, b: Look) -> float:
     if a.embedding is not None and b.embedding is not None:
         return float(1 - a.embedding @ b.embedding) / (1 - SFACE_COSINE)
     colour = float(np.median(np.abs(a.colours - b.colours).sum(1))) / LAB_LIMIT
-    return min(colour, _pattern(a, b) / PATTERN_LIMIT)
-
-
-def goes_on(before: Look, after: Look) -> bool:
-    """Whether a look follows from the one of the frame before, as in a fade or in changing light: what comes
-    before a face changes some points of it at once."""
-    change = np.abs(before.colours - after.colours).sum(1)
-    return bool(np.quantile(change, 0.95) < LAB_LIMIT)
+    return min(colour, max(_pattern(a, b) / PATTERN_LIMIT, colour / OTHER_LIGHT))
 
 
 def likeness(a: Look, b: Look) -> float:

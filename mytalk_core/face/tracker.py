@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .detector import Detection
-from .look import Look, goes_on, least_difference
+from .look import Look, difference, least_difference
 from .mesh import POINTS, region_from_box, region_from_landmarks
 from .packed import PackedLandmarks
 from .reader import PRESENCE_THRESHOLD, FaceReader, load_face_reader
@@ -33,6 +33,8 @@ REACH = 0.7
 CANDIDATES = 3
 # A face's looks are remembered this often at first, and more rarely as they grow many.
 LOOK_FRAMES, MOST_LOOKS = 8, 12
+# A face that differs by less than this from the frame before is the same, however it turns, fades or is lit.
+STEADY = 0.5
 # A face that is this unlike itself, and much more like another that is followed, is the other.
 UNLIKE, MORE_LIKE = 0.35, 0.8
 
@@ -238,7 +240,8 @@ class _Tracker:
         if own > 1 and self.reader.recogniser is not None:
             look = self.reader.look(frame, points)
             own = follower.unlike(look)
-        known = own <= 1 or (follower.last is not None and goes_on(follower.last, look))
+        steady = follower.last is not None and difference(follower.last, look) < STEADY
+        known = own <= 1 or (steady and not follower.lost)
         if known and own >= UNLIKE:
             known = not any(f.unlike(look) < MORE_LIKE * own for f in rivals if f.looks)
         if known:
