@@ -21,6 +21,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -180,10 +181,22 @@ def _child_seconds(command: list[str]) -> float:
 def in_child(clips: list[Path], speech: Path, device: str, threads: int, renderer: str) -> list[Cost]:
     """`measure` in a process of its own, whose threads and memory nothing before has touched."""
     job = {"clips": [str(clip) for clip in clips], "speech": str(speech)}
-    job |= {"device": device, "threads": threads, "renderer": renderer}
+    rows = _child(job | {"device": device, "threads": threads, "renderer": renderer})
+    return [Cost(**row) for row in rows]
+
+
+def shape_in_child(size: tuple[int, int], threads: int) -> dict[str, float]:
+    """`measure_shape` in a process of its own."""
+    return _child({"height": size[0], "width": size[1], "threads": threads})
+
+
+def _child(job: dict[str, Any]) -> Any:
+    """What this program prints of a job."""
+    # As the command has it: threads that wait for each other do not spin.
+    environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}
     command = [sys.executable, __file__, "--measure", json.dumps(job)]
-    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return [Cost(**row) for row in json.loads(answer.splitlines()[-1])]
+    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
+    return json.loads(answer.splitlines()[-1])
 
 
 def stage_table(costs: list[Cost], shapes: dict[tuple[str, int], dict[str, float]]) -> list[str]:
@@ -248,7 +261,7 @@ def report(source: Path, speech: Path, plan: Plan, renderer: str, folder: Path) 
     if torch.cuda.is_available():
         costs += in_child(clips, speech, "cuda", max(plan.threads), renderer)
     shapes = {
-        (name, threads): measure_shape(*size, threads)
+        (name, threads): shape_in_child(size, threads)
         for name, size in plan.sizes.items()
         for threads in plan.threads
         if math.prod(size) <= LARGEST_DETECTED
@@ -286,6 +299,14 @@ def report(source: Path, speech: Path, plan: Plan, renderer: str, folder: Path) 
     ]
 
 
+def _measured(job: dict[str, Any]) -> Any:
+    """A child's answer to `_child`."""
+    if "clips" not in job:
+        return measure_shape(**job)
+    clips = [Path(clip) for clip in job.pop("clips")]
+    return [asdict(cost) for cost in measure(clips, Path(job.pop("speech")), **job)]
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("clip", type=Path, nargs="?")
@@ -298,10 +319,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("-o", "--out", type=Path)
     args = parser.parse_args(argv)
     if args.measure is not None:
-        job = args.measure
-        clips = [Path(clip) for clip in job.pop("clips")]
-        costs = measure(clips, Path(job.pop("speech")), **job)
-        print(json.dumps([asdict(cost) for cost in costs]))
+        print(json.dumps(_measured(args.measure)))
         return
     if args.clip is None or args.speech is None or args.out is None:
         parser.error("CLIP, SPEECH and -o are needed")
