@@ -31,7 +31,7 @@ def tried(args: argparse.Namespace, folder: Path, worker: Worker) -> Iterator[Re
     """All that was asked for."""
     if "cases" in args.parts:
         for number, case in enumerate(CASES):
-            if not args.quick or case.name in QUICK:
+            if (not args.quick or case.name in QUICK) and args.only in case.name:
                 yield run_case(case, folder / f"case{number}", worker)
     if "damage" in args.parts:
         yield from run_damage(args.files, args.seed, folder / "damage", worker)
@@ -82,6 +82,7 @@ def main() -> int:
     """Try everything; 1 where something is not as expected."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--only", default="", metavar="TEXT", help="cases with this in their name")
     parser.add_argument("--files", type=int, default=500, help="how many mutated files")
     parser.add_argument("--times", type=int, default=10, help="how many moments a signal comes at")
     parser.add_argument("--at-once", type=int, default=8, help="how many runs beside each other")

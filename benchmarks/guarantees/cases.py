@@ -248,9 +248,9 @@ CASES = [
     Case("one picture", picture, edited=11, frames=12, speech_s=0.45, output=".mp4"),
     Case("a series", series("%04d.png"), output=".mp4"),
     Case("a folder of pictures", series(""), output=".mp4"),
-    Case("loop", video("a.mp4"), edited=20, frames=23, options=("--sync-mode", "loop"), speech_s=0.9),
-    Case("bounce", video("a.mp4"), edited=20, frames=23, options=("--sync-mode", "bounce"), speech_s=0.9),
-    Case("remap", video("a.mp4"), edited=20, frames=23, options=("--sync-mode", "remap"), speech_s=0.9),
+    Case("loop", video("a.mp4"), edited=20, frames=23, options=("--sync-mode", "loop"), speech_s=0.92),
+    Case("bounce", video("a.mp4"), edited=20, frames=23, options=("--sync-mode", "bounce"), speech_s=0.92),
+    Case("remap", video("a.mp4"), edited=20, frames=23, options=("--sync-mode", "remap"), speech_s=0.92),
     Case("cut off", video("a.mp4"), edited=4, frames=5, options=("--sync-mode", "cut_off"), speech_s=0.2),
     *(
         Case(f"speech in {suffix[1:]}", video("a.mp4"), speech=suffix)

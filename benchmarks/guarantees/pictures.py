@@ -11,6 +11,7 @@ import av
 import cv2
 import numpy as np
 
+from mytalk_core.media.audio import Speech
 from mytalk_core.media.file_clip import FileClip
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -91,20 +92,19 @@ def _frame(image: np.ndarray, pix_fmt: str, alpha: bool) -> av.VideoFrame:
 
 
 def write_speech(path: Path, seconds: float = 0.5) -> Path:
-    """The beginning of the sample's speech, mono."""
-    with av.open(str(EXAMPLES / "speech_en.wav")) as source, av.open(str(path), "w") as target:
-        rate = source.streams.audio[0].rate
-        codec = {".flac": "flac", ".wav": "pcm_s16le", ".mp3": "libmp3lame", ".m4a": "aac", ".ogg": "libopus"}
-        stream = target.add_stream(codec[path.suffix], rate=48000 if path.suffix == ".ogg" else rate)
+    """The beginning of the sample's speech, mono, as long to the sample where the codec keeps that."""
+    sound = Speech.open(EXAMPLES / "speech_en.wav")
+    rate = 48000 if path.suffix == ".ogg" else sound.sample_rate
+    codec = {".flac": "flac", ".wav": "pcm_s16le", ".mp3": "libmp3lame", ".m4a": "aac", ".ogg": "libopus"}
+    samples = np.ascontiguousarray(sound.waveform[:1, : round(seconds * sound.sample_rate)])
+    block = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+    block.sample_rate = sound.sample_rate
+    with av.open(str(path), "w") as target:
+        stream = target.add_stream(codec[path.suffix], rate=rate)
         stream.layout = "mono"
-        left = round(seconds * rate)
-        resampler = av.AudioResampler(stream.format.name, "mono", stream.rate)
-        for frame in source.decode(audio=0):
-            if left <= 0:
-                break
-            left -= frame.samples
-            frame.pts = None
-            for part in resampler.resample(frame):
-                target.mux(stream.encode(part))
+        # The encoders take other samples than ours, and some only so many at once.
+        resampler = av.AudioResampler(stream.format.name, "mono", rate, stream.frame_size or 1024)
+        for part in [*resampler.resample(block), *resampler.resample(None)]:
+            target.mux(stream.encode(part))
         target.mux(stream.encode(None))
     return path
