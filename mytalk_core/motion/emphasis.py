@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 # At temperature 1 the movement is so much larger or smaller, standard deviation of its logarithm: openings of
-# two seeds then correlate by 0.95 (17 people, benchmarks/motion.py's figure), and changes over a syllable.
+# two seeds then correlate by 0.93 (benchmarks/results/motion_seeds.md). It changes over a syllable.
 STRENGTH = 0.16
 SYLLABLE_FRAMES = 4.0
 
