@@ -76,7 +76,8 @@ def find_overlay(
     if max(width, height) > 3 * UNITS:
         return None  # a head that crosses the picture: nothing stands before its mouth all the time
     to_grid = np.column_stack([scale * np.eye(2), -low])
-    pictures, inside, moved = [], [], []
+    moved = in_frame * scale - low
+    pictures, inside = [], []
     for row, points in zip(chosen, landmarks, strict=True):
         matrix = _between(to_grid, similarity[row])
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -85,8 +86,7 @@ def find_overlay(
             cv2.warpAffine(unit_crops[row], matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
         )
         inside.append(cv2.warpAffine(filled(points[layout.oval]), matrix, size, flags=cv2.WARP_INVERSE_MAP))
-        moved.append(in_frame[len(moved)] * scale - low)
-    matte = _standing_still(np.stack(pictures), np.stack(inside) > 0, np.stack(moved), skin)
+    matte = _standing_still(np.stack(pictures), np.stack(inside) > 0, moved, skin)
     return Overlay(matte, to_grid) if matte.any() else None
 
 
