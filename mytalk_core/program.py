@@ -10,9 +10,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 # Windows has no SIGHUP.
 STOPPING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+# A signal that was lost comes again after so long.
+AGAIN_S = 0.05
 BROKEN_PIPE = 141  # 128 and the number of SIGPIPE, as shells count
 
 
@@ -68,12 +71,26 @@ def stoppable() -> Iterator[None]:
             signal.signal(other, signal.SIG_IGN)
         raise Stopped(number)
 
+    def unraisable(lost: Any) -> None:
+        # Where nothing can be raised, as in a destructor, the program would go on, and heed no more signals.
+        stopped = lost.exc_value
+        if not isinstance(stopped, Stopped):
+            others(lost)
+            return
+        again = threading.Timer(AGAIN_S, os.kill, (process, stopped.number))
+        for other in ours:
+            signal.signal(other, stop)
+        again.daemon = True
+        again.start()
+
     ours = [number for number in STOPPING if signal.getsignal(number) == signal.SIG_DFL]
+    others, sys.unraisablehook = sys.unraisablehook, unraisable
     try:
         for number in ours:
             signal.signal(number, stop)
         yield
     finally:
+        sys.unraisablehook = others
         for number in ours:
             signal.signal(number, signal.SIG_DFL)
 

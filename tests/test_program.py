@@ -165,6 +165,23 @@ def test_a_stopped_sync_leaves_nothing(tmp_path, examples):
 
 
 @posix
+def test_a_signal_in_a_destructor_is_not_lost():
+    code = (
+        "import os, signal, sys, time\nfrom mytalk_core.program import in_one_line\n"
+        "class Thing:\n"
+        "    def __del__(self):\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        time.sleep(0.01)\n"
+        "def work():\n"
+        "    Thing()\n"
+        "    for _ in range(500): time.sleep(0.01)\n"
+        "sys.exit(in_one_line(work, 'a program'))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (143, "a program: stopped by SIGTERM\n")
+
+
+@posix
 def test_a_reader_that_goes_away_is_no_error():
     code = (
         "import sys\nfrom mytalk_core.program import in_one_line\n"
