@@ -188,15 +188,15 @@ def test_a_mouth_covered_throughout_stays_as_it_is(frames, tmp_path, model, colo
 
 def test_what_stands_before_a_part_stays_on_top(tmp_path, model):
     """A microphone on a stand that is there in every frame, and the mouth passes behind it."""
-    frames = np.concatenate(list(FileClip.open(EXAMPLES / "ai_woman.mp4").frames(0, 80)))[::4]
+    frames = np.concatenate(list(FileClip.open(EXAMPLES / "ai_woman.mp4").frames(0, 72)))[::6]
     where = np.zeros(frames.shape[1:3], np.uint8)
     cv2.rectangle(where, (238, 350), (262, 511), 1, -1)
     cv2.circle(where, (250, 345), 24, 1, -1)
     frames[:, where > 0] = (70, 74, 80)
     video = write_video(tmp_path / "in.mp4", frames, Fraction(25))
-    speech = write_speech(tmp_path / "in.wav", 0.8)
+    speech = write_speech(tmp_path / "in.wav", 0.45)
     report = lip_sync(video, speech, tmp_path / "out.mkv", codec="ffv1", model=model)
-    assert report.frames_partly_covered >= 18 and report.frames_edited >= 18
+    assert report.frames_partly_covered == report.frames_edited >= 10
     assert any("stays on top" in line for line in report.warnings)
     source, result = (np.concatenate(list(FileClip.open(p).frames())) for p in (video, tmp_path / "out.mkv"))
     changed = np.abs(source.astype(int) - result).max(-1)
