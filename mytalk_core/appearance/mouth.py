@@ -1,4 +1,10 @@
-"""A plain dark mouth for targets that open wider than any reference: a still has no teeth to show."""
+"""Between the lips: teeth keep their size where the mouth opens wider than in a reference, and hide where it
+shuts.
+
+The mesh is elastic and would stretch a reference's teeth with the opening. Here its upper part stays with the
+upper lip and its lower part with the lower one, and what comes apart between them is plainly dark: a still
+has no more to show. Teeth that would be squeezed into a white line give way to the seam of the lips.
+"""
 
 from __future__ import annotations
 
@@ -10,35 +16,103 @@ from ..face.layout import LandmarkLayout
 from .mask import Window
 
 DEEP, TONGUE = 0.26, 0.62  # brightness of throat and tongue, as a share of the lips'
+SMOOTH = 4.0  # over so many units the filling has one colour
 EDGE = 2.2  # softness of the inner lip's edge, units
-# Of the target's opening, what a reference must have for its interior to be used wholly, or at all.
-ENOUGH, NONE = 0.55, 0.25
+STRETCH = 1.4  # teeth are stretched so much at most
+PARTING = 1.25  # times that, and the dark between the parts is wholly dark
 NOTICEABLE = 1.5  # openings below this many units need no interior
+SEALED = 0.5  # at openings below this many units the teeth of open references do not show
+# Where a reference's teeth end, as a share of its opening from above: the darkest row between these, or, with
+# less than so many levels between rows, the last: one row of teeth fills it.
+GAP, PLAIN = (0.3, 0.9), 12.0
 
 
-def missing_interior(opening: float, reference_openings: np.ndarray, weights: np.ndarray) -> float:
-    """How much of a mouth interior must be invented, 0..1.
+def stretch_factor(opening: float, reference_opening: float) -> float:
+    """How many times as high as in a reference an opening is, both in units; 1 where it is not higher or
+    hardly open."""
+    if opening <= NOTICEABLE:
+        return 1.0
+    factor = max(opening / max(reference_opening, 1e-3), 1.0)
+    return float(1 + (factor - 1) * np.clip((opening - NOTICEABLE) / NOTICEABLE, 0, 1))
+
+
+def seal(opening: float, reference_openings: np.ndarray, weights: np.ndarray) -> float:
+    """How much of the interior hides between lips that nearly meet, 0..1; reference_openings (R,) units."""
+    shut = np.clip((NOTICEABLE - opening) / (NOTICEABLE - SEALED), 0, 1)
+    squeezed = np.clip((weights * reference_openings).sum() / NOTICEABLE - 1, 0, 1)
+    return float(shut * squeezed)
+
+
+def teeth_end(crop: np.ndarray, landmarks: np.ndarray, layout: LandmarkLayout) -> float:
+    """Where the upper teeth of a crop (S, S, 3) end: 0..1 from the upper to the lower inner lip."""
+    scale = len(crop) / UNITS
+    inner = landmarks[layout.lips_inner] * scale - 0.5
+    middle, reach = inner[:, 0].mean(), 0.2 * np.ptp(inner[:, 0])
+    columns = np.linspace(middle - reach, middle + reach, 9)
+    top, bottom = _lip_lines(inner, columns)
+    share = np.linspace(*GAP, 13)
+    rows = top + share[:, None] * (bottom - top)
+    at = np.dstack([np.broadcast_to(columns, rows.shape), rows]).astype(np.float32)
+    read = cv2.remap(crop, at, None, cv2.INTER_LINEAR)  # type: ignore[call-overload]
+    profile = read.astype(np.float32).mean((1, 2))
+    return GAP[1] if np.ptp(profile) < PLAIN else float(share[profile.argmin()])
+
+
+def part_interior(
+    coordinates: np.ndarray,
+    target: np.ndarray,
+    layout: LandmarkLayout,
+    window: Window,
+    size: int,
+    factor: float,
+    gap: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """A warp whose stretch between the lips ends at `STRETCH`: see the top of this file.
 
     Args:
-        opening: the target's mouth opening, units.
-        reference_openings, weights: float (R,), those of the references in use.
+        coordinates: float32 (h, w, 2), where the pixels of a window in a crop of `size` come from.
+        target: float (N, 2) landmarks, canonical units.
+        factor: above 1, see `stretch_factor`; gap: see `teeth_end`.
+
+    Returns:
+        The coordinates, and float32 (h, w) 0..1, how dark it is between the parts.
     """
-    if opening <= NOTICEABLE:
-        return 0.0
-    share = float((weights * reference_openings).sum()) / opening
-    missing = np.clip((ENOUGH - share) / (ENOUGH - NONE), 0, 1)
-    return float(missing * np.clip((opening - NOTICEABLE) / NOTICEABLE, 0, 1))
+    apart = factor / STRETCH
+    scale = size / UNITS
+    top_px, left_px, _, _ = window.pixels(size)
+    inner = target[layout.lips_inner] * scale - (left_px, top_px) - 0.5
+    height, width = coordinates.shape[:2]
+    columns = np.arange(width, dtype=np.float32)
+    top, bottom = _lip_lines(inner, columns)
+    high = np.maximum(bottom - top, 1e-3)
+    share = (np.arange(height, dtype=np.float32)[:, None] - top) / high
+    inside = (share > 0) & (share < 1) & (columns > inner[:, 0].min()) & (columns < inner[:, 0].max())
+    above, below = share * apart, (1 - share) * apart
+    read = np.where(above <= gap, above, np.where(below <= 1 - gap, 1 - below, gap))
+    rows = np.where(inside, top + read * high, np.arange(height)[:, None])
+    at = np.dstack([np.broadcast_to(columns, rows.shape), rows]).astype(np.float32)
+    parted = cv2.remap(  # type: ignore[call-overload]
+        coordinates, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    away_px = np.minimum(above - gap, below - (1 - gap)) * high / apart
+    dark = np.clip(away_px / scale, 0, 1) * np.clip((apart - 1) / (PARTING - 1), 0, 1) * inside
+    return parted, dark.astype(np.float32)
 
 
 def dark_interior(
-    picture: np.ndarray, target: np.ndarray, layout: LandmarkLayout, window: Window, size: int, amount: float
+    picture: np.ndarray,
+    target: np.ndarray,
+    layout: LandmarkLayout,
+    window: Window,
+    size: int,
+    amount: np.ndarray | float,
 ) -> np.ndarray:
     """Fill the inner lip ring with a smooth dark red, deeper above, lighter towards the tongue.
 
     Args:
         picture: float32 (h, w, 3), pixels of the window in a crop of `size`.
         target: float (N, 2) landmarks, canonical units.
-        amount: 0..1, how much of the filling shows.
+        amount: 0..1, how much of the filling shows, everywhere or by pixel (h, w).
 
     Returns:
         float32 (h, w, 3). The colour is a darkened one of the lips themselves, so that skin, stone and paint
@@ -49,14 +123,31 @@ def dark_interior(
     rings = [target[ring] * scale - (left, top) - 0.5 for ring in (layout.lips_outer, layout.lips_inner)]
     outer, inner = (_filled(picture.shape[:2], ring) for ring in rings)
     alpha = cv2.GaussianBlur(inner, (0, 0), 0.5 * EDGE * scale).astype(np.float32) / 255.0
+    # A seam thinner than its own edge would be blurred away.
+    thin = np.clip(2 - np.ptp(rings[1][:, 1]) / (EDGE * scale), 0, 1)
+    alpha = np.maximum(alpha, thin * cv2.dilate(inner, np.ones((3, 3))).astype(np.float32) / 255.0)
     lips = picture[(outer == 255) & (cv2.dilate(inner, np.ones((5, 5))) == 0)]
     if len(lips) == 0:
         return picture
     low, high = rings[1][:, 1].min(), rings[1][:, 1].max()
     depth = np.clip((np.arange(len(picture), dtype=np.float32) - low) / max(high - low, 1e-3), 0, 1)
     light = DEEP + (TONGUE - DEEP) * depth[:, None, None] ** 2
-    alpha = (amount * alpha)[..., None]
-    return picture + alpha * (light * np.median(lips, axis=0) - picture)
+    alpha = amount * alpha
+    # As dark as the picture's own gap between teeth, but without its streaks.
+    filling = np.minimum(light * np.median(lips, axis=0), picture) * alpha[..., None]
+    near = (0, 0), SMOOTH * scale
+    filling = cv2.GaussianBlur(filling, *near) / np.maximum(cv2.GaussianBlur(alpha, *near), 1e-3)[..., None]
+    return picture + alpha[..., None] * (filling - picture)
+
+
+def _lip_lines(inner: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the upper and the lower inner lip at columns (w,), of the ring's points (P, 2): (w,) each."""
+    half = len(inner) // 2
+    lines = []
+    for part in (np.concatenate([inner[half:], inner[:1]]), inner[: half + 1]):
+        order = np.argsort(part[:, 0], kind="stable")
+        lines.append(np.interp(columns, part[order, 0], part[order, 1]).astype(np.float32))
+    return lines[0], lines[1]
 
 
 def _filled(shape: tuple[int, int], ring: np.ndarray) -> np.ndarray:

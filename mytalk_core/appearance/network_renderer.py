@@ -122,6 +122,7 @@ class NetworkRenderer(WarpRenderer):
     ):
         super().__init__(references, targets, layout, shots, choice or CHOICE, settings)
         self.refiner, self.dtype = refiner, dtype
+        self.parts_interior = not refiner.config.invents
         # One sample a unit is what the refiner reads; larger references are averaged down once.
         self.small = references.resized(UNITS)
 
@@ -152,6 +153,3 @@ class NetworkRenderer(WarpRenderer):
         part = enlarged(part, (warped.shape[-2], warped.shape[-1]))
         mixed = mix(warped, part, self.settings.split * scale, scale)
         return ((mixed[0].permute(1, 2, 0) + 1) * 127.5).cpu().numpy()
-
-    def _missing(self, matched: MatchedReferences, target: np.ndarray) -> float:
-        return 0.0 if self.refiner.config.invents else super()._missing(matched, target)

@@ -16,7 +16,7 @@ from .choosing import Choice, ReferencePlan, plan_references
 from .frame_edge import depth_units, lent_part, slowed_at_edge
 from .mask import FEATHER, MouthMask, lip_map, mouth_mask
 from .matching import MatchedReferences, match_references
-from .mouth import dark_interior, missing_interior
+from .mouth import STRETCH, dark_interior, part_interior, seal, stretch_factor, teeth_end
 from .raster import triangulate
 from .references import References, mouth_opening
 from .warp import MeshWarp, pixel_grid, sample
@@ -87,6 +87,9 @@ class WarpRenderer:
         layout: their layout.
         shots: int (T,) or None.
     """
+
+    # Whether teeth are kept from being stretched; a network that invents mouths sees to it by itself.
+    parts_interior = True
 
     def __init__(
         self,
@@ -198,18 +201,20 @@ class WarpRenderer:
         matched = self._match(crop, target, index, mask, coarse or self._coarse(target, mask))
         exact = core.enlarge(mask.window.part(mask.mouth, core), size)
         fine = MeshWarp(self.triangulation, target, size, core.pixels(size), exact)
-        pictures = []
+        pictures, dark = [], []
         for reference, correction in zip(matched.chosen, matched.corrections, strict=True):
             picture, landmarks = self.references.crops[reference], self.references.landmarks[reference]
-            warped = fine.warp(picture, landmarks).astype(np.float32)
+            coordinates, parted = self._parted(fine.coordinates(landmarks), int(reference), target, mask)
+            dark.append(parted)
+            warped = sample(picture, coordinates).astype(np.float32)
             if correction is not None:
                 warped += core.enlarge(mask.window.part(correction, core), size)
             pictures.append(warped)
         pictures = matched.filled(pictures, mask, core, size)
         picture = self._mix(pictures, matched, crop, target, mask)
-        missing = self._missing(matched, target)
-        if missing > 0:
-            picture = dark_interior(picture, target, self.layout, core, size, missing)
+        amount = self._dark(matched, target, dark)
+        if np.max(amount) > 0:
+            picture = dark_interior(picture, target, self.layout, core, size, amount)
         return np.clip(picture, 0, 255)
 
     def _match(
@@ -233,10 +238,28 @@ class WarpRenderer:
         split = self.settings.split * self.references.size / UNITS
         return blend(pictures, matched.weights, self.settings.detail, split)
 
-    def _missing(self, matched: MatchedReferences, target: np.ndarray) -> float:
-        """How much of the mouth's interior a plain dark one stands in for, 0..1."""
+    def _parted(
+        self, coordinates: np.ndarray, reference: int, target: np.ndarray, mask: MouthMask
+    ) -> tuple[np.ndarray, np.ndarray | float]:
+        """A reference's warp (h, w, 2) of mask.core with teeth of their own size, and where the mouth is dark
+        inside, 0..1; see `part_interior`."""
         opening = float(mouth_opening(target, self.layout))
-        return missing_interior(opening, self.openings[matched.chosen], matched.weights)
+        factor = stretch_factor(opening, float(self.openings[reference]))
+        if factor <= STRETCH or not self.parts_interior:
+            return coordinates, 0.0
+        gap = teeth_end(self.references.crops[reference], self.references.landmarks[reference], self.layout)
+        return part_interior(coordinates, target, self.layout, mask.core, self.references.size, factor, gap)
+
+    def _dark(
+        self, matched: MatchedReferences, target: np.ndarray, dark: list[np.ndarray | float]
+    ) -> np.ndarray | float:
+        """How much of the mouth's interior is plainly dark, 0..1, everywhere or (h, w) of mask.core."""
+        if not self.parts_interior:
+            return 0.0
+        opening = float(mouth_opening(target, self.layout))
+        sealed = seal(opening, self.openings[matched.chosen], matched.weights)
+        parted = sum(weight * part for weight, part in zip(matched.weights, dark, strict=True))
+        return np.maximum(parted, sealed)
 
     def _move_surroundings(
         self,

@@ -12,6 +12,7 @@ import torch
 
 from mytalk_core.appearance.mask import mouth_mask
 from mytalk_core.appearance.network_renderer import CHOICE, NetworkRenderer, crisp
+from mytalk_core.appearance.raster import triangulate
 from mytalk_core.appearance.references import References
 from mytalk_core.appearance.refiner import (
     MouthRefiner,
@@ -22,6 +23,7 @@ from mytalk_core.appearance.refiner import (
     mix,
 )
 from mytalk_core.appearance.renderer import WarpRenderer, WarpSettings
+from mytalk_core.appearance.warp import MeshWarp
 from mytalk_core.face.layout import LandmarkLayout
 
 TINY = RefinerConfig(width=8, widths=(16, 16))
@@ -95,9 +97,10 @@ def test_what_an_inventive_one_makes_is_not_filled_with_darkness(layout):
         network = MouthRefiner(replace(TINY, inventor=inventor)).eval()
         renderer = NetworkRenderer(network, references(layout), wide[None], layout)
         mask = mouth_mask(wide, wide, layout)
-        crop, coarse = references(layout).crops[0], renderer._coarse(wide, mask)
-        matched = renderer._match(crop, wide, 0, mask, coarse)
-        assert (renderer._missing(matched, wide) > 0.5) == filled
+        warp = MeshWarp(triangulate(layout), wide, 256, mask.core.pixels(256))
+        coordinates = warp.coordinates(references(layout).landmarks[0])
+        _, dark = renderer._parted(coordinates, 0, wide, mask)
+        assert (np.max(dark) > 0.5) == filled
 
 
 def test_weights_from_before_inventing_still_load(tmp_path):

@@ -15,7 +15,6 @@ from mytalk_core.appearance.colour import ring_correction
 from mytalk_core.appearance.composite import make_patch
 from mytalk_core.appearance.crop import crop_size, cut_crop
 from mytalk_core.appearance.mask import FEATHER, mouth_mask
-from mytalk_core.appearance.mouth import missing_interior
 from mytalk_core.appearance.raster import draw_triangles, signed_area, triangulate, uncrossed
 from mytalk_core.appearance.references import (
     References,
@@ -288,9 +287,6 @@ def test_a_closed_pool_gets_a_dark_interior_instead_of_stretched_lips(layout):
     )
     middle = np.rint(target[layout.lips_inner].mean(0)).astype(int)
     assert rendering.crops[0, middle[1], middle[0]].mean() < 70
-    assert missing_interior(16, np.array([0.0]), np.ones(1)) == 1
-    assert missing_interior(16, np.array([15.0]), np.ones(1)) == 0
-    assert missing_interior(1, np.array([0.0]), np.ones(1)) == 0
 
 
 def test_patch_puts_a_crop_back_where_it_was_cut():

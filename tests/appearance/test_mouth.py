@@ -1,0 +1,83 @@
+"""Between the lips: teeth are neither stretched with the opening nor squeezed into a white line."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from drawn_face import SIZE, picture, shape
+
+from mytalk_core.appearance.mouth import GAP, STRETCH, seal, stretch_factor, teeth_end
+from mytalk_core.appearance.references import References
+from mytalk_core.appearance.renderer import WarpRenderer
+from mytalk_core.face.layout import LandmarkLayout
+
+
+@pytest.fixture(scope="module")
+def layout():
+    return LandmarkLayout.load("mesh478")
+
+
+def toothed(layout, points, share):
+    """A drawn face with white teeth over the upper share of its opening."""
+    drawn = picture(layout, points)
+    inner = points[layout.lips_inner]
+    inside = np.zeros((SIZE, SIZE), np.uint8)
+    cv2.fillPoly(inside, [np.rint((inner - 0.5) * 16).astype(np.int32)], 1, shift=4)
+    low, high = inner[:, 1].min(), inner[:, 1].max()
+    inside[int(np.ceil(low + share * (high - low))) :] = 0
+    drawn[inside > 0] = 235
+    return drawn
+
+
+def render(layout, pool, source, target):
+    """What a pool of (crop, landmarks) makes of a frame with a closed mouth."""
+    crops, landmarks = np.stack([crop for crop, _ in pool]), np.stack([points for _, points in pool])
+    count = len(pool)
+    references = References(
+        crops,
+        landmarks.astype(np.float32),
+        np.arange(count),
+        np.ones(count, np.float32),
+        np.zeros(count, np.int64),
+    )
+    renderer = WarpRenderer(references, target[None], layout)
+    crop = picture(layout, source)[None]
+    return renderer.render(crop, source[None], target[None], np.array([0])).crops[0]
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0])
+@pytest.mark.parametrize("opening", [16.0, 24.0])
+def test_teeth_keep_their_height_however_far_the_mouth_opens(layout, opening, share):
+    source, little = shape(layout).astype(np.float32), shape(layout, 5)
+    target = shape(layout, opening).astype(np.float32)
+    given = toothed(layout, little, share)
+    result = render(layout, [(given, little)], source, target)
+
+    def teeth(drawn):
+        return int((drawn[:, 128].min(-1) > 150).sum())
+
+    assert 0.8 * teeth(given) <= teeth(result) <= (STRETCH + 0.25) * teeth(given)
+    # No ghosts: what is not a tooth between the lips is dark.
+    bottom = int(target[layout.lips_inner, 1].max())
+    assert result[bottom - 3, 128].min() < 90
+
+
+def test_nearly_closed_lips_show_no_line_of_teeth(layout):
+    source, wide = shape(layout).astype(np.float32), shape(layout, 14)
+    target, half = source.copy(), len(layout.lips_inner) // 2
+    target[layout.lips_inner[1:half], 1] = target[layout.lips_inner[:half:-1], 1] + 0.4
+    result = render(layout, [(toothed(layout, wide, 1.0), wide)], source, target)
+    seam = int(target[layout.lips_inner[:half:-1], 1].min())
+    assert result[seam : seam + 2, 118:138].min(-1).max() < 150
+
+
+def test_where_teeth_end_and_how_far_they_are_stretched(layout):
+    points = shape(layout, 16)
+    assert teeth_end(toothed(layout, points, 0.55), points, layout) > 0.5
+    assert teeth_end(picture(layout, points), points, layout) == GAP[1]
+    assert stretch_factor(16, 15) < STRETCH < stretch_factor(16, 5)
+    assert stretch_factor(1, 0) == stretch_factor(10, 20) == 1
+    ones = np.ones(1)
+    assert seal(0.3, np.array([9.0]), ones) == 1
+    assert seal(0.3, np.array([0.5]), ones) == seal(4, np.array([9.0]), ones) == 0
