@@ -16,7 +16,7 @@ import numpy as np
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
 from .mouth_evidence import SUSPECT, filled, shows_mouth
-from .overlay import Overlay, brightness, find_overlay, joined, largest, like_nearest, unlike_skin
+from .overlay import LETTERS, Overlay, brightness, find_overlay, joined, largest, like_nearest, unlike_skin
 from .raster import triangulate
 from .references import References, pose_points
 from .warp import MeshWarp, sample
@@ -186,12 +186,14 @@ class CoverGauge:
         limit = LEVELS * float(np.clip(light, 0.15, 1.3)) + LEAST + SPREAD * light * there[..., 3]
         unlike = largest(np.abs(picture - usual)) / limit
         expected[within] = np.clip(usual, 0, 255)
-        part = _parts(unlike, near[within] & inner)
+        # Teeth and the dark between the lips are seldom as usual: alone they are no cover.
+        between = cv2.dilate(filled(landmarks[self._layout.lips_inner]), _disc(RIM))[within] > 0
+        part = _parts(unlike, near[within] & inner, ~between)
         if part.any():
             # Free skin where the references are covered is no cover.
             skin = self._skin * gain
             unlike[~unlike_skin(picture, skin) & unlike_skin(usual, skin)] = 0
-            part = _parts(unlike, near[within] & inner)
+            part = _parts(unlike, near[within] & inner, ~between)
         if part.any():
             rest = joined(part, ~inner & like_nearest(picture, part)) & ~part
             # What is many times as large is hair or a wall behind it.
@@ -258,13 +260,23 @@ def _shading(picture: np.ndarray, usual: np.ndarray, face: np.ndarray) -> np.nda
     return np.clip((seen + 0.5) / (expected + 0.5), *SHADES)
 
 
-def _parts(unlike: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """The joined parts (h, w) bool of what is unlike by 1 and more that are large and unlike enough."""
-    count, numbers, facts, _ = cv2.connectedComponentsWithStats(((unlike > 1) & where).astype(np.uint8))
-    strong = np.bincount(numbers[(unlike > STRONG) & where], minlength=count)
-    kept = (facts[:, cv2.CC_STAT_AREA] >= SMALLEST) & (strong >= SMALLEST_STRONG)
-    kept[0] = False
-    return kept[numbers]
+def _parts(unlike: np.ndarray, where: np.ndarray, tells: np.ndarray) -> np.ndarray:
+    """The joined parts (h, w) bool of what is unlike by 1 and more that are large and unlike enough where it
+    `tells`; and those beside them that are elsewhere, as a caption's other letters are."""
+    count, numbers = cv2.connectedComponents(((unlike > 1) & where).astype(np.uint8))
+
+    def enough(within: np.ndarray) -> np.ndarray:
+        large = np.bincount(numbers[within], minlength=count) >= SMALLEST
+        strong = np.bincount(numbers[(unlike > STRONG) & within], minlength=count) >= SMALLEST_STRONG
+        kept: np.ndarray = large & strong
+        kept[0] = False
+        return kept[numbers]
+
+    parts = enough(where & tells)
+    if not parts.any():
+        return parts
+    beside = cv2.dilate(parts.astype(np.uint8), _disc(LETTERS)) > 0
+    return parts | (enough(where) & beside)
 
 
 def _median_and_spread(pictures: np.ndarray) -> np.ndarray:

@@ -156,6 +156,16 @@ def test_a_free_face_is_free(scene):
     np.testing.assert_array_equal(free.crops, references.crops)
 
 
+def teeth(frame: np.ndarray, landmarks: np.ndarray, width: float) -> None:
+    between = np.zeros(frame.shape[:2], np.uint8)
+    cv2.fillPoly(between, [landmarks[LAYOUT.lips_inner].astype(np.int32)], 1)
+    frame[between > 0] = (235, 232, 225)
+
+
+def test_teeth_that_other_frames_do_not_show_cover_nothing(scene):
+    assert all(cover is FREE for cover in scene.covers(scene.painted(teeth, range(5, 8))))
+
+
 @pytest.mark.parametrize(
     "painter",
     [flat((40, 80, 200)), flat((190, 145, 120)), flat((0, 0, 0)), blurred, pixelated, mask],
