@@ -30,6 +30,7 @@ UNKNOWN = 255  # the spread where no reference shows the face
 SMALLEST, SMALLEST_STRONG = 25, 12  # square units
 SHADING_UNITS, SHADES = 41, (0.65, 1.5)  # light and shadow on a part of the face
 RIM = 2  # units about a cover that are none of the usual face: its soft edge and its shadow
+BETWEEN = 3  # units about what is between the lips that teeth and the dark there reach to
 NEAR = 16  # units about mouth and chin in which a cover counts
 ROOM = 24  # units about that, into which a cover is followed beyond the face's outline
 # Root mean square distance of the still points, canonical units: hands left it under 5, profiles over 10.
@@ -187,7 +188,7 @@ class CoverGauge:
         unlike = largest(np.abs(picture - usual)) / limit
         expected[within] = np.clip(usual, 0, 255)
         # Teeth and the dark between the lips are seldom as usual: alone they are no cover.
-        between = cv2.dilate(filled(landmarks[self._layout.lips_inner]), _disc(RIM))[within] > 0
+        between = cv2.dilate(filled(landmarks[self._layout.lips_inner]), _disc(BETWEEN))[within] > 0
         part = _parts(unlike, near[within] & inner, ~between)
         if part.any():
             # Free skin where the references are covered is no cover.
