@@ -117,8 +117,10 @@ def _nobody_reads() -> bool:
 
 
 def _say(line: str) -> None:
+    # A name from a file can hold what ends a line or moves the cursor.
+    plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)
     with contextlib.suppress(OSError):
-        print(line, file=sys.stderr)
+        print(plain, file=sys.stderr)
 
 
 def _os_line(error: OSError) -> str:

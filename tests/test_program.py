@@ -51,6 +51,7 @@ def test_a_mistake_is_one_line_with_the_programs_own_name(capsys):
         ),
         (FileExistsError("README.md was written by hand"), "train: README.md was written by hand"),
         (BrokenPipeError(32, "Broken pipe"), "train: [Errno 32] Broken pipe"),
+        (ValueError("clips/x\n\x1b[2J: é is not there"), "train: clips/x\\n\\x1b[2J: é is not there"),
     ):
         assert in_one_line(failing(error), "train") == 1
         assert capsys.readouterr().err == f"{line}\n"

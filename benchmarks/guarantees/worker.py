@@ -14,6 +14,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mytalk_core.cli.main import main
 from mytalk_core.evaluation.benchmark.protocol import list_clips
@@ -22,6 +23,7 @@ from mytalk_core.media.writer import VideoWriter
 from mytalk_core.memory import peak_memory_mb
 from mytalk_core.motion.motion import Motion
 from mytalk_core.pipeline.lip_sync import LipSync
+from mytalk_core.program import in_one_line
 
 
 def run_command(arguments: list[str]) -> tuple[str, list[str]]:
@@ -50,16 +52,17 @@ def run_stopped(arguments: list[str]) -> tuple[str, list[str]]:
         VideoWriter._finish = finish
 
 
-def run_reader(read: Callable[[Path], object]) -> Callable[[list[str]], tuple[str, list[str]]]:
+def run_reader(read: Callable[[Path], Any]) -> Callable[[list[str]], tuple[str, list[str]]]:
     """Read a file that must be whole, or be refused in one line."""
 
     def run(arguments: list[str]) -> tuple[str, list[str]]:
-        try:
-            read(Path(arguments[0]))
-        except (ValueError, OSError) as error:
-            lines = str(error).splitlines()
-            return ("refused" if len(lines) == 1 else "more than one line"), lines
-        return "made", []
+        said = io.StringIO()
+        with contextlib.redirect_stderr(said):
+            code = in_one_line(lambda: read(Path(arguments[0])), "mytalk")
+        lines = said.getvalue().splitlines()
+        if code == 0:
+            return "made", []
+        return ("refused" if code == 1 and len(lines) == 1 else "more than one line"), lines
 
     return run
 

@@ -16,7 +16,7 @@ REFUSED = [
     (["--seed", "9" * 30], "seed must be a whole number from"),
     (["--crf", "99"], "a crf of 0..51 was required for h264, but 99 arrived"),
     (["--crf", "-1"], "a crf of 0..51"),
-    (["--face", "nobody"], "a face is chosen by largest, left, right or a number"),
+    (["--face", "nobody"], "a face is chosen by largest, left, right, speaking, a number"),
     (["--frame-rate", "25"], "leave the frame rate out"),
     (["--save-mask", "mask.mp4"], "a mask must be lossless"),
 ]

@@ -145,12 +145,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter
     )
-    parser.add_argument("manifest", type=Path)
+    parser.add_argument("manifest", type=Path, help="clips with speech, as prepare has them")
     parser.add_argument("--music", type=Path, help="folder of music and noises without a voice")
     parser.add_argument("--clips", type=int, default=60, help="how many clips, drawn from the seed")
     parser.add_argument("--made", type=int, default=40, help="tunes that are made, and noises")
-    parser.add_argument("--leave-out", nargs="*", default=["meme", "lp_", "ai_"])
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--leave-out",
+        nargs="*",
+        default=["meme", "lp_", "ai_"],
+        help="beginnings of ids not used",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the draw, the mixtures and the first weights")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder of singing.safetensors")
     args = parser.parse_args()
     rng = np.random.default_rng(args.seed)
