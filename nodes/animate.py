@@ -126,7 +126,8 @@ class MotionDiffusionSampler(io.ComfyNode):
                     default="own",
                     optional=True,
                     tooltip="How far the mouth opens. own: about as far as this person's does in the source, "
-                    "where it moves there; model: as far as most people's. expression scales either.",
+                    "modestly where it hardly moves there; model: as far as most people's. expression "
+                    "scales either.",
                 ),
             ],
             outputs=[

@@ -108,8 +108,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--manner",
         default="own",
         choices=["own", "model"],
-        help="how far the mouth opens: own, about as far as this person's does in the video, where it moves "
-        "there; model, as far as most people's",
+        help="how far the mouth opens: own, about as far as this person's does in the video, modestly "
+        "where it hardly moves there; model, as far as most people's",
     )
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same motion")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")

@@ -21,6 +21,7 @@ from .identity import IdentityExtractor, describe_person
 from .manner import MANNERS, Manner
 from .motion import Motion
 from .person import RATE_HZ, Person, PoseFreeTrack, opening_ratio, remove_pose
+from .reach import Reach
 from .rest import closed_displacement, rest_of
 from .sampler import EncodedSpeech, sample_motion
 from .space import LandmarkSpace
@@ -105,8 +106,9 @@ class MotionOptions:
     steps, sampler, guidance, seed: as in `sample_motion`; temperature: how much the seed decides, by the
     noise that sampling starts from and by `emphasis`, 0 gives the most likely motion, 1 the full variety;
     expression: scale of the movement;
-    manner: how far the mouth opens. "own": about as far as the source's own ranges, where it shows that;
-    "model": as far as most people's. `expression` scales either. `OPTION_RANGES` has what each may be.
+    manner: how far the mouth opens. "own": about as far as the source's own ranges, and modestly where it
+    does not show that (`Reach`); "model": as far as most people's. `expression` scales either.
+    `OPTION_RANGES` has what each may be.
     """
 
     steps: int = 10
@@ -188,6 +190,7 @@ def generate_motion(
     )
     channels *= gain * options.expression
     closed = closed_displacement(model.space, person)
+    reach = Reach.of(track, person) if options.manner == "own" else None
     # Away from lips that meet, so that lips which met still do.
     scale = presence * emphasis(frames, options.temperature, options.seed).numpy()
     layout = LandmarkLayout.load(track.layout)
@@ -195,8 +198,10 @@ def generate_motion(
     for start, stop in blocks:
         free = remove_pose(track, person, start, stop)
         share = scale[start:stop, None, None]
-        spoken = model.space.decode_lower(channels[start:stop])
-        parts.append(_under_pose(free, closed + share * (spoken - closed), person, layout))
+        spoken = closed + share * (model.space.decode_lower(channels[start:stop]) - closed)
+        if reach is not None:
+            spoken = reach.bound(spoken, closed, person, options.expression)
+        parts.append(_under_pose(free, spoken, person, layout))
     own = layout.lower < tracked.points
     return Motion(np.concatenate(parts)[:, own], tracked.name, layout.lower[own])
 
