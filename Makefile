@@ -5,7 +5,7 @@ VENV := .venv
 RUN := "$(VENV)/bin/python" -m
 DEMO := out/demo.mp4
 
-.PHONY: demo test lint types test-comfyui train-mini clean
+.PHONY: demo test lint types test-comfyui check-comfyui train-mini clean
 
 # A stamp each: for use, for training, for working on the code.
 $(VENV)/.standalone: EXTRAS := standalone
@@ -39,12 +39,17 @@ types: $(VENV)/.dev
 
 # The pack on a real ComfyUI: COMFYUI_DIR=FOLDER, and COMFYUI_PYTHON=PYTHON where its packages are installed.
 ifdef COMFYUI_DIR
-test-comfyui: $(VENV)/.dev
+test-comfyui: check-comfyui $(VENV)/.dev
 	$(if $(COMFYUI_PYTHON),,$(RUN) pip install --quiet -r "$(COMFYUI_DIR)/requirements.txt")
 	COMFYUI_DIR="$(COMFYUI_DIR)" $(RUN) pytest -rs tests/comfyui/test_servers.py
+
+check-comfyui:
+	@test -f "$(COMFYUI_DIR)/main.py" || { echo "COMFYUI_DIR must be the folder of a ComfyUI, with its main.py;" \
+		"got $(COMFYUI_DIR)"; exit 1; }
 else
 test-comfyui:
-	@echo "skipped: no server to test on; give COMFYUI_DIR=FOLDER, the folder of a ComfyUI"
+	@echo "skipped: no ComfyUI to test on. Give COMFYUI_DIR=FOLDER, a checkout of ComfyUI 0.8.0 or newer, and" \
+		"COMFYUI_PYTHON=PYTHON if it has its own (else its requirements are installed into $(VENV))."
 endif
 
 # The bundled model again, from a folder of clips in any layout that mytalk prepare knows. LPIPS=FOLDER, which

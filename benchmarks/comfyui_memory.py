@@ -1,6 +1,6 @@
 """Peak memory of a ComfyUI server that lip-syncs a long video, beside one that lip-syncs a short one.
 
-Each length gets a fresh server, which runs `workflows/long_video.json` through `/prompt`. The resident memory
+Each length gets a fresh server, which runs "Lip sync a long video" through `/prompt`. The resident memory
 of the server and all of its children is added up twice a second, and the operating system's own record of
 the server's peak is read at the end; the larger figure counts. Run it with the server tests' folder on
 Python's path, for its server:
@@ -28,6 +28,7 @@ from whole_process import SECONDS, repeat_speech, repeat_video
 from mytalk_core.media.clip import Clip
 from mytalk_core.media.file_clip import FileClip
 
+WORKFLOW = "Lip sync a long video"
 SAMPLE_EVERY_S = 0.5
 LIMIT_MB = 500
 
@@ -87,7 +88,7 @@ def tree_mb(pid: int) -> float:
 
 def run(comfyui: Path, clip: Path, speech: Path, seconds: int, model: str, renderer: str) -> Run:
     """A fresh server that makes one video of that length."""
-    workflow = json.loads((ROOT / "workflows" / "api" / "long_video.json").read_text())
+    workflow = json.loads((ROOT / "workflows" / "api" / f"{WORKFLOW}.json").read_text())
     by_type = {node["class_type"]: node["inputs"] for node in workflow.values()}
     by_type["MyTalkLoadModel"]["model"], by_type["MyTalkAppearanceGenerate"]["renderer"] = model, renderer
     by_type["LoadVideo"]["file"], by_type["MyTalkLoadSpeech"]["audio"] = "long.mp4", "long.wav"
@@ -116,7 +117,7 @@ def table(runs: list[Run], clip: Clip, comfyui: Path, renderer: str) -> list[str
         "",
         f"{datetime.date.today()}, ComfyUI {version} `--cpu`, {os.cpu_count()}-core CPU, "
         f"{clip.width}x{clip.height} at {float(clip.fps):g} frames/s, face in every frame, the graph of "
-        f"`workflows/long_video.json` with renderer `{renderer}`, a fresh server each. "
+        f'"{WORKFLOW}" with renderer `{renderer}`, a fresh server each. '
         "`python benchmarks/comfyui_memory.py`",
         "",
         "| input | frames out | sound, s | server idle, MB | peak, MB | wall, s |",

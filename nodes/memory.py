@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -12,7 +12,9 @@ import comfy.model_patcher
 import torch
 from torch import nn
 
+from ..mytalk_core.media.clip import Clip
 from ..mytalk_core.pipeline import LipSync
+from ..mytalk_core.pipeline.rendered import RenderedClip
 
 BUNDLED = "mini"
 # Bytes of activations, by part of a model: the largest published one on a window of 250 frames, float32; a
@@ -51,9 +53,34 @@ class LoadedModel:
 
     def ready(self, part: str) -> LipSync:
         """The model, its "reader", "motion" or "renderer" on the device, room for its work made there."""
-        networks = getattr(self.model, part).networks
-        bring([self.patchers[name] for name in networks], WORK_BYTES[part])
+        bring(self.patchers_of(part), WORK_BYTES[part])
         return self.model
+
+    def patchers_of(self, part: str) -> list[comfy.model_patcher.ModelPatcher]:
+        """Of the networks of a part."""
+        return [self.patchers[name] for name in getattr(self.model, part).networks]
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnWith:
+    """Called, it brings the networks that a clip's pictures are drawn with.
+
+    patchers: those of the clips it is made of too: frame by frame they work in turn, and what is brought
+    alone may push out what another pass goes on with.
+    """
+
+    patchers: list[comfy.model_patcher.ModelPatcher]
+
+    @classmethod
+    def of(cls, loaded: LoadedModel, clips: Iterable[Clip]) -> DrawnWith:
+        """The model's renderer, and what the pictures of the clips below it are drawn with."""
+        below = [clip.prepare for clip in clips if isinstance(clip, RenderedClip)]
+        others = [patcher for one in below if isinstance(one, cls) for patcher in one.patchers]
+        return cls(list(dict.fromkeys([*loaded.patchers_of("renderer"), *others])))
+
+    def __call__(self) -> None:
+        """Bring them."""
+        bring(self.patchers, WORK_BYTES["renderer"])
 
 
 @cache

@@ -24,7 +24,7 @@ from .host import rare, schema
 from .kept import KeptPatches
 from .lazy import clip_images, clip_masks
 from .load import CATEGORY
-from .memory import LoadedModel, bundled_model
+from .memory import DrawnWith, LoadedModel, bundled_model
 from .screen import plainly, said
 from .sockets import (
     BoundingBoxSocket,
@@ -168,7 +168,7 @@ class AppearanceGenerate(io.ComfyNode):
         lender = (lip_references or track).track
         doubts = check_pictures(rendered.references, lender, rendered.covered).doubts
         kept = KeptPatches(existing(folder_paths.get_temp_directory()))
-        rendered = replace(rendered, prepare=lambda: loaded.ready("renderer"), keeper=kept)
+        rendered = replace(rendered, prepare=DrawnWith.of(loaded, sources(clip)), keeper=kept)
         return io.NodeOutput(
             ClipVideo(rendered, cls.hidden.unique_id),
             clip_images(rendered),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
 import shutil
@@ -78,3 +79,17 @@ def test_every_file_of_the_core_is_in_the_wheel():
     packed = {path for pattern in patterns for path in core.glob(pattern)}
     files = {path for path in core.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
     assert files <= packed
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_the_server_tests_say_what_they_need(tmp_path):
+    def made(**variables: str) -> subprocess.CompletedProcess:
+        environment = {name: value for name, value in os.environ.items() if name != "COMFYUI_DIR"}
+        command = ["make", "-s", "test-comfyui"]
+        return subprocess.run(command, cwd=ROOT, env=environment | variables, capture_output=True, text=True)
+
+    skipped = made()
+    assert skipped.returncode == 0 and "skipped: no ComfyUI to test on" in skipped.stdout
+    assert "COMFYUI_DIR=FOLDER" in skipped.stdout and "COMFYUI_PYTHON=PYTHON" in skipped.stdout
+    wrong = made(COMFYUI_DIR=str(tmp_path))
+    assert wrong.returncode == 2 and "must be the folder of a ComfyUI, with its main.py" in wrong.stdout

@@ -100,7 +100,8 @@ def run(args: argparse.Namespace) -> None:
 def _loading(args: argparse.Namespace) -> Loading:
     from ..pipeline.batch import Loading
 
-    return Loading(args.model, args.revision, args.renderer, args.device, args.dtype)
+    weights = None if args.recognition is None else str(args.recognition.resolve())
+    return Loading(args.model, args.revision, args.renderer, args.device, args.dtype, weights)
 
 
 def _engine(args: argparse.Namespace, loading: Loading, todo: Sequence[Job]) -> tuple[Engine, Loading, int]:

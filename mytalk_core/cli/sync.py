@@ -51,7 +51,6 @@ def add(commands: argparse._SubParsersAction) -> None:
         "from the beginning on; the other faces stay, and all speeches are heard at once",
     )
     add_options(sync)
-    sync.add_argument("--recognition", type=Path, metavar="FILE", help=RECOGNITION_HELP)
     sync.add_argument(
         "--resume",
         action="store_true",
@@ -87,6 +86,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help=FRAME_RATE_HELP,
     )
     parser.add_argument("--face", default="largest", help=FACE_HELP)
+    parser.add_argument("--recognition", type=Path, metavar="FILE", help=RECOGNITION_HELP)
     parser.add_argument("--model", default="mini", help="mini, a folder, or hub:OWNER/NAME")
     parser.add_argument("--revision", help="branch, tag or commit of a Hub repository")
     parser.add_argument(

@@ -48,7 +48,7 @@ class FaceRecogniser:
 
     def __init__(self, path: str | Path) -> None:
         """Raises FileNotFoundError, and WeightsError for a file that OpenCV does not take."""
-        path = Path(path)
+        self.path = path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(
                 f"weights of a face recognition network were required at {path}, but there is no such file: "

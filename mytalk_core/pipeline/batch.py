@@ -29,12 +29,15 @@ class Loading:
     renderer: str = "auto"
     device: str = "auto"
     dtype: str = "auto"
+    recognition: str | None = None
     threads: int = 1
 
     @property
     def made_by(self) -> dict[str, str | None]:
         """What of it changes the pictures; a job that was done by another is done again."""
-        return {"model": self.model, "revision": self.revision, "renderer": self.renderer}
+        made_by = {"model": self.model, "revision": self.revision, "renderer": self.renderer}
+        # What was made before there was a choice stays made.
+        return made_by if self.recognition is None else made_by | {"recognition": self.recognition}
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,12 @@ class Worker:
         cv2.setNumThreads(loading.threads)
         try:
             self.model = LipSync.from_pretrained(
-                loading.model, loading.renderer, loading.device, loading.dtype, loading.revision
+                loading.model,
+                loading.renderer,
+                loading.device,
+                loading.dtype,
+                loading.revision,
+                loading.recognition,
             )
         except (ValueError, OSError) as error:
             return Loaded(str(error))

@@ -193,7 +193,7 @@ class Journal:
         if self.folder is None:
             yield from clip.edits(rows)
             return
-        layout, going_on = layout_of(clip.format_name), True
+        layout, edit, going_on = layout_of(clip.format_name), clip.editor(), True
         kept: list[tuple[bool, list[Change], bool]] = []
         fresh: list[KeptEdit] = []
         for number, picture in enumerate(clip.untouched(rows)):
@@ -206,7 +206,7 @@ class Journal:
             if going_on:
                 yield KeptEdit(picture, [], *kept[place])
                 continue
-            fresh.append(KeptEdit.of(clip.edit(picture)))
+            fresh.append(KeptEdit.of(edit(picture)))
             yield fresh[-1]
             if len(fresh) == length:
                 _write_piece(path, fresh)

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from functools import cache, partial
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -385,21 +386,32 @@ def _voices(
 
 def _find(model: LipSync, clip: Clip, voices: list[_Voice], journal: Journal, progress: Progress) -> None:
     """The faces of all speakers, in one pass. Raises ValueError where two are one person."""
-    faces = cache(lambda: model.track(clip, progress))
+
+    @cache
+    def chosen() -> list[FaceTrack]:
+        faces = model.track(clip, progress)
+        tracks = [model.choose(clip, faces, voice.who) for voice in voices]
+        # Before any is kept: another choice is to find no run of this one.
+        _check_apart(voices, tracks)
+        return tracks
+
     for number, voice in enumerate(voices):
-        voice.track = journal.track(partial(_chosen, model, clip, faces, voice.who), number)
-    for number, voice in enumerate(voices):
-        for other in voices[:number]:
-            both = np.flatnonzero(voice.track.present & other.track.present)
-            if (voice.track.landmarks[both] == other.track.landmarks[both]).all((1, 2)).any():
-                raise ValueError(
-                    f"a face for each speaker was required, but {other.name} and {voice.name} are the same "
-                    "one: choose another, by number or place"
-                )
+        voice.track = journal.track(partial(_one_of, chosen, number), number)
 
 
-def _chosen(model: LipSync, clip: Clip, faces: Callable[[], Faces], who: Choice) -> FaceTrack:
-    return model.choose(clip, faces(), who)
+def _one_of(tracks: Callable[[], list[FaceTrack]], number: int) -> FaceTrack:
+    return tracks()[number]
+
+
+def _check_apart(voices: list[_Voice], tracks: list[FaceTrack]) -> None:
+    """Raises ValueError where the tracks of two speakers are one person's."""
+    for (voice, track), (other, its) in combinations(zip(voices, tracks, strict=True), 2):
+        both = np.flatnonzero(track.present & its.present)
+        if (track.landmarks[both] == its.landmarks[both]).all((1, 2)).any():
+            raise ValueError(
+                f"a face for each speaker was required, but {voice.name} and {other.name} are the same "
+                "one: choose another, by number or place"
+            )
 
 
 def _draw(model: LipSync, clip: Clip, voices: list[_Voice], timeline: Timeline) -> RenderedClip:
@@ -451,6 +463,7 @@ def _facts(
     model: LipSync, clip: Clip, voices: list[_Voice], sync_mode: str, options: MotionOptions
 ) -> dict[str, str]:
     """What decides what is drawn, by the word the user knows it by."""
+    recogniser = model.reader.recogniser
     facts = {
         "video": f"{files_sha256(clip.files)} {float(clip.fps)}",
         "speech": " ".join(
@@ -460,7 +473,8 @@ def _facts(
         "renderer": model.renderer.name,
         "device or dtype": f"{model.device} {model.dtype}",
         "version of MyTalk": __version__,
-        "face": " ".join(_word(voice.who) for voice in voices),
+        "face": " ".join(f"{_word(v.who)} {files_sha256(choice_files(v.who))}" for v in voices),
+        "recognition": files_sha256([] if recogniser is None else [recogniser.path]),
         "sync mode": sync_mode,
     }
     return facts | {name: str(value) for name, value in asdict(options).items()}

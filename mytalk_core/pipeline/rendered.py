@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Protocol
 
 import numpy as np
@@ -75,9 +75,9 @@ class RenderedClip(ArrangedClip):
     track: the face on that timeline; targets: its wanted landmarks; renderer: what draws the lips;
     references: the pictures that lips are borrowed from; covered: of those looked at, the share whose mouth
     cannot be seen; gauge: tells what stands before the mouth and stays on top, None where that is not asked
-    for; prepare: called before a frame's lips are drawn, for a network that is kept elsewhere until it is
-    needed; keeper: where drawn lips wait for the next reader, None to draw for each anew; beside: the same
-    pictures with another face's lips, which are pasted first.
+    for; prepare: called in each pass over the frames before the first lips are drawn, for a network that is
+    kept elsewhere until it is needed; keeper: where drawn lips wait for the next reader, None to draw for
+    each anew; beside: the same pictures with another face's lips, which are pasted first.
     """
 
     track: FaceTrack = field(repr=False)
@@ -99,24 +99,28 @@ class RenderedClip(ArrangedClip):
     def edits(self, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[Edit]:
         """Frames by number, as `pictures` has them, with their patches apart."""
         # One by one, as renderers draw: who reads the pictures can stop between any two.
-        return (self.edit(picture) for picture in self.untouched(indices))
+        return map(self.editor(), self.untouched(indices))
 
     def untouched(self, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[Picture]:
-        """The source's pictures under this clip's numbers, for `edit`."""
+        """The source's pictures under this clip's numbers, for `editor`."""
         return super()._read(self.rows(indices))
 
-    def edit(self, picture: Picture) -> Edit:
-        """One of `untouched`, with its patches."""
-        other = Edit(picture, [], False) if self.beside is None else self.beside.edit(picture)
-        known = self._known(picture.index)
-        if known is not None:
-            return Edit(picture, [*other.patches, *known], other.is_partial)
-        if self.prepare is not None:
-            self.prepare()
-        edit = self._draw(picture)
-        if self.keeper is not None:
-            self.keeper.put(picture.index, edit.patches)
-        return Edit(picture, [*other.patches, *edit.patches], other.is_partial or edit.is_partial)
+    def editor(self) -> Callable[[Picture], Edit]:
+        """For one pass over the frames: what gives a picture of `untouched` its patches."""
+        prepare = cache(self.prepare or (lambda: None))
+        beside = None if self.beside is None else self.beside.editor()
+
+        def edit(picture: Picture) -> Edit:
+            other = Edit(picture, [], False) if beside is None else beside(picture)
+            known = self._known(picture.index)
+            if known is not None:
+                return Edit(picture, [*other.patches, *known], other.is_partial)
+            edit = self._draw(picture, prepare)
+            if self.keeper is not None:
+                self.keeper.put(picture.index, edit.patches)
+            return Edit(picture, [*other.patches, *edit.patches], other.is_partial or edit.is_partial)
+
+        return edit
 
     def masks(self, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
         """For each frame how much of every pixel is new, see `Edit.mask`."""
@@ -135,7 +139,7 @@ class RenderedClip(ArrangedClip):
             return []
         return None if self.keeper is None else self.keeper.get(row)
 
-    def _draw(self, picture: Picture) -> Edit:
+    def _draw(self, picture: Picture, prepare: Callable[[], object]) -> Edit:
         """A frame that shows the face, with what is pasted over it."""
         row = np.array([picture.index])
         similarity, source = self.track.similarity[row], self.track.canonical[row]
@@ -151,6 +155,7 @@ class RenderedClip(ArrangedClip):
             return Edit(picture, [], False)
         seen = seen_part(frame, similarity[0])
         seen = None if seen is None else seen[None]
+        prepare()
         rendering = self.renderer.render(cover.mended(crop)[None], source, self.targets[row], row, seen)
         # A mouth that leaves the frame: at last it moves as in the source, and the source takes over.
         alpha = cover.left(rendering.alpha[0]) * np.float32(min(1, HANDED_OVER * shown[0]))

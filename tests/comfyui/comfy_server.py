@@ -56,11 +56,11 @@ class ComfyServer:
     process: subprocess.Popen
 
     @classmethod
-    def start(cls, comfyui: Path, base: Path) -> ComfyServer:
-        """Lay out the folders, start, wait until it answers."""
+    def start(cls, comfyui: Path, base: Path, pack: Path = ROOT) -> ComfyServer:
+        """Lay out the folders with that node pack, start, wait until it answers."""
         for name in ("custom_nodes", "input", "output", "temp", "models", "user"):
             (base / name).mkdir(parents=True)
-        (base / "custom_nodes" / "ComfyUI-MyTalk").symlink_to(ROOT, target_is_directory=True)
+        (base / "custom_nodes" / "ComfyUI-MyTalk").symlink_to(pack, target_is_directory=True)
         (base / "custom_nodes" / "test_frames.py").write_text(TEST_NODE)
         for path in (ROOT / "examples").iterdir():
             shutil.copy(path, base / "input")

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 
 @pytest.fixture
@@ -65,6 +66,48 @@ def test_each_stage_brings_its_networks(part, folders, examples_folder, brought)
     assert len(brought) == 2 and len(output.clip) == len(rendered)
     next(output.clip.pictures())
     assert brought[2:] == [{"MouthRefiner"}]
+
+
+class Draws(torch.nn.Module):
+    """A network that draws."""
+
+
+class DrawsToo(torch.nn.Module):
+    """Another."""
+
+
+@pytest.fixture
+def drawn_twice(part, drawn, brought):
+    """What Appearance Generate made of frames of which the fourth shows no face, and another renderer's lips
+    over it."""
+    memory = part("nodes.memory")
+    clip = dataclasses.replace(drawn[0].args[0].clip, keeper=None)
+    clip.track.present[3] = False
+    clips = [clip]
+    for network in (Draws(), DrawsToo()):
+        model = SimpleNamespace(renderer=SimpleNamespace(networks={"network": network}))
+        loaded = memory.LoadedModel(model, memory.patchers_of({"network": network}))
+        prepare = memory.DrawnWith.of(loaded, part("nodes.sockets").sources(clips[-1]))
+        clips.append(dataclasses.replace(clip, source=clips[-1], prepare=prepare))
+    return clips[1:]
+
+
+def test_what_draws_is_brought_once_in_a_pass_and_only_to_draw(drawn_twice, brought):
+    clip, _ = drawn_twice
+    assert len(list(clip.pictures())) == 5
+    assert brought == [{"Draws"}]
+    next(clip.pictures([3]))
+    assert brought == [{"Draws"}], "nothing is drawn without a face"
+    edit = clip.editor()
+    for picture in clip.untouched([3, 0, 1]):
+        edit(picture)
+    assert brought == [{"Draws"}] * 2
+
+
+def test_of_lips_over_lips_neither_network_pushes_out_the_other(drawn_twice, brought):
+    _, over = drawn_twice
+    list(over.pictures())
+    assert brought == [{"Draws"}, {"Draws", "DrawsToo"}]
 
 
 @pytest.fixture

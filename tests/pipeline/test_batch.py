@@ -284,6 +284,15 @@ def test_a_new_file_under_the_old_name_is_another_job(media, tmp_path):
     assert not job.is_done(made_by)
 
 
+def test_weights_that_tell_people_apart_are_every_workers(media, tmp_path, capsys):
+    listed = write_list(tmp_path / "list.csv", twenty(media)[:1])
+    gone = tmp_path / "gone.onnx"
+    line = ["batch", str(listed), "-o", str(tmp_path / "out"), "--workers", "1", "--recognition", str(gone)]
+    assert main(line) == 1
+    assert f"weights of a face recognition network were required at {gone}" in capsys.readouterr().err
+    assert Loading(recognition=str(gone)).made_by != Loading().made_by
+
+
 def test_a_long_list_is_read_in_no_time(tmp_path):
     rows = [{"video": f"{n}.mp4", "speech": f"{n}.wav"} for n in range(3000)]
     begin = time.process_time()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from repository import EXAMPLES
@@ -132,6 +133,17 @@ def test_another_run_is_refused_in_one_line(frames, tmp_path, model):
     # One that keeps nothing needs nothing of it, and takes it away once the output is there.
     lip_sync(source, SPEECH, output, model=model)
     assert {path.name for path in tmp_path.iterdir()} == {"in.mkv", "out.mp4"}
+
+
+def test_another_mask_under_the_old_name_is_another_run(frames, tmp_path, model):
+    source, output, mask = saved(frames[:5], tmp_path / "in.mkv"), tmp_path / "out.mp4", tmp_path / "mask.png"
+    white = np.full(frames.shape[1:3], 255, np.uint8)
+    cv2.imwrite(str(mask), white)
+    stopped(source, output, model, at=3, resume=True, face=f"mask:{mask}")
+    white[:8] = 0
+    cv2.imwrite(str(mask), white)
+    with pytest.raises(MediaError, match="a run with another face: give"):
+        lip_sync(source, SPEECH, output, model=model, face=f"mask:{mask}", resume=True)
 
 
 def test_two_runs_never_share_a_journal_and_a_strange_folder_stays(frames, tmp_path, model):

@@ -14,12 +14,14 @@ from repository import EXAMPLES
 from mytalk_core.appearance.references import mouth_opening
 from mytalk_core.cli.main import main
 from mytalk_core.cli.sync import speaker
+from mytalk_core.errors import MediaError
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.media.audio import Speech
 from mytalk_core.media.file_clip import FileClip
 from mytalk_core.media.image_clip import ImageClip
 from mytalk_core.media.mixed import MixedSpeech
-from mytalk_core.pipeline import LipSync, lip_sync, write
+from mytalk_core.pipeline import LipSync, journal, lip_sync, write
+from mytalk_core.pipeline.journal import folder_of
 
 FRAMES = 48
 LAYOUT = LandmarkLayout.load("mesh478")
@@ -96,6 +98,38 @@ def test_who_does_not_speak_stays_the_sources(model, inputs, tmp_path):
     source, result = (np.concatenate(list(FileClip.open(p).frames())) for p in (inputs / "two.mkv", out))
     assert (source[:, :, :256] == result[:, :, :256]).all()
     assert (source[:, :, 256:] != result[:, :, 256:]).any()
+
+
+def test_a_run_of_two_that_goes_on_equals_one_that_was_not_stopped(model, inputs, tmp_path, monkeypatch):
+    monkeypatch.setattr(journal, "PIECE_FRAMES", 4)
+    video, whole, parts = tmp_path / "in.mkv", tmp_path / "whole.mp4", tmp_path / "parts.mp4"
+    frames = next(FileClip.open(inputs / "two.mkv").frames(0, 10, batch_size=10))
+    write(ImageClip.from_frames(frames, 25), video, codec="ffv1")
+    said = [inputs / "first.wav", inputs / "then.wav"]
+    both = {"speakers": list(zip(("left", "right"), said, strict=True)), "model": model}
+    report = lip_sync(video, None, whole, **both)
+
+    def stop(stage: str, done: int, total: int) -> None:
+        if stage == "render" and done == 6:
+            raise KeyboardInterrupt
+
+    # One person twice: nothing is kept that would be in the way of the right choice.
+    twice = [("left", said[0]), ("64,128", said[1])]
+    with pytest.raises(ValueError, match="are the same"):
+        lip_sync(video, None, parts, resume=True, **both | {"speakers": twice})
+    assert not folder_of(parts).exists()
+    with pytest.raises(KeyboardInterrupt):
+        lip_sync(video, None, parts, resume=True, progress=stop, **both)
+    kept = {path.name for path in folder_of(parts).iterdir()}
+    numbered = {f"{name}{n}.safetensors" for name in ("track", "motion") for n in ("", "1")}
+    assert kept >= numbered | {"piece000000.safetensors"}
+    swapped = list(zip(("left", "right"), said[::-1], strict=True))
+    with pytest.raises(MediaError, match="a run with another speech: give"):
+        lip_sync(video, None, parts, resume=True, **both | {"speakers": swapped})
+    again = lip_sync(video, None, parts, resume=True, **both)
+    assert parts.read_bytes() == whole.read_bytes() and not folder_of(parts).exists()
+    assert (again.speakers, again.checks) == (report.speakers, report.checks)
+    assert [speaker["frames_edited"] for speaker in again.speakers] == [10, 10]
 
 
 def test_two_speakers_of_one_face_are_refused(model, inputs, tmp_path):
