@@ -32,6 +32,17 @@ def test_the_page_knows_the_samples_names():
     )
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "workflows").glob("*.json")), ids=lambda path: path.stem)
+def test_the_row_of_advanced_inputs_has_room_under_the_model(path):
+    """The newer page draws a row more than the older one's height, which the file has."""
+    row, title = 32, 30
+    nodes = json.loads(path.read_text(encoding="utf-8"))["nodes"]
+    for model in (node for node in nodes if node["type"] == "MyTalkLoadModel"):
+        (x, y), (width, height) = model["pos"], model["size"]
+        below = [n["pos"][1] - title for n in nodes if x <= n["pos"][0] < x + width and n["pos"][1] > y]
+        assert min(below) >= y + height + row
+
+
 def test_the_entry_for_the_official_index_is_true():
     [category] = json.loads((ROOT / "docs" / "template_index.json").read_text(encoding="utf-8"))
     [entry] = category["templates"]
