@@ -99,12 +99,14 @@ def one_kill(name: str, moment_s: float, resume: bool, folder: Path, whole: Path
     code, said = finish(process)
     kept = folder_of(output).is_dir()
     left = left_over(folder, known | ({folder_of(output).name} if resume else set()))
-    ended = code == 0 and left == {output.name}
+    by_signal = -getattr(signal, f"SIG{name}")
+    # The signal may come when all is done and only Python is still to end.
+    ended = code in (0, by_signal) and left == {output.name} and same_pictures(output, whole)
     # After a kill that nobody can answer the next run takes what lies there.
     allowed = {entry for entry in left if name == "KILL" and LEFTOVER.fullmatch(entry)}
-    good = ended or (code in (SIGNALS[name], -signal.SIGKILL if name == "KILL" else None) and left == allowed)
+    good = ended or (code == SIGNALS[name] and left == allowed)
     # Before Python runs our program a signal ends it without a word, as any other.
-    good = good or (code == -getattr(signal, f"SIG{name}") and not left)
+    good = good or (code == by_signal and not left)
     good = good and "Traceback" not in said
     state = "had ended" if ended else f"code {code}, {'kept' if kept else 'nothing kept'}"
     state += "".join(
