@@ -75,6 +75,14 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def stamp(path: Path) -> tuple[int, int] | None:
+    """Size and time of the last change, so that a new file under a name is another; None where none is."""
+    with contextlib.suppress(OSError):
+        found = path.stat()
+        return found.st_size, found.st_mtime_ns
+    return None
+
+
 @contextmanager
 def alone(path: str | Path, doing: str) -> Iterator[None]:
     """A block that only one process at a time is in. path: a file for the lock, removed behind it; doing:

@@ -13,7 +13,7 @@ from ..mytalk_core.face.track import Faces
 from ..mytalk_core.media.clip import Clip
 from ..mytalk_core.pipeline import stages
 from ..mytalk_core.pipeline.checks import check_track
-from ..mytalk_core.pipeline.lip_sync import face_warnings
+from ..mytalk_core.pipeline.report import face_warnings
 from .faces import shown_faces
 from .host import rare, schema
 from .load import CATEGORY

@@ -14,8 +14,8 @@ from ..mytalk_core.media.clip import Clip
 from ..mytalk_core.media.encoders import check_settings
 from ..mytalk_core.media.timeline import SYNC_MODES, Timeline, plan_timeline
 from ..mytalk_core.pipeline.checks import LipWatch
-from ..mytalk_core.pipeline.lip_sync import face_warnings
 from ..mytalk_core.pipeline.rendered import RenderedClip
+from ..mytalk_core.pipeline.report import face_warnings
 from .host import rare, schema
 from .load import CATEGORY
 from .memory import bundled_model

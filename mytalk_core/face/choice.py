@@ -65,6 +65,13 @@ def choice_files(which: Choice) -> list[Path]:
     return [which.path] if isinstance(which, (Mask, Photo)) else []
 
 
+def word_of(who: Choice) -> str:
+    """A choice as a user writes it."""
+    if isinstance(who, Place):
+        return f"{who.x_px:g},{who.y_px:g}" + ("" if who.time_s is None else f"@{who.time_s:g}")
+    return f"{type(who).__name__.lower()}:{who.path}" if isinstance(who, (Mask, Photo)) else str(who)
+
+
 def _read(text: str) -> Choice:
     if text.isdecimal() and len(text) < 10:
         return int(text)

@@ -13,7 +13,7 @@ from typing import Any
 from ..arguments import parse_frame_rate
 from ..errors import MediaError
 from ..face.choice import check_choice
-from ..files import check_outputs, plain_name
+from ..files import check_outputs, plain_name, stamp
 from ..json_text import read_object, read_rows, text_field
 from ..media.container import VIDEO_SUFFIXES
 from ..media.encoders import check_settings, choose_codec
@@ -109,7 +109,8 @@ class Job:
         """What the result follows from, for its report; another fact is another job. made_by: the model."""
         settings = asdict(self.settings) | {"frame_rate": str(self.settings.frame_rate or "")}
         sources = {"video": self.video, "speech": self.speech}
-        files = {word: [str(path), *_stamp(path)] for word, path in sources.items()}
+        # Nothing of a series, whose pattern is no file.
+        files = {word: [str(path), *(stamp(path) or ())] for word, path in sources.items()}
         return files | {"output": self.output.name} | settings | made_by
 
     def is_done(self, made_by: dict[str, str | None]) -> bool:
@@ -120,14 +121,6 @@ class Job:
             report = read_object(self.report)
             return "error" not in report and report.get("job") == self.facts(made_by)
         return False
-
-
-def _stamp(path: Path) -> list[int]:
-    """Size and time of a file, so that a new one under its name is another; nothing of a series."""
-    with suppress(OSError):
-        found = path.stat()
-        return [found.st_size, found.st_mtime_ns]
-    return []
 
 
 def read_jobs(source: Path, speeches: Path | None, folder: Path, settings: Settings) -> list[Job]:
