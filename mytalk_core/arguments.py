@@ -16,7 +16,6 @@ RECOGNITION_HELP = (
     "face_recognition_sface_2021dec.onnx of the OpenCV Zoo"
 )
 VIDEO_HELP = "a video with a visible face, a picture, a series f_%%04d.png, or a folder of pictures"
-FRAME_RATE_HELP = "frames a second of a series or folder of pictures, such as 24 or 30000/1001; else 25"
 
 
 class DefaultsHelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -42,6 +41,15 @@ def parse_frame_rate(text: str) -> Fraction:
     except (ValueError, ZeroDivisionError):
         pass
     raise ValueError(f"a frame rate such as 24 or 30000/1001 was required; got {text!r}")
+
+
+def add_frame_rate(parser: argparse.ArgumentParser) -> None:
+    """`--frame-rate`, for a source that has none of its own."""
+    parser.add_argument(
+        "--frame-rate",
+        type=frame_rate,
+        help="frames a second of a series or folder of pictures, such as 24 or 30000/1001; else 25",
+    )
 
 
 def frame_rate(text: str) -> Fraction:

@@ -14,6 +14,7 @@ import numpy as np
 from ..face import alignment
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
+from .mask import smooth_step
 
 if TYPE_CHECKING:
     from ..face.track import FaceTrack
@@ -117,7 +118,7 @@ def shown_lips(
         shape: the frames' (H, W, ...) in pixels.
     """
     lips = _landmark_depth(landmarks[:, layout.lips_outer], similarity, shape)
-    return _smooth(lips.min(-1) / LIPS_FREE)
+    return smooth_step(lips.min(-1) / LIPS_FREE)
 
 
 def slowed_at_edge(shift: np.ndarray, depth: np.ndarray) -> np.ndarray:
@@ -128,7 +129,7 @@ def slowed_at_edge(shift: np.ndarray, depth: np.ndarray) -> np.ndarray:
         return shift
     # Twice as wide as the way is long: nothing is read beyond the edge, and nothing folds.
     width = np.clip(2 * near.max(), 2, FREE)
-    return shift * _smooth(depth / width)[..., None].astype(shift.dtype)
+    return shift * smooth_step(depth / width)[..., None].astype(shift.dtype)
 
 
 def held_at_edge(
@@ -145,7 +146,7 @@ def held_at_edge(
     depth = _landmark_depth(source, similarity, shape)
     # Lips keep their shape: what lies as deep as the outermost of them goes all the way with them.
     lips = depth[:, layout.lips_outer].min(1, keepdims=True)
-    free = _smooth(depth / np.clip(lips, 1, FREE)) * _smooth(lips / LIPS_FREE)
+    free = smooth_step(depth / np.clip(lips, 1, FREE)) * smooth_step(lips / LIPS_FREE)
     held = source + free[..., None] * (target - source)
     return np.where((free < 1)[..., None], held, target).astype(target.dtype)
 
@@ -160,9 +161,3 @@ def _depth(points_px: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Distance (...) of points (..., 2) to the nearest edge of a frame in pixels, negative beyond it."""
     far = np.array(shape[1::-1], np.float64) - points_px
     return np.minimum(points_px, far).min(-1)
-
-
-def _smooth(t: np.ndarray) -> np.ndarray:
-    """0 up to 0, 1 from 1 on, smoothly between."""
-    t = np.clip(t, 0, 1)
-    return t * t * (3 - 2 * t)

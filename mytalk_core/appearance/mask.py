@@ -157,6 +157,22 @@ def _core(window: Window, lips: np.ndarray) -> Window:
     )
 
 
+def filled(polygon: np.ndarray) -> np.ndarray:
+    """1 inside a polygon (M, 2) in units, uint8 (256, 256), on the whole square."""
+    return _fill(Window(0, 0, UNITS, UNITS), polygon)
+
+
+def disc(units: int) -> np.ndarray:
+    """The kernel uint8 (2 units + 1, 2 units + 1) that widens or narrows a part by so much."""
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * units + 1, 2 * units + 1))
+
+
+def smooth_step(share: np.ndarray) -> np.ndarray:
+    """0 up to 0, 1 from 1 on, smoothly between."""
+    share = np.clip(share, 0, 1)
+    return share * share * (3 - 2 * share)
+
+
 def _fill(window: Window, polygon: np.ndarray) -> np.ndarray:
     """1 inside a polygon (M, 2) in units, uint8 on the window's grid."""
     drawn = np.zeros(window.shape, np.uint8)
@@ -175,5 +191,4 @@ def _distance(filled: np.ndarray) -> np.ndarray:
 
 def _falling(distance: np.ndarray, width: float) -> np.ndarray:
     """1 at distance 0 and less, smoothly to 0 at `width`."""
-    t = np.clip(distance / width, 0, 1)
-    return (1 - t * t * (3 - 2 * t)).astype(np.float32)
+    return (1 - smooth_step(distance / width)).astype(np.float32)

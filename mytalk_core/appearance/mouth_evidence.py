@@ -13,12 +13,11 @@ import numpy as np
 
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
+from .mask import disc, filled
 
 FLAT = 0.12  # fine detail of the mouth as a share of the eyes' under which nothing of a mouth is left
-PLAIN, PLAIN_CONTRAST = (
-    0.30,
-    0.38,
-)  # a mask: little detail, and lips that hardly differ from what is about them
+# A mask: little detail, and lips that hardly differ from what is about them.
+PLAIN, PLAIN_CONTRAST = 0.30, 0.38
 NO_CONTRAST = 0.22  # lips differ from what is about them by this share of the face's contrast, or are no lips
 # Share of the edges in a quarter of the rows, and of the columns: a stand before the mouth has as regular
 # columns, closed lips nearly as regular rows, and only a mosaic both. Less where most frames show no mouth.
@@ -63,16 +62,8 @@ def shows_mouth(
     return regular < (MOSAIC if certainty == 1 else MOSAIC_SUSPECT)
 
 
-def filled(ring: np.ndarray) -> np.ndarray:
-    """1 inside a polygon (P, 2) in canonical units, uint8 (256, 256)."""
-    drawn = np.zeros((UNITS, UNITS), np.uint8)
-    points = np.clip(ring, -4 * UNITS, 5 * UNITS)
-    return cv2.fillPoly(drawn, [np.rint((points - 0.5) * 16).astype(np.int32)], 1, shift=4)  # type: ignore[return-value]
-
-
 def _wider(part: np.ndarray, units: int) -> np.ndarray:
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * units + 1, 2 * units + 1))
-    return cv2.dilate(part, kernel)
+    return cv2.dilate(part, disc(units))
 
 
 def _contrast(lab: np.ndarray, outer: np.ndarray, inner: np.ndarray, face: np.ndarray) -> float:

@@ -15,7 +15,8 @@ import numpy as np
 
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
-from .mouth_evidence import SUSPECT, filled, shows_mouth
+from .mask import disc, filled
+from .mouth_evidence import SUSPECT, shows_mouth
 from .overlay import LETTERS, Overlay, brightness, find_overlay, joined, largest, like_nearest, unlike_skin
 from .raster import triangulate
 from .references import References, pose_points
@@ -125,7 +126,7 @@ class CoverGauge:
             found |= self._overlay.on_crop(similarity)
         if not (found & near).any():
             return FREE
-        matte = cv2.dilate(found.astype(np.uint8), _disc(RIM)).astype(np.float32)
+        matte = cv2.dilate(found.astype(np.uint8), disc(RIM)).astype(np.float32)
         lips = filled(landmarks[self._layout.lips_outer]) > 0
         hidden = float(matte[lips].mean()) if lips.any() else 0.0
         visible = float(np.clip((WHOLLY - hidden) / (WHOLLY - COVERED), 0, 1))
@@ -161,7 +162,7 @@ class CoverGauge:
             coordinates = warp.coordinates(landmarks[row])
             pictures[number] = sample(unit[row], coordinates) / self._gain(self._colours[row])
             if self._overlay is not None:
-                hidden = cv2.dilate(self._overlay.on_crop(similarity[row]).astype(np.uint8), _disc(2 * RIM))
+                hidden = cv2.dilate(self._overlay.on_crop(similarity[row]).astype(np.uint8), disc(2 * RIM))
                 pictures[number][sample(255 * hidden, coordinates) > 64] = np.nan
         whole = np.full((UNITS, UNITS, 4), UNKNOWN, np.uint8)
         whole[box[0] : box[2], box[1] : box[3]] = _median_and_spread(pictures)
@@ -181,14 +182,14 @@ class CoverGauge:
         gain = self._gain(self._skin_colours(unit, landmarks))
         light = float(gain.mean())
         face = filled(landmarks[self._layout.oval])
-        inner = cv2.erode(face, _disc(4))[within] > 0
+        inner = cv2.erode(face, disc(4))[within] > 0
         picture, usual = unit[within].astype(np.float32), there[..., :3] * gain
         usual *= _shading(picture, usual, face[within] * (there[..., 3] < UNKNOWN // 2))[..., None]
         limit = LEVELS * float(np.clip(light, 0.15, 1.3)) + LEAST + SPREAD * light * there[..., 3]
         unlike = largest(np.abs(picture - usual)) / limit
         expected[within] = np.clip(usual, 0, 255)
         # Teeth and the dark between the lips are seldom as usual: alone they are no cover.
-        between = cv2.dilate(filled(landmarks[self._layout.lips_inner]), _disc(BETWEEN))[within] > 0
+        between = cv2.dilate(filled(landmarks[self._layout.lips_inner]), disc(BETWEEN))[within] > 0
         part = _parts(unlike, near[within] & inner, ~between)
         if part.any():
             # Free skin where the references are covered is no cover.
@@ -244,7 +245,7 @@ def _near(landmarks: np.ndarray, layout: LandmarkLayout) -> np.ndarray:
     """Mouth and chin and what is about them, bool (256, 256)."""
     skip = len(layout.jaw) // 5
     points = np.concatenate([landmarks[layout.lips_outer], landmarks[layout.jaw[skip:-skip]]])
-    return cv2.dilate(filled(cv2.convexHull(points.astype(np.float32))[:, 0]), _disc(NEAR)) > 0
+    return cv2.dilate(filled(cv2.convexHull(points.astype(np.float32))[:, 0]), disc(NEAR)) > 0
 
 
 def _box(near: np.ndarray) -> tuple[int, int, int, int]:
@@ -276,7 +277,7 @@ def _parts(unlike: np.ndarray, where: np.ndarray, tells: np.ndarray) -> np.ndarr
     parts = enough(where & tells)
     if not parts.any():
         return parts
-    beside = cv2.dilate(parts.astype(np.uint8), _disc(LETTERS)) > 0
+    beside = cv2.dilate(parts.astype(np.uint8), disc(LETTERS)) > 0
     return parts | (enough(where) & beside)
 
 
@@ -288,7 +289,7 @@ def _median_and_spread(pictures: np.ndarray) -> np.ndarray:
     shown = (~np.isnan(pictures[..., 0])).sum(0)
     # Beside what is always covered its shadow and its soft edge are seen: no usual face either.
     unknown = (shown < max(FEWEST, LEAST_SHOWN * len(pictures))).astype(np.uint8)
-    unknown = cv2.dilate(unknown, _disc(3 * RIM)) > 0
+    unknown = cv2.dilate(unknown, disc(3 * RIM)) > 0
     pictures[:, unknown] = 0
     median = np.nanmedian if np.isnan(pictures).any() else np.median
     usual = median(pictures, axis=0)
@@ -301,7 +302,3 @@ def _median_and_spread(pictures: np.ndarray) -> np.ndarray:
         packed[..., :3] = colours
         packed[..., 3][unknown] = UNKNOWN
     return packed
-
-
-def _disc(units: int) -> np.ndarray:
-    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * units + 1, 2 * units + 1))

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..face.alignment import UNITS, apply, invert
 from ..face.layout import LandmarkLayout
-from .mouth_evidence import filled
+from .mask import filled
 from .references import References
 
 FRAMES = 24  # looked at

@@ -7,11 +7,10 @@ from pathlib import Path
 
 from ..arguments import (
     FACE_HELP,
-    FRAME_RATE_HELP,
     RECOGNITION_HELP,
     VIDEO_HELP,
     DefaultsHelpFormatter,
-    frame_rate,
+    add_frame_rate,
 )
 from ..collector import collector_paused
 from ..files import check_outputs, replacing
@@ -32,11 +31,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         help=VIDEO_HELP,
     )
     landmarks.add_argument("-o", "--output", type=Path, required=True, help="a .safetensors file")
-    landmarks.add_argument(
-        "--frame-rate",
-        type=frame_rate,
-        help=FRAME_RATE_HELP,
-    )
+    add_frame_rate(landmarks)
     landmarks.add_argument("--face", default="largest", help=FACE_HELP)
     landmarks.add_argument("--recognition", type=Path, metavar="FILE", help=RECOGNITION_HELP)
     landmarks.add_argument("--preview", type=Path, help="also write the video with the mesh drawn over it")

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 
 from ..arguments import (
     FACE_HELP,
-    FRAME_RATE_HELP,
     RECOGNITION_HELP,
     VIDEO_HELP,
     DefaultsHelpFormatter,
-    frame_rate,
+    add_frame_rate,
 )
 from ..collector import collector_paused
 from ..files import check_outputs, write_text
@@ -80,11 +79,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "silence, a longer one is cut); cut_off ends with the shorter; loop and bounce repeat the video, "
         "remap re-times it, to the speech's length",
     )
-    parser.add_argument(
-        "--frame-rate",
-        type=frame_rate,
-        help=FRAME_RATE_HELP,
-    )
+    add_frame_rate(parser)
     parser.add_argument("--face", default="largest", help=FACE_HELP)
     parser.add_argument("--recognition", type=Path, metavar="FILE", help=RECOGNITION_HELP)
     parser.add_argument("--model", default="mini", help="mini, a folder, or hub:OWNER/NAME")

@@ -40,9 +40,8 @@ def read_subject(
 
 def same_face(reference: Subject, clip: Clip) -> tuple[float, float]:
     """Where in `clip`'s pixels to look for the reference's face: the median point of its landmarks."""
-    rows = np.flatnonzero(reference.track.present)
-    rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), 50)).astype(int)]
-    x, y = np.median(reference.track.landmarks[rows][..., :2].mean(1), axis=0)
+    landmarks = reference.track.landmarks[reference.track.seen_rows(50)]
+    x, y = np.median(landmarks[..., :2].mean(1), axis=0)
     return float(x * clip.width / reference.clip.width), float(y * clip.height / reference.clip.height)
 
 

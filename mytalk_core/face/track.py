@@ -68,6 +68,11 @@ class FaceTrack:
             len(self), lambda rows: alignment.apply(self.similarity[rows], self.landmarks[rows][..., :2])
         )
 
+    def seen_rows(self, most: int) -> np.ndarray:
+        """Frames that show the face, (n,) int: all, or of more than `most` an even sample."""
+        rows = np.flatnonzero(self.present)
+        return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(int)]
+
     def at(self, times_s: np.ndarray) -> TrackSample:
         """The face at any times (F,), interpolated between the nearest frames that show it.
 
@@ -194,8 +199,8 @@ class Faces:
     def choose(self, which: Choice = "largest") -> FaceTrack:
         """One person's track through the whole video, which ends where it is in doubt who it is.
 
-        which: see `check_choice`; a mask, a photo or who speaks are chosen by `stages.choose`, a `Look` here.
-        Raises NoFaceError if no frame has such a face, ValueError for another word.
+        which: see `check_choice`; a mask, a photo or who speaks are chosen by `choosing.choose`, a `Look`
+        here. Raises NoFaceError if no frame has such a face, ValueError for another word.
         """
         return self.track_of(self.choose_person(which))
 

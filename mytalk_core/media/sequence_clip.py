@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -136,7 +137,7 @@ def pictures_of_pattern(pattern: Path) -> list[Path]:
     if not numbered:
         raise FileNotFoundError(f"pictures {pattern.name} were required, but {pattern.parent} has none")
     numbers = sorted(numbered)
-    gap = next((n for n, after in zip(numbers, numbers[1:], strict=False) if after != n + 1), None)
+    gap = next((n for n, after in pairwise(numbers) if after != n + 1), None)
     if gap is not None:
         raise MediaError(
             f"a series without gaps was required, but {pattern} has number {gap} and not {gap + 1}: add what "

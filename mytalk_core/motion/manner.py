@@ -46,12 +46,11 @@ class Manner:
     @staticmethod
     def shown(track: FaceTrack) -> Manner:
         """The manner of the face in a track; frames that come again, as in a loop, count once."""
-        rows = np.flatnonzero(track.present)
-        if len(rows) < 2:
+        seen = int(track.present.sum())
+        if seen < 2:
             return Manner(0.0, 0.0)
-        duration_s = float(np.ptp(track.times_s)) * len(rows) / len(track)
-        rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), SAMPLE_FRAMES)).astype(int)]
-        opening = opening_ratio(track.landmarks[rows])
+        duration_s = float(np.ptp(track.times_s)) * seen / len(track)
+        opening = opening_ratio(track.landmarks[track.seen_rows(SAMPLE_FRAMES)])
         return Manner.of(opening, duration_s * len(np.unique(opening)) / len(opening))
 
     @property

@@ -70,11 +70,10 @@ def find_rest(track: FaceTrack) -> Person:
     Raises NoFaceError if the track has no frame with a face.
     """
     layout = LandmarkLayout.load(track.layout)
-    rows = np.flatnonzero(track.present)
-    if not len(rows):
+    if not track.present.any():
         raise NoFaceError(f"a face is needed to learn its rest shape; none of {len(track)} frames has one")
-    # An even sample bounds the memory; the rest shape is a mean and needs no more.
-    landmarks = track.landmarks[rows[np.linspace(0, len(rows) - 1, min(len(rows), 500)).astype(int)]]
+    # A sample bounds the memory; the rest shape is a mean and needs no more.
+    landmarks = track.landmarks[track.seen_rows(500)]
     template = layout.template
     frontal = alignment.fit_pose(landmarks, template, layout.anchors).to_frontal(landmarks)
     own = frontal.mean(0)

@@ -45,10 +45,8 @@ class Reach:
         # A moment of speech tells little, yet what it shows can be done.
         widths = float(interocular(person.rest)) / person.mouth_width
         opening = max(MODEST_OPENING, shown.opening_range * widths)
-        rows = np.flatnonzero(track.present)
-        rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), SAMPLE_FRAMES)).astype(int)]
         layout = LandmarkLayout.load(person.layout)
-        landmarks = track.landmarks[rows]
+        landmarks = track.landmarks[track.seen_rows(SAMPLE_FRAMES)]
         frontal = alignment.fit_pose(landmarks, person.rest, layout.anchors).to_frontal(landmarks)
         low, high = np.quantile(_thickness(frontal, *lip_pairs(layout)), (LOW, HIGH), axis=0)
         return Reach(opening, np.stack([low / (1 + THICKNESS_TOLERANCE), high * (1 + THICKNESS_TOLERANCE)]))

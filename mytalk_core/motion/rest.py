@@ -44,11 +44,10 @@ def rest_of(track: FaceTrack, space: LandmarkSpace) -> Person:
 
 def most_closed(track: FaceTrack) -> float:
     """The opening ratio below which a fiftieth of the frames lies. Raises NoFaceError without any face."""
-    rows = np.flatnonzero(track.present)
-    if not len(rows):
+    if not track.present.any():
         raise NoFaceError(f"a face is needed to learn its rest shape; none of {len(track)} frames has one")
-    rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), SAMPLE_FRAMES)).astype(int)]
-    return float(np.quantile(opening_ratio(track.landmarks[rows]), CLOSED_QUANTILE))
+    landmarks = track.landmarks[track.seen_rows(SAMPLE_FRAMES)]
+    return float(np.quantile(opening_ratio(landmarks), CLOSED_QUANTILE))
 
 
 def closing_channels(space: LandmarkSpace, person: Person) -> Tensor:

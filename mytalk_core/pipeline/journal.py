@@ -16,9 +16,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
+from ..checkpoint.pretrained import file_sha256
 from ..errors import MediaError
 from ..face.packed import PackedLandmarks
 from ..face.track import FaceTrack
@@ -29,6 +31,8 @@ from ..media.pixels import PixelLayout, copy_frame, layout_of, planes_of
 from ..motion.motion import Motion
 from ..tensor_files import FileKind, read_metadata, read_tensors, write_tensors
 from .rendered import Edit, RenderedClip
+
+Made = TypeVar("Made")
 
 FORMAT = "mytalk-run-1"
 SUFFIX = ".resume"
@@ -163,30 +167,28 @@ class Journal:
 
     def track(self, make: Callable[[], FaceTrack], number: int = 0) -> FaceTrack:
         """The face of a speaker, as it was kept, or made and kept."""
-        if self.folder is None:
-            return make()
-        path = self.folder / f"track{number or ''}.safetensors"
-        if path.exists():
-            with suppress(MediaError):
-                return _read_track(path)
-        track = make()
-        tensors = {name: getattr(track, name) for name in ("similarity", "times_s", "shots")}
-        tensors |= track.landmarks.parts | {"present": track.present.astype(np.uint8)}
-        _keep(path, tensors, {"layout": track.layout})
-        return track
+        return self._once(f"track{number or ''}", make, _keep_track, _read_track)
 
     def motion(self, make: Callable[[], Motion], number: int = 0) -> Motion:
         """The motion of a speaker, as it was kept, or made and kept."""
+        return self._once(f"motion{number or ''}", make, _keep_motion, _read_motion)
+
+    def _once(
+        self,
+        name: str,
+        make: Callable[[], Made],
+        keep: Callable[[Path, Made], None],
+        read: Callable[[Path], Made],
+    ) -> Made:
         if self.folder is None:
             return make()
-        path = self.folder / f"motion{number or ''}.safetensors"
+        path = self.folder / f"{name}.safetensors"
         if path.exists():
             with suppress(MediaError):
-                return _read_motion(path)
-        motion = make()
-        tensors = {"landmarks": motion.landmarks, "points": np.asarray(motion.points, np.int64)}
-        _keep(path, tensors, {"layout": motion.layout, "rate_hz": repr(motion.rate_hz)})
-        return motion
+                return read(path)
+        made = make()
+        keep(path, made)
+        return made
 
     def edits(self, clip: RenderedClip, rows: np.ndarray) -> Iterator[Edit]:
         """Frames of a clip by number with what is done to them: as it was kept, else drawn and kept."""
@@ -220,12 +222,7 @@ def folder_of(output: Path) -> Path:
 
 def files_sha256(paths: Iterable[Path]) -> str:
     """One hash of the content of all."""
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
+    return hashlib.sha256(" ".join(map(file_sha256, paths)).encode()).hexdigest()
 
 
 def _discard(folder: Path) -> None:
@@ -297,10 +294,21 @@ def _seal(tensors: dict[str, np.ndarray], facts: dict[str, str]) -> str:
     return digest.hexdigest()
 
 
+def _keep_track(path: Path, track: FaceTrack) -> None:
+    tensors = {name: getattr(track, name) for name in ("similarity", "times_s", "shots")}
+    tensors |= track.landmarks.parts | {"present": track.present.astype(np.uint8)}
+    _keep(path, tensors, {"layout": track.layout})
+
+
 def _read_track(path: Path) -> FaceTrack:
     tensors, facts = _kept(path, TRACK)
     landmarks = PackedLandmarks.from_parts(*(tensors.pop(name) for name in ("steps", "centre", "unit")))
     return FaceTrack(landmarks, tensors.pop("present").astype(bool), layout=facts["layout"], **tensors)
+
+
+def _keep_motion(path: Path, motion: Motion) -> None:
+    tensors = {"landmarks": motion.landmarks, "points": np.asarray(motion.points, np.int64)}
+    _keep(path, tensors, {"layout": motion.layout, "rate_hz": repr(motion.rate_hz)})
 
 
 def _read_motion(path: Path) -> Motion:

@@ -26,8 +26,6 @@ from ..media.picture import Picture
 
 # The IPTC's term for pictures partly made by a trained model; C2PA and the platforms read it.
 AI_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
-
-
 # Lips that move no more than one part in so many of their way give way to the source's own.
 HANDED_OVER = 4
 

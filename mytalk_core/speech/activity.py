@@ -10,13 +10,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ..media.audio import MODEL_RATE_HZ
 from .features import SAMPLES_PER_FRAME
 from .singing import load_singing_detector
 from .voice import PIECE, load_voice_detector
 
 # Where voices have their power, Hz: hum and rumble lie below, hiss above.
 BAND_HZ = (150.0, 4000.0)
-RATE_HZ = 16_000
 # Below this, in dB of full scale, there is nothing but the rounding of 16-bit samples.
 NOTHING_DB = -96.0
 # The detector hears the loudest of the 3 s on either side at this level: a quiet voice as a near one.
@@ -115,7 +115,7 @@ def band_level_db(mono_16k: np.ndarray, frames: int) -> np.ndarray:
     padded[SAMPLES_PER_FRAME // 2 : SAMPLES_PER_FRAME // 2 + count] = mono_16k[:count]
     blocks = padded[: frames * SAMPLES_PER_FRAME].reshape(frames, SAMPLES_PER_FRAME)
     window = np.hanning(SAMPLES_PER_FRAME).astype(np.float32)
-    hz = np.fft.rfftfreq(SAMPLES_PER_FRAME, 1 / RATE_HZ)
+    hz = np.fft.rfftfreq(SAMPLES_PER_FRAME, 1 / MODEL_RATE_HZ)
     inside = (hz >= BAND_HZ[0]) & (hz <= BAND_HZ[1])
     power = np.square(np.abs(np.fft.rfft(blocks * window, axis=1)[:, inside])).sum(1)
     # By Parseval: the mean square of the block that has these bins and their mirror images.

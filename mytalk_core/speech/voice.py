@@ -7,6 +7,7 @@ weights are theirs, converted (MIT).
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -16,7 +17,6 @@ from torch import Tensor, nn
 
 from ..checkpoint.pretrained import BUNDLED
 
-RATE_HZ = 16_000
 # Each piece is heard with the end of the one before it.
 PIECE, BEFORE = 512, 64
 # Pieces that go through the network together, about 30 s: memory does not grow with the speech.
@@ -36,7 +36,7 @@ class VoiceDetector(nn.Module):
         widths = (129, 128, 64, 64, 128)
         self.encoder = nn.ModuleList(
             nn.Conv1d(before, after, 3, stride, padding=1)
-            for before, after, stride in zip(widths, widths[1:], (1, 2, 2, 1), strict=False)
+            for (before, after), stride in zip(pairwise(widths), (1, 2, 2, 1), strict=True)
         )
         self.lstm = nn.LSTM(128, 128, batch_first=True)
         self.output = nn.Linear(128, 1)

@@ -15,7 +15,8 @@ import torch
 from safetensors.torch import save_file
 
 from mytalk_core.arguments import DefaultsHelpFormatter
-from mytalk_core.speech.voice import PIECE, RATE_HZ, VoiceDetector
+from mytalk_core.media.audio import MODEL_RATE_HZ
+from mytalk_core.speech.voice import PIECE, VoiceDetector
 
 # Theirs -> ours, of the network for 16 kHz.
 NAMES = {
@@ -48,7 +49,7 @@ def main() -> None:
     save_file(tensors, args.out / "detector.safetensors", metadata={"format": "pt"})
     noise = 0.1 * torch.randn(50 * PIECE, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        expected = torch.cat([theirs(piece[None], RATE_HZ)[0] for piece in noise.split(PIECE)])
+        expected = torch.cat([theirs(piece[None], MODEL_RATE_HZ)[0] for piece in noise.split(PIECE)])
     apart = (expected - torch.from_numpy(detector.probabilities(noise.numpy()))).abs().max()
     print(f"{args.out}: on noise the converted weights are {apart.item():.1e} from the package's")
 

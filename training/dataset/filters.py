@@ -56,12 +56,9 @@ class Figures:
 def measure_face(track: FaceTrack, seconds: float, dominance: float | None) -> Figures:
     """The figures that a shot's track (T frames) gives; those of the face are None where there is none."""
     present = float(track.present.mean())
-    rows = np.flatnonzero(track.present)
-    if not len(rows):
+    if not track.present.any():
         return Figures(seconds, present, dominance)
-    landmarks = track.landmarks[
-        rows[np.linspace(0, len(rows) - 1, min(len(rows), SAMPLED_FRAMES)).astype(int)]
-    ]
+    landmarks = track.landmarks[track.seen_rows(SAMPLED_FRAMES)]
     layout = LandmarkLayout.load(track.layout)
     rotation = fit_pose(landmarks, layout.template, layout.anchors).rotation
     yaw = np.degrees(np.arctan2(rotation[:, 0, 2], rotation[:, 2, 2]))
