@@ -1,8 +1,9 @@
-"""Peak memory of a long video beside a short one, frames a second of the whole process, each stage's share.
+"""Memory of a long video beside a short one, its drift, frames a second of the whole process, stages' shares.
 
 Makes a short and a long input from one clip by repeating its packets (nothing is encoded again) and the
-speech beside it, runs `mytalk sync` on each in a process of its own, and reads the process's peak resident
-memory from the operating system.
+speech beside it, runs `mytalk sync` on each in a process of its own, and reads the process's resident memory
+from the operating system: the peak, and its course every second (on Linux). Drift is read from the files: the
+frames' times of the result against the source's, and the offset of its sound against the speech.
 
     python benchmarks/whole_process.py CLIP_1080P SPEECH -o benchmarks/results/whole_process.md
 """
@@ -23,20 +24,31 @@ from pathlib import Path
 import av
 import numpy as np
 
-from mytalk_core.media.audio import Speech
+from mytalk_core.media.audio import MODEL_RATE_HZ, Speech
 from mytalk_core.media.clip import Clip
 from mytalk_core.media.file_clip import FileClip
 
 SECONDS = (10, 600)
+# So much sound is compared at the start, in the middle and at the end.
+LISTENED_S = 10.0
+# Points of a run at which the table has its memory.
+PARTS = 10
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run: its length, wall time, peak memory and what it reported."""
+    """One run: its length, wall and CPU time, memory's peak and course, drift, and what it reported.
+
+    drift_ms: the largest difference of a frame's time. sound_ms: offset of the sound at start, middle, end.
+    """
 
     seconds: int
     wall_s: float
+    cpu_s: float
     peak_mb: float
+    course_mb: list[float]
+    drift_ms: float
+    sound_ms: list[float]
     report: dict
 
 
@@ -91,13 +103,50 @@ def run(folder: Path, clip: Path, speech: Path, seconds: int, model: str) -> Run
     process = subprocess.Popen(
         [*command, "--model", model, "--report", str(report)], stderr=subprocess.DEVNULL
     )
-    _, status, usage = os.wait4(process.pid, 0)
+    course, ended = [], 0
+    while not ended:
+        time.sleep(1)
+        course += _resident_mb(process.pid)
+        ended, status, usage = os.wait4(process.pid, os.WNOHANG)
     if status:
         raise RuntimeError(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
-    wall_s = time.perf_counter() - start
-    same = len(FileClip.open(video)) == len(FileClip.open(output))
-    figures = json.loads(report.read_text()) | {"same_frames": same}
-    return Run(seconds, wall_s, usage.ru_maxrss / 1024, figures)
+    wall_s, cpu_s = time.perf_counter() - start, usage.ru_utime + usage.ru_stime
+    peak_mb, figures = usage.ru_maxrss / 1024, json.loads(report.read_text())
+    return Run(
+        seconds, wall_s, cpu_s, peak_mb, course, drift_ms(video, output), sound_ms(sound, output), figures
+    )
+
+
+def _resident_mb(pid: int) -> list[float]:
+    """What the process holds now; nothing where the system does not tell."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return []
+    return [int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS")]
+
+
+def drift_ms(video: Path, output: Path) -> float:
+    """The largest difference between a frame's time in the two files, whose frames must be as many."""
+    wanted, found = FileClip.open(video).times_s, FileClip.open(output).times_s
+    if len(wanted) != len(found):
+        raise RuntimeError(f"{len(wanted)} frames went in, {len(found)} came out")
+    return 1000 * float(np.abs(found - wanted).max())
+
+
+def sound_ms(speech: Path, output: Path) -> list[float]:
+    """Offset of the output's sound against the speech at the start, in the middle and at the end, by the
+    largest cross-correlation of `LISTENED_S` seconds; sound that comes late is positive."""
+    first, second = Speech.open(speech).mono_16k, Speech.open(output).mono_16k
+    window, offsets = round(LISTENED_S * MODEL_RATE_HZ), []
+    last = max(0, min(len(first), len(second)) - window)
+    for begin in np.linspace(0, last, 3).astype(int):
+        spectrum = np.fft.rfft(first[begin : begin + window], 2 * window)
+        other = np.fft.rfft(second[begin : begin + window], 2 * window)
+        likeness = np.fft.irfft(other * spectrum.conj())
+        peak = int(likeness.argmax())
+        offsets.append(1000 * (peak - 2 * window * (peak >= window)) / MODEL_RATE_HZ)
+    return offsets
 
 
 def table(runs: list[Run], clip: Clip) -> list[str]:
@@ -108,19 +157,27 @@ def table(runs: list[Run], clip: Clip) -> list[str]:
         f"{datetime.date.today()}, {os.cpu_count()}-core CPU, {clip.width}x{clip.height} at "
         f"{float(clip.fps):g} frames/s, face in every frame, H.264 out. `python benchmarks/whole_process.py`",
         "",
-        "| input | frames | peak memory, MB | wall, s | frames/s | stages, share of the time |",
-        "|---|---|---|---|---|---|",
+        "| input | frames | peak memory, MB | wall, s | frames/s | CPU, s a frame | frames' drift, ms | "
+        "sound's offset at start, middle, end, ms | stages, share of the time |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for r in runs:
         total = sum(r.report["seconds"].values())
         shares = ", ".join(f"{k} {v / total:.0%}" for k, v in r.report["seconds"].items())
         lines.append(
             f"| {r.seconds} s | {r.report['frames']} | {r.peak_mb:.0f} | {r.wall_s:.0f} | "
-            f"{r.report['frames'] / r.wall_s:.1f} | {shares} |"
+            f"{r.report['frames'] / r.wall_s:.1f} | {r.cpu_s / r.report['frames']:.3f} | {r.drift_ms:.2f} | "
+            f"{', '.join(f'{offset:.2f}' for offset in r.sound_ms)} | {shares} |"
         )
     if len(runs) > 1:
         grown = runs[-1].peak_mb - runs[0].peak_mb
         lines += ["", f"{runs[-1].seconds} s need {grown:.0f} MB more than {runs[0].seconds} s."]
+    points = " | ".join(f"{part / PARTS:.0%}" for part in range(1, PARTS + 1))
+    lines += ["", f"Resident memory, MB, at so much of the run:\n\n| input | {points} |"]
+    lines.append("|---|" + "---|" * PARTS)
+    for r in runs:
+        places = np.linspace(0, len(r.course_mb) - 1, PARTS + 1).round().astype(int)[1:]
+        lines.append(f"| {r.seconds} s | {' | '.join(f'{r.course_mb[place]:.0f}' for place in places)} |")
     return lines
 
 
