@@ -150,17 +150,17 @@ def test_lips_rest_120_ms_behind_the_end_and_move_before_the_start(speech):
     end = (len(silence) + spoken) / FRAME
     assert presence[int(end)] == 1 and not presence[int(np.ceil(end + 3)) :].any()
     start = int(np.flatnonzero(presence == 1)[0])
-    assert not presence[:40].any() and start < 50 + np.flatnonzero(np.abs(speech) > 0.02)[0] / FRAME
+    assert not presence[:25].any() and start < 50 + np.flatnonzero(np.abs(speech) > 0.02)[0] / FRAME
     assert (np.diff(presence[start - 4 : start + 1]) > 0).all()
 
 
 def test_short_pauses_belong_to_the_speech(speech):
     # The middle of it, in which a voice goes on.
     part = speech[RATE_HZ : 2 * RATE_HZ]
-    for pause in (PAUSE_FRAMES - 4, PAUSE_FRAMES + 10):
+    for pause in (PAUSE_FRAMES - 4, PAUSE_FRAMES + 20):
         sound = np.concatenate([part, np.zeros(pause * FRAME, np.float32), part])
-        shown = speech_presence(sound, frames_of(sound))[25 + 5 : 25 + pause - 9]
-        assert (shown == 1).all() if pause < PAUSE_FRAMES else not shown.any()
+        shown = speech_presence(sound, frames_of(sound))[25 : 25 + pause]
+        assert (shown == 1).all() if pause < PAUSE_FRAMES else not shown[5:-21].any()
 
 
 def test_long_speech_is_heard_as_short(speech):
