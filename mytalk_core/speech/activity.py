@@ -15,6 +15,8 @@ from .features import SAMPLES_PER_FRAME
 from .singing import load_singing_detector
 from .voice import PIECE, load_voice_detector
 
+# Motion frames of sound that are looked at together: memory does not grow with the speech.
+BLOCK_FRAMES = 1000
 # Where voices have their power, Hz: hum and rumble lie below, hiss above.
 BAND_HZ = (150.0, 4000.0)
 # Below this, in dB of full scale, there is nothing but the rounding of 16-bit samples.
@@ -95,9 +97,13 @@ def at_heard_level(mono_16k: np.ndarray, level_db: np.ndarray) -> np.ndarray:
     around = (AROUND_FRAMES, AROUND_FRAMES)
     loudest = F.max_pool1d(F.pad(level, around, value=NOTHING_DB), 2 * AROUND_FRAMES + 1, 1)
     smooth = F.avg_pool1d(F.pad(loudest, around, mode="replicate"), 2 * AROUND_FRAMES + 1, 1)[0].numpy()
-    moments = np.arange(len(mono_16k)) / SAMPLES_PER_FRAME
-    gain = 10 ** ((HEARD_DB - np.interp(moments, np.arange(len(smooth)), smooth)) / 20)
-    return mono_16k * gain.astype(np.float32)
+    heard, frames = np.empty(len(mono_16k), np.float32), np.arange(len(smooth))
+    for start in range(0, len(heard), BLOCK_FRAMES * SAMPLES_PER_FRAME):
+        block = mono_16k[start : start + BLOCK_FRAMES * SAMPLES_PER_FRAME]
+        moments = np.arange(start, start + len(block)) / SAMPLES_PER_FRAME
+        gain = 10 ** ((HEARD_DB - np.interp(moments, frames, smooth)) / 20)
+        heard[start : start + len(block)] = block * gain.astype(np.float32)
+    return heard
 
 
 def _by_frame(pieces: np.ndarray, frames: int) -> np.ndarray:
@@ -118,7 +124,10 @@ def band_level_db(mono_16k: np.ndarray, frames: int) -> np.ndarray:
     window = np.hanning(SAMPLES_PER_FRAME).astype(np.float32)
     hz = np.fft.rfftfreq(SAMPLES_PER_FRAME, 1 / MODEL_RATE_HZ)
     inside = (hz >= BAND_HZ[0]) & (hz <= BAND_HZ[1])
-    power = np.square(np.abs(np.fft.rfft(blocks * window, axis=1)[:, inside])).sum(1)
+    power = np.zeros(frames, np.float32)
+    for start in range(0, frames, BLOCK_FRAMES):
+        spectrum = np.fft.rfft(blocks[start : start + BLOCK_FRAMES] * window, axis=1)[:, inside]
+        power[start : start + BLOCK_FRAMES] = np.square(np.abs(spectrum)).sum(1)
     # By Parseval: the mean square of the block that has these bins and their mirror images.
     mean_square = 2 * power / (SAMPLES_PER_FRAME * np.square(window).sum())
     return 10 * np.log10(mean_square + 1e-12)
