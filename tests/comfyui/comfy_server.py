@@ -64,6 +64,9 @@ class ComfyServer:
         (base / "custom_nodes" / "test_frames.py").write_text(TEST_NODE)
         for path in (ROOT / "examples").iterdir():
             shutil.copy(path, base / "input")
+        (base / "input" / "MyTalk samples").mkdir()
+        for path in (ROOT / "examples").glob("*.mp4"):
+            shutil.copy(path, base / "input" / "MyTalk samples")
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
