@@ -6,13 +6,15 @@ from __future__ import annotations
 import copy
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 from urllib.parse import quote
 
+import av
 import numpy as np
 import pytest
-from comfy_server import ComfyServer, probe, write_clip
+from comfy_server import RESERVED_MB, ComfyServer, probe, write_clip
 from pack_loader import ROOT
 
 WORKFLOWS = sorted((ROOT / "workflows" / "api").glob("*.json"))
@@ -311,3 +313,38 @@ def test_speech_of_another_length(comfy, basic, speech_s, sync_mode, frames):
     found = [probe(file) for file in comfy.run(basic)["files"] if file.suffix == ".mp4"][0]
     assert found.frames == frames
     assert found.sound_s == pytest.approx(frames / 25, abs=0.06)
+
+
+@pytest.mark.parametrize("state", ["LOW_VRAM", "NO_VRAM"])
+def test_a_card_with_little_memory_makes_the_same_video(comfy, basic, tmp_path, state):
+    """Besides 1 GB to work in and what is reserved, 60 MB are free: one stage's networks, not all."""
+    write_clip(comfy.base / "input" / "card.mp4", count=6)
+    basic["2"]["inputs"]["file"], basic["7"]["inputs"]["renderer"] = "card.mp4", "network"
+    [plain] = [path for path in comfy.run(basic)["files"] if path.suffix == ".mp4"]
+    small_mb = 1024 + RESERVED_MB + 60
+    server = ComfyServer.start(Path(os.environ["COMFYUI_DIR"]), tmp_path / "base", card=(small_mb, state))
+    try:
+        shutil.copy(comfy.base / "input" / "card.mp4", server.base / "input")
+        [made] = [path for path in server.run(basic)["files"] if path.suffix == ".mp4"]
+        calls = server.call("/card")
+    finally:
+        server.stop()
+    assert all(np.array_equal(*pair) for pair in zip(pictures(plain), pictures(made), strict=True))
+    assert {name for call in calls for name in call["asked"]} >= {
+        "FaceMesh",
+        "MotionDenoiser",
+        "MouthRefiner",
+    }
+    assert all(sum(call["on_card"].values()) <= small_mb << 20 for call in calls)
+    if state == "NO_VRAM":
+        assert not any(sum(call["on_card"].values()) for call in calls)
+        return
+    for call in calls:
+        assert {name: call["on_card"].get(name) for name in call["asked"]} == call["asked"], "half a network"
+    everything = {name: size for call in calls for name, size in call["asked"].items()}
+    assert max(sum(call["on_card"].values()) for call in calls) < sum(everything.values())
+
+
+def pictures(path: Path) -> list[np.ndarray]:
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
