@@ -162,14 +162,18 @@ class VideoCombine(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, format: str | None, crf: int | None, pix_fmt: str | None) -> bool | str:
         """What the format cannot have is refused before anything is sampled; a linked value is None here."""
-        if format not in FORMATS:
-            return format is None or f"format is one of {', '.join(FORMATS)}; got {format!r}"
-        try:
-            chosen = None if pix_fmt == "auto" else pix_fmt
-            check_settings(FORMATS[format][0], 18 if crf is None else crf, chosen)
-        except ValueError as error:
-            return str(error)
-        return True
+        return check_format(format, crf, None if pix_fmt == "auto" else pix_fmt)
+
+
+def check_format(format: str | None, crf: int | None, pixel_format: str | None = None) -> bool | str:
+    """True, or the line that says what a format cannot have; None is a value that is not known yet."""
+    if format not in FORMATS:
+        return format is None or f"format is one of {', '.join(FORMATS)}; got {format!r}"
+    try:
+        check_settings(FORMATS[format][0], 18 if crf is None else crf, pixel_format)
+    except ValueError as error:
+        return str(error)
+    return True
 
 
 def watch_of(clip: Clip) -> LipWatch | None:

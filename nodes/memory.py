@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -55,6 +55,11 @@ class LoadedModel:
         """The model, its "reader", "motion" or "renderer" on the device, room for its work made there."""
         bring(self.patchers_of(part), WORK_BYTES[part])
         return self.model
+
+    def all_ready(self) -> LipSync:
+        """The model with every network on the device, for whoever goes through all stages at once."""
+        bring(list(self.patchers.values()), max(WORK_BYTES.values()))
+        return replace(self.model, device=comfy.model_management.get_torch_device())
 
     def patchers_of(self, part: str) -> list[comfy.model_patcher.ModelPatcher]:
         """Of the networks of a part."""

@@ -15,14 +15,21 @@ from aiohttp import web
 from server import PromptServer
 
 from ..mytalk_core.files import replacing
+from ..mytalk_core.media.container import VIDEO_SUFFIXES
 
 PACK = Path(__file__).parents[1]
+# A folder below ComfyUI's input folder, of which a workflow takes every video.
+SAMPLES = "MyTalk samples"
 
 
 def serve_workflows() -> None:
-    """Add the addresses; to be called while ComfyUI loads the pack."""
+    """Add the addresses; to be called while ComfyUI loads the pack.
+
+    The page's own address ?template=NAME knows no spaces, so that each workflow has one with dashes too.
+    """
     for path in sorted((PACK / "workflows").glob("*.*")):
-        PromptServer.instance.routes.get(f"/workflow_templates/{PACK.name}/{path.name}")(sender(path))
+        for name in {path.name, path.name.replace(" ", "-")}:
+            PromptServer.instance.routes.get(f"/workflow_templates/{PACK.name}/{name}")(sender(path))
 
 
 def sender(path: Path) -> Callable[[web.Request], Awaitable[web.FileResponse]]:
@@ -37,10 +44,19 @@ def sender(path: Path) -> Callable[[web.Request], Awaitable[web.FileResponse]]:
 
 
 def lay_samples(workflow: Path) -> None:
-    """Copy the samples that a workflow names into ComfyUI's input folder; a file that is there stays."""
+    """Copy the samples that a workflow names into ComfyUI's input folder, all videos into a folder where it
+    names that; a file that is there stays."""
     folder, text = Path(folder_paths.get_input_directory()), workflow.read_text(encoding="utf-8")
     for sample in (PACK / "examples").iterdir():
-        if f'"{sample.name}"' in text and not (folder / sample.name).exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            with replacing(folder / sample.name) as temporary:
-                temporary.write_bytes(sample.read_bytes())
+        if f'"{sample.name}"' in text:
+            lay(sample, folder)
+        if f'"{SAMPLES}"' in text and sample.suffix in VIDEO_SUFFIXES:
+            lay(sample, folder / SAMPLES)
+
+
+def lay(sample: Path, folder: Path) -> None:
+    """Copy a sample into a folder, which is made if it is missing."""
+    if not (folder / sample.name).exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / sample.name) as temporary:
+            temporary.write_bytes(sample.read_bytes())

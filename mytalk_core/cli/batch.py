@@ -40,7 +40,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "speeches",
         type=Path,
         nargs="?",
-        help="with a folder of videos: a folder of files of the same names",
+        help="with a folder of videos: a folder of files of the same names, or one file that all say",
     )
     batch.add_argument(
         "-o", "--output", type=Path, required=True, help="folder of the results, made if missing"

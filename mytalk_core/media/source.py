@@ -10,12 +10,15 @@ from .file_clip import FileClip
 from .sequence_clip import SequenceClip, is_pattern, pictures_of_folder, pictures_of_pattern
 
 
-def open_clip(path: str | Path, frame_rate: Fraction | float | None = None) -> Clip:
-    """A video file or one picture, a pattern such as f_%04d.png, or a folder of pictures.
+def open_clip(path: str | Path | Clip, frame_rate: Fraction | float | None = None) -> Clip:
+    """A video file or one picture, a pattern such as f_%04d.png, or a folder of pictures; an open clip as it
+    is.
 
     frame_rate: frames a second of a series of pictures, 25 where None; a video file has its own. Raises as
     `FileClip.open` and `SequenceClip.open`; ValueError for a rate given with a file.
     """
+    if isinstance(path, Clip):
+        return path
     path = Path(path)
     if path.is_dir() or is_pattern(path):
         return SequenceClip.open(path, frame_rate)

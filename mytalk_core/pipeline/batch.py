@@ -6,14 +6,21 @@ import json
 import os
 import platform
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..files import alone, replacing, write_text
+from ..media.clip import Clip
+from ..media.source import open_clip
 from ..media.threads import available_cores
 from .jobs import Job
+
+if TYPE_CHECKING:
+    from .lip_sync import LipSync
 
 LOCK = ".mytalk-batch.lock"
 # What a worker takes of a 1080p video, so that as many workers start as fit.
@@ -92,10 +99,25 @@ class Engine(Protocol):
 
 
 class Worker:
-    """What each worker process holds: the loaded model."""
+    """Who does jobs one after the other: what each worker process holds, the loaded model.
 
-    def __init__(self, loading: Loading) -> None:
-        self.loading = loading
+    In a program that works itself, as a ComfyUI server does: opened: how it opens a video, as `open_clip`;
+    ends: errors that end the worker and not its job alone, as its Cancel; more: settings of `lip_sync` that
+    change nothing in the result, as its progress.
+    """
+
+    def __init__(
+        self,
+        loading: Loading,
+        *,
+        model: LipSync | None = None,
+        opened: Callable[[Path, Fraction | None], Clip] = open_clip,
+        ends: type[BaseException] | tuple[type[BaseException], ...] = (),
+        **more: Any,
+    ) -> None:
+        self.loading, self.opened, self.ends, self.more = loading, opened, ends, more
+        if model is not None:
+            self.model = model
 
     def load(self) -> Loaded:
         """Load the model, on as many threads as were given."""
@@ -129,20 +151,22 @@ class Worker:
         try:
             with replacing(job.report) as temporary:
                 report = lip_sync(
-                    job.video,
+                    self.opened(job.video, how.frame_rate),
                     job.speech,
                     job.output,
                     model=self.model,
                     face=how.face,
                     sync_mode=how.sync_mode,
-                    frame_rate=how.frame_rate,
                     options=how.options,
                     codec=how.codec,
                     crf=how.crf,
                     strict=how.strict,
+                    **self.more,
                 )
                 said = report.to_dict() | {"worker": f"{platform.node()} {os.getpid()}", "job": facts}
                 temporary.write_text(_text(said), encoding="utf-8")
+        except self.ends:
+            raise
         except (ValueError, OSError) as error:
             return fail(job, facts, str(error))
         # One job's mishap, as a card without memory, must not end those that wait.

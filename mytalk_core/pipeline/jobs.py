@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,17 @@ class Job:
         files = {word: [str(path), *(stamp(path) or ())] for word, path in sources.items()}
         return files | {"output": self.output.name} | settings | made_by
 
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing has the output's name, and its report's at most one that failed."""
+        if self.output.exists() or self.output.is_symlink():
+            return False
+        if not self.report.exists():
+            return True
+        with suppress(ValueError, OSError):
+            return "error" in read_object(self.report)
+        return False
+
     def is_done(self, made_by: dict[str, str | None]) -> bool:
         """Whether the output is there and was made of just this."""
         if not self.output.is_file() or not self.report.is_file():
@@ -123,15 +135,18 @@ class Job:
         return False
 
 
-def read_jobs(source: Path, speeches: Path | None, folder: Path, settings: Settings) -> list[Job]:
+def read_jobs(
+    source: Path, speeches: Path | None, folder: Path, settings: Settings, suffix: str = ".mp4"
+) -> list[Job]:
     """The jobs of a list (.csv with a header, else JSON lines), or of a folder of videos with the folder of
-    their speeches. folder: of the outputs, absolute in the jobs; settings: of rows that say nothing else.
+    their speeches, or with one speech that all say. folder: of the outputs, absolute in the jobs; settings:
+    of rows that say nothing else; suffix: of the outputs of a folder of videos.
 
     Raises FileNotFoundError; ValueError for a row that is not right, before any video is opened, or an output
     that leaves the folder, replaces an input, or has the name of another.
     """
     if speeches is not None:
-        jobs = list(_paired(source, speeches, folder.resolve(), settings))
+        jobs = list(_paired(source, speeches, folder.resolve(), settings, suffix))
     else:
         jobs = [_job(row, where, source, folder.resolve(), settings) for where, row in _rows(source)]
     if not jobs:
@@ -210,18 +225,26 @@ def _job(row: dict[str, Any], where: str, source: Path, folder: Path, settings: 
         raise ValueError(f"{where}, {error}") from None
 
 
-def _paired(videos: Path, speeches: Path, folder: Path, settings: Settings) -> Iterator[Job]:
-    """A job for each video of a folder, with the file of its name in the other."""
-    for path in (videos, speeches):
-        if not path.is_dir():
-            raise FileNotFoundError(f"{path}: two folders were required, but this is none")
+def _paired(videos: Path, speeches: Path, folder: Path, settings: Settings, suffix: str) -> Iterator[Job]:
+    """A job for each video of a folder, with the file of its name in the other, or with one for all."""
+    if not videos.is_dir():
+        raise FileNotFoundError(f"{videos}: a folder of videos was required, but this is none")
+    speech_of = _named_speech(speeches) if speeches.is_dir() else _only_speech(speeches)
+    for video in sorted(videos.resolve().iterdir()):
+        if video.suffix.lower() not in VIDEO_SUFFIXES or video.name.startswith("."):
+            continue
+        name = plain_name(f"{video.stem}{suffix}", str(video))
+        yield Job(str(videos / video.name), video, speech_of(video), folder / name, settings)
+
+
+def _named_speech(speeches: Path) -> Callable[[Path], Path]:
+    """The speech of a video: the file of its name in a folder."""
     sounds: dict[str, list[Path]] = {}
     for path in sorted(speeches.resolve().iterdir()):
         if path.is_file() and not path.name.startswith("."):
             sounds.setdefault(path.stem, []).append(path)
-    for video in sorted(videos.resolve().iterdir()):
-        if video.suffix.lower() not in VIDEO_SUFFIXES or video.name.startswith("."):
-            continue
+
+    def speech_of(video: Path) -> Path:
         found = sounds.get(video.stem, [])
         if len(found) != 1:
             names = " and ".join(path.name for path in found) or "none"
@@ -229,5 +252,37 @@ def _paired(videos: Path, speeches: Path, folder: Path, settings: Settings) -> I
                 f"{video}: one speech of its name was required in {speeches}, but {names} arrived: add it, "
                 "or write a list"
             )
-        name = plain_name(f"{video.stem}.mp4", str(video))
-        yield Job(str(videos / video.name), video, found[0], folder / name, settings)
+        return found[0]
+
+    return speech_of
+
+
+def _only_speech(speech: Path) -> Callable[[Path], Path]:
+    """The speech of every video. Raises FileNotFoundError."""
+    if not speech.is_file():
+        raise FileNotFoundError(
+            f"{speech}: a folder of speeches, or a file that every video says, was required, but neither is "
+            "there"
+        )
+    return lambda video: speech.resolve()
+
+
+def under_free_names(jobs: Sequence[Job], made_by: dict[str, str | None]) -> list[Job]:
+    """The jobs, none of which replaces a file: an output keeps its name where nothing has it yet but its own
+    result, else it takes the next free one of NAME_2.mp4, NAME_3.mp4, and so on. made_by: see `Job.facts`."""
+    taken = {job.output.name.casefold() for job in jobs}
+    named = []
+    for job in jobs:
+        if not (job.is_free or job.is_done(made_by)):
+            job = next(other for other in _renamed(job, taken) if other.is_free or other.is_done(made_by))
+            taken.add(job.output.name.casefold())
+        named.append(job)
+    return named
+
+
+def _renamed(job: Job, taken: Container[str]) -> Iterator[Job]:
+    """The job under one name after the other, without end."""
+    for number in count(2):
+        output = job.output.with_stem(f"{job.output.stem}_{number}")
+        if output.name.casefold() not in taken:
+            yield replace(job, output=output)

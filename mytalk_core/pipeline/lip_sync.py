@@ -152,7 +152,7 @@ class LipSync:
 
 
 def lip_sync(
-    video: str | Path,
+    video: str | Path | Clip,
     speech: str | Path | None,
     output: str | Path,
     *,
@@ -179,7 +179,7 @@ def lip_sync(
     """Write `output`: the talking `video` with lips that follow `speech`; all else stays the source's.
 
     video: any video file with a visible face, a picture, a series or a folder of pictures (frame_rate is for
-    these, see `open_clip`); speech: any file with sound; model: a loaded one, or what
+    these, see `open_clip`), or a clip that is open; speech: any file with sound; model: a loaded one, or what
     `LipSync.from_pretrained` takes together with renderer, device, dtype, revision and recognition, which a
     loaded one has already; face: see `check_choice`; speakers: instead of speech, who says what: each mouth
     follows its own speech from time 0 on, the others stay, and the sound is all speeches at once; sync_mode:

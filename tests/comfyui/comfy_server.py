@@ -46,6 +46,9 @@ class TestFrames:
 NODE_CLASS_MAPPINGS = {"TestFrames": TestFrames}
 """
 
+# Of a card that is simulated, what ComfyUI leaves to others.
+RESERVED_MB = 512
+
 
 @dataclass
 class ComfyServer:
@@ -56,14 +59,26 @@ class ComfyServer:
     process: subprocess.Popen
 
     @classmethod
-    def start(cls, comfyui: Path, base: Path, pack: Path = ROOT) -> ComfyServer:
-        """Lay out the folders with that node pack, start, wait until it answers."""
+    def start(
+        cls, comfyui: Path, base: Path, pack: Path = ROOT, card: tuple[int, str] | None = None
+    ) -> ComfyServer:
+        """Lay out the folders with that node pack, start, wait until it answers.
+
+        card: MB and state of the card that the processor stands in for, see `small_card`.
+        """
         for name in ("custom_nodes", "input", "output", "temp", "models", "user"):
             (base / name).mkdir(parents=True)
         (base / "custom_nodes" / "ComfyUI-MyTalk").symlink_to(pack, target_is_directory=True)
         (base / "custom_nodes" / "test_frames.py").write_text(TEST_NODE)
+        environment = dict(os.environ)
+        if card is not None:
+            shutil.copy(Path(__file__).with_name("small_card.py"), base / "custom_nodes")
+            environment |= {"CARD_MB": str(card[0]), "CARD_STATE": card[1]}
         for path in (ROOT / "examples").iterdir():
             shutil.copy(path, base / "input")
+        (base / "input" / "MyTalk samples").mkdir()
+        for path in (ROOT / "examples").glob("*.mp4"):
+            shutil.copy(path, base / "input" / "MyTalk samples")
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -71,8 +86,11 @@ class ComfyServer:
         options = f"--cpu --listen 127.0.0.1 --port {port} --disable-auto-launch --disable-api-nodes"
         command = [python, "main.py", *options.split(), "--base-directory", str(base)]
         command += ["--database-url", "sqlite:///:memory:"]
+        command += [] if card is None else ["--reserve-vram", str(RESERVED_MB / 1024)]
         with (base / "log.txt").open("w") as log:
-            process = subprocess.Popen(command, cwd=comfyui, stdout=log, stderr=subprocess.STDOUT)
+            process = subprocess.Popen(
+                command, cwd=comfyui, env=environment, stdout=log, stderr=subprocess.STDOUT
+            )
         server = cls(base, port, process)
         for _ in range(300):
             if process.poll() is not None:

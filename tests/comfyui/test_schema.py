@@ -21,6 +21,7 @@ IDS = {
     "MyTalkMotionDiffusionSampler",
     "MyTalkAppearanceGenerate",
     "MyTalkVideoCombine",
+    "MyTalkLipSyncFolder",
     "MyTalkEditMotion",
     "MyTalkSaveMotion",
     "MyTalkLoadMotion",
@@ -181,7 +182,8 @@ def test_a_blueprint_is_one_node_over_ours(path, schemas):
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_workflow_has_a_thumbnail_a_note_and_sample_inputs(path):
-    assert path.with_suffix(".jpg").read_bytes()[:3] == b"\xff\xd8\xff"
+    thumbnail = path.with_suffix(".jpg").read_bytes()
+    assert thumbnail[:3] == b"\xff\xd8\xff" and len(thumbnail) < 60_000
     assert any(node["type"] == "MarkdownNote" for node in read(path)["nodes"])
     for node in api_twin(path).values():
         for name in ("file", "audio"):

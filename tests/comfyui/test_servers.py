@@ -6,13 +6,15 @@ from __future__ import annotations
 import copy
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 from urllib.parse import quote
 
+import av
 import numpy as np
 import pytest
-from comfy_server import ComfyServer, probe, write_clip
+from comfy_server import RESERVED_MB, ComfyServer, probe, write_clip
 from pack_loader import ROOT
 
 WORKFLOWS = sorted((ROOT / "workflows" / "api").glob("*.json"))
@@ -25,6 +27,7 @@ EXPECTED = {
     "Speak with another emotion": (122, 25, 4.87),
     "Change how the lips look": (122, 25, 4.87),
     "Lip sync a long video": (200, 25, 8.0),
+    "Lip sync a folder of videos": (122, 25, 4.87),
     "Measure a lip sync": (122, 25, 4.87),
 }
 
@@ -57,9 +60,10 @@ def on_images(workflow: dict, frame_rate: float, **frames: int) -> dict:
 
 def test_all_nodes_are_there_and_help_and_templates_are_served(comfy):
     nodes = [name for name in comfy.call("/object_info") if name.startswith("MyTalk")]
-    assert len(nodes) == 11
+    assert len(nodes) == 12
     for path in WORKFLOWS:
-        assert comfy.call(f"/api/workflow_templates/ComfyUI-MyTalk/{quote(path.name)}")["nodes"]
+        for name in (quote(path.name), path.name.replace(" ", "-")):
+            assert comfy.call(f"/api/workflow_templates/ComfyUI-MyTalk/{name}")["nodes"]
     assert comfy.call("/i18n")["zh"]["nodeDefs"]["MyTalkLoadSpeech"]["display_name"] == "加载语音"
 
 
@@ -158,6 +162,50 @@ def test_images_and_masks_are_made_where_linked(comfy, basic):
     files = comfy.run(basic)["files"]
     assert len([file for file in files if file.name.startswith("mask")]) == 25
     assert len([file for file in files if file.name.startswith("lips")]) == 25
+
+
+def folder_of_two(comfy, basic: dict, **changed: object) -> dict:
+    """A workflow on a folder with a video that is cut off before a good one."""
+    folder = comfy.base / "input" / "two"
+    folder.mkdir(exist_ok=True)
+    whole = write_clip(folder / "b.mp4", count=10).read_bytes()
+    (folder / "a.mp4").write_bytes(whole[: len(whole) // 2])
+    settings = json.loads((ROOT / "workflows/api/Lip sync a folder of videos.json").read_text())["2"]
+    settings["inputs"] |= {"videos": "two", "output_folder": "two", "model": ["1", 0]} | changed
+    return {"1": basic["1"], "2": settings}
+
+
+def test_a_folder_goes_on_behind_a_video_that_fails_and_makes_each_once(comfy, basic):
+    workflow = folder_of_two(comfy, basic)
+    # What stands behind the node runs for each video.
+    saved = {"filename_prefix": "each/video", "format": "auto", "codec": "auto", "video": ["2", 0]}
+    workflow["3"] = {"class_type": "SaveVideo", "inputs": saved}
+    result = comfy.run(workflow)
+    assert result["texts"][0].startswith("1 made, 0 were there, 1 failed\na.mp4: failed: ")
+    made = comfy.base / "output" / "two"
+    assert sorted(path.name for path in made.iterdir()) == ["a.mp4.json", "b.mp4", "b.mp4.json"]
+    assert probe(made / "b.mp4").frames == 10 and made / "b.mp4" in result["files"]
+    assert len([file for file in result["files"] if file.parent.name == "each"]) == 1
+    before = (made / "b.mp4").stat().st_mtime_ns
+    assert comfy.run(workflow)["texts"][0].startswith("0 made, 1 were there, 1 failed")
+    assert (made / "b.mp4").stat().st_mtime_ns == before
+    assert "No folder" in json.dumps(
+        comfy.call("/prompt", {"prompt": folder_of_two(comfy, basic, videos="x")})
+    )
+
+
+def test_interrupt_ends_a_folder_and_leaves_no_file(comfy, basic):
+    workflow = folder_of_two(comfy, basic, videos="MyTalk samples", output_folder="stopped")
+    prompt_id = comfy.submit(workflow)
+    while not comfy.leftovers():
+        assert comfy.call("/queue")["queue_running"], "the run ended before it could be interrupted"
+        time.sleep(0.05)
+    time.sleep(2)
+    comfy.call("/interrupt", {})
+    began = time.monotonic()
+    assert "execution_interrupted" in comfy.result(prompt_id, 60)["messages"]
+    print(f"Cancel took {time.monotonic() - began:.2f} s")
+    assert comfy.leftovers() == [] and list((comfy.base / "output" / "stopped").iterdir()) == []
 
 
 def test_interrupt_ends_the_run_and_leaves_no_file(comfy, basic):
@@ -265,3 +313,38 @@ def test_speech_of_another_length(comfy, basic, speech_s, sync_mode, frames):
     found = [probe(file) for file in comfy.run(basic)["files"] if file.suffix == ".mp4"][0]
     assert found.frames == frames
     assert found.sound_s == pytest.approx(frames / 25, abs=0.06)
+
+
+@pytest.mark.parametrize("state", ["LOW_VRAM", "NO_VRAM"])
+def test_a_card_with_little_memory_makes_the_same_video(comfy, basic, tmp_path, state):
+    """Besides 1 GB to work in and what is reserved, 60 MB are free: one stage's networks, not all."""
+    write_clip(comfy.base / "input" / "card.mp4", count=6)
+    basic["2"]["inputs"]["file"], basic["7"]["inputs"]["renderer"] = "card.mp4", "network"
+    [plain] = [path for path in comfy.run(basic)["files"] if path.suffix == ".mp4"]
+    small_mb = 1024 + RESERVED_MB + 60
+    server = ComfyServer.start(Path(os.environ["COMFYUI_DIR"]), tmp_path / "base", card=(small_mb, state))
+    try:
+        shutil.copy(comfy.base / "input" / "card.mp4", server.base / "input")
+        [made] = [path for path in server.run(basic)["files"] if path.suffix == ".mp4"]
+        calls = server.call("/card")
+    finally:
+        server.stop()
+    assert all(np.array_equal(*pair) for pair in zip(pictures(plain), pictures(made), strict=True))
+    assert {name for call in calls for name in call["asked"]} >= {
+        "FaceMesh",
+        "MotionDenoiser",
+        "MouthRefiner",
+    }
+    assert all(sum(call["on_card"].values()) <= small_mb << 20 for call in calls)
+    if state == "NO_VRAM":
+        assert not any(sum(call["on_card"].values()) for call in calls)
+        return
+    for call in calls:
+        assert {name: call["on_card"].get(name) for name in call["asked"]} == call["asked"], "half a network"
+    everything = {name: size for call in calls for name, size in call["asked"].items()}
+    assert max(sum(call["on_card"].values()) for call in calls) < sum(everything.values())
+
+
+def pictures(path: Path) -> list[np.ndarray]:
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 from pack_loader import ROOT
@@ -21,6 +22,34 @@ def test_samples_are_laid_where_the_workflow_looks_for_them(part, folders):
     assert laid.read_bytes() == (ROOT / "examples" / "ai_woman.mp4").read_bytes()
     assert (folders / "input" / "speech_en.wav").read_bytes() == b"my own"
     assert sorted(path.name for path in laid.parent.iterdir()) == ["ai_woman.mp4", "speech_en.wav"]
+
+
+def test_each_has_an_address_that_the_page_takes(part, monkeypatch):
+    """?template=NAME of the page takes letters, digits, dots, dashes and underlines."""
+    templates, served = part("nodes.templates"), {}
+    routes = SimpleNamespace(get=lambda address: lambda send: served.setdefault(address, send))
+    monkeypatch.setattr(templates, "PromptServer", SimpleNamespace(instance=SimpleNamespace(routes=routes)))
+    templates.serve_workflows()
+    begin = f"/workflow_templates/{templates.PACK.name}/"
+    names = [address.removeprefix(begin).removesuffix(".json") for address in served if ".json" in address]
+    plain = [name for name in names if re.fullmatch(r"[a-zA-Z0-9_.-]+", name)]
+    assert len(plain) == len(list((ROOT / "workflows").glob("*.json"))) == len(names) / 2
+    named = re.search(r"\?template=([^&]+)&source=ComfyUI-MyTalk", (ROOT / "README.md").read_text())
+    assert named.group(1) in plain
+
+
+def test_a_folder_of_samples_is_laid_for_the_workflow_that_takes_one(part, folders):
+    workflow = ROOT / "workflows" / "Lip sync a folder of videos.json"
+    asyncio.run(part("nodes.templates").sender(workflow)(None))
+    assert sorted(path.relative_to(folders / "input").as_posix() for path in folders.rglob("*.*")) == [
+        "MyTalk samples/ai_woman.mp4",
+        "MyTalk samples/cartoon_boy.mp4",
+        "speech_en.wav",
+    ]
+    settings = json.loads((workflow.parent / "api" / workflow.name).read_text())["2"]["inputs"]
+    assert part("nodes.folder").LipSyncFolder.validate_inputs(
+        **{name: settings[name] for name in ("videos", "speeches", "output_folder", "format", "crf")}
+    )
 
 
 def test_the_page_knows_the_samples_names():

@@ -21,8 +21,18 @@ from mytalk_core.files import alone
 from mytalk_core.media.file_clip import FileClip
 from mytalk_core.media.remux import copy_untagged
 from mytalk_core.media.threads import available_cores
-from mytalk_core.pipeline.batch import LOCK, Loaded, Loading, Lost, Outcome, run_batch, workers_here
-from mytalk_core.pipeline.jobs import COLUMNS, Job, Settings, read_jobs
+from mytalk_core.pipeline import LipSync
+from mytalk_core.pipeline.batch import (
+    LOCK,
+    Loaded,
+    Loading,
+    Lost,
+    Outcome,
+    Worker,
+    run_batch,
+    workers_here,
+)
+from mytalk_core.pipeline.jobs import COLUMNS, Job, Settings, read_jobs, under_free_names
 from mytalk_core.pipeline.processes import Processes
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="kills by signals, and has locks")
@@ -310,3 +320,56 @@ def test_the_help_names_every_column(capsys):
         main(["batch", "--help"])
     said = capsys.readouterr().out.split("a list is CSV")[1]
     assert [name for name in COLUMNS if name not in said] == []
+
+
+def test_one_speech_is_every_videos(media, tmp_path):
+    faces = tmp_path / "faces"
+    faces.mkdir()
+    for name in ("one.mp4", "two.mov"):
+        (faces / name).touch()
+    jobs = read_jobs(faces, media / "s.wav", tmp_path / "out", Settings(), ".mov")
+    assert [(job.speech, job.output.name) for job in jobs] == [
+        (media / "s.wav", "one.mov"),
+        (media / "s.wav", "two.mov"),
+    ]
+    with pytest.raises(FileNotFoundError, match="a file that every video says, was required"):
+        read_jobs(faces, media / "gone.wav", tmp_path / "out", Settings())
+
+
+def test_no_file_is_replaced_where_free_names_are_asked_for(media, tmp_path):
+    faces, out = tmp_path / "faces", tmp_path / "out"
+    faces.mkdir()
+    for name in ("a.mp4", "a_2.mov", "b.mp4", "c.mp4", "d.mp4"):
+        (faces / name).touch()
+    made_by = Loading().made_by
+
+    def names(settings: Settings) -> list[str]:
+        jobs = read_jobs(faces, media / "s.wav", out, settings)
+        return [job.output.name for job in under_free_names(jobs, made_by)]
+
+    first = names(Settings())
+    assert first == ["a.mp4", "a_2.mp4", "b.mp4", "c.mp4", "d.mp4"]
+    jobs = read_jobs(faces, media / "s.wav", out, Settings())
+    for job in jobs[:3]:
+        job.output.touch()
+        job.report.write_text(json.dumps({"job": job.facts(made_by)}))
+    jobs[3].report.write_text(json.dumps({"error": "it failed"}))
+    jobs[4].report.write_text("somebody's own")
+    assert names(Settings()) == [*first[:4], "d_2.mp4"], "what is done or failed keeps its name"
+    # Another setting is another result, and no other video's name is taken from it.
+    assert names(Settings(crf=30)) == ["a_3.mp4", "a_2_2.mp4", "b_2.mp4", "c.mp4", "d_2.mp4"]
+
+
+def test_a_worker_of_a_host_ends_by_its_cancel_and_leaves_nothing(media, tmp_path):
+    class CancelError(Exception):
+        """A host's."""
+
+    def cancel(stage: str, done: int, total: int) -> None:
+        raise CancelError
+
+    (job,) = read_jobs(write_list(tmp_path / "l.csv", twenty(media)[:1]), None, tmp_path / "out", Settings())
+    with pytest.raises(CancelError):
+        Worker(Loading(), model=LipSync.from_pretrained("mini"), ends=CancelError, progress=cancel).do(job)
+    assert list((tmp_path / "out").iterdir()) == []
+    again = Worker(Loading(), model=LipSync.from_pretrained("mini"), progress=cancel)
+    assert again.do(job).error == "CancelError:", "any other error is the job's own"

@@ -1,0 +1,305 @@
+"""LipSyncFolder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import comfy.model_management
+import folder_paths
+from comfy_api.latest import InputImpl, io, ui
+
+from ..mytalk_core.appearance.renderers import RENDERERS
+from ..mytalk_core.files import stamp
+from ..mytalk_core.media.clip import Clip
+from ..mytalk_core.media.source import open_clip
+from ..mytalk_core.media.timeline import SYNC_MODES
+from ..mytalk_core.motion.generate import MotionOptions
+from ..mytalk_core.motion.manner import MANNERS
+from ..mytalk_core.pipeline.batch import Answer, Loaded, Loading, Outcome, Worker, run_batch
+from ..mytalk_core.pipeline.jobs import Job, Settings, read_jobs, under_free_names
+from .animate import SYNC_MODE_HELP
+from .combine import FORMATS, check_format
+from .host import rare, schema
+from .load import CATEGORY
+from .memory import LoadedModel
+from .progress import NodeProgress
+from .screen import plainly, said
+from .sockets import CancellableClip, ModelSocket
+from .video import existing
+
+# Where each stage begins and ends in a video's share of the bar.
+SHARES = {"landmarks": (0.0, 0.4), "motion": (0.4, 0.5), "render": (0.5, 1.0)}
+STEPS = 100
+
+
+class LipSyncFolder(io.ComfyNode):
+    """Every video of a folder to a video."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See the help page."""
+        return schema(
+            node_id="MyTalkLipSyncFolder",
+            display_name="Lip Sync Folder",
+            category=CATEGORY,
+            description="Makes every video of a folder say its speech, one after the other, into files named "
+            "after them, with a report each. One that fails stops no other, and no file is replaced.",
+            inputs=[
+                ModelSocket.Input("model", tooltip="From Load MyTalk Model."),
+                io.String.Input(
+                    "videos",
+                    default="videos",
+                    tooltip="A folder of videos: in ComfyUI's input folder, or a whole path.",
+                ),
+                io.String.Input(
+                    "speeches",
+                    default="speeches",
+                    tooltip="A folder of speeches, each with its video's name (anna.mp4, anna.wav); or one "
+                    "file that every video says. In ComfyUI's input folder, or a whole path.",
+                ),
+                io.String.Input(
+                    "output_folder",
+                    default="MyTalk/folder",
+                    tooltip="Folder of the results, in ComfyUI's output folder; made if it is missing.",
+                ),
+                io.Combo.Input(
+                    "face",
+                    options=["largest", "left", "right"],
+                    default="largest",
+                    tooltip="Which face of each video: the largest, or the one at the left or right.",
+                ),
+                io.Combo.Input(
+                    "sync_mode", options=list(SYNC_MODES), default="silence", tooltip=SYNC_MODE_HELP
+                ),
+                io.Float.Input(
+                    "expression",
+                    default=1.0,
+                    min=0.0,
+                    max=3.0,
+                    step=0.05,
+                    tooltip="Scale of the whole movement: below 1 calmer, above 1 livelier.",
+                ),
+                rare(
+                    io.Combo.Input,
+                    "manner",
+                    options=list(MANNERS),
+                    default="own",
+                    tooltip="How far mouths open. own: about as far as each person's does in the source; "
+                    "model: as far as most people's.",
+                ),
+                rare(
+                    io.Int.Input,
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=2**63 - 1,
+                    control_after_generate=False,
+                    tooltip="The same seed gives the same motion.",
+                ),
+                io.Combo.Input(
+                    "renderer",
+                    options=list(RENDERERS),
+                    default="auto",
+                    tooltip="How lips are drawn, as in Appearance Generate.",
+                ),
+                io.Combo.Input(
+                    "format",
+                    options=list(FORMATS),
+                    default="h264 (.mp4)",
+                    tooltip="h264 plays everywhere; prores is for editing; vp9 for the web; ffv1 keeps "
+                    "every value.",
+                ),
+                io.Int.Input(
+                    "crf",
+                    default=18,
+                    min=0,
+                    max=63,
+                    tooltip="Quality of h264 (0 to 51) and vp9 (0 to 63): lower is better and larger.",
+                ),
+                io.Boolean.Input(
+                    "resume",
+                    default=False,
+                    tooltip="For long videos: finished pieces are kept beside the output, so that a run that "
+                    "was cancelled or broke goes on after the last one, to the same bits.",
+                ),
+            ],
+            outputs=[
+                io.Video.Output(
+                    display_name="videos",
+                    is_output_list=True,
+                    tooltip="The videos that are there now, one after the other, for nodes behind this one.",
+                ),
+                io.String.Output(display_name="paths", is_output_list=True, tooltip="Where each of them is."),
+                io.String.Output(display_name="summary", tooltip="A line for each video."),
+            ],
+            is_output_node=True,
+        )
+
+    @classmethod
+    @plainly
+    def execute(
+        cls,
+        model: LoadedModel,
+        videos: str,
+        speeches: str,
+        output_folder: str,
+        face: str,
+        sync_mode: str,
+        expression: float,
+        manner: str,
+        seed: int,
+        renderer: str,
+        format: str,
+        crf: int,
+        resume: bool,
+    ) -> io.NodeOutput:
+        """Do what is not done yet, say how each went."""
+        codec, suffix = FORMATS[format]
+        options = MotionOptions(seed=seed, expression=expression, manner=manner)
+        settings = Settings(sync_mode, None, face, codec, crf, options)
+        loading = Loading(str(model.model.source), model.model.revision, renderer)
+        folder = existing(str(output_path(output_folder)))
+        jobs = read_jobs(input_path(videos), input_path(speeches), folder, settings, suffix)
+        jobs = under_free_names(jobs, loading.made_by)
+        outcomes = work(jobs, loading, model.with_renderer(renderer), resume)
+        lines, paths = summary(jobs, outcomes), there(jobs, outcomes)
+        shown = ui.PreviewVideo([saved(path) for path in paths]).as_dict() | said("Lip Sync Folder", lines)
+        made = [InputImpl.VideoFromFile(str(path)) for path in paths]
+        return io.NodeOutput(made, [str(path) for path in paths], "\n".join(lines), ui=shown)
+
+    @classmethod
+    def validate_inputs(
+        cls,
+        videos: str | None,
+        speeches: str | None,
+        output_folder: str | None,
+        format: str | None,
+        crf: int | None,
+    ) -> bool | str:
+        """What cannot be read or written is refused before the run; a linked value is None here."""
+        if videos is not None and not input_path(videos).is_dir():
+            return f"No folder {videos!r} in ComfyUI's input folder: name one there, or give its whole path"
+        if speeches is not None and not input_path(speeches).exists():
+            return (
+                f"No folder or file {speeches!r} in ComfyUI's input folder: name one there, or give its "
+                "whole path"
+            )
+        try:
+            output_path(output_folder or "")
+        except ValueError as error:
+            return str(error)
+        return check_format(format, crf)
+
+    @classmethod
+    def fingerprint_inputs(cls, videos: str, speeches: str, output_folder: str, **rest: object) -> list:
+        """What is in the folders, the results too: what is missing is made again."""
+        if not isinstance(videos, str) or not isinstance(speeches, str):
+            return []
+        places = (input_path(videos), input_path(speeches), output_path(output_folder))
+        files = [path for place in places for path in sorted(place.glob("*") if place.is_dir() else [place])]
+        return [(str(path), stamp(path)) for path in files]
+
+
+class OneByOne:
+    """The engine of a node: its one member is this process, which does a job when it is waited for."""
+
+    def __init__(self, worker: Worker, model: LoadedModel) -> None:
+        self.worker, self.model = worker, model
+        self.job: Job | None = None
+
+    def start(self, loading: Loading) -> Worker:
+        """Nothing is to be loaded."""
+        return self.worker
+
+    def give(self, member: Worker, job: Job) -> None:
+        """See `Engine`."""
+        self.job = job
+
+    def wait(self, members: Sequence[Worker]) -> list[tuple[Worker, Answer]]:
+        """Do the job."""
+        job, self.job = self.job, None
+        if job is None:
+            return [(self.worker, Loaded())]
+        self.worker.model = self.model.all_ready()
+        return [(self.worker, self.worker.do(job))]
+
+    def stop(self, member: Worker) -> None:
+        """Nothing of it stays."""
+
+
+def work(jobs: Sequence[Job], loading: Loading, model: LoadedModel, resume: bool) -> dict[Path, Outcome]:
+    """Do the jobs that are not done yet; how each went, by its output."""
+    todo, outcomes, bar = [job for job in jobs if not job.is_done(loading.made_by)], {}, NodeProgress()
+
+    def show(stage: str, done: int, total: int) -> None:
+        begin, end = SHARES[stage]
+        share = len(outcomes) + begin + (end - begin) * done / max(total, 1)
+        bar("folder", round(STEPS * share), STEPS * len(todo))
+
+    cancelled = comfy.model_management.InterruptProcessingException
+    worker = Worker(loading, opened=open_cancellable, ends=cancelled, progress=show, resume=resume)
+    for job, outcome in run_batch(todo, OneByOne(worker, model), loading, 1):
+        outcomes[job.output] = outcome
+    return outcomes
+
+
+def open_cancellable(path: Path, frame_rate: Fraction | None) -> Clip:
+    """A video that Cancel stops whoever reads it."""
+    return CancellableClip.of(open_clip(path, frame_rate))
+
+
+def there(jobs: Sequence[Job], outcomes: dict[Path, Outcome]) -> list[Path]:
+    """The outputs that are there now. Raises ValueError where all failed."""
+    failed = {path: outcome.error for path, outcome in outcomes.items() if outcome.error is not None}
+    if len(failed) == len(jobs):
+        first, why = next(iter(failed.items()))
+        raise ValueError(
+            f"at least one video that can be lip-synced was required, but all {len(jobs)} failed; "
+            f"{first.name}: {why}"
+        )
+    return [job.output for job in jobs if job.output not in failed]
+
+
+def summary(jobs: Sequence[Job], outcomes: dict[Path, Outcome]) -> list[str]:
+    """How many of each kind, then a line for each video, and for what one should know of it."""
+    failed = sum(outcome.error is not None for outcome in outcomes.values())
+    made = len(outcomes) - failed
+    lines = [f"{made} made, {len(jobs) - len(outcomes)} were there, {failed} failed"]
+    for job in jobs:
+        outcome, name = outcomes.get(job.output), f"{job.video.name} -> {job.output.name}"
+        if outcome is None:
+            lines.append(f"{name}: was there")
+        elif outcome.error is not None:
+            lines.append(f"{job.video.name}: failed: {outcome.error}")
+        else:
+            lines.append(f"{name}: {outcome.frames} frames, {outcome.edited} edited")
+            lines += [f"{job.output.name}: {warning}" for warning in outcome.warnings]
+    return lines
+
+
+def saved(path: Path) -> ui.SavedResult:
+    """How the page is told of a file in the output folder."""
+    below = path.relative_to(output_path("."))
+    folder = below.parent.as_posix()
+    return ui.SavedResult(below.name, "" if folder == "." else folder, io.FolderType.output)
+
+
+def input_path(name: str) -> Path:
+    """A folder or file of ComfyUI's input folder by its name there; a whole path as it is."""
+    return Path(folder_paths.get_input_directory()) / Path(name.strip()).expanduser()
+
+
+def output_path(name: str) -> Path:
+    """A folder in ComfyUI's output folder. Raises ValueError for one outside."""
+    root = Path(folder_paths.get_output_directory()).resolve()
+    folder = (root / name.strip()).resolve()
+    if not folder.is_relative_to(root):
+        raise ValueError(
+            f"a folder in ComfyUI's output folder was required, but {name!r} lies outside: name one within"
+        )
+    return folder
+
+
+NODES = [LipSyncFolder]
