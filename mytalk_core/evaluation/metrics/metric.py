@@ -58,6 +58,7 @@ METRICS = (
     Metric("lip_leak", "LipLeak", "% of silent frames", "lower", "mouth", ANY),
     Metric("flicker_face", "Flicker, face", "levels", "lower", "face", ANY),
     Metric("flicker_mouth", "Flicker, mouth", "levels", "lower", "mouth", ANY),
+    Metric("teeth_stretch", "Teeth stretch with the lips", "dB", "lower", "mouth", ANY),
     Metric("outside_face", "Outside-mask change, face", "levels", "lower", "face", ANY),
     Metric("outside_frame", "Outside-mask change, frame", "levels", "lower", "frame", ANY),
 )

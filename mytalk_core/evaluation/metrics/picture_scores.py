@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
+from ...appearance.raster import triangulate
 from ...face import alignment
 from ...face.layout import LandmarkLayout
 from ..networks.lpips import perceptual_score
@@ -20,6 +21,7 @@ from .frame_pairs import FramePairs
 from .frechet import Moments
 from .pictures import psnr, ssim
 from .regions import Regions, change, face_crop, find_regions, outside_in_frame
+from .teeth import Mouth, teeth_stretch
 
 # Pictures that FID's network reads at a time.
 BATCH = 8
@@ -53,13 +55,15 @@ class PictureScores:
 
 @dataclass(frozen=True)
 class _Crops:
-    """One pair's face crops uint8 (256,256,3), its position among the pairs, the reference's shot, and the
-    mouth (256,256) bool where the pair is scored."""
+    """One pair's face crops uint8 (256,256,3), its position among the pairs, the reference's shot, the
+    generated landmarks (N,2) where its face was found, and the mouth (256,256) bool where the pair is
+    scored."""
 
     position: int
     shot: int
     truth: np.ndarray
     guess: np.ndarray
+    landmarks: np.ndarray | None
     mouth: np.ndarray | None
 
 
@@ -82,6 +86,7 @@ class PictureScorer:
         self.networks, self.keys = networks, keys
         self.moments = {} if moments is None else moments
         self.layout = LandmarkLayout.load(reference.track.layout)
+        self.mesh = triangulate(self.layout)
         size, other = ((s.clip.width, s.clip.height) for s in (reference, generated))
         self.fit = np.array(size) / np.array(other)
         self.scores = PictureScores()
@@ -100,7 +105,7 @@ class PictureScorer:
             truth, guess = true.rgb, self._fitted(made.rgb)
             self._see(position, truth, guess, position in marked)
             if self._near and self._near[-1].position == position and position - 1 in marked:
-                self._unrest()
+                self._over_time()
             if progress:
                 progress(position + 1, len(self.pairs))
         self._read_waiting()
@@ -124,9 +129,14 @@ class PictureScorer:
             return
         similarity = track.similarity[row]
         crops = face_crop(truth, similarity), face_crop(guess, similarity)
-        regions = self._regions(position) if scored else None
+        landmarks = self._landmarks(position)
+        truth_points = track.canonical[row]
+        regions = None
+        if scored:
+            guess_points = truth_points if landmarks is None else landmarks
+            regions = find_regions(truth_points, guess_points, self.layout)
         mouth = regions.mouth if regions is not None else None
-        self._near.append(_Crops(position, int(track.shots[row]), *crops, mouth))
+        self._near.append(_Crops(position, int(track.shots[row]), *crops, landmarks, mouth))
         if regions is None:
             return
         self._compare("face", *crops, None)
@@ -146,14 +156,13 @@ class PictureScorer:
             if key in self.keys:
                 self.scores.add(key, measure(truth, guess, inside))
 
-    def _regions(self, position: int) -> Regions:
+    def _landmarks(self, position: int) -> np.ndarray | None:
+        """The generated face's (N,2) in the canonical square of the reference's, None where there is none."""
         row, other = self.pairs.reference[position], self.pairs.generated[position]
-        track = self.reference.track
-        truth = guess = track.canonical[row]
-        if self.generated.track.present[other]:
-            landmarks = self.generated.track.landmarks[other][..., :2] * self.fit
-            guess = alignment.apply(track.similarity[row], landmarks)
-        return find_regions(truth, guess, self.layout)
+        if not self.generated.track.present[other]:
+            return None
+        landmarks = self.generated.track.landmarks[other][..., :2] * self.fit
+        return alignment.apply(self.reference.track.similarity[row], landmarks)
 
     def _networks(
         self,
@@ -199,14 +208,25 @@ class PictureScorer:
             embedding = recogniser.embed(guess, self.generated.track.landmarks[other][:, :2] * self.fit)
         self.scores.add(key, float(kept[row] @ embedding))
 
-    def _unrest(self) -> None:
-        """Of the middle of three neighbours, where they are neighbours and of one shot."""
+    def _over_time(self) -> None:
+        """What three neighbours tell, where they are neighbours and of one shot."""
         near = list(self._near)
         if len(near) < 3 or near[2].position - near[0].position != 2 or near[0].shot != near[2].shot:
             return
+        if "teeth_stretch" in self.keys:
+            self._teeth(near)
         mouth = near[1].mouth
         if mouth is None:
             return
         for side, levels in (("guess", self.scores.generated_unrest), ("truth", self.scores.true_unrest)):
             values = unrest(*(getattr(crops, side) for crops in near))
             levels.append((float(values.mean()), float(values[mouth].mean()) if mouth.any() else 0.0))
+
+    def _teeth(self, near: list[_Crops]) -> None:
+        """Of the first of three neighbours against both others."""
+        mouths = [None if c.landmarks is None else Mouth(c.guess, c.landmarks) for c in near]
+        for other in mouths[1:]:
+            if mouths[0] is not None and other is not None:
+                stretch = teeth_stretch(mouths[0], other, self.mesh)
+                if stretch is not None:
+                    self.scores.add("teeth_stretch", stretch)
