@@ -25,6 +25,7 @@ LEARNED, LEFT_OUT = 600, 32  # frames at most
 # Of so many seconds one piece is left out; what is nearer to it than GUARD_S is not learned from either.
 PERIOD_S, PIECE_S, GUARD_S = 8.0, 1.0, 0.3
 FEWEST_S = 3.0  # of frames to learn from
+FREE_SHARE = 0.25  # of the frames must have nothing before the mouth
 TALKING_UNITS = 2.0  # how far apart the openings of a talking mouth are: the 95th percentile from the 5th
 REGIMES = {"full": 0.6, "thinned": 0.4}
 
@@ -107,32 +108,42 @@ def read_person(
         usable &= ~near(times_s, apart, GUARD_S)
     held = usable & pieces(times_s, 0.75)
     known = usable & ~near(times_s, held, GUARD_S)
-    _check_enough(track, known, layout)
+    _check_enough(track, known, held, layout)
     openings = np.zeros(len(track), np.float32)
     openings[usable] = mouth_opening(track.canonical[np.flatnonzero(usable)], layout)
     pool = choose_pool(track, layout, exclude=~known)
-    learned, left_out = (
+    parts = [
         spread_frames(np.flatnonzero(part), openings[part], most)
         for part, most in ((known, LEARNED), (held, LEFT_OUT))
-    )
-    read = np.unique(np.concatenate([pool, learned, left_out]))
+    ]
+    read = np.unique(np.concatenate([pool, *parts]))
     frames = _read_frames(clip, track, read, progress)
     lent = frames.take(np.searchsorted(read, pool))
-    references = References(
-        lent.crops, lent.landmarks, pool, sharpness(lent.crops, lent.landmarks, layout), lent.shots
-    )
+    detail = sharpness(lent.crops, lent.landmarks, layout)
+    references = References(lent.crops, lent.landmarks, pool, detail, lent.shots)
     gauge = CoverGauge(references, layout, track.similarity[pool])
     references, _ = free_references(references, gauge, track.similarity[pool])
     lender = Lender(references, times_s[references.frame_index], layout, triangulate(layout))
-    found = []
-    for rows in (learned, left_out):
-        own = frames.take(np.searchsorted(read, rows))
-        free = [
+    learned, left_out = (
+        _free(frames.take(np.searchsorted(read, rows)), track.similarity[rows], gauge) for rows in parts
+    )
+    return Person(lender, learned, left_out)
+
+
+def _free(frames: Frames, similarity: np.ndarray, gauge: CoverGauge) -> Frames:
+    """Those before whose mouth nothing stands. Raises NoFaceError where they are few."""
+    free = np.array(
+        [
             gauge.cover(crop, points, place) is FREE
-            for crop, points, place in zip(own.crops, own.landmarks, track.similarity[rows], strict=True)
+            for crop, points, place in zip(frames.crops, frames.landmarks, similarity, strict=True)
         ]
-        found.append(own.take(np.array(free)))
-    return Person(lender, *found)
+    )
+    if free.mean() < FREE_SHARE:
+        raise NoFaceError(
+            "a video that shows the mouth was required, but something lies before it in "
+            f"{(~free).sum()} of {len(free)} frames that were looked at: give another part, with --start"
+        )
+    return frames.take(free)
 
 
 def _read_frames(clip: Clip, track: FaceTrack, rows: np.ndarray, progress: Progress | None) -> Frames:
@@ -147,12 +158,12 @@ def _read_frames(clip: Clip, track: FaceTrack, rows: np.ndarray, progress: Progr
     return Frames(crops, landmarks, track.times_s[rows], track.shots[rows])
 
 
-def _check_enough(track: FaceTrack, known: np.ndarray, layout: LandmarkLayout) -> None:
+def _check_enough(track: FaceTrack, known: np.ndarray, held: np.ndarray, layout: LandmarkLayout) -> None:
     seconds = known.sum() * float(np.median(np.diff(track.times_s))) if len(track) > 1 else 0.0
-    if seconds < FEWEST_S:
+    if seconds < FEWEST_S or not held.any():
         raise NoFaceError(
-            f"a video with {FEWEST_S:g} s of the face to learn from was required, but {seconds:.1f} s are "
-            "left without what is set apart to check by: give a longer one, or one that shows the face"
+            f"a video with {FEWEST_S:g} s of the face to learn from, and some to check by, was required, but "
+            f"{seconds:.1f} s and {held.sum()} frames are there: give one that shows the face for longer"
         )
     opening = mouth_opening(track.canonical[np.flatnonzero(known)], layout)
     low, high = np.quantile(opening, [0.05, 0.95])

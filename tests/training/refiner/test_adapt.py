@@ -23,6 +23,7 @@ from mytalk_core.appearance.renderers import load_renderer
 from mytalk_core.checkpoint.pretrained import BUNDLED
 from mytalk_core.cli import main as cli
 from mytalk_core.errors import NoFaceError
+from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.tracker import load_face_reader
 from mytalk_core.media.arranged import part_of
 from mytalk_core.media.file_clip import FileClip
@@ -197,14 +198,31 @@ def test_a_video_that_teaches_nothing_is_refused(woman):
     clip, face = woman
     with pytest.raises(NoFaceError, match="3 s of the face to learn from"):
         read_person(part_of(clip, 0, 2.0), face.take(np.arange(10), face.times_s[:10]))
-    with pytest.raises(NoFaceError, match=r"but 0\.0 s are left"):
+    with pytest.raises(NoFaceError, match=r"but 0\.0 s and 0 frames are there"):
         read_person(clip, replace(face, present=np.zeros(len(face), bool)))
-    with pytest.raises(NoFaceError, match=r"but 0\.0 s are left"):
+    with pytest.raises(NoFaceError, match=r"but 0\.0 s and 1 frames are there"):
         read_person(part_of(clip, 0, 0.01), face.take(np.array([0]), face.times_s[:1]))
     still = face.take(np.zeros(len(face), int), face.times_s)
     pictures = np.repeat(next(clip.frames(0, 1)), len(face), axis=0)
     with pytest.raises(ValueError, match="in which the person talks was required"):
         read_person(ImageClip.from_frames(pictures, clip.fps), still)
+
+
+def test_covered_frames_do_not_teach(woman):
+    clip, face = woman
+    pictures = next(clip.frames(batch_size=len(clip))).copy()
+    lips = face.landmarks[:][:, LandmarkLayout.load(face.layout).lips_outer, :2]
+
+    def cover(every: int) -> ImageClip:
+        for picture, points in zip(pictures[::every], lips[::every], strict=True):
+            (left, top), (right, bottom) = points.min(0).astype(int) - 4, points.max(0).astype(int) + 4
+            picture[top:bottom, left:right] = (30, 90, 160)
+        return ImageClip.from_frames(pictures, 5)
+
+    person = read_person(cover(3), face)
+    assert len(person.learned) > 5 and not set(person.learned.times_s) & set(face.times_s[::3])
+    with pytest.raises(NoFaceError, match="something lies before it"):
+        read_person(cover(1), face)
 
 
 def test_what_training_needs_and_is_not_there_is_named(monkeypatch, capsys):
