@@ -73,9 +73,9 @@ class Judges:
     sface: FaceRecogniser | None
 
     @classmethod
-    def find(cls) -> Judges:
-        """From the packages that carry them, with a line on the screen for each that is absent."""
-        found = find_networks(skip=frozenset(NEEDS) - {"lpips_mouth", "id_sface"})
+    def find(cls, weights: Path | None = None) -> Judges:
+        """From a folder, or the packages that carry them; each that is absent is a line on the screen."""
+        found = find_networks(weights, skip=frozenset(NEEDS) - {"lpips_mouth", "id_sface"})
         for line in found.absent:
             print(line)
         return cls(found.lpips, found.sface)
@@ -106,12 +106,17 @@ def renderers(learned: LoadedRenderer) -> dict[str, Callable[..., WarpRenderer]]
     return made | {learned.name: learned.make}
 
 
-def measure_clip(clip, track, layout, made, judges, targets=TARGETS, keep=None) -> dict[str, Score]:
-    """Score of each renderer on one clip; `keep(frame, truth, mask, {name: picture})` sees every target."""
+def measure_clip(
+    clip, track, layout, made, judges, targets=TARGETS, keep=None, among=None
+) -> dict[str, Score]:
+    """Score of each renderer on one clip; `keep(frame, truth, mask, {name: picture})` sees every target.
+
+    among: bool (T,), the frames that targets are taken from; all where None.
+    """
     size = crop_size(track.similarity, track.present)
     pool = choose_pool(track, layout, pool_count(size))
     references = read_references(clip, track, pool, size, layout)
-    present = np.flatnonzero(track.present)
+    present = np.flatnonzero(track.present if among is None else track.present & among)
     chosen = np.unique(present[np.linspace(0, len(present) - 1, targets + 2).round().astype(int)[1:-1]])
     scores = {name: [] for name in made}
     for picture in clip.pictures(chosen):

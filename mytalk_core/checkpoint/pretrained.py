@@ -79,6 +79,16 @@ def resolve_folder(
     )
 
 
+def resolve_whole(source: str, revision: str | None = None) -> Path:
+    """The folder of a whole model, all of it downloaded where the source is a Hub repository; as
+    `resolve_folder`."""
+    name = source.removeprefix("hub:")
+    local = Path(name).expanduser().is_dir() or (BUNDLED / name).is_dir()
+    if source.startswith("hub:") or (hub.is_repository(name) and not local):
+        return hub.download_all(name, revision)
+    return resolve_folder(name)
+
+
 class PretrainedModel(nn.Module):
     """Base of every model whose weights travel; `__init__` takes one frozen dataclass, `config_class`.
 

@@ -9,7 +9,7 @@ import os
 
 from .. import __version__
 from ..program import in_one_line
-from . import batch, benchmark, evaluate, info, landmarks, prepare, study, sync, weights
+from . import batch, benchmark, evaluate, info, landmarks, study, sync, training, weights
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -32,6 +32,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"mytalk {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (sync, batch, landmarks, benchmark, evaluate, info, prepare, study, weights):
+    for command in (sync, batch, landmarks, benchmark, evaluate, info, training, study, weights):
         command.add(commands)
     return parser

@@ -107,15 +107,9 @@ def _foreign_speech_encoder(folder: Path) -> str | None:
 
 
 def _verify(args: argparse.Namespace) -> None:
-    from ..checkpoint import hub
-    from ..checkpoint.pretrained import BUNDLED, resolve_folder
+    from ..checkpoint.pretrained import resolve_whole
 
-    name = args.model.removeprefix("hub:")
-    local = Path(name).expanduser().is_dir() or (BUNDLED / name).is_dir()
-    if args.model.startswith("hub:") or (hub.is_repository(name) and not local):
-        folder = hub.download_all(name, args.revision)
-    else:
-        folder = resolve_folder(name)
+    folder = resolve_whole(args.model, args.revision)
     _check(folder)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,12 +88,45 @@ class MouthView:
     opening: float
 
 
+@dataclass(frozen=True)
+class Lender:
+    """What a person's references, at times_s (K,), lend to frames of other moments."""
+
+    references: References
+    times_s: np.ndarray
+    layout: LandmarkLayout
+    triangulation: Triangulation
+
+    def view(
+        self,
+        crop: np.ndarray,
+        target: np.ndarray,
+        time_s: float,
+        shot: int,
+        rng: np.random.Generator,
+        regimes: Mapping[str, float],
+    ) -> MouthView | None:
+        """A frame's crop uint8 (256,256,3) with landmarks (N,2), canonical units, and what is lent to it from
+        more than APART_S away, under one of the regimes, drawn by their shares. None where nothing is.
+        """
+        apart = np.abs(self.times_s - time_s) > APART_S
+        if not apart.any():
+            return None
+        fitting = self.references.take(apart)
+        regime = str(rng.choice(list(regimes), p=list(regimes.values())))
+        left = left_of(fitting, target, self.layout, regime, rng)
+        if left is None:
+            regime, left = "full", fitting
+        view = _view(crop, target, shot, left, self.layout, self.triangulation)
+        return MouthView(view, regime, float(mouth_opening(target, self.layout)))
+
+
 def clip_views(
     dataset: ShardDataset, row: dict[str, Any], count: int, rng: np.random.Generator
 ) -> Iterator[MouthView]:
-    """Up to `count` frames of a sample; those without references apart in time are left out.
+    """Up to `count` frames of a sample, see `spread_frames`; those without references apart in time are left
+    out.
 
-    Half of them are spread over time, half over the openings above the median: open mouths are harder.
     Raises ValueError if the dataset has no crops.
     """
     track = dataset.tensors(row, "track.safetensors")
@@ -101,29 +134,28 @@ def clip_views(
     if len(cropped) == 0:
         raise ValueError(f"{row['key']} has no crops: prepare the dataset again without --no-crops")
     layout = LandmarkLayout.load(row["layout"])
-    triangulation = triangulate(layout)
     landmarks = track["landmarks"].astype(np.float32)
     usable = np.zeros(len(landmarks), bool)
     usable[cropped] = track["present"][cropped] > 0
     pool = choose_pool(CroppedTrack(usable, landmarks), layout)
     frames = np.flatnonzero(usable)
-    opened = frames[np.argsort(mouth_opening(landmarks[frames], layout))][len(frames) // 2 :]
-    frames = np.unique(np.concatenate([_spread(frames, count // 2), _spread(opened, count - count // 2)]))
+    frames = spread_frames(frames, mouth_opening(landmarks[frames], layout), count)
     crops = np.stack([dataset.crop(row, int(frame)) for frame in pool])
     shots = np.zeros(len(pool), np.int64)  # a sample is one shot
     references = References(crops, landmarks[pool], pool, sharpness(crops, landmarks[pool], layout), shots)
+    lender = Lender(references, track["times_s"][pool], layout, triangulate(layout))
     for frame in frames:
-        apart = np.abs(track["times_s"][pool] - track["times_s"][frame]) > APART_S
-        if not apart.any():
-            continue
-        fitting = references.take(apart)
-        regime = str(rng.choice(list(REGIMES), p=list(REGIMES.values())))
-        left = left_of(fitting, landmarks[frame], layout, regime, rng)
-        if left is None:
-            regime, left = "full", fitting
-        crop = dataset.crop(row, int(frame))
-        view = _view(crop, landmarks[frame], left, layout, triangulation)
-        yield MouthView(view, regime, float(mouth_opening(landmarks[frame], layout)))
+        crop, time_s = dataset.crop(row, int(frame)), float(track["times_s"][frame])
+        view = lender.view(crop, landmarks[frame], time_s, 0, rng, REGIMES)
+        if view is not None:
+            yield view
+
+
+def spread_frames(frames: np.ndarray, openings: np.ndarray, count: int) -> np.ndarray:
+    """Up to `count` of some frames (F,), increasing: half of them spread over time, half over the openings
+    (F,) above the median, since open mouths are harder."""
+    opened = frames[np.argsort(openings)][len(frames) // 2 :]
+    return np.unique(np.concatenate([_spread(frames, count // 2), _spread(opened, count - count // 2)]))
 
 
 def left_of(
@@ -159,11 +191,12 @@ def _spread(frames: np.ndarray, count: int) -> np.ndarray:
 def _view(
     crop: np.ndarray,
     target: np.ndarray,
+    shot: int,
     references: References,
     layout: LandmarkLayout,
     triangulation: Triangulation,
 ) -> UnitView:
-    plan = plan_references(references, target[None], layout, CHOICE)
+    plan = plan_references(references, target[None], layout, CHOICE, np.array([shot]))
     chosen, weights = plan.indices[0], plan.weights[0]
     chosen, weights = chosen[chosen >= 0], weights[chosen >= 0]
     mask = mouth_mask(target, target, layout)
@@ -174,9 +207,15 @@ def _view(
 
 def pack(mouths: list[MouthView], path: Path) -> None:
     """Write frames, fitted to one grid and one number of references, as a safetensors file."""
+    with replacing(path) as temporary:
+        save_file(stacked(mouths), temporary)
+
+
+def stacked(mouths: list[MouthView]) -> dict[str, np.ndarray]:
+    """Frames fitted to one grid and one number of references, as arrays by name; see `samples_of`."""
     count, views = CHOICE.references, [mouth.view for mouth in mouths]
     numbers = list(REGIMES)
-    stacked = {
+    arrays = {
         "frame": np.stack([_fit(view.frame) for view in views]),
         "mask": np.stack([_fit(np.rint(view.mask * 255).astype(np.uint8), 0) for view in views]),
         "contours": np.stack([_fit(view.contours, 0) for view in views]),
@@ -189,8 +228,27 @@ def pack(mouths: list[MouthView], path: Path) -> None:
         "regime": np.array([numbers.index(mouth.regime) for mouth in mouths]),
         "opening": np.array([mouth.opening for mouth in mouths], np.float32),
     }
-    with replacing(path) as temporary:
-        save_file({name: np.ascontiguousarray(values) for name, values in stacked.items()}, temporary)
+    return {name: np.ascontiguousarray(values) for name, values in arrays.items()}
+
+
+def samples_of(raw: dict[str, Tensor]) -> MouthSamples:
+    """What `stacked` made of B frames, as the network reads it."""
+    mask = raw["mask"][:, None].float() / 255
+    truth = _pictures(raw["frame"])
+    return MouthSamples(
+        RefinerInputs(
+            frame=truth * (mask == 0),
+            mask=mask,
+            contours=_pictures(raw["contours"]),
+            references=_pictures(raw["references"]),
+            stretch=raw["stretch"][:, :, None].float() / STRETCH_STEPS,
+            weights=raw["weights"],
+            lips=raw["lips"][:, None],
+        ),
+        truth,
+        raw["regime"],
+        raw["opening"],
+    )
 
 
 def _quantised(stretch: np.ndarray) -> np.ndarray:
@@ -257,23 +315,7 @@ class MouthDataset:
     def read(self, indices: list[int]) -> MouthSamples:
         """These samples as the network reads them."""
         samples = [self._read(*self.rows[index]) for index in indices]
-        raw = {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
-        mask = raw["mask"][:, None].float() / 255
-        truth = _pictures(raw["frame"])
-        return MouthSamples(
-            RefinerInputs(
-                frame=truth * (mask == 0),
-                mask=mask,
-                contours=_pictures(raw["contours"]),
-                references=_pictures(raw["references"]),
-                stretch=raw["stretch"][:, :, None].float() / STRETCH_STEPS,
-                weights=raw["weights"],
-                lips=raw["lips"][:, None],
-            ),
-            truth,
-            raw["regime"],
-            raw["opening"],
-        )
+        return samples_of({name: torch.stack([sample[name] for sample in samples]) for name in samples[0]})
 
     def _read(self, number: int, row: int) -> dict[str, Tensor]:
         if number not in self.opened:

@@ -27,6 +27,7 @@ from mytalk_core.appearance.blend import SPLIT
 from mytalk_core.appearance.discriminator import DiscriminatorConfig, PatchDiscriminator
 from mytalk_core.appearance.inputs import to_rgb
 from mytalk_core.appearance.mask import INNER
+from mytalk_core.appearance.network_renderer import crisp
 from mytalk_core.appearance.perceptual import PerceptualDistance
 from mytalk_core.appearance.refiner import (
     MouthRefiner,
@@ -53,15 +54,18 @@ DISCRIMINATOR = DiscriminatorConfig(width=32, layers=2)
 
 
 class Mender(nn.Module):
-    """The refiner and the mixing it steers, as one forward pass."""
+    """The refiner and the mixing it steers, as one forward pass; detail: see `crisp`, None leaves it out."""
 
-    def __init__(self, refiner: MouthRefiner) -> None:
+    def __init__(self, refiner: MouthRefiner, detail: float | None = None) -> None:
         super().__init__()
-        self.refiner = refiner
+        self.refiner, self.detail = refiner, detail
 
     def forward(self, inputs: RefinerInputs) -> Tensor:
         """Pictures (B,3,H,W), about [-1,1]."""
-        return mix(inputs.references, self.refiner(inputs), SPLIT)
+        refinement = self.refiner(inputs)
+        if self.detail is not None:
+            refinement = crisp(refinement, self.detail)
+        return mix(inputs.references, refinement, SPLIT)
 
 
 @dataclass(frozen=True)

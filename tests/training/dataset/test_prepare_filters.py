@@ -15,7 +15,7 @@ from mytalk_training.dataset.identities import cluster
 from mytalk_training.dataset.shards import ShardDataset
 
 from mytalk_core.cli import main as cli
-from mytalk_core.cli import prepare as command
+from mytalk_core.cli import training as command
 
 
 def run(clips: Clips, output, *options: str) -> None:
@@ -169,12 +169,11 @@ def test_other_settings_into_the_same_dataset_are_refused(clips, tmp_path):
 
 def test_mytalk_prepare_is_one_clear_line(clips, tmp_path, monkeypatch, capsys):
     with monkeypatch.context() as patch:
-        patch.setattr(command, "PROGRAM", "nothing_of_that_name.prepare")
+        patch.setitem(command.PROGRAMS, "prepare", ("nothing_of_that_name.prepare", ""))
         assert cli.main(["prepare", "--sync", "off", str(clips.folder)]) == 1
     assert capsys.readouterr().err.startswith(
         "mytalk: prepare is one of the training programs, which are not"
     )
-    monkeypatch.setattr(command, "PROGRAM", "mytalk_training.dataset.prepare")
     assert cli.main(["prepare", str(tmp_path / "missing"), "-o", str(tmp_path / "out")]) == 1
     assert "no such folder of clips" in capsys.readouterr().err
     with pytest.raises(SystemExit) as stopped:
