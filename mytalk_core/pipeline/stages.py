@@ -6,7 +6,10 @@ evaluation, training and the programs that measure. `write` (beside this file) i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from itertools import islice
+from operator import attrgetter
 
 import numpy as np
 import torch
@@ -27,6 +30,7 @@ from ..media.timeline import Timeline
 from ..motion.generate import MotionModel, MotionOptions, generate_motion
 from ..motion.motion import Motion
 from ..motion.person import RATE_HZ
+from .ahead import made_ahead, work_threads
 from .rendered import RenderedClip
 
 # progress(stage, done, total)
@@ -47,7 +51,15 @@ def track(
         if progress is not None:
             progress("landmarks", done, len(clip))
 
-    return track_faces(clip.frames(batch_size=batch_frames), clip.times_s, reader, advance)
+    # Pictures become RGB while faces are read in those before.
+    with closing(made_ahead(attrgetter("rgb"), clip.pictures(), work_threads())) as frames:
+        return track_faces(_batches(frames, batch_frames), clip.times_s, reader, advance)
+
+
+def _batches(frames: Iterator[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
+    """Lists of `size` frames, the last one shorter; what was given out is not held."""
+    for frame in frames:
+        yield [frame, *islice(frames, size - 1)]
 
 
 def speak(
