@@ -164,7 +164,9 @@ class RenderedClip(ArrangedClip):
         prepare()
         rendering = self.renderer.render(cover.mended(crop)[None], source, self.targets[row], row, seen)
         # A mouth that leaves the frame: at last it moves as in the source, and the source takes over.
-        alpha = cover.left(rendering.alpha[0]) * np.float32(min(1, HANDED_OVER * shown[0]))
+        alpha = cover.left(rendering.alpha[0])
+        if HANDED_OVER * shown[0] < 1:
+            alpha = alpha * np.float32(HANDED_OVER * shown[0])
         patch = make_patch(rgb, rendering.crops[0], similarity[0], alpha)
         patches = [grained(patch, rgb, picture.index)] if patch is not None else []
         return Edit(picture, patches, cover.is_partial and bool(patches))
