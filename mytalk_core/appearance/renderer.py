@@ -105,7 +105,7 @@ class WarpRenderer:
         self.plan: ReferencePlan = plan_references(references, targets, layout, choice, shots)
         self.triangulation = triangulate(layout)
         self.openings = mouth_opening(references.landmarks, layout)
-        self._wholly_seen = None if references.seen is None else references.seen.all((1, 2))
+        self._wholly_seen = None if references.seen is None else np.all(references.seen, axis=(1, 2))
 
     def render(
         self,

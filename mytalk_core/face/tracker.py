@@ -5,7 +5,7 @@ A face that is followed stays the same person's: where another is seen in its pl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -91,15 +91,15 @@ class _Follower:
 
 
 def track_faces(
-    batches: Iterable[Sequence[np.ndarray]],
+    batches: Iterable[np.ndarray],
     times_s: np.ndarray,
     reader: FaceReader,
     progress: Callable[[int], None] | None = None,
 ) -> Faces:
     """Follow every face through a video.
 
-    batches: frames (H,W,3) uint8 RGB, some at a time, that together are the T shown at times_s (T,) seconds;
-    they are not kept. progress is called with each batch's number of frames.
+    batches: arrays (B,H,W,3) uint8 RGB that together are the T frames shown at times_s (T,) seconds; they are
+    not kept: the next may come in the same memory. progress is called with each batch's number of frames.
     In the blended frames of a dissolve no face is seen.
     """
     tracker = _Tracker(reader, len(times_s))
@@ -107,7 +107,6 @@ def track_faces(
         tracker.read(frames)
         if progress:
             progress(len(frames))
-        del frames  # before the next ones are made
     shots = tracker.shots.finish()
     tracklets = [f.tracklet() for f in tracker.done + tracker.active if f.rows]
     if shots.blended.any():
@@ -124,12 +123,12 @@ class _Tracker:
         # Frames that show a face in the place of another: (row, region).
         self.strangers: list[tuple[int, np.ndarray]] = []
 
-    def read(self, frames: Sequence[np.ndarray]) -> None:
+    def read(self, frames: np.ndarray) -> None:
         start = len(self.shots.numbers)
         for run, cut in self._runs(frames):
             self._read_run(frames[run], start + run.start, cut)
 
-    def _runs(self, frames: Sequence[np.ndarray]) -> Iterator[tuple[slice, bool]]:
+    def _runs(self, frames: np.ndarray) -> Iterator[tuple[slice, bool]]:
         """Parts of a batch without a cut and not longer than the interval of detection, and whether a shot
         begins with each."""
         begin, count, begins_shot = 0, len(self.shots.numbers), False
@@ -144,7 +143,7 @@ class _Tracker:
                     self.active = []
         yield slice(begin, len(frames)), begins_shot
 
-    def _read_run(self, frames: Sequence[np.ndarray], start: int, begins_shot: bool) -> None:
+    def _read_run(self, frames: np.ndarray, start: int, begins_shot: bool) -> None:
         done = 0
         if self.active:
             if start % REDETECT_FRAMES == 0:
@@ -160,7 +159,7 @@ class _Tracker:
         self.strangers.clear()
         self._drop_lost_and_doubled()
 
-    def _search(self, frames: Sequence[np.ndarray], start: int, begins_shot: bool) -> int:
+    def _search(self, frames: np.ndarray, start: int, begins_shot: bool) -> int:
         """Begin to follow the faces of the first frame that shows one; its number, all where none does.
 
         Frames are tried every so often and at the run's end, and then those that were left out.
@@ -214,7 +213,7 @@ class _Tracker:
         landmarks = PackedLandmarks(self.length - row, POINTS)
         self.active.append(_Follower(self.shots.numbers[row], region, landmarks))
 
-    def _follow(self, follower: _Follower, frames: Sequence[np.ndarray], start: int) -> None:
+    def _follow(self, follower: _Follower, frames: np.ndarray, start: int) -> None:
         if not len(frames):
             return
         landmarks, presence = self._read_steady(list(frames), follower.region)

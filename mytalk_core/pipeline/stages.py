@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from itertools import islice
 from operator import attrgetter
 
 import numpy as np
@@ -51,15 +50,23 @@ def track(
         if progress is not None:
             progress("landmarks", done, len(clip))
 
-    # Pictures become RGB while faces are read in those before.
-    with closing(made_ahead(attrgetter("rgb"), clip.pictures(), work_threads())) as frames:
-        return track_faces(_batches(frames, batch_frames), clip.times_s, reader, advance)
+    # Pictures become RGB while the next one is decoded.
+    with closing(made_ahead(attrgetter("rgb"), clip.pictures(), min(work_threads(), 2))) as frames:
+        batches = _batches(frames, (batch_frames, clip.height, clip.width, 3))
+        return track_faces(batches, clip.times_s, reader, advance)
 
 
-def _batches(frames: Iterator[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
-    """Lists of `size` frames, the last one shorter; what was given out is not held."""
-    for frame in frames:
-        yield [frame, *islice(frames, size - 1)]
+def _batches(frames: Iterator[np.ndarray], shape: tuple[int, ...]) -> Iterator[np.ndarray]:
+    """Frames (H,W,3) uint8 in arrays of at most `shape` (B,H,W,3), each in the memory of the one before."""
+    held = np.empty(shape, np.uint8)
+    while True:
+        count = 0
+        for row, frame in zip(held, frames, strict=False):
+            row[...] = frame
+            count += 1
+        if not count:
+            return
+        yield held[:count]
 
 
 def speak(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import cv2
@@ -76,6 +77,8 @@ def stopped(source: Path, output: Path, model, at: int, **arguments) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         lip_sync(source, SPEECH, output, model=model, progress=progress, **arguments)
+    # Nothing is drawn any more once the error has arrived.
+    assert not any(thread.name.startswith("mytalk") for thread in threading.enumerate())
 
 
 def test_a_run_that_goes_on_equals_one_that_was_not_stopped(source, tmp_path, model, drawn):
