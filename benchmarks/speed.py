@@ -32,7 +32,7 @@ from wav2lip_shape import FACE_PX, MEL, S3FD, Generator
 from mytalk_core.media.audio import Speech
 from mytalk_core.media.file_clip import FileClip
 from mytalk_core.media.timeline import plan_timeline
-from mytalk_core.memory import peak_memory_mb
+from mytalk_core.memory import peak_memory_mb, share_heap
 from mytalk_core.pipeline import LipSync, write
 
 SIZES = {"512 px": (512, 512), "1080p": (1080, 1920), "2160p": (2160, 3840)}
@@ -90,6 +90,7 @@ def make_clip(source: Path, path: Path, size: tuple[int, int], frames: int, face
 
 def measure(clips: list[Path], speech: Path, device: str, threads: int, renderer: str) -> list[Cost]:
     """Every clip in turn by one loaded model, in this process."""
+    share_heap()  # as the command does
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
     begin = time.process_time()

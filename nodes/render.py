@@ -168,7 +168,9 @@ class AppearanceGenerate(io.ComfyNode):
         lender = (lip_references or track).track
         doubts = check_pictures(rendered.references, lender, rendered.covered).doubts
         kept = KeptPatches(existing(folder_paths.get_temp_directory()))
-        rendered = replace(rendered, prepare=DrawnWith.of(loaded, sources(clip)), keeper=kept)
+        drawn_with = DrawnWith.of(loaded, sources(clip))
+        # Without a network several frames may be drawn at once.
+        rendered = replace(rendered, prepare=drawn_with if drawn_with.patchers else None, keeper=kept)
         return io.NodeOutput(
             ClipVideo(rendered, cls.hidden.unique_id),
             clip_images(rendered),

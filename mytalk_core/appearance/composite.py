@@ -59,4 +59,4 @@ def make_patch(
         borderValue=0,
     )
     new[new < 1 / 512] = 0
-    return Patch(int(top), int(left), rgb, new.clip(0, 1))
+    return Patch(int(top), int(left), rgb, new.clip(0, 1, out=new))

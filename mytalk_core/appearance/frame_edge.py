@@ -43,10 +43,11 @@ def seen_part(shape: tuple[int, ...], similarity: np.ndarray) -> np.ndarray | No
     corners = np.array([[0.0, 0.0], [UNITS, 0], [0, UNITS], [UNITS, UNITS]])
     if (_depth(alignment.apply(alignment.invert(similarity), corners), shape) >= 0).all():
         return None
-    x, y = np.meshgrid(np.arange(UNITS) + 0.5, np.arange(UNITS) + 0.5)
-    centres = np.stack([x, y], -1).reshape(-1, 2)
-    depth = _depth(alignment.apply(alignment.invert(similarity), centres), shape)
-    seen: np.ndarray = (depth > 0).reshape(UNITS, UNITS)
+    (a, b, c), (d, e, f) = alignment.invert(similarity).astype(np.float64)
+    along = np.arange(UNITS) + 0.5
+    x, y = a * along + (b * along + c)[:, None], d * along + (e * along + f)[:, None]
+    height, width = shape[:2]
+    seen: np.ndarray = (x > 0) & (x < width) & (y > 0) & (y < height)
     return seen
 
 

@@ -62,6 +62,7 @@ class GeneratorRenderer(WarpRenderer):
         index: int,
         mask: MouthMask,
         coarse: MeshWarp | None = None,
+        lent: list[np.ndarray | None] | None = None,
     ) -> np.ndarray:
         """See `WarpRenderer.lips`; of the crop all that the mask leaves is read."""
         wanted, device = self._to_own(target), next(self.generator.parameters()).device

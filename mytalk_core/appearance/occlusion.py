@@ -72,6 +72,8 @@ class Cover:
 
     def left(self, alpha: np.ndarray) -> np.ndarray:
         """How much of each pixel may be new, float32 (S, S), of what would be without a cover."""
+        if self.matte is None and self.visible == 1:
+            return alpha
         alpha = alpha * np.float32(self.visible)
         return alpha if self.matte is None else alpha * (1 - cv2.resize(self.matte, alpha.shape))
 
@@ -82,8 +84,9 @@ FREE, WHOLE = Cover(), Cover(visible=0.0, hidden=1.0)
 class CoverGauge:
     """Knows a person's face without what stands before it, and tells what does in a picture.
 
-    similarity: float (K, 2, 3), frame pixels to canonical units, of the
-    frames that the references were cut from; None where those are another clip's, or stand in no order.
+    shown: bool (K,), which of the references show a mouth; similarity: float (K, 2, 3), frame pixels to
+    canonical units, of the frames that they were cut from; None where those are another clip's, or stand in
+    no order.
     """
 
     def __init__(
@@ -104,21 +107,27 @@ class CoverGauge:
         self._certainty = 1.0 if shown.mean() >= 0.5 else SUSPECT
         if self._certainty > 1:
             shown = np.array([shows_mouth(*triple, layout, self._certainty) for triple in triples])
+        self.shown = shown
         self._overlay: Overlay | None = None
         if similarity is not None:
             self._overlay = find_overlay(unit, references, similarity, self._skin, layout)
         self._usual = self._usual_face(unit, landmarks, known, np.flatnonzero(shown))
 
-    def cover(self, crop: np.ndarray, landmarks: np.ndarray, similarity: np.ndarray) -> Cover:
+    def cover(
+        self, crop: np.ndarray, landmarks: np.ndarray, similarity: np.ndarray, shown: bool | None = None
+    ) -> Cover:
         """What covers the mouth in a crop uint8 (S, S, 3) with landmarks (N, 2) in canonical units.
 
-        similarity: float (2, 3), frame pixels to canonical units.
+        similarity: float (2, 3), frame pixels to canonical units; shown: whether it shows a mouth, where that
+        is known.
         """
         unit = crop
         if len(crop) != UNITS:
             kernel = cv2.INTER_AREA if len(crop) > UNITS else cv2.INTER_CUBIC
             unit = cv2.resize(crop, (UNITS, UNITS), interpolation=kernel)
-        if not shows_mouth(unit, landmarks, similarity, self._layout, self._certainty):
+        if shown is None:
+            shown = shows_mouth(unit, landmarks, similarity, self._layout, self._certainty)
+        if not shown:
             return WHOLE
         near = _near(landmarks, self._layout)
         found, usual = self._unusual(unit, landmarks, near)
@@ -210,13 +219,13 @@ def free_references(
     """The references whose mouths are free, or nearly so, with what covers a part of them taken away; at
     least half of them, the freest. And the share of all whose mouth cannot be seen.
 
-    similarity: as in `CoverGauge`.
+    gauge: of these references; similarity: as in `CoverGauge`.
     """
     placed = _placed(references, similarity)
     triples = zip(references.crops, references.landmarks, placed, strict=True)
     crops, hidden = references.crops, np.zeros(len(references))
     for row, (crop, landmarks, place) in enumerate(triples):
-        cover = gauge.cover(crop, landmarks, place)
+        cover = gauge.cover(crop, landmarks, place, bool(gauge.shown[row]))
         hidden[row] = cover.hidden if cover.visible > 0 else 1.0
         if cover.matte is not None:
             crops = crops.copy() if crops is references.crops else crops

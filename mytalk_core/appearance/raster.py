@@ -120,10 +120,10 @@ def draw_triangles(
     order = np.flatnonzero(near)
     facing = signed_area(vertices, triangles[order]) > 0
     order = order[np.argsort(2 * triangulation.layer[order] + facing, kind="stable")]
-    fixed = np.rint(corners * (1 << SUBPIXEL_BITS)).astype(np.int32)
+    fixed = np.rint(corners[order] * (1 << SUBPIXEL_BITS)).astype(np.int32)
     covered = np.zeros((bottom - top, right - left), np.int32)
-    for number in order:
-        cv2.fillConvexPoly(covered, fixed[number], int(number), lineType=cv2.LINE_8, shift=SUBPIXEL_BITS)
+    for number, triangle in zip(order.tolist(), fixed, strict=True):
+        cv2.fillConvexPoly(covered, triangle, number, cv2.LINE_8, SUBPIXEL_BITS)
     return covered
 
 

@@ -105,6 +105,7 @@ class WarpRenderer:
         self.plan: ReferencePlan = plan_references(references, targets, layout, choice, shots)
         self.triangulation = triangulate(layout)
         self.openings = mouth_opening(references.landmarks, layout)
+        self._wholly_seen = None if references.seen is None else np.all(references.seen, axis=(1, 2))
 
     def render(
         self,
@@ -127,18 +128,22 @@ class WarpRenderer:
             inside = None if seen is None else seen[batch]
             mask = mouth_mask(source, target, self.layout, self.settings.feather)
             coarse = self._coarse(target, mask)
-            shown = self._shown(source, target, int(index), mask, coarse, inside)
+            lent = self._lent(int(index), coarse)
+            shown = self._shown(source, target, mask, lent, inside)
             if shown is None:
                 continue
             mask = shown
             moved = self._move_surroundings(rendered[batch], source, target, mask, coarse, inside)
-            lips = self.lips(rendered[batch], target, int(index), mask, coarse)
+            lips = self.lips(rendered[batch], target, int(index), mask, coarse, lent)
             lips_mask = mask.core.enlarge(mask.window.part(mask.lips, mask.core), size)
             mask.window.cut(alpha[batch])[:] = mask.window.enlarge(np.maximum(mask.lips, moved), size)
             # Undivided by alpha, compositing would feather the lips twice.
             ratio = np.minimum(lips_mask / np.maximum(mask.core.cut(alpha[batch]), 1e-6), 1)[..., None]
             mixed = mask.core.cut(rendered[batch])
-            mixed[:] = np.clip(np.rint(mixed + ratio * (lips - mixed)), 0, 255)
+            lips -= mixed
+            lips *= ratio
+            lips += mixed
+            mixed[:] = np.rint(lips, out=lips).clip(0, 255, out=lips)
         return Rendering(rendered, alpha)
 
     def _coarse(self, target: np.ndarray, mask: MouthMask) -> MeshWarp:
@@ -146,13 +151,11 @@ class WarpRenderer:
 
     def _lent(self, index: int, coarse: MeshWarp) -> list[np.ndarray | None]:
         """What of each reference of a frame lends, on the unit grid of its mask's window: see `lent_part`."""
-        chosen, seen = self._chosen(index)[0], self.references.seen
-        if seen is None:
+        chosen, seen, whole = self._chosen(index)[0], self.references.seen, self._wholly_seen
+        if seen is None or whole is None:
             return [None] * len(chosen)
         return [
-            None
-            if seen[one].all()
-            else lent_part(seen[one], coarse.coordinates(self.references.landmarks[one]))
+            None if whole[one] else lent_part(seen[one], coarse.coordinates(self.references.landmarks[one]))
             for one in chosen
         ]
 
@@ -160,18 +163,17 @@ class WarpRenderer:
         self,
         source: np.ndarray,
         target: np.ndarray,
-        index: int,
         mask: MouthMask,
-        coarse: MeshWarp,
+        lent: list[np.ndarray | None],
         inside: np.ndarray | None,
     ) -> MouthMask | None:
         """The mask without what no reference has seen; None where that is a part of the lips, old or new."""
         if inside is not None:
             mask = replace(mask, ring=mask.ring * mask.window.cut(inside))
-        lent = [part for part in self._lent(index, coarse) if part is not None]
-        if len(lent) < len(self._chosen(index)[0]):
+        parts = [part for part in lent if part is not None]
+        if len(parts) < len(lent):
             return mask
-        known = np.max(lent, axis=0)
+        known = np.max(parts, axis=0)
         lips = np.maximum(*(lip_map(points, self.layout, mask.window) > 0 for points in (source, target)))
         if inside is not None:
             lips &= mask.window.cut(inside)
@@ -191,14 +193,17 @@ class WarpRenderer:
         index: int,
         mask: MouthMask,
         coarse: MeshWarp | None = None,
+        lent: list[np.ndarray | None] | None = None,
     ) -> np.ndarray:
         """The references' picture of the mouth: float32 (h, w, 3) of mask.core, for where mask.lips > 0.
 
         Of the frame's crop uint8 (S, S, 3) only the ring outside the mask is read, and that at one sample a
-        unit: colour needs no more. `coarse`, the warp on the unit grid, is made where None.
+        unit: colour needs no more. `coarse`, the warp on the unit grid, and `lent`, what each reference
+        lends of it, are made where None.
         """
         size, core = self.references.size, mask.core
-        matched = self._match(crop, target, index, mask, coarse or self._coarse(target, mask))
+        coarse = coarse or self._coarse(target, mask)
+        matched = self._match(crop, index, mask, coarse, lent or self._lent(index, coarse))
         exact = core.enlarge(mask.window.part(mask.mouth, core), size)
         fine = MeshWarp(self.triangulation, target, size, core.pixels(size), exact)
         pictures, dark = [], []
@@ -218,9 +223,14 @@ class WarpRenderer:
         return np.clip(picture, 0, 255)
 
     def _match(
-        self, crop: np.ndarray, target: np.ndarray, index: int, mask: MouthMask, coarse: MeshWarp
+        self,
+        crop: np.ndarray,
+        index: int,
+        mask: MouthMask,
+        coarse: MeshWarp,
+        lent: list[np.ndarray | None],
     ) -> MatchedReferences:
-        (chosen, weights), lent = self._chosen(index), self._lent(index, coarse)
+        chosen, weights = self._chosen(index)
         if not self.settings.colour_match:
             return MatchedReferences(chosen, weights / weights.sum(), [None] * len(chosen), lent)
         misfit = self.settings.misfit

@@ -28,15 +28,17 @@ class MeshWarp:
         exact: float32 (h, w) 0..1, where the mesh is followed to the letter, everywhere if None; elsewhere
         its map is smoothed, so that a fold, as between lips and nose, does not tear the skin.
         """
-        self.triangulation, self.size, self.window, self.exact = triangulation, size, window, exact
+        self.triangulation, self.size, self.window = triangulation, size, window
         self.target = triangulation.vertices(target)
         triangle = draw_triangles(self.target, triangulation, window, size)
         # Only triangles that are drawn are ever mapped.
         drawn = np.flatnonzero(np.bincount(triangle.ravel()))
-        row = np.zeros(len(triangulation.triangles), np.int32)
+        row = np.zeros(len(triangulation.triangles), np.intp)
         row[drawn] = np.arange(len(drawn))
         self.triangles, self.triangle = triangulation.triangles[drawn], row[triangle]
         self.inverses = edge_inverses(self.target, self.triangles)
+        self._pixels = pixel_grid(window)
+        self._exact = None if exact is None else np.repeat(exact, 2, axis=1).reshape(*exact.shape, 2)
 
     def coordinates(self, source: np.ndarray) -> np.ndarray:
         """Where each pixel of the window comes from: float32 (h, w, 2), indices (x, y) into the crop."""
@@ -44,13 +46,21 @@ class MeshWarp:
         affines = triangle_affines(self.target, self.inverses, vertices, self.triangles)
         # In pixel indices: p' = A p + s b + (A 0.5 - 0.5), since pixel centres lie at half a pixel.
         offset = affines[:, :, 2] * (self.size / UNITS) + affines[:, :, :2].sum(2) * 0.5 - 0.5
-        packed = np.concatenate([affines[:, :, :2].reshape(-1, 4), offset], axis=1)
-        taken = np.take(packed, self.triangle, axis=0)
-        at = self.pixels()
-        mapped = np.empty_like(at)
-        mapped[..., 0] = taken[..., 0] * at[..., 0] + taken[..., 1] * at[..., 1] + taken[..., 4]
-        mapped[..., 1] = taken[..., 2] * at[..., 0] + taken[..., 3] * at[..., 1] + taken[..., 5]
-        return mapped if self.exact is None else self._smoothed(mapped, at, self.exact)
+        at_x, at_y = np.repeat(self._pixels[0, :, 0], 2), self._pixels[:, :1, 1]
+        # What makes x and y is taken as one number of twice the bytes, and lies beside each other as they do.
+        mapped = self._taken(affines[:, :, 0])
+        mapped *= at_x
+        down = self._taken(affines[:, :, 1])
+        down *= at_y
+        mapped += down
+        mapped += self._taken(offset)
+        mapped = mapped.reshape(self._pixels.shape)
+        return mapped if self._exact is None else self._smoothed(mapped, self._exact)
+
+    def _taken(self, values: np.ndarray) -> np.ndarray:
+        """The values (F, 2) of each pixel's triangle: float32 (h, 2 w)."""
+        pairs = np.ascontiguousarray(values, np.float32).view(np.complex64)[:, 0]
+        return np.take(pairs, self.triangle, mode="clip").view(np.float32)
 
     def stretch(self, source: np.ndarray) -> np.ndarray:
         """log2 of how many of the source's pixels make one of the target's: float32 (h, w) in -3..3."""
@@ -59,15 +69,19 @@ class MeshWarp:
         areas = np.abs(np.linalg.det(affines)).clip(1 / 8, 8)
         return np.take(np.log2(areas).astype(np.float32), self.triangle)
 
-    def _smoothed(self, mapped: np.ndarray, at: np.ndarray, exact: np.ndarray) -> np.ndarray:
-        shift = mapped - at
+    def _smoothed(self, mapped: np.ndarray, exact: np.ndarray) -> np.ndarray:
+        mapped -= self._pixels
         width = 2 * round(SMOOTH_UNITS * self.size / UNITS / 2) + 1
-        smooth = cv2.blur(cv2.blur(shift, (width, width)), (width, width))
-        return at + smooth + exact[..., None] * (shift - smooth)
+        smooth = cv2.blur(cv2.blur(mapped, (width, width)), (width, width))
+        mapped -= smooth
+        mapped *= exact
+        smooth += self._pixels
+        smooth += mapped
+        return smooth
 
     def pixels(self) -> np.ndarray:
-        """The window's own pixel indices (x, y) in the crop: float32 (h, w, 2)."""
-        return pixel_grid(self.window)
+        """The window's own pixel indices (x, y) in the crop: float32 (h, w, 2), never to be written to."""
+        return self._pixels
 
     def warp(self, crop: np.ndarray, source: np.ndarray) -> np.ndarray:
         """The window (h, w, 3) of a crop uint8 (S, S, 3), its landmarks (N, 2) moved onto the target's."""
@@ -77,8 +91,10 @@ class MeshWarp:
 def pixel_grid(window: PixelBox) -> np.ndarray:
     """The pixel indices (x, y) of a window (top, left, bottom, right): float32 (h, w, 2)."""
     top, left, bottom, right = window
-    x, y = np.arange(left, right, dtype=np.float32), np.arange(top, bottom, dtype=np.float32)
-    return np.stack(np.meshgrid(x, y), axis=-1)
+    grid = np.empty((bottom - top, right - left, 2), np.float32)
+    grid[..., 0] = np.arange(left, right, dtype=np.float32)
+    grid[..., 1] = np.arange(top, bottom, dtype=np.float32)[:, None]
+    return grid
 
 
 def sample(crop: np.ndarray, coordinates: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import gc
 import os
 
 from .. import __version__
+from ..memory import share_heap
 from ..program import in_one_line
 from . import batch, benchmark, evaluate, info, landmarks, study, sync, training, weights
 
@@ -18,6 +19,7 @@ def main(argv: list[str] | None = None) -> int:
     # PyTorch's threads, loaded later, would spin between small operations: twice the processor time, and on
     # shared cores a longer wait.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    share_heap()
     # Else the interpreter, as it ends, walks all that was imported once more.
     atexit.register(gc.freeze)
     return in_one_line(lambda: args.run(args), "mytalk")

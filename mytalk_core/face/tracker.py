@@ -98,8 +98,8 @@ def track_faces(
 ) -> Faces:
     """Follow every face through a video.
 
-    batches: arrays (B,H,W,3) uint8 RGB that together are the T frames shown at times_s (T,) seconds, as
-    `Clip.frames()` yields them; they are not kept. progress is called with each batch's number of frames.
+    batches: arrays (B,H,W,3) uint8 RGB that together are the T frames shown at times_s (T,) seconds; they are
+    not kept: the next may come in the same memory. progress is called with each batch's number of frames.
     In the blended frames of a dissolve no face is seen.
     """
     tracker = _Tracker(reader, len(times_s))

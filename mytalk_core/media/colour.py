@@ -135,7 +135,8 @@ class RgbConverter:
     """Planar frames to RGB with the clip's matrix and range, one swscale context for a whole reading.
 
     Chroma is repeated, not interpolated, so that `rgb_to_native` with a mean over each chroma sample's pixels
-    is the exact inverse; rounding is accurate, because swscale's fast path darkens by more than a level.
+    is the exact inverse; rounding is accurate, because swscale's fast path darkens by more than a level. It
+    makes planes, which takes it half the time of pixels; the values are the same.
     """
 
     # swscale's POINT, ACCURATE_RND and FULL_CHR_H_INT: older PyAV has no names for the last two.
@@ -166,7 +167,7 @@ class RgbConverter:
         height, width = bottom - top, right - left
         converted = self._reformatter.reformat(
             self._on_whole_chroma(frame, top, left, height, width),
-            format="rgb24",
+            format="gbrp",
             src_colorspace=matrix,
             dst_colorspace=other_matrix(matrix),
             src_color_range=FULL if self.colour.is_full_range(name) else LIMITED,
@@ -174,14 +175,12 @@ class RgbConverter:
             interpolation=self.FLAGS,
             **ONE_THREAD,
         )
-        height, width = min(height, frame.height - top), min(width, frame.width - left)
-        rows = rows_of(converted.planes[0])[:height, : width * 3]
-        if (height, width) == (frame.height, frame.width):
-            return np.ascontiguousarray(rows).reshape(frame.height, frame.width, 3)
+        bottom, right = min(bottom, frame.height), min(right, frame.width)
+        green, blue, red = (rows_of(plane)[: bottom - top, : right - left] for plane in converted.planes)
         # Memory that is never touched costs nothing.
-        rgb = np.empty((frame.height, frame.width * 3), np.uint8)
-        rgb[top : top + height, 3 * left : 3 * (left + width)] = rows
-        return rgb.reshape(frame.height, frame.width, 3)
+        rgb = np.empty((frame.height, frame.width, 3), np.uint8)
+        cv2.merge([red, green, blue], rgb[top:bottom, left:right])
+        return rgb
 
     def _without_matrix(self, frame: av.VideoFrame) -> np.ndarray:
         """Gray and RGB planes need scaling to 8 bits at most."""

@@ -12,8 +12,8 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -30,6 +30,7 @@ from ..media.picture import Picture
 from ..media.pixels import PixelLayout, copy_frame, layout_of, planes_of
 from ..motion.motion import Motion
 from ..tensor_files import FileKind, read_metadata, read_tensors, write_tensors
+from .ahead import made_ahead
 from .rendered import Edit, RenderedClip
 
 Made = TypeVar("Made")
@@ -37,7 +38,7 @@ Made = TypeVar("Made")
 FORMAT = "mytalk-run-1"
 SUFFIX = ".resume"
 STATE = "run.json"
-# So many frames at most are drawn a second time.
+# So many frames at most, and those that are drawn ahead, are drawn a second time.
 PIECE_FRAMES = 32
 # What a piece says of a frame beside 0, it was not edited, and 1, it was.
 PARTIAL = 2
@@ -75,6 +76,10 @@ class Change:
     box: tuple[int, int, int, int]
     planes: list[np.ndarray]
     coverage: np.ndarray
+
+
+# Of a frame: whether it is partly covered, what changed, and whether it was drawn.
+Kept = tuple[bool, list[Change], bool]
 
 
 @dataclass(frozen=True)
@@ -190,29 +195,42 @@ class Journal:
         keep(path, made)
         return made
 
-    def edits(self, clip: RenderedClip, rows: np.ndarray) -> Iterator[Edit]:
+    def edits(self, clip: RenderedClip, rows: np.ndarray) -> Generator[Edit, None, None]:
         """Frames of a clip by number with what is done to them: as it was kept, else drawn and kept."""
         if self.folder is None:
             yield from clip.edits(rows)
             return
-        layout, edit, going_on = layout_of(clip.format_name), clip.editor(), True
-        kept: list[tuple[bool, list[Change], bool]] = []
-        fresh: list[KeptEdit] = []
+        edit, fresh = clip.editor(), list[KeptEdit]()
+
+        def make(item: tuple[Picture, Kept | None]) -> tuple[KeptEdit, bool]:
+            picture, kept = item
+            return (
+                (KeptEdit.of(edit(picture)), True) if kept is None else (KeptEdit(picture, [], *kept), False)
+            )
+
+        with closing(made_ahead(make, self._with_kept(clip, rows), clip.threads)) as made:
+            for number, (kept, is_fresh) in enumerate(made):
+                fresh += [kept] if is_fresh else []
+                yield kept
+                piece, place = divmod(number, PIECE_FRAMES)
+                if fresh and (place == PIECE_FRAMES - 1 or number == len(rows) - 1):
+                    _write_piece(self._piece(piece), fresh)
+                    fresh = []
+
+    def _with_kept(self, clip: RenderedClip, rows: np.ndarray) -> Iterator[tuple[Picture, Kept | None]]:
+        """The source's pictures with what was kept of them, None from the first piece on that was not."""
+        layout, kept, going_on = layout_of(clip.format_name), list[Kept](), True
         for number, picture in enumerate(clip.untouched(rows)):
             piece, place = divmod(number, PIECE_FRAMES)
-            length = min(PIECE_FRAMES, len(rows) - piece * PIECE_FRAMES)
-            path = self.folder / f"piece{piece:06}.safetensors"
             if place == 0 and going_on:
-                kept = _read_piece(path, length, layout, (clip.height, clip.width))
+                length = min(PIECE_FRAMES, len(rows) - number)
+                kept = _read_piece(self._piece(piece), length, layout, (clip.height, clip.width))
                 going_on = bool(kept)
-            if going_on:
-                yield KeptEdit(picture, [], *kept[place])
-                continue
-            fresh.append(KeptEdit.of(edit(picture)))
-            yield fresh[-1]
-            if len(fresh) == length:
-                _write_piece(path, fresh)
-                fresh = []
+            yield picture, kept[place] if going_on else None
+
+    def _piece(self, number: int) -> Path:
+        assert self.folder is not None  # else nothing is kept
+        return self.folder / f"piece{number:06}.safetensors"
 
 
 def folder_of(output: Path) -> Path:
@@ -331,9 +349,7 @@ def _write_piece(path: Path, edits: list[KeptEdit]) -> None:
     _keep(path, tensors, {})
 
 
-def _read_piece(
-    path: Path, length: int, layout: PixelLayout, size: tuple[int, int]
-) -> list[tuple[bool, list[Change], bool]]:
+def _read_piece(path: Path, length: int, layout: PixelLayout, size: tuple[int, int]) -> list[Kept]:
     """For each of `length` frames of `size` (height, width) whether it is partly covered, what changed, and
     whether it was drawn; empty where the piece is not there or damaged."""
     if not path.exists():
@@ -343,9 +359,7 @@ def _read_piece(
         data = memoryview(zlib.decompress(tensors["samples"].tobytes()))
     except (MediaError, zlib.error):
         return []
-    frames: list[tuple[bool, list[Change], bool]] = [
-        (edited == PARTIAL, [], edited > 0) for edited in tensors["edited"].tolist()
-    ]
+    frames: list[Kept] = [(edited == PARTIAL, [], edited > 0) for edited in tensors["edited"].tolist()]
     boxes = tensors["boxes"]
     if len(frames) != length or not _fit(boxes, length, size):
         return []

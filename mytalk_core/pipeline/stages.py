@@ -6,7 +6,9 @@ evaluation, training and the programs that measure. `write` (beside this file) i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from operator import attrgetter
 
 import numpy as np
 import torch
@@ -27,6 +29,7 @@ from ..media.timeline import Timeline
 from ..motion.generate import MotionModel, MotionOptions, generate_motion
 from ..motion.motion import Motion
 from ..motion.person import RATE_HZ
+from .ahead import made_ahead, work_threads
 from .rendered import RenderedClip
 
 # progress(stage, done, total)
@@ -47,7 +50,23 @@ def track(
         if progress is not None:
             progress("landmarks", done, len(clip))
 
-    return track_faces(clip.frames(batch_size=batch_frames), clip.times_s, reader, advance)
+    # Pictures become RGB while the next one is decoded.
+    with closing(made_ahead(attrgetter("rgb"), clip.pictures(), min(work_threads(), 2))) as frames:
+        batches = _batches(frames, (batch_frames, clip.height, clip.width, 3))
+        return track_faces(batches, clip.times_s, reader, advance)
+
+
+def _batches(frames: Iterator[np.ndarray], shape: tuple[int, ...]) -> Iterator[np.ndarray]:
+    """Frames (H,W,3) uint8 in arrays of at most `shape` (B,H,W,3), each in the memory of the one before."""
+    held = np.empty(shape, np.uint8)
+    while True:
+        count = 0
+        for row, frame in zip(held, frames, strict=False):
+            row[...] = frame
+            count += 1
+        if not count:
+            return
+        yield held[:count]
 
 
 def speak(

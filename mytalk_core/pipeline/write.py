@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ def _ignore(*args: object) -> None:
     """Told something that nobody asked for."""
 
 
-def _drawn(clip: RenderedClip, rows: np.ndarray) -> Iterator[Edit]:
+def _drawn(clip: RenderedClip, rows: np.ndarray) -> Generator[Edit, None, None]:
     """A clip's frames, drawn as they are read."""
     return clip.edits(rows)
 
@@ -42,7 +42,7 @@ def write(
     metadata: Mapping[str, str] | None = None,
     progress: Written = _ignore,
     warn: Callable[[str], None] = _ignore,
-    edits: Callable[[RenderedClip, np.ndarray], Iterator[Edit]] = _drawn,
+    edits: Callable[[RenderedClip, np.ndarray], Generator[Edit, None, None]] = _drawn,
     seen: Callable[[Edit, Picture], None] = _ignore,
     finished: Callable[[], None] = _ignore,
     seal: Callable[[Path], None] | None = None,
@@ -90,6 +90,8 @@ def write(
         if mask_writer is not None:
             stack.enter_context(mask_writer)
         stack.enter_context(writer)
+        # Nothing is decoded or drawn any more by the time that the writers see an error.
+        stack.enter_context(closing(frames))
         for done, edit in enumerate(frames, 1):
             picture = edit.pasted()
             writer.write(picture)
