@@ -22,6 +22,7 @@ STRETCH = 1.4  # teeth are stretched so much at most
 PARTING = 1.25  # times that, and the dark between the parts is wholly dark
 NOTICEABLE = 1.5  # openings below this many units need no interior
 SEALED = 0.5  # at openings below this many units the teeth of open references do not show
+HIDDEN = 2.5  # units of the lips' edges that do not show there either: they have some of the teeth
 # Where a reference's teeth end, as a share of its opening from above: the darkest row between these, or, with
 # less than so many levels between rows, the last: one row of teeth fills it.
 GAP, PLAIN = (0.3, 0.9), 12.0
@@ -97,6 +98,44 @@ def part_interior(
     away_px = np.minimum(above - gap, below - (1 - gap)) * high / apart
     dark = np.clip(away_px / scale, 0, 1) * np.clip((apart - 1) / (PARTING - 1), 0, 1) * inside
     return parted, dark.astype(np.float32)
+
+
+def hide_edges(
+    coordinates: np.ndarray,
+    target: np.ndarray,
+    layout: LandmarkLayout,
+    window: Window,
+    size: int,
+    amount: float,
+) -> np.ndarray:
+    """A warp of an open mouth to one that nearly shuts, without the edges of its lips, where teeth and gap
+    begin: squeezed together they would be a striped line along the seam.
+
+    Next to the seam the lips are read from `HIDDEN` units farther off, and stretched to it.
+
+    Args:
+        coordinates: float32 (h, w, 2), where the pixels of a window in a crop of `size` come from.
+        target: float (N, 2) landmarks, canonical units.
+        amount: 0..1, see `seal`; at 0 nothing changes.
+    """
+    scale = size / UNITS
+    top_px, left_px, _, _ = window.pixels(size)
+    inner = target[layout.lips_inner] * scale - (left_px, top_px) - 0.5
+    height, width = coordinates.shape[:2]
+    rows, columns = np.arange(height, dtype=np.float32)[:, None], np.arange(width, dtype=np.float32)
+    top, bottom = _lip_lines(inner, columns)
+    seam = (top + bottom) / 2
+    corners = np.minimum(columns - inner[:, 0].min(), inner[:, 0].max() - columns)
+    hidden = amount * HIDDEN * scale * np.clip(1 + corners / (HIDDEN * scale), 0, 1)
+    away = np.abs(rows - seam)
+    # Half of the opening and the edge give way to the lips beyond, evenly over three times their height.
+    hidden = np.where(hidden > 0, hidden + (bottom - top) / 2, 0)
+    read = np.maximum(away, hidden + away * 2 / 3)
+    at = np.dstack([np.broadcast_to(columns, read.shape), seam + np.where(rows < seam, -read, read)])
+    hiding: np.ndarray = cv2.remap(  # type: ignore[call-overload]
+        coordinates, at.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return hiding
 
 
 def dark_interior(

@@ -16,7 +16,7 @@ from .choosing import Choice, ReferencePlan, plan_references
 from .frame_edge import depth_units, lent_part, slowed_at_edge
 from .mask import FEATHER, MouthMask, lip_map, mouth_mask
 from .matching import MatchedReferences, match_references
-from .mouth import STRETCH, dark_interior, part_interior, seal, stretch_factor, teeth_end
+from .mouth import STRETCH, dark_interior, hide_edges, part_interior, seal, stretch_factor, teeth_end
 from .raster import triangulate
 from .references import References, mouth_opening
 from .warp import MeshWarp, pixel_grid, sample
@@ -251,14 +251,20 @@ class WarpRenderer:
     def _parted(
         self, coordinates: np.ndarray, reference: int, target: np.ndarray, mask: MouthMask
     ) -> tuple[np.ndarray, np.ndarray | float]:
-        """A reference's warp (h, w, 2) of mask.core with teeth of their own size, and where the mouth is dark
-        inside, 0..1; see `part_interior`."""
-        opening = float(mouth_opening(target, self.layout))
-        factor = stretch_factor(opening, float(self.openings[reference]))
-        if factor <= STRETCH or not self.parts_interior:
+        """A reference's warp (h, w, 2) of mask.core with teeth of their own size, or none where lips meet,
+        and where the mouth is dark inside, 0..1; see `part_interior` and `hide_edges`."""
+        opening, own = float(mouth_opening(target, self.layout)), float(self.openings[reference])
+        if not self.parts_interior:
             return coordinates, 0.0
-        gap = teeth_end(self.references.crops[reference], self.references.landmarks[reference], self.layout)
-        return part_interior(coordinates, target, self.layout, mask.core, self.references.size, factor, gap)
+        layout, core, size = self.layout, mask.core, self.references.size
+        sealed = seal(opening, np.array([own]), np.ones(1))
+        if sealed > 0:
+            return hide_edges(coordinates, target, layout, core, size, sealed), 0.0
+        factor = stretch_factor(opening, own)
+        if factor <= STRETCH:
+            return coordinates, 0.0
+        gap = teeth_end(self.references.crops[reference], self.references.landmarks[reference], layout)
+        return part_interior(coordinates, target, layout, core, size, factor, gap)
 
     def _dark(
         self, matched: MatchedReferences, target: np.ndarray, dark: list[np.ndarray | float]

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from drawn_face import SIZE, picture, shape
 
-from mytalk_core.appearance.mouth import GAP, STRETCH, seal, stretch_factor, teeth_end
+from mytalk_core.appearance.mask import Window
+from mytalk_core.appearance.mouth import GAP, STRETCH, hide_edges, seal, stretch_factor, teeth_end
 from mytalk_core.appearance.references import References
 from mytalk_core.appearance.renderer import WarpRenderer
 from mytalk_core.face.layout import LandmarkLayout
@@ -70,6 +71,33 @@ def test_nearly_closed_lips_show_no_line_of_teeth(layout):
     result = render(layout, [(toothed(layout, wide, 1.0), wide)], source, target)
     seam = int(target[layout.lips_inner[:half:-1], 1].min())
     assert result[seam : seam + 2, 118:138].min(-1).max() < 150
+
+
+@pytest.mark.parametrize("opening", [10.0, 16.0])
+def test_the_seam_has_no_edge_of_teeth_that_reach_over_the_landmarks(layout, opening):
+    wide, closed = shape(layout, opening), shape(layout).astype(np.float32)
+    half = len(layout.lips_inner) // 2
+    upper, lower = layout.lips_inner[:half:-1], layout.lips_inner[1:half]
+    closed[lower, 1] = closed[upper, 1]
+    given = toothed(layout, wide, 0.5)
+    top = int(wide[upper, 1].min())
+    given[top - 2 : top + 1, 116:140] = 235  # found landmarks are never exact
+    result = render(layout, [(given, wide)], closed, closed)
+    seam = int(closed[upper, 1].mean())
+    # From lip to lip nothing is whiter than the lips.
+    assert result[seam - 3 : seam + 4, 114:142].min(-1).max() < 90
+
+
+def test_lips_that_were_closed_stay_as_they_were(layout):
+    points = shape(layout).astype(np.float32)
+    half = len(layout.lips_inner) // 2
+    points[layout.lips_inner[1:half], 1] = points[layout.lips_inner[:half:-1], 1] + 0.2
+    grid = np.dstack(np.meshgrid(np.arange(SIZE), np.arange(SIZE))).astype(np.float32)
+    whole = Window(0, 0, SIZE, SIZE)
+    np.testing.assert_allclose(hide_edges(grid, points, layout, whole, SIZE, 0.0), grid, atol=1e-3)
+    moved = np.abs(hide_edges(grid, points, layout, whole, SIZE, 1.0) - grid).max(-1)
+    seam = int(points[layout.lips_inner[half:], 1].mean())
+    assert moved[seam - 1 : seam + 2, 118:138].min() > 1 and moved[: seam - 12].max() < 1e-3
 
 
 def test_where_teeth_end_and_how_far_they_are_stretched(layout):

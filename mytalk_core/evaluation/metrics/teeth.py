@@ -43,8 +43,9 @@ class Mouth:
 def teeth_stretch(before: Mouth, after: Mouth, mesh: Triangulation) -> float | None:
     """How much better the lips' movement from one frame to another explains the upper teeth than the head's.
 
-    mesh: of the landmarks' layout. In dB of the residuals: below 1 for real teeth as a rule, 1.5 to 4 more for teeth that stretch
-    with the lips. None where one of the frames shows no teeth, or the lips keep their shape.
+    mesh: of the landmarks' layout. In dB of the residuals: rarely above 1 for real teeth, and 1.5 to 4 more
+    for the same person's teeth where they stretch with the lips. None where one of the frames shows no teeth,
+    or the lips keep their shape.
     """
     both = (before, after)
     if min(mouth_opening(mouth.landmarks, mesh.layout) for mouth in both) < OPEN:
