@@ -231,7 +231,9 @@ class OneByOne:
 
 def work(jobs: Sequence[Job], loading: Loading, model: LoadedModel, resume: bool) -> dict[Path, Outcome]:
     """Do the jobs that are not done yet; how each went, by its output."""
-    todo, outcomes, bar = [job for job in jobs if not job.is_done(loading.made_by)], {}, NodeProgress()
+    todo = [job for job in jobs if not job.is_done(loading.made_by)]
+    outcomes: dict[Path, Outcome] = {}
+    bar = NodeProgress()
 
     def show(stage: str, done: int, total: int) -> None:
         begin, end = SHARES[stage]
