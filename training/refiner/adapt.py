@@ -65,8 +65,8 @@ class Lesson:
     batch: int = 4
     rate: float = 8e-4
     ema: float = 0.95
-    looks: int = 10
-    patience: int = 3
+    looks: int = 15
+    patience: int = 4
 
 
 @dataclass(frozen=True)
