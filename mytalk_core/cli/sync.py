@@ -115,7 +115,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="of the networks; auto: bfloat16 on CUDA, else float32",
     )
     parser.add_argument(
-        "--codec", choices=["h264", "prores", "vp9", "ffv1"], help="by default what suits the extension"
+        "--codec",
+        choices=["h264", "prores", "vp9", "ffv1", "copy"],
+        help="by default what suits the extension; copy leaves the source's groups of pictures (H.264, HEVC) "
+        "without a new mouth as they are, bit for bit, and encodes the others to match, at a crf of its own",
     )
     parser.add_argument("--crf", type=int, default=18, help="quality of h264 and vp9, lower is better")
     parser.add_argument(

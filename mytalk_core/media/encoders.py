@@ -19,11 +19,15 @@ from .timeline import Timeline
 
 # Codec -> FFmpeg's encoder, and the sound codec for each container it goes into.
 ENCODERS = {"h264": "libx264", "prores": "prores_ks", "vp9": "libvpx-vp9", "ffv1": "ffv1"}
+# Not one codec, but the source's own packets, and what encodes the rest like them (see `group_copy`).
+COPY = "copy"
+COPIED = {"h264": "libx264", "hevc": "libx265"}
 SOUND_CODECS = {
     "h264": {".mp4": "aac", ".m4v": "aac", ".mov": "aac", ".mkv": "flac"},
     "prores": {".mov": "pcm_s24le", ".mkv": "flac"},
     "vp9": {".webm": "libopus", ".mkv": "flac"},
     "ffv1": {".mkv": "flac"},
+    COPY: {".mp4": "aac", ".m4v": "aac", ".mov": "aac", ".mkv": "flac"},
 }
 DEFAULT_CODECS = {".mp4": "h264", ".m4v": "h264", ".mov": "h264", ".mkv": "h264", ".webm": "vp9"}
 MATROSKA = (".mkv", ".webm")
@@ -82,9 +86,9 @@ def choose_codec(path: Path, codec: str | None, like: Clip | None = None) -> str
     if codec is None and suffix == ".mov" and like is not None and layout_of(like.format_name).has_alpha:
         codec = "prores"
     codec = codec or DEFAULT_CODECS[suffix]
-    if codec not in ENCODERS:
+    if codec not in SOUND_CODECS:
         raise MediaError(
-            f"a codec of {', '.join(ENCODERS)} was required, but {codec!r} arrived: choose one of them"
+            f"a codec of {', '.join(SOUND_CODECS)} was required, but {codec!r} arrived: choose one of them"
         )
     if suffix not in SOUND_CODECS[codec]:
         raise MediaError(
@@ -131,6 +135,41 @@ def plan_encoding(
     )
 
 
+def plan_copying(path: Path, clip: Clip, source_codec: str, format_name: str, preset: str) -> EncodingPlan:
+    """How pictures are encoded between the packets of the clip's own file.
+
+    source_codec: of `COPIED`; format_name: in which the file stores its pictures. The options leave out what
+    depends on the packets around. Raises MediaError where no encoder makes such pictures.
+    """
+    suffix, encoder, mastering = path.suffix.lower(), COPIED[source_codec], clip.mastering
+    check_offered(format_name, source_codec, formats_of(source_codec, encoder))
+    order = clip.field_order
+    if order != PROGRESSIVE and (clip.rotation or order == UNKNOWN or source_codec != "h264"):
+        raise MediaError(
+            "codec copy needs progressive pictures, or upright H.264 that says which field comes first, but "
+            f"{source_codec} with fields in the order {order!r} arrived: name another codec"
+        )
+    options = {"preset": preset} | field_options(source_codec, order)
+    if source_codec == "h264":
+        options |= x264_options(clip, source_codec, order)
+    elif mastering is not None and mastering.is_static:
+        options["x265-params"] = ":".join(mastering.x265_params())
+    aspect = clip.sample_aspect_ratio
+    if clip.rotation in (90, 270):
+        aspect = 1 / aspect
+    return EncodingPlan(
+        encoder=encoder,
+        format_name=format_name,
+        colour=clip.colour,
+        options=options,
+        sound_codec=SOUND_CODECS[COPY][suffix],
+        container_options=CONTAINER_OPTIONS[suffix],
+        field_order=order,
+        header_aspect=aspect if suffix in MATROSKA else Fraction(1),
+        warnings=tuple(lost_facts(clip, source_codec, clip.format_name, suffix)),
+    )
+
+
 def check_crf(codec: str, crf: int) -> None:
     """Raises ValueError for a crf outside the codec's scale."""
     if codec in WORST_CRF and not 0 <= crf <= WORST_CRF[codec]:
@@ -142,18 +181,24 @@ def check_settings(codec: str, crf: int, pixel_format: str | None = None) -> lis
 
     Raises: MediaError and ValueError as `plan_encoding`, for what no clip could make right.
     """
-    try:
-        encoder = av.Codec(ENCODERS[codec], "w")
-    except av.error.FFmpegError:
-        raise MediaError(
-            f"{codec} needs FFmpeg's {ENCODERS[codec]}, which this PyAV was built without: choose another "
-            "codec"
-        ) from None
+    if codec == COPY:
+        return []
+    offered = formats_of(codec, ENCODERS[codec])
     check_crf(codec, crf)
-    offered = [format.name for format in encoder.video_formats or []]
     if pixel_format is not None:
         check_offered(pixel_format, codec, offered)
     return offered
+
+
+def formats_of(codec: str, encoder: str) -> list[str]:
+    """The pixel formats that one of FFmpeg's encoders offers. Raises MediaError where it is not there."""
+    try:
+        found = av.Codec(encoder, "w")
+    except av.error.FFmpegError:
+        raise MediaError(
+            f"{codec} needs FFmpeg's {encoder}, which this PyAV was built without: choose another codec"
+        ) from None
+    return [format.name for format in found.video_formats or []]
 
 
 def output_fields(like: Clip, codec: str, format_name: str, suffix: str) -> tuple[str, list[str]]:
@@ -211,7 +256,7 @@ def lost_facts(like: Clip, codec: str, format_name: str, suffix: str) -> list[st
 
 def holds_mastering(codec: str, suffix: str) -> bool:
     """True where HDR10 data can be written."""
-    return codec == "h264" or suffix in MATROSKA
+    return codec in COPIED or suffix in MATROSKA
 
 
 def is_variable(timeline: Timeline) -> bool:

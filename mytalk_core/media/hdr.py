@@ -59,6 +59,13 @@ class Mastering:
 
     def x264_params(self) -> list[str]:
         """As x264 takes them; it wants both halves of the colour volume or none."""
+        return self._params("mastering-display", "cll")
+
+    def x265_params(self) -> list[str]:
+        """As x265 takes them, likewise."""
+        return self._params("master-display", "max-cll")
+
+    def _params(self, display: str, level: str) -> list[str]:
         params = []
         if self.chromaticities is not None and self.luminances is not None:
             red, green, blue, white = (
@@ -66,7 +73,7 @@ class Mastering:
                 for at in (0, 2, 4, 6)
             )
             low, high = (round(value / LUMINANCE_STEP) for value in self.luminances)
-            params.append(f"mastering-display=G({green})B({blue})R({red})WP({white})L({high},{low})")
+            params.append(f"{display}=G({green})B({blue})R({red})WP({white})L({high},{low})")
         if self.light is not None:
-            params.append(f"cll={self.light[0]},{self.light[1]}")
+            params.append(f"{level}={self.light[0]},{self.light[1]}")
         return params

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
@@ -19,8 +19,9 @@ from .audio import Speech
 from .clip import Clip
 from .colour import FULL, Colour
 from .container import local_url, reason
-from .encoders import choose_codec, plan_encoding
+from .encoders import COPY, choose_codec, plan_encoding
 from .fields import PROGRESSIVE, FieldMarker
+from .group_copy import GroupCopy, copied_source
 from .matroska import describe_pictures, title_with_room
 from .picture import Picture
 from .pixels import convert, planes_of
@@ -39,12 +40,14 @@ class VideoWriter:
     MP4 and MOV; Matroska and WebM store whole milliseconds.
 
     path: its extension names the container; like: the source clip, whose size, format, tags and times hold;
-    codec: "h264", "prores", "vp9", "ffv1" (lossless), or None for the extension's own; crf: quality of h264
-    and vp9, lower is better; pixel_format: FFmpeg's name, None keeps the clip's as nearly as the codec can;
+    codec: "h264", "prores", "vp9", "ffv1" (lossless), "copy" (see `GroupCopy`), or None for the extension's
+    own; crf: quality of h264 and vp9, lower is better; pixel_format: FFmpeg's name, None keeps the clip's as
+    nearly as the codec can; copy finds both itself;
     speech: muxed unresampled, cut or padded with silence to the video; timeline: what is shown when, default
     the clip's own times; metadata: container tags; others: what else is copied from the clip's file;
     seal: called with the whole file before that takes its name.
-    `warnings` has a line for each thing of the source that the output does not keep.
+    `warnings` has a line for each thing of the source that the output does not keep; `copied` says in the end
+    what codec copy has copied.
     Raises: MediaError before any work when the output cannot be written, is the source, or does not fit the
     codec or the disk.
     """
@@ -73,8 +76,14 @@ class VideoWriter:
         self._metadata = self._others.merged_tags(metadata or {})
         self._timeline = timeline or plan_timeline(like, like.duration_s)
         self._durations = self._timeline.durations
-        self._plan = plan_encoding(self.path, like, self._timeline, codec, crf, preset, pixel_format)
-        least = LEAST_BYTES[self._plan.encoder] * like.width * like.height * len(self._timeline)
+        self._copy: GroupCopy | None = None
+        if codec == COPY:
+            source = copied_source(like, self._timeline)
+            self._copy = GroupCopy(self.path, source, self._timeline, preset)
+            self._plan, least = self._copy.plan, 0.0
+        else:
+            self._plan = plan_encoding(self.path, like, self._timeline, codec, crf, preset, pixel_format)
+            least = LEAST_BYTES[self._plan.encoder] * like.width * like.height * len(self._timeline)
         self._room = DiskRoom(self.path, len(self._timeline), least)
         self._room.check()
         self._reformatter = VideoReformatter()
@@ -116,6 +125,11 @@ class VideoWriter:
         """Lines for the user: what the output does not keep of the source."""
         return (*self._plan.warnings, *self._others.warnings)
 
+    @property
+    def copied(self) -> str | None:
+        """A line for the user: how much of the source was copied; None with other codecs."""
+        return None if self._copy is None else self._copy.summary
+
     def __enter__(self) -> VideoWriter:
         try:
             self._temporary = self._replacing.enter_context(replacing(self.path))
@@ -147,8 +161,8 @@ class VideoWriter:
             self._explain(failure)
             raise
 
-    def write(self, picture: Picture) -> None:
-        """Append a picture; it takes the timeline's next time stamp.
+    def write(self, picture: Picture, is_changed: bool = True) -> None:
+        """Append a picture; it takes the timeline's next time stamp. is_changed: it is not just the source's.
 
         Raises: ValueError for another size or more pictures than the timeline has.
         """
@@ -157,7 +171,12 @@ class VideoWriter:
                 f"a picture of {self._like.height} x {self._like.width} px (height x width) was required, "
                 f"but {picture.height} x {picture.width} arrived"
             )
-        self._write_frame(self._encodable(picture))
+        if self._copy is None:
+            self._write_frame(self._encodable(picture))
+            return
+        self._check_expected()
+        self._mux_copied(self._copy.packets(picture, is_changed))
+        self._count()
 
     def write_mask(self, mask: np.ndarray) -> None:
         """Append a mask, uint8 (H, W), 0 = untouched.
@@ -180,21 +199,38 @@ class VideoWriter:
         self._write_frame(frame)
 
     def _write_frame(self, frame: av.VideoFrame) -> None:
-        container = self._opened
-        if self._written == len(self._timeline):
-            raise ValueError(f"{len(self._timeline)} pictures were required, but one more arrived")
+        self._check_expected()
         frame.pts = int(self._timeline.pts[self._written])
         frame.time_base = self._timeline.time_base
         # The source's picture types would be obeyed by the encoder.
         frame.pict_type = 0
         self._mux_video(self._tagged(frame))
         end = int(self._timeline.pts[self._written] + self._durations[self._written])
-        for source in (self._soundtrack, self._copier):
-            if source is not None:
-                for packet in source.packets_until(float(end * self._timeline.time_base)):
-                    container.mux(packet)
+        self._mux_beside(float(end * self._timeline.time_base))
+        self._count()
+
+    def _check_expected(self) -> None:
+        if self._written == len(self._timeline):
+            raise ValueError(f"{len(self._timeline)} pictures were required, but one more arrived")
+
+    def _count(self) -> None:
         self._written += 1
         self._room.check_on_the_way(self._written, self._temporary)
+
+    def _mux_copied(self, packets: Iterable[av.Packet]) -> None:
+        """Packets of the picture that are complete; the rest follows them in time."""
+        for packet in packets:
+            assert packet.dts is not None
+            begin = packet.dts * self._timeline.time_base
+            self._opened.mux(packet)
+            self._mux_beside(float(begin))
+
+    def _mux_beside(self, time_s: float) -> None:
+        """What goes with the pictures up to a time."""
+        for source in (self._soundtrack, self._copier):
+            if source is not None:
+                for packet in source.packets_until(time_s):
+                    self._opened.mux(packet)
 
     @property
     def _needs_header(self) -> bool:
@@ -239,6 +275,10 @@ class VideoWriter:
             self._opened.mux(packet)
 
     def _video_stream(self) -> av.video.stream.VideoStream:
+        if self._copy is not None:
+            copied = self._copy.open(self._opened)
+            self._describe(copied)
+            return copied
         plan, like = self._plan, self._like
         rate = Fraction(like.fps).limit_denominator(1_001_000)
         stream = self._opened.add_stream(plan.encoder, rate=rate, options=dict(plan.options))
@@ -252,10 +292,13 @@ class VideoWriter:
         context.colorspace = plan.colour.matrix
         context.color_primaries = plan.colour.primaries
         context.color_trc = plan.colour.transfer
+        self._describe(stream)
+        return stream
+
+    def _describe(self, stream: av.video.stream.VideoStream) -> None:
         stream.metadata.update(self._others.video_tags)
         if self._needs_header:
             stream.metadata["title"] = title_with_room(self._title)
-        return stream
 
     def _encodable(self, picture: Picture) -> av.VideoFrame:
         """The picture in the encoder's pixel format."""
@@ -270,7 +313,10 @@ class VideoWriter:
             raise ValueError(
                 f"{len(self._timeline)} pictures were required, but {self._written} were written"
             )
-        self._mux_video(None)
+        if self._copy is None:
+            self._mux_video(None)
+        else:
+            self._mux_copied(self._copy.finish())
         for source in (self._soundtrack, self._copier):
             if source is not None:
                 for packet in source.finish():
@@ -282,7 +328,7 @@ class VideoWriter:
             describe_pictures(
                 self._temporary,
                 self._title,
-                (self._like.height, self._like.width),
+                (self._like.height, self._like.width) if self._copy is None else self._copy.size,
                 self._plan.header_aspect,
                 self._plan.header_mastering,
             )
@@ -294,6 +340,8 @@ class VideoWriter:
         if self._copier is not None:
             self._copier.close()
             self._copier = None
+        if self._copy is not None:
+            self._copy.close()
 
     def _discard(self, error: BaseException) -> None:
         """Close and remove the temporary file, whatever state it is in."""

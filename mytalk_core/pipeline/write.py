@@ -94,11 +94,13 @@ def write(
         stack.enter_context(closing(frames))
         for done, edit in enumerate(frames, 1):
             picture = edit.pasted()
-            writer.write(picture)
+            writer.write(picture, edit.is_edited)
             if mask_writer is not None:
                 mask_writer.write_mask(edit.mask())
             edited += edit.is_edited
             seen(edit, picture)
             progress(done, len(timeline), picture)
         finished()
+    if writer.copied is not None:
+        warn(writer.copied)
     return edited
