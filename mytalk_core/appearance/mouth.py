@@ -22,6 +22,9 @@ STRETCH = 1.4  # teeth are stretched so much at most
 PARTING = 1.25  # times that, and the dark between the parts is wholly dark
 NOTICEABLE = 1.5  # openings below this many units need no interior
 SEALED = 0.5  # at openings below this many units the teeth of open references do not show
+# Nor those of references three to six times as open below so many units, less below so many.
+FLAT, AJAR = 1.0, 2.5
+SQUEEZED = 3.0
 HIDDEN = 2.5  # units of the lips' edges that do not show there either: they have some of the teeth
 # Where a reference's teeth end, as a share of its opening from above: the darkest row between these, or, with
 # less than so many levels between rows, the last: one row of teeth fills it.
@@ -39,9 +42,12 @@ def stretch_factor(opening: float, reference_opening: float) -> float:
 
 def seal(opening: float, reference_openings: np.ndarray, weights: np.ndarray) -> float:
     """How much of the interior hides between lips that nearly meet, 0..1; reference_openings (R,) units."""
+    own = (weights * reference_openings).sum()
     shut = np.clip((NOTICEABLE - opening) / (NOTICEABLE - SEALED), 0, 1)
-    squeezed = np.clip((weights * reference_openings).sum() / NOTICEABLE - 1, 0, 1)
-    return float(shut * squeezed)
+    shut *= np.clip(own / NOTICEABLE - 1, 0, 1)
+    ajar = np.clip((AJAR - opening) / (AJAR - FLAT), 0, 1)
+    ajar *= np.clip(own / max(SQUEEZED * opening, 1e-3) - 1, 0, 1)
+    return float(max(shut, ajar * np.clip(own / NOTICEABLE - 1, 0, 1)))
 
 
 def teeth_end(crop: np.ndarray, landmarks: np.ndarray, layout: LandmarkLayout) -> float:
@@ -126,10 +132,9 @@ def hide_edges(
     top, bottom = _lip_lines(inner, columns)
     seam = (top + bottom) / 2
     corners = np.minimum(columns - inner[:, 0].min(), inner[:, 0].max() - columns)
-    hidden = amount * HIDDEN * scale * np.clip(1 + corners / (HIDDEN * scale), 0, 1)
-    away = np.abs(rows - seam)
     # Half of the opening and the edge give way to the lips beyond, evenly over three times their height.
-    hidden = np.where(hidden > 0, hidden + (bottom - top) / 2, 0)
+    hidden = amount * (HIDDEN * scale + (bottom - top) / 2) * np.clip(1 + corners / (HIDDEN * scale), 0, 1)
+    away = np.abs(rows - seam)
     read = np.maximum(away, hidden + away * 2 / 3)
     at = np.dstack([np.broadcast_to(columns, read.shape), seam + np.where(rows < seam, -read, read)])
     hiding: np.ndarray = cv2.remap(  # type: ignore[call-overload]

@@ -266,6 +266,20 @@ def test_renderer_draws_the_target_and_leaves_the_rest(layout):
     assert np.abs(result[chin[1] - 5, chin[0]] - truth[chin[1] - 5, chin[0]]).max() < 25
 
 
+@pytest.mark.parametrize(("source", "target"), [(24, 0), (0, 24), (24, 8)])
+def test_the_old_chin_never_stands_beside_the_new_one(layout, source, target):
+    references = pool(layout, np.linspace(0, 24, 7))
+    before, after = (shape(layout, opening).astype(np.float32) for opening in (source, target))
+    crop, truth = picture(layout, before), picture(layout, after)
+    renderer = WarpRenderer(references, after[None], layout)
+    rendering = renderer.render(crop[None], before[None], after[None], np.array([0]))
+    alpha = rendering.alpha[0][..., None]
+    result = crop + alpha * (rendering.crops[0].astype(np.float32) - crop)
+    lips = int(max(points[layout.lips_outer, 1].max() for points in (before, after)))
+    wrong, moved = (np.abs(drawn - truth.astype(float)).max(-1)[lips:] > 60 for drawn in (result, crop))
+    assert moved.sum() > 100 and wrong.sum() < 0.02 * moved.sum()
+
+
 def test_renderer_reads_nothing_under_the_mask(layout):
     references = pool(layout, [0, 8, 16])
     points = shape(layout, 8).astype(np.float32)
