@@ -14,6 +14,7 @@ from ..face.layout import LandmarkLayout
 from ..face.track import FaceTrack
 from ..speech.activity import speech_presence
 from ..speech.features import SpeechEncoder, SpeechFeatures
+from .closures import close_lips, closure_share
 from .denoiser import MotionDenoiser
 from .diffusion import PROCESSES, SAMPLERS
 from .emphasis import emphasis
@@ -155,8 +156,8 @@ def generate_motion(
 
     track: the face on the output's time line; identity: (1,Di) of `embed_identity`, by default the track's
     own; another person's is an emotional reference (section 4.3). Where nobody speaks, and behind the end of
-    the speech, the lips meet. Where the model works in a layout made from the track's, the motion is still
-    the track's: points that were added are left out.
+    the speech, the lips meet, and on p, b and m as often as people's do. Where the model works in a layout
+    made from the track's, the motion is still the track's: points that were added are left out.
 
     Raises NoFaceError if the track shows no face.
     """
@@ -193,12 +194,14 @@ def generate_motion(
     reach = Reach.of(track, person) if options.manner == "own" else None
     # Away from lips that meet, so that lips which met still do.
     scale = presence * emphasis(frames, options.temperature, options.seed).numpy()
+    meeting = presence * closure_share(features)
     layout = LandmarkLayout.load(track.layout)
     parts = []
     for start, stop in blocks:
         free = remove_pose(track, person, start, stop)
         share = scale[start:stop, None, None]
         spoken = closed + share * (model.space.decode_lower(channels[start:stop]) - closed)
+        spoken = close_lips(spoken, meeting[start:stop], model.space, person)
         if reach is not None:
             spoken = reach.bound(spoken, closed, person, options.expression)
         parts.append(_under_pose(free, spoken, person, layout))

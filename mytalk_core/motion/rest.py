@@ -37,8 +37,8 @@ def rest_of(track: FaceTrack, space: LandmarkSpace) -> Person:
     if unclosed == 0 or opening <= USUAL_OPENING:
         return person
     share = unclosed * (1 - USUAL_OPENING / opening)
-    closing = space.decode_lower(closing_channels(space, person)[None])[0]
-    rest = person.rest + share * closing * person.mouth_width
+    moved = space.decode_lower(closing_channels(space, person.rest[None] / person.mouth_width))[0]
+    rest = person.rest + share * moved * person.mouth_width
     return replace(person, rest=rest.astype(np.float32))
 
 
@@ -50,12 +50,21 @@ def most_closed(track: FaceTrack) -> float:
     return float(np.quantile(opening_ratio(landmarks), CLOSED_QUANTILE))
 
 
-def closing_channels(space: LandmarkSpace, person: Person) -> Tensor:
-    """The likeliest channels (D,) that bring a person's lips together from their rest.
+def closing_channels(space: LandmarkSpace, shape: np.ndarray) -> Tensor:
+    """The likeliest channels (F,D) that bring the lips of shapes (F,N,3), mouth widths, together."""
+    upper, lower = inner_pairs(LandmarkLayout.load(space.config.layout))
+    apart = shape[:, lower, 1:] - shape[:, upper, 1:]
+    apart[..., 0] = apart[..., 0].clip(0)
+    return gap_channels(space, -apart, TOLERANCE)
 
-    The channels are the movements of filmed faces, each of unit variance: the least of them that closes every
-    pair of inner lips is what faces most probably look like then, chin, corners and thickness of the lips
-    included.
+
+def gap_channels(space: LandmarkSpace, change: np.ndarray, tolerance: float) -> Tensor:
+    """The likeliest channels (F,D) that change the gap between the inner lips, down and in depth, by so much
+    (F,9,2), mouth widths.
+
+    The channels are the movements of filmed faces, each of unit variance: the least of them that does it at
+    every pair, up to the tolerance, is what faces most probably look like then, chin, corners and thickness
+    of the lips included.
     """
     layout = LandmarkLayout.load(space.config.layout)
     upper, lower = inner_pairs(layout)
@@ -64,29 +73,38 @@ def closing_channels(space: LandmarkSpace, person: Person) -> Tensor:
     # Up and down, and in depth: lips that meet do so in both.
     moves = space.lower_basis.double().unflatten(-1, (-1, 3))[..., 1:]
     effect = (moves[:, position[lower]] - moves[:, position[upper]]).flatten(1).T
-    apart = (person.rest[lower, 1:] - person.rest[upper, 1:]) / person.mouth_width
-    apart[:, 0] = apart[:, 0].clip(0)
-    wanted = -torch.from_numpy(apart.astype(np.float64).ravel())
-    normal = effect @ effect.T + TOLERANCE**2 * torch.eye(len(wanted), dtype=effect.dtype)
-    return (effect.T @ torch.linalg.solve(normal, wanted)).float()
+    wanted = torch.from_numpy(change.astype(np.float64)).flatten(1).T
+    normal = effect @ effect.T + tolerance**2 * torch.eye(len(wanted), dtype=effect.dtype)
+    return (effect.T @ torch.linalg.solve(normal, wanted)).T.float()
+
+
+def closing(space: LandmarkSpace, shape: np.ndarray) -> np.ndarray:
+    """From shapes (F,N,3) to lips that meet: (F,N,3), both mouth widths; zero on points not generated."""
+    layout = LandmarkLayout.load(space.config.layout)
+    moved = space.decode_lower(closing_channels(space, shape))
+    # What that leaves apart, about a hundredth of the eyes' distance; in a mouth that stands askew sideways
+    # too. Lips that overlap have met.
+    upper, lower = inner_pairs(layout)
+    closed = shape + moved
+    left = closed[:, lower] - closed[:, upper]
+    left[..., 1] = left[..., 1].clip(0)
+    return moved + narrowing(left, layout)
+
+
+def narrowing(gap: np.ndarray, layout: LandmarkLayout) -> np.ndarray:
+    """What takes a gap (F,9,3) from between the inner lips, each lip going half way, inner and outer edge
+    alike: (F,N,3)."""
+    moved = np.zeros((len(gap), layout.points, 3), np.float32)
+    for ring in (layout.lips_inner, layout.lips_outer):
+        count = len(ring) // 2
+        moved[:, ring[1:count]] -= gap / 2
+        moved[:, ring[:count:-1]] += gap / 2
+    return moved
 
 
 def closed_displacement(space: LandmarkSpace, person: Person) -> np.ndarray:
     """From a person's rest to lips that meet: (N,3) mouth widths, zero on points not generated."""
-    layout = LandmarkLayout.load(space.config.layout)
-    closing = space.decode_lower(closing_channels(space, person)[None])[0]
-    # What that leaves apart, about a hundredth of the eyes' distance: each lip goes half way, in a mouth that
-    # stands askew sideways too; inner and outer edge alike.
-    upper, lower = inner_pairs(layout)
-    closed = person.rest / person.mouth_width + closing
-    half = (closed[lower] - closed[upper]) / 2
-    # Lips that overlap have met.
-    half[:, 1] = half[:, 1].clip(0)
-    for ring in (layout.lips_inner, layout.lips_outer):
-        count = len(ring) // 2
-        closing[ring[1:count]] -= half
-        closing[ring[:count:-1]] += half
-    return closing
+    return closing(space, person.rest[None] / person.mouth_width)[0]
 
 
 def inner_pairs(layout: LandmarkLayout) -> tuple[np.ndarray, np.ndarray]:

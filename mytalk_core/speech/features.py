@@ -180,7 +180,7 @@ class SpeechEncoder(nn.Module):
 class SpeechFeatures:
     """Features of one speech, encoded where they are read; a few seconds of them are kept.
 
-    Feature i does not depend on the window that asks for it.
+    Feature i does not depend on the window that asks for it. waveform: the speech (S,).
     """
 
     def __init__(self, encoder: SpeechEncoder, mono_16k: np.ndarray | Tensor, features: int | None = None):
@@ -191,7 +191,7 @@ class SpeechFeatures:
             )
         self.encoder = encoder
         self._length = 2 * frames_for(waveform.numel()) if features is None else features
-        self._waveform = waveform
+        self.waveform = waveform
         # wav2vec 2.0 was trained on speech of zero mean and unit variance.
         self._mean, self._scale = 0.0, 1.0
         if encoder.kind == "wav2vec2":
@@ -250,7 +250,7 @@ class SpeechFeatures:
 
     def _samples(self, start: int, stop: int) -> Tensor:
         """Samples start ... stop, zeros outside the speech."""
-        inside = self._waveform[max(start, 0) : max(stop, 0)].float()
+        inside = self.waveform[max(start, 0) : max(stop, 0)].float()
         inside = (inside - self._mean) * self._scale
         before = min(max(-start, 0), stop - start)
         return nn.functional.pad(inside, (before, stop - start - before - len(inside)))
