@@ -6,7 +6,6 @@ from pathlib import Path
 
 import folder_paths
 import numpy as np
-import torch
 from comfy_api.latest import Input, io, ui
 from PIL import Image
 
@@ -15,6 +14,7 @@ from ..mytalk_core.face.layout import LandmarkLayout
 from ..mytalk_core.face.track import FaceTrack
 from ..mytalk_core.media.timeline import SYNC_MODES, plan_timeline
 from ..mytalk_core.motion.edit import smooth
+from ..mytalk_core.motion.emotion import Identity
 from ..mytalk_core.motion.generate import MotionOptions
 from ..mytalk_core.motion.manner import MANNERS
 from ..mytalk_core.motion.motion import Motion
@@ -118,7 +118,7 @@ class MotionDiffusionSampler(io.ComfyNode):
                     "identity",
                     optional=True,
                     tooltip="From Identity Embed; without it the track's own. Another person's is an "
-                    "emotional reference.",
+                    "emotional reference, whose expression the face takes on.",
                 ),
                 io.Combo.Input(
                     "manner",
@@ -128,6 +128,16 @@ class MotionDiffusionSampler(io.ComfyNode):
                     tooltip="How far the mouth opens. own: about as far as this person's does in the source, "
                     "modestly where it hardly moves there; model: as far as most people's. expression "
                     "scales either.",
+                ),
+                io.Float.Input(
+                    "emotion_strength",
+                    default=1.0,
+                    min=0.0,
+                    max=2.0,
+                    step=0.05,
+                    optional=True,
+                    tooltip="How much of the identity's expression the face takes on: 0 none, 1 as much as "
+                    "is seen there.",
                 ),
             ],
             outputs=[
@@ -150,13 +160,16 @@ class MotionDiffusionSampler(io.ComfyNode):
         expression: float,
         smoothing_s: float,
         sync_mode: str,
-        identity: torch.Tensor | None = None,
+        identity: Identity | None = None,
         manner: str = "own",
+        emotion_strength: float = 1.0,
     ) -> io.NodeOutput:
         """Lay out the time, sample, smooth."""
         sound, progress = to_speech(speech), NodeProgress()
         timeline = plan_timeline(track.clip, sound.duration_s, sync_mode)
-        options = MotionOptions(steps, guidance, seed, sampler, temperature, expression, manner)
+        options = MotionOptions(
+            steps, guidance, seed, sampler, temperature, expression, manner, emotion_strength
+        )
         lips = model.ready("motion").speak(sound, track.track, timeline, options, identity, progress)
         motion = smooth(lips, smoothing_s)
         shown = on_timeline(track.track, timeline)

@@ -29,7 +29,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         "failed is tried again, what is asked for otherwise is made anew.",
         epilog="a list is CSV with a header, or JSON lines; its columns are video, speech, output (else the\n"
         "video's name, .mp4), and of the options below those of one video: sync_mode, frame_rate, face,\n"
-        "steps, guidance, sampler, temperature, expression, manner, seed, codec, crf. As in\n\n"
+        "steps, guidance, sampler, temperature, expression, manner,\n"
+        "emotion_strength, seed, codec, crf. As in\n\n"
         "  video,speech,output,sync_mode\n  a.mp4,hello.wav,hello_a.mp4,\n  b.mov,hello.wav,,loop\n\n"
         "Its paths are relative to itself. An empty cell takes the option given here.",
         formatter_class=_ListHelpFormatter,

@@ -106,6 +106,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="how far the mouth opens: own, about as far as this person's does in the video, modestly "
         "where it hardly moves there; model, as far as most people's",
     )
+    parser.add_argument(
+        "--emotion",
+        type=Path,
+        metavar="FILE",
+        help="a video or picture of somebody, whose expression the face takes on in place of its own: raised "
+        "corners, tense lips, and of a video that speaks how far the mouth opens",
+    )
+    parser.add_argument(
+        "--emotion-strength",
+        type=float,
+        default=1.0,
+        help="how much of --emotion's, 0 to 2; 1 is as much as is seen there",
+    )
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same motion")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
     parser.add_argument(
@@ -142,8 +155,18 @@ def settings_of(args: argparse.Namespace) -> Settings:
         args.temperature,
         args.expression,
         args.manner,
+        args.emotion_strength,
     )
-    return Settings(args.sync_mode, args.frame_rate, args.face, args.codec, args.crf, options, args.strict)
+    return Settings(
+        args.sync_mode,
+        args.frame_rate,
+        args.face,
+        args.codec,
+        args.crf,
+        options,
+        args.strict,
+        args.emotion,
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -164,6 +187,7 @@ def run(args: argparse.Namespace) -> None:
     read = [*(args.credentials or ()), *([] if args.speech is None else [args.speech])]
     for who, path in [(how.face, None), *speakers]:
         read += [*choice_files(who), *([] if path is None else [path])]
+    read += [] if args.emotion is None else clip_files(args.emotion)
     check_outputs(outputs, [*clip_files(args.video), *read])
     with _kept(args), bars() as progress:
         report = lip_sync(
@@ -176,6 +200,7 @@ def run(args: argparse.Namespace) -> None:
             face=how.face,
             speakers=speakers,
             recognition=args.recognition,
+            emotion=how.emotion,
             sync_mode=how.sync_mode,
             frame_rate=how.frame_rate,
             options=how.options,

@@ -17,6 +17,7 @@ from ..speech.features import SpeechEncoder, SpeechFeatures
 from .closures import close_lips, closure_share
 from .denoiser import MotionDenoiser
 from .diffusion import PROCESSES, SAMPLERS
+from .emotion import Identity, emotion_channels, emotion_shift
 from .emphasis import emphasis
 from .identity import IdentityExtractor, describe_person
 from .manner import MANNERS, Manner
@@ -41,6 +42,7 @@ OPTION_RANGES: dict[str, tuple[int, int]] = {
     "seed": (-(2**63), 2**64 - 1),
     "temperature": (0, 1),
     "expression": (0, 10),
+    "emotion_strength": (0, 2),
 }
 
 
@@ -108,7 +110,8 @@ class MotionOptions:
     noise that sampling starts from and by `emphasis`, 0 gives the most likely motion, 1 the full variety;
     expression: scale of the movement;
     manner: how far the mouth opens. "own": about as far as the source's own ranges, and modestly where it
-    does not show that (`Reach`); "model": as far as most people's. `expression` scales either.
+    does not show that (`Reach`); "model": as far as most people's. `expression` scales either;
+    emotion_strength: how much of what an identity that is given expresses, 1 as that face does.
     `OPTION_RANGES` has what each may be.
     """
 
@@ -119,6 +122,7 @@ class MotionOptions:
     temperature: float = 0.3
     expression: float = 1.0
     manner: str = "own"
+    emotion_strength: float = 1.0
 
     def __post_init__(self) -> None:
         """Raises ValueError for an option outside its range, or one that is no number."""
@@ -143,21 +147,30 @@ def embed_identity(model: MotionModel, person: Person) -> torch.Tensor:
     return describe_person(model.denoiser.config.conditioning, model.identity, shape)
 
 
+def identify(model: MotionModel, track: FaceTrack) -> Identity:
+    """Whose face a track shows, and how they are. Raises NoFaceError if the track shows no face."""
+    track = track.in_layout(model.space.config.layout)
+    person = model.person_of(track)
+    emotion = emotion_channels(model.space, track, person)
+    return Identity(embed_identity(model, person), emotion, Manner.shown(track))
+
+
 def generate_motion(
     model: MotionModel,
     mono_16k: np.ndarray,
     track: FaceTrack,
     frames: int,
     options: MotionOptions | None = None,
-    identity: torch.Tensor | None = None,
+    identity: Identity | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Motion:
     """Landmarks of the lower face that speak `mono_16k` (S,) on `frames` motion frames at 25 Hz.
 
-    track: the face on the output's time line; identity: (1,Di) of `embed_identity`, by default the track's
-    own; another person's is an emotional reference (section 4.3). Where nobody speaks, and behind the end of
-    the speech, the lips meet, and on p, b and m as often as people's do. Where the model works in a layout
-    made from the track's, the motion is still the track's: points that were added are left out.
+    track: the face on the output's time line; identity: of `identify`, by default the track's own; another
+    person's is an emotional reference (section 4.3): the face takes on its expression and how far its mouth
+    opens. Where nobody speaks, and behind the end of the speech, the lips meet, and on p, b and m. Where the
+    model works in a layout made from the track's, the motion is still the track's: points that were added
+    are left out.
 
     Raises NoFaceError if the track shows no face.
     """
@@ -165,7 +178,6 @@ def generate_motion(
     tracked = LandmarkLayout.load(track.layout)
     track = track.in_layout(model.space.config.layout)
     person = model.person_of(track)
-    identity = embed_identity(model, person) if identity is None else identity
     blocks = [(start, min(start + BLOCK_FRAMES, frames)) for start in range(0, frames, BLOCK_FRAMES)]
     upper = torch.cat([model.space.encode_upper(remove_pose(track, person, *b).displacement) for b in blocks])
     features = SpeechFeatures(model.speech_encoder, mono_16k, 2 * frames)
@@ -174,7 +186,7 @@ def generate_motion(
         PROCESSES[model.denoiser.config.process](),
         EncodedSpeech(model.denoiser, features),
         upper,
-        identity.to(next(model.denoiser.parameters()).device),
+        _embedding(model, person, identity, options),
         steps=options.steps,
         guidance=options.guidance,
         sampler=options.sampler,
@@ -184,40 +196,96 @@ def generate_motion(
     )
     presence = speech_presence(mono_16k, frames)
     channels = GAIN * channels.cpu()
-    gain = (
-        own_gain(model.space, channels[torch.from_numpy(presence == 1)], track, person)
-        if options.manner == "own"
-        else 1.0
-    )
-    channels *= gain * options.expression
-    closed = closed_displacement(model.space, person)
-    reach = Reach.of(track, person) if options.manner == "own" else None
+    if options.manner == "own":
+        heard = channels[torch.from_numpy(presence == 1)]
+        channels *= manner_gain(model.space, heard, track, person, identity, options.emotion_strength)
+    channels *= options.expression
+    shape = Mouth.of(model.space, track, person, identity, options)
     # Away from lips that meet, so that lips which met still do.
     scale = presence * emphasis(frames, options.temperature, options.seed).numpy()
-    meeting = presence * closure_share(features)
+    share = presence * closure_share(features)
     layout = LandmarkLayout.load(track.layout)
     parts = []
     for start, stop in blocks:
-        free = remove_pose(track, person, start, stop)
-        share = scale[start:stop, None, None]
-        spoken = closed + share * (model.space.decode_lower(channels[start:stop]) - closed)
-        spoken = close_lips(spoken, meeting[start:stop], model.space, person)
-        if reach is not None:
-            spoken = reach.bound(spoken, closed, person, options.expression)
-        parts.append(_under_pose(free, spoken, person, layout))
+        rows = slice(start, stop)
+        spoken = shape.speaking(model.space.decode_lower(channels[rows]), scale[rows], share[rows])
+        parts.append(_under_pose(remove_pose(track, person, start, stop), spoken, person, layout))
     own = layout.lower < tracked.points
     return Motion(np.concatenate(parts)[:, own], tracked.name, layout.lower[own])
 
 
-def own_gain(space: LandmarkSpace, channels: Tensor, track: FaceTrack, person: Person) -> float:
+def _embedding(
+    model: MotionModel, person: Person, identity: Identity | None, options: MotionOptions
+) -> Tensor:
+    """What the denoiser is told of who speaks, (1,Di)."""
+    own = embed_identity(model, person)
+    if identity is not None:
+        own = torch.lerp(own, identity.embedding.to(own), min(options.emotion_strength, 1.0))
+    return own.to(next(model.denoiser.parameters()).device)
+
+
+@dataclass(frozen=True)
+class Mouth:
+    """What becomes of movements on one face.
+
+    emotion, closed: (N,3) mouth widths from rest, to what it expresses, and to lips that meet so; reach: what
+    it may be made to do, where its source does not show that; expression: the user's scale.
+    """
+
+    space: LandmarkSpace
+    person: Person
+    emotion: np.ndarray
+    closed: np.ndarray
+    reach: Reach | None
+    expression: float
+
+    @staticmethod
+    def of(
+        space: LandmarkSpace,
+        track: FaceTrack,
+        person: Person,
+        identity: Identity | None,
+        options: MotionOptions,
+    ) -> Mouth:
+        """The mouth of the person in a track."""
+        emotion = np.zeros_like(person.rest)
+        if identity is not None:
+            own = emotion_channels(space, track, person)
+            emotion = emotion_shift(space, own, identity.emotion, options.emotion_strength)
+        closed = closed_displacement(space, person, emotion)
+        reach = Reach.of(track, person, emotion) if options.manner == "own" else None
+        return Mouth(space, person, emotion, closed, reach, options.expression)
+
+    def speaking(self, movement: np.ndarray, scale: np.ndarray, share: np.ndarray) -> np.ndarray:
+        """Displacements (F,N,3) of movements (F,N,3) from rest, scaled (F,) from lips that meet, and share
+        (F,) nearer to such lips, on p, b and m."""
+        spoken = self.closed + scale[:, None, None] * (self.emotion + movement - self.closed)
+        spoken = close_lips(spoken, share, self.space, self.person)
+        if self.reach is None:
+            return spoken
+        return self.reach.bound(spoken, self.closed, self.person, self.expression)
+
+
+def manner_gain(
+    space: LandmarkSpace,
+    channels: Tensor,
+    track: FaceTrack,
+    person: Person,
+    identity: Identity | None = None,
+    strength: float = 1.0,
+) -> float:
     """What channels (F,D) of generated speech are to be scaled by to open the mouth as far as the track's own
-    face does; 1 where it shows too little."""
+    face does, or by `strength` as far as another identity's; 1 where that shows too little."""
     parts = [
         opening_ratio(person.rest + space.decode_lower(block) * person.mouth_width)
         for block in channels.split(BLOCK_FRAMES)
     ]
     generated = Manner.of(np.concatenate(parts), len(channels) / RATE_HZ)
-    return Manner.shown(track).gain(generated)
+    own = Manner.shown(track).gain(generated)
+    if identity is None or not identity.manner.tells:
+        return own
+    share = min(strength, 1.0)
+    return own ** (1 - share) * identity.manner.gain(generated) ** share
 
 
 def _under_pose(

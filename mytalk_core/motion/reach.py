@@ -36,9 +36,9 @@ class Reach:
     lips: np.ndarray
 
     @staticmethod
-    def of(track: FaceTrack, person: Person) -> Reach | None:
+    def of(track: FaceTrack, person: Person, emotion: np.ndarray | None = None) -> Reach | None:
         """The bounds of the person in a track, in the person's layout; None where the track tells how they
-        speak (`Manner.tells`)."""
+        speak (`Manner.tells`). emotion: (N,3) mouth widths, what the face is to express beyond the track."""
         shown = Manner.shown(track)
         if shown.tells:
             return None
@@ -48,6 +48,8 @@ class Reach:
         layout = LandmarkLayout.load(person.layout)
         landmarks = track.landmarks[track.seen_rows(SAMPLE_FRAMES)]
         frontal = alignment.fit_pose(landmarks, person.rest, layout.anchors).to_frontal(landmarks)
+        if emotion is not None:
+            frontal = frontal + emotion * person.mouth_width
         low, high = np.quantile(_thickness(frontal, *lip_pairs(layout)), (LOW, HIGH), axis=0)
         return Reach(opening, np.stack([low / (1 + THICKNESS_TOLERANCE), high * (1 + THICKNESS_TOLERANCE)]))
 

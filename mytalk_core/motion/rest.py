@@ -102,9 +102,14 @@ def narrowing(gap: np.ndarray, layout: LandmarkLayout) -> np.ndarray:
     return moved
 
 
-def closed_displacement(space: LandmarkSpace, person: Person) -> np.ndarray:
-    """From a person's rest to lips that meet: (N,3) mouth widths, zero on points not generated."""
-    return closing(space, person.rest[None] / person.mouth_width)[0]
+def closed_displacement(
+    space: LandmarkSpace, person: Person, emotion: np.ndarray | None = None
+) -> np.ndarray:
+    """From a person's rest to lips that meet: (N,3) mouth widths, zero on points not generated. emotion:
+    (N,3) mouth widths, what the face expresses beyond its rest, with closed lips too."""
+    shape = person.rest / person.mouth_width
+    moved = np.zeros_like(shape) if emotion is None else emotion
+    return moved + closing(space, (shape + moved)[None])[0]
 
 
 def inner_pairs(layout: LandmarkLayout) -> tuple[np.ndarray, np.ndarray]:

@@ -156,6 +156,7 @@ class Worker:
                     job.output,
                     model=self.model,
                     face=how.face,
+                    emotion=how.emotion,
                     sync_mode=how.sync_mode,
                     options=how.options,
                     codec=how.codec,

@@ -37,6 +37,7 @@ class Settings:
     crf: int = 18
     options: MotionOptions = MotionOptions()
     strict: bool = False
+    emotion: Path | None = None
 
     def __post_init__(self) -> None:
         check_choice(self.face)
@@ -79,6 +80,7 @@ MOTION: dict[str, Callable[[str], Any]] = {
     "temperature": _number,
     "expression": _number,
     "manner": str,
+    "emotion_strength": _number,
     "seed": _whole,
 }
 COLUMNS: dict[str, Callable[[str], Any]] = MOTION | {
@@ -110,6 +112,8 @@ class Job:
         """What the result follows from, for its report; another fact is another job. made_by: the model."""
         settings = asdict(self.settings) | {"frame_rate": str(self.settings.frame_rate or "")}
         sources = {"video": self.video, "speech": self.speech}
+        if (emotion := settings.pop("emotion")) is not None:
+            sources["emotion"] = emotion
         # Nothing of a series, whose pattern is no file.
         files = {word: [str(path), *(stamp(path) or ())] for word, path in sources.items()}
         return files | {"output": self.output.name} | settings | made_by
@@ -176,6 +180,8 @@ def _inputs(jobs: Sequence[Job]) -> Iterable[Path]:
         with suppress(ValueError, OSError):
             yield from clip_files(job.video)
         yield job.speech
+        if job.settings.emotion is not None:
+            yield job.settings.emotion
 
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
@@ -16,23 +16,25 @@ from torch import nn
 from .. import __version__
 from ..appearance.renderer import WarpSettings
 from ..appearance.renderers import LoadedRenderer, load_renderer
-from ..errors import MediaError
+from ..errors import MediaError, NoFaceError
 from ..expert.scorer import ExpertScorer
 from ..face.choice import Choice, choice_files, word_of
 from ..face.track import Faces, FaceTrack
 from ..face.tracker import FaceReader, load_face_reader
 from ..files import check_outputs, replacing, stamp
+from ..media.arranged import part_of
 from ..media.audio import Speech
 from ..media.clip import Clip
 from ..media.mixed import MixedSpeech
-from ..media.source import open_clip
+from ..media.source import clip_files, open_clip
 from ..media.timeline import Timeline, plan_timeline
 from ..media.writer import VideoWriter
 from ..memory import peak_memory_mb
-from ..motion.generate import MotionModel, MotionOptions, embed_identity
+from ..motion.emotion import Identity
+from ..motion.generate import MotionModel, MotionOptions, identify
 from ..motion.motion import Motion
 from . import stages
-from .checks import LipWatch, check_track
+from .checks import Check, LipWatch, check_track
 from .choosing import choose
 from .credentials import Credentials
 from .device import choose_device, choose_dtype
@@ -42,6 +44,9 @@ from .report import Report
 from .speakers import Voice, check_apart, frames_seen, see, voices_of
 from .stages import Progress
 from .write import write
+
+# Of an emotional reference so much is looked at.
+REFERENCE_S = 30.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,9 +123,9 @@ class LipSync:
 
         return choose(self.reader, clip, faces, which, scorer)
 
-    def identify(self, face: FaceTrack) -> torch.Tensor:
-        """A face's identity condition (1,Di) for `speak`; another person's is an emotional reference."""
-        return embed_identity(self.motion, self.motion.person_of(face))
+    def identify(self, face: FaceTrack) -> Identity:
+        """Whose face it is and how they are, for `speak`; another person's is an emotional reference."""
+        return identify(self.motion, face)
 
     def speak(
         self,
@@ -128,7 +133,7 @@ class LipSync:
         face: FaceTrack,
         timeline: Timeline,
         options: MotionOptions | None = None,
-        identity: torch.Tensor | None = None,
+        identity: Identity | None = None,
         progress: Progress | None = None,
     ) -> Motion:
         """See `stages.speak`."""
@@ -162,6 +167,7 @@ def lip_sync(
     face: Choice = "largest",
     speakers: Sequence[tuple[Choice, str | Path]] = (),
     recognition: str | Path | None = None,
+    emotion: str | Path | None = None,
     sync_mode: str = "silence",
     frame_rate: Fraction | float | None = None,
     options: MotionOptions | None = None,
@@ -183,7 +189,9 @@ def lip_sync(
     `LipSync.from_pretrained` takes together with renderer, device, dtype, revision and recognition, which a
     loaded one has already; face: see `check_choice`; speakers: instead of speech, who says what: each mouth
     follows its own speech from time 0 on, the others stay, and the sound is all speeches at once; sync_mode:
-    see `plan_timeline`; codec, crf: see `VideoWriter`; options: of the motion. A frame without the face
+    see `plan_timeline`; emotion: a video or picture whose largest face's expression, and how far its mouth
+    opens, the face takes on, see `emotional_reference`; codec, crf: see `VideoWriter`; options: of the
+    motion. A frame without the face
     passes through untouched; subtitles, chapters and what else the video's file holds are copied, or named in
     `Report.warnings`. So is what one should know before trusting the result (`Report.doubts`): with strict
     that is an error, before the rendering where the source does not suit, and else at its end, when no output
@@ -202,8 +210,9 @@ def lip_sync(
         clip, sound = open_clip(video, frame_rate), MixedSpeech.of([voice.speech for voice in voices])
         sounds = [path for voice in voices for path in voice.files]
         timeline = plan_timeline(clip, sound.duration_s, sync_mode)
+        read = [*clip.files, *sounds, *(() if emotion is None else clip_files(emotion))]
         outputs = {"output": output, "save_motion": save_motion, "save_mask": save_mask}
-        check_outputs(outputs, [*clip.files, *sounds, *(credentials or ())])
+        check_outputs(outputs, [*read, *(credentials or ())])
         signer = None if credentials is None else Credentials.load(*credentials, output)
         # What cannot be written is said before the work, not after it.
         VideoWriter(output, clip, codec=codec, crf=crf, speech=sound, timeline=timeline)
@@ -213,8 +222,8 @@ def lip_sync(
             model = LipSync.from_pretrained(model, renderer, device, dtype, revision, recognition)
         report.model, report.model_hashes = str(model.source), model.hashes
         report.renderer, report.device = model.renderer.name, str(model.device)
-    before = {path: stamp(path) for path in [*clip.files, *sounds]}
-    facts = _facts(model, clip, voices, sync_mode, options) if resume else None
+    before = {path: stamp(path) for path in read}
+    facts = _facts(model, clip, voices, emotion, sync_mode, options) if resume else None
     lost: list[str] = []
 
     def finished() -> None:
@@ -228,10 +237,9 @@ def lip_sync(
             for voice in voices:
                 report.note(check_track(voice.track, clip), strict, voice.name)
         with report.timed("motion"):
-            for number, voice in enumerate(voices):
-                speak = partial(model.speak, voice.speech, voice.track, timeline, options, progress=progress)
-                voice.motion = journal.motion(speak, number)
-                report.note(voice.check_motion(timeline), strict, voice.name)
+            identity = None if emotion is None else emotional_reference(model, emotion)
+            for check, name in _speak(model, voices, timeline, options, identity, journal, progress):
+                report.note(check, strict, name)
         with report.timed("references"):
             drawn = _draw(model, clip, voices, timeline)
             for voice in voices:
@@ -282,6 +290,34 @@ def _find(model: LipSync, clip: Clip, voices: list[Voice], journal: Journal, pro
         voice.track = journal.track(lambda number=number: chosen()[number], number)  # type: ignore[misc]
 
 
+def _speak(
+    model: LipSync,
+    voices: list[Voice],
+    timeline: Timeline,
+    options: MotionOptions,
+    identity: Identity | None,
+    journal: Journal,
+    progress: Progress,
+) -> Iterator[tuple[Check, str]]:
+    """The motion of each speaker, one after the other; what a look at it found, and whose it is."""
+    for number, voice in enumerate(voices):
+        speak = partial(model.speak, voice.speech, voice.track, timeline, options, identity, progress)
+        voice.motion = journal.motion(speak, number)
+        yield voice.check_motion(timeline), voice.name
+
+
+def emotional_reference(model: LipSync, path: str | Path) -> Identity:
+    """The largest face in the first 30 s of a video or picture, for `LipSync.speak`. Raises NoFaceError where
+    there is none, FileNotFoundError and MediaError."""
+    clip = open_clip(path)
+    if clip.duration_s > REFERENCE_S:
+        clip = part_of(clip, 0, REFERENCE_S)
+    try:
+        return model.identify(model.track(clip).choose("largest"))
+    except NoFaceError as error:
+        raise NoFaceError(f"the emotional reference {path} must show a face: {error}") from error
+
+
 def _draw(model: LipSync, clip: Clip, voices: list[Voice], timeline: Timeline) -> RenderedClip:
     """The clip with the new lips of all speakers."""
     drawn = None
@@ -294,7 +330,12 @@ def _draw(model: LipSync, clip: Clip, voices: list[Voice], timeline: Timeline) -
 
 
 def _facts(
-    model: LipSync, clip: Clip, voices: list[Voice], sync_mode: str, options: MotionOptions
+    model: LipSync,
+    clip: Clip,
+    voices: list[Voice],
+    emotion: str | Path | None,
+    sync_mode: str,
+    options: MotionOptions,
 ) -> dict[str, str]:
     """What decides what is drawn, by the word the user knows it by."""
     recogniser = model.reader.recogniser
@@ -309,6 +350,7 @@ def _facts(
         "version of MyTalk": __version__,
         "face": " ".join(f"{word_of(v.who)} {files_sha256(choice_files(v.who))}" for v in voices),
         "recognition": files_sha256([] if recogniser is None else [recogniser.path]),
+        "emotion": files_sha256([] if emotion is None else clip_files(emotion)),
         "sync mode": sync_mode,
     }
     return facts | {name: str(value) for name, value in asdict(options).items()}

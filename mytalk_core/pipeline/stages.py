@@ -11,7 +11,6 @@ from contextlib import closing
 from operator import attrgetter
 
 import numpy as np
-import torch
 
 from ..appearance.crop import crop_size
 from ..appearance.frame_edge import cut_lips, held_at_edge
@@ -26,6 +25,7 @@ from ..face.tracker import FaceReader, track_faces
 from ..media.audio import Speech
 from ..media.clip import Clip
 from ..media.timeline import Timeline
+from ..motion.emotion import Identity
 from ..motion.generate import MotionModel, MotionOptions, generate_motion
 from ..motion.motion import Motion
 from ..motion.person import RATE_HZ
@@ -75,7 +75,7 @@ def speak(
     face: FaceTrack,
     timeline: Timeline,
     options: MotionOptions | None = None,
-    identity: torch.Tensor | None = None,
+    identity: Identity | None = None,
     progress: Progress | None = None,
 ) -> Motion:
     """The motion of a face that says `speech` from the timeline's start to its end.

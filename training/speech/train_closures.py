@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("dataset", type=Path, help="folder that dataset.prepare wrote")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder of closures.safetensors")
     parser.add_argument("--keep-features", type=Path, help="folder that keeps speech features between runs")
-    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--steps", type=int, default=STEPS, help="of the optimizer")
     parser.add_argument("--seed", type=int, default=0, help="of the draw and the first weights")
     args = parser.parse_args()
     recogniser = find_recogniser()
