@@ -75,6 +75,8 @@ def run(args: argparse.Namespace) -> None:
     for name in ("workers", "threads"):
         if (value := getattr(args, name)) is not None and value < 1:
             raise ValueError(f"--{name} must be 1 or more; got {value}")
+    # Workers elsewhere look from elsewhere.
+    args.emotion = None if args.emotion is None else args.emotion.resolve()
     jobs = read_jobs(args.list, args.speeches, args.output, settings_of(args))
     loading = _loading(args)
     todo = [job for job in jobs if not job.is_done(loading.made_by)]
