@@ -86,6 +86,8 @@ def card_there() -> Iterator[None]:
     """Networks can be moved to the card, and used there, in this block."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nn.Module, "_apply", _apply)
+        # The card is there for this thread only.
+        patch.setattr("mytalk_core.pipeline.ahead.MOST_THREADS", 1)
         fake = FakeTensorMode(allow_non_fake_inputs=True)
         # It lets PyTorch believe that there is a card; of the work, `FakeCard` leaves it that on the card.
         with fake, FakeCard(fake):

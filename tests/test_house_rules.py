@@ -22,6 +22,7 @@ BOTTOM = (
     "tensor_files",
     "program",
     "arguments",
+    "progress",
 )
 ROOMS = ("checkpoint", "media", "face", "speech", "motion", "appearance", "expert", "pipeline", "models")
 TOP = ("evaluation", "cli", "__main__")

@@ -135,7 +135,7 @@ def _make(pair: Pair, tools: Tools, args: argparse.Namespace, record: dict) -> C
     from ..evaluation.benchmark.generation import Generation, generate
     from ..evaluation.clip_files import ClipFiles
     from ..motion.generate import MotionOptions
-    from .progress import bars
+    from ..progress import bars
 
     name = pair.clip.name
     # Those of earlier runs stand in the report too.

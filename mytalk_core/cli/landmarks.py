@@ -14,7 +14,7 @@ from ..arguments import (
 )
 from ..collector import collector_paused
 from ..files import check_outputs, replacing
-from .progress import bars
+from ..progress import bars
 
 
 def add(commands: argparse._SubParsersAction) -> None:

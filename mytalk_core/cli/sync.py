@@ -19,7 +19,7 @@ from ..arguments import (
 )
 from ..collector import collector_paused
 from ..files import check_outputs, write_text
-from .progress import bars
+from ..progress import bars
 
 if TYPE_CHECKING:
     from ..pipeline.jobs import Settings

@@ -169,7 +169,7 @@ def test_cancel_stops_between_two_layers(part, monkeypatch):
 
 
 def test_frames_are_drawn_one_by_one_so_that_cancel_comes_between(part, clip, tracked):
-    """Of a rendered video's first picture only one frame has been drawn."""
+    """By a rendered video's first picture no more frames are drawn than threads are at work."""
     layout = part("mytalk_core.face.layout").LandmarkLayout.load("mesh478")
     points = tracked.track.canonical[:][:, layout.lower]
     motion = part("mytalk_core.motion.motion").Motion(points, "mesh478", layout.lower)
@@ -180,7 +180,7 @@ def test_frames_are_drawn_one_by_one_so_that_cancel_comes_between(part, clip, tr
     render = rendered.renderer.render
     rendered.renderer.render = lambda *inputs: drawn.append(len(inputs[0])) or render(*inputs)
     next(rendered.pictures())
-    assert drawn == [1]
+    assert set(drawn) == {1} and len(drawn) <= 1 + rendered.threads < len(rendered)
 
 
 def test_a_still_is_told_of_as_nothing_missing_and_shown_for_the_speech(part, clip):

@@ -28,7 +28,6 @@ from mytalk_core.appearance.refiner import MouthRefiner
 from mytalk_core.appearance.renderer import WarpSettings
 from mytalk_core.arguments import FACE_HELP, VIDEO_HELP, DefaultsHelpFormatter
 from mytalk_core.checkpoint.pretrained import resolve_whole
-from mytalk_core.cli.progress import bars
 from mytalk_core.errors import MediaError
 from mytalk_core.expert.scorer import ExpertScorer
 from mytalk_core.face.choice import check_choice, choice_files
@@ -41,6 +40,7 @@ from mytalk_core.pipeline.choosing import choose
 from mytalk_core.pipeline.device import choose_device
 from mytalk_core.pipeline.stages import Progress, track
 from mytalk_core.program import in_one_line
+from mytalk_core.progress import bars
 
 from ..loop.checkpoints import Network, averaged
 from ..loop.ema import MovingAverage
