@@ -70,8 +70,9 @@ class LoadedModel:
 class DrawnWith:
     """Called, it brings the networks that a clip's pictures are drawn with.
 
-    patchers: those of the clips it is made of too: frame by frame they work in turn, and what is brought
-    alone may push out what another pass goes on with.
+    patchers: those of the clips it is made of, and of who reads the drawn lips again, too: frame by frame
+    they work in turn, and what is brought alone may push out what another pass goes on with. None where
+    nothing is drawn by a network.
     """
 
     patchers: list[comfy.model_patcher.ModelPatcher]
@@ -81,7 +82,9 @@ class DrawnWith:
         """The model's renderer, and what the pictures of the clips below it are drawn with."""
         below = [clip.prepare for clip in clips if isinstance(clip, RenderedClip)]
         others = [patcher for one in below if isinstance(one, cls) for patcher in one.patchers]
-        return cls(list(dict.fromkeys([*loaded.patchers_of("renderer"), *others])))
+        drawing = [*loaded.patchers_of("renderer"), *others]
+        reading = bundled_model().patchers_of("reader") if drawing else []
+        return cls(list(dict.fromkeys([*drawing, *reading])))
 
     def __call__(self) -> None:
         """Bring them."""
