@@ -152,6 +152,11 @@ class ComfyServer:
         assert result["status"] == "success", result["messages"].get("execution_error")
         return result
 
+    def is_busy(self) -> bool:
+        """Whether a run goes on, or waits for its turn."""
+        queue = self.call("/queue")
+        return bool(queue["queue_running"] or queue["queue_pending"])
+
     def leftovers(self) -> list[Path]:
         """Unfinished files of the writer."""
         return [*self.base.rglob(".mytalk-*")]

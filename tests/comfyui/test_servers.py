@@ -198,7 +198,7 @@ def test_interrupt_ends_a_folder_and_leaves_no_file(comfy, basic):
     workflow = folder_of_two(comfy, basic, videos="MyTalk samples", output_folder="stopped")
     prompt_id = comfy.submit(workflow)
     while not comfy.leftovers():
-        assert comfy.call("/queue")["queue_running"], "the run ended before it could be interrupted"
+        assert comfy.is_busy(), "the run ended before it could be interrupted"
         time.sleep(0.05)
     time.sleep(2)
     comfy.call("/interrupt", {})
@@ -214,7 +214,7 @@ def test_interrupt_ends_the_run_and_leaves_no_file(comfy, basic):
     basic["8"]["inputs"]["filename_prefix"] = "interrupted/video"
     prompt_id = comfy.submit(basic)
     while not comfy.leftovers():
-        assert comfy.call("/queue")["queue_running"], "the run ended before it could be interrupted"
+        assert comfy.is_busy(), "the run ended before it could be interrupted"
         time.sleep(0.05)
     comfy.call("/interrupt", {})
     result = comfy.result(prompt_id, 60)
