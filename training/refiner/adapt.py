@@ -5,7 +5,7 @@
 
 parse -> read -> adapt -> write. Frames of the video are rebuilt from other moments of it, as in use, and the
 network that does it best on frames that were left out is kept. FOLDER gets the whole model, with this refiner
-in the place of its own; nothing is written where it is no better.
+in the place of its own; nothing is written where it is not surely better.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ from .train import Mender, psnr
 LONGEST_S = 60.0
 AT_ONCE = 8  # left-out frames that are looked at together
 INNER_WEIGHT = 4.0  # what a pixel between the lips counts more: most of the error is there
+SURE = 2.0  # standard errors: chance alone is no gain
 DETAIL = WarpSettings().detail  # as the renderer will draw
 
 
@@ -114,13 +115,13 @@ def adapt(
 ) -> Adapted:
     """The refiner as it was when, learning from a person's frames, it rebuilt those left out best.
 
-    What comes back is never worse on them than what was given, which comes back where nothing was better.
+    What comes back is surely better on them than what was given (`is_sure`), or that itself.
     Raises FloatingPointError if a loss or a gradient is not finite.
     """
     rng = np.random.default_rng(seed)
     parts = np.array_split(np.arange(len(person.left_out)), -(-len(person.left_out) // AT_ONCE))
     held = [person.samples(person.left_out, rows, rng, {"full": 1.0}) for rows in parts]
-    before_db = best_db = look(refiner, held, accelerator)
+    before = best_seen = look(refiner, held, accelerator)
     best, best_step = refiner, 0
     network = _network(refiner, lesson, accelerator)
     order = _shuffled(len(person.learned), rng)
@@ -135,12 +136,18 @@ def adapt(
             continue
         found = averaged(network, MouthRefiner(refiner.config), "refiner.")
         assert found is not None  # there is one process
-        found_db = look(found, held, accelerator)
-        if found_db > best_db:
-            best, best_db, best_step = found, found_db, step
+        seen = look(found, held, accelerator)
+        if seen.mean() > best_seen.mean() and is_sure(seen - before):
+            best, best_seen, best_step = found, seen, step
         elif step - best_step >= lesson.patience * lesson.looks:
             break
-    return Adapted(best, before_db, best_db, best_step)
+    return Adapted(best, float(before.mean()), float(best_seen.mean()), best_step)
+
+
+def is_sure(gains: np.ndarray) -> bool:
+    """Whether gains (K,) in dB on as many frames are more than chance: `SURE` standard errors above none."""
+    error = gains.std(ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else 0.0
+    return bool(gains.mean() > SURE * error)
 
 
 def learn(network: Network, samples: MouthSamples, accelerator: Accelerator) -> Tensor:
@@ -158,8 +165,8 @@ def learn(network: Network, samples: MouthSamples, accelerator: Accelerator) -> 
 
 
 @torch.no_grad()
-def look(refiner: MouthRefiner, batches: list[MouthSamples], accelerator: Accelerator) -> float:
-    """Mean PSNR in dB inside the masks of what a refiner makes of samples."""
+def look(refiner: MouthRefiner, batches: list[MouthSamples], accelerator: Accelerator) -> np.ndarray:
+    """PSNR (K,) in dB inside the masks of what a refiner makes of samples, K in all."""
     mender = Mender(channels_last(copy.deepcopy(refiner).to(accelerator.device)), DETAIL).eval()
     found: list[float] = []
     for samples in batches:
@@ -167,7 +174,7 @@ def look(refiner: MouthRefiner, batches: list[MouthSamples], accelerator: Accele
         with accelerator.autocast():
             pictures = mender(samples.inputs).float()
         found += psnr(pictures, samples.truth, (samples.inputs.mask > 0).float())
-    return sum(found) / len(found)
+    return np.array(found)
 
 
 def _network(refiner: MouthRefiner, lesson: Lesson, accelerator: Accelerator) -> Network:
@@ -217,8 +224,8 @@ def main(arguments: list[str] | None = None, program: str | None = None) -> None
         adapted = adapt(person, refiner, Lesson(), in_training(), args.seed, progress)
     if adapted.steps == 0:
         raise ValueError(
-            f"frames left out came no closer than the {adapted.before_db:.2f} dB of {args.model}: nothing "
-            f"was written; use {args.model} itself, or give another video of the person"
+            f"frames left out came not surely closer than the {adapted.before_db:.2f} dB of {args.model}: "
+            f"nothing was written; use {args.model} itself, or give another video of the person"
         )
     write_model(args.output, source, adapted.refiner)
     print(
