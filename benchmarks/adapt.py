@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from manifest import rows_of
 from mytalk_training.refiner.adapt import Lesson, adapt, in_training
 from mytalk_training.refiner.person import pieces, read_person
 from reconstruction import TARGETS, Judges, measure_clip
@@ -114,7 +115,7 @@ def main() -> None:
     parser.add_argument("--split", default="val")
     parser.add_argument("--model", default="mini")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each clip, from its beginning")
-    parser.add_argument("--count", type=int, default=8, help="clips measured: the longest ones")
+    parser.add_argument("--count", type=int, default=8, help="clips measured: the longest ones that can be")
     parser.add_argument("--clips", nargs="+", metavar="ID", help="these instead")
     parser.add_argument("--weights", type=Path, help="folder with lpips_alexnet, if the package is absent")
     parser.add_argument("--rows", type=Path, help="JSON lines: keeps rows, so that a new run goes on")
@@ -122,16 +123,21 @@ def main() -> None:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
     judges, accelerator = Judges.find(arguments.weights), in_training()
     refiner = MouthRefiner.from_pretrained(arguments.model, "refiner")
-    listed = [json.loads(line) for line in arguments.manifest.read_text().splitlines()]
-    listed = sorted((row for row in listed if row["split"] == arguments.split), key=lambda r: -r["seconds"])
+    listed = sorted(rows_of(arguments.manifest, arguments.split), key=lambda row: -row["seconds"])
     if arguments.clips:
         listed = [row for row in listed if row["id"] in arguments.clips]
     rows = _kept(arguments.rows)
-    for row in listed[: None if arguments.clips else arguments.count]:
+    for row in listed:
+        if len(rows) >= (len(arguments.clips) if arguments.clips else arguments.count):
+            break
         if row["id"] in rows:
             continue
         video = arguments.manifest.parent / row["file"]
-        rows[row["id"]] = measure(row["id"], video, arguments.seconds, refiner, accelerator, judges)
+        try:
+            rows[row["id"]] = measure(row["id"], video, arguments.seconds, refiner, accelerator, judges)
+        except ValueError as error:
+            print(f"{row['id']}: left out: {error}", flush=True)
+            continue
         print(json.dumps(asdict(rows[row["id"]])), flush=True)
         if arguments.rows:
             with arguments.rows.open("a") as file:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from manifest import rows_of
 from motion import read_track
 
 from mytalk_core.appearance.crop import crop_size, cut_crop
@@ -156,9 +156,9 @@ def main() -> None:
     made: dict[str, Make] = {"warp": WarpRenderer}
     made |= {f"network of {model}": load_renderer("network", model).make for model in arguments.model}
     results, sheet = {}, []
-    for row in map(json.loads, arguments.manifest.read_text().splitlines()):
-        if row["split"] != arguments.split or len(results) == arguments.people:
-            continue
+    for row in rows_of(arguments.manifest, arguments.split):
+        if len(results) == arguments.people:
+            break
         video = arguments.manifest.parent / row["file"]
         mouths: list[list[np.ndarray]] = []
         clip, track = FileClip.open(video), read_track(video, arguments.tracks)

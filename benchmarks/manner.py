@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import os
 import random
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from manifest import rows_of
 from mytalk_training.dataset.samples import shift
 
 from mytalk_core.evaluation.metrics.lips import KEPT_SPREAD, opening_jitter, velocity_distance
@@ -153,8 +153,8 @@ def kept(path: Path, make: Callable[[], Sampled]) -> Sampled:
 def choose_people(manifest: Path, people: int, seed: int) -> list[dict]:
     """The first long enough, synced clip of each person, `people` of them in an order drawn from the seed."""
     first: dict[str, dict] = {}
-    for row in map(json.loads, manifest.read_text().splitlines()):
-        if row["split"] == "train" and row["sync"] == "yes" and row["seconds"] >= LEAST_SECONDS:
+    for row in rows_of(manifest, "train"):
+        if row["sync"] == "yes" and row["seconds"] >= LEAST_SECONDS:
             first.setdefault(row["identity"], row)
     names = sorted(first)
     random.Random(seed).shuffle(names)

@@ -35,6 +35,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from manifest import rows_of
 from mytalk_training.dataset.samples import shift
 
 from mytalk_core.evaluation.metrics.lips import (
@@ -323,8 +324,7 @@ def parse() -> argparse.Namespace:
 
 def choose_rows(args: argparse.Namespace) -> list[dict]:
     """The manifest's rows that the arguments ask for."""
-    rows = [json.loads(line) for line in args.manifest.read_text().splitlines()]
-    rows = [row for row in rows if row["split"] == args.split]
+    rows = rows_of(args.manifest, args.split)
     if args.only is not None:
         people = set(json.loads(args.only.read_text()))
         rows = [row for row in rows if row["identity"] in people]

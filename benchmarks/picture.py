@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import os
 import tempfile
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from manifest import rows_of
 
 from mytalk_core.face import alignment
 from mytalk_core.face.layout import LandmarkLayout
@@ -91,8 +91,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="folder for the results")
     parser.add_argument("-o", "--out", type=Path, required=True)
     args = parser.parse_args()
-    rows = [json.loads(line) for line in args.manifest.read_text().splitlines()]
-    rows = [row for row in rows if row["split"] == args.split]
+    rows = rows_of(args.manifest, args.split)
     model, figures = LipSync.from_pretrained(args.model), {}
     with tempfile.TemporaryDirectory() as folder:
         keep = args.keep or Path(folder)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from manifest import rows_of
 from motion import read_track
 from skimage.metrics import structural_similarity
 
@@ -213,10 +213,9 @@ def main() -> None:
     learned = load_renderer(arguments.renderer, arguments.model)
     made, hashes = renderers(learned), learned.hashes
     part = "".join(f"{name} {hash[:12]} of {arguments.model}. " for name, hash in hashes.items())
-    rows = [json.loads(line) for line in arguments.manifest.read_text().splitlines()]
     results = {}
-    for row in rows:
-        if row["split"] != arguments.split or (arguments.clips and row["id"] not in arguments.clips):
+    for row in rows_of(arguments.manifest, arguments.split):
+        if arguments.clips and row["id"] not in arguments.clips:
             continue
         video = arguments.manifest.parent / row["file"]
         clip, track = FileClip.open(video), read_track(video, arguments.tracks)

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import os
 from pathlib import Path
 
 import numpy as np
 import torch
+from manifest import rows_of
 from motion import read_track
 
 from mytalk_core.face.track import FaceTrack
@@ -108,8 +108,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     model = MotionModel.from_pretrained(args.model)
-    rows = [json.loads(line) for line in args.manifest.read_text().splitlines()]
-    rows = [row for row in rows if row["split"] == args.split][: args.clips]
+    rows = rows_of(args.manifest, args.split)[: args.clips]
     found = {}
     for row in rows:
         video = args.manifest.parent / row["file"]

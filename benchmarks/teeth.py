@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,6 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from manifest import rows_of
 from motion import read_track
 
 from mytalk_core.appearance.raster import Triangulation, triangulate
@@ -148,8 +148,7 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    rows = [json.loads(line) for line in args.manifest.read_text().splitlines()]
-    rows = [row for row in rows if row["split"] == args.split]
+    rows = rows_of(args.manifest, args.split)
     first = LipSync.from_pretrained(args.model, args.renderer[0])
     models = {args.renderer[0]: first} | {name: first.with_renderer(name) for name in args.renderer[1:]}
     if args.keep:

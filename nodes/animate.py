@@ -28,11 +28,6 @@ from .screen import plainly, said
 from .sockets import IdentitySocket, ModelSocket, MotionSocket, Performance, TrackedFace, TrackSocket
 from .sound import to_speech
 
-SYNC_MODE_HELP = (
-    "Where speech and video differ in length. silence: exactly the video, longer speech is cut; cut_off: "
-    "ends with the shorter; loop, bounce: the video runs again, or back and forth; remap: it is slowed or "
-    "sped up to the speech."
-)
 # The preview in the node: seconds shown, pictures a second.
 PREVIEW_S, PREVIEW_HZ = 8.0, 12.5
 
@@ -93,14 +88,7 @@ class MotionDiffusionSampler(io.ComfyNode):
                     step=0.05,
                     tooltip="Variety: 0 is the most likely motion, 1 the full range of what people do.",
                 ),
-                io.Float.Input(
-                    "expression",
-                    default=1.0,
-                    min=0.0,
-                    max=3.0,
-                    step=0.05,
-                    tooltip="Scale of the whole movement: below 1 calmer, above 1 livelier.",
-                ),
+                expression_input(),
                 rare(
                     io.Float.Input,
                     "smoothing_s",
@@ -111,9 +99,7 @@ class MotionDiffusionSampler(io.ComfyNode):
                     tooltip="Seconds over which the movement is averaged; 0 leaves it, 0.04 calms, more "
                     "mumbles.",
                 ),
-                io.Combo.Input(
-                    "sync_mode", options=list(SYNC_MODES), default="silence", tooltip=SYNC_MODE_HELP
-                ),
+                sync_mode_input(),
                 IdentitySocket.Input(
                     "identity",
                     optional=True,
@@ -177,6 +163,30 @@ class MotionDiffusionSampler(io.ComfyNode):
         return io.NodeOutput(
             Performance(motion, timeline, sound), ui=preview(motion, shown).as_dict() | lines
         )
+
+
+def sync_mode_input() -> io.Combo.Input:
+    """How speech and video of different lengths meet."""
+    return io.Combo.Input(
+        "sync_mode",
+        options=list(SYNC_MODES),
+        default="silence",
+        tooltip="Where speech and video differ in length. silence: exactly the video, longer speech is cut; "
+        "cut_off: ends with the shorter; loop, bounce: the video runs again, or back and forth; remap: it is "
+        "slowed or sped up to the speech.",
+    )
+
+
+def expression_input() -> io.Float.Input:
+    """The scale of a movement."""
+    return io.Float.Input(
+        "expression",
+        default=1.0,
+        min=0.0,
+        max=3.0,
+        step=0.05,
+        tooltip="Scale of the whole movement: below 1 calmer, above 1 livelier.",
+    )
 
 
 def preview(motion: Motion, shown: FaceTrack) -> ui.SavedImages:

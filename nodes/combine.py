@@ -61,21 +61,7 @@ class VideoCombine(io.ComfyNode):
                     step=0.001,
                     tooltip="Frames a second, for an IMAGE batch only; a VIDEO brings its own times.",
                 ),
-                io.Combo.Input(
-                    "format",
-                    options=list(FORMATS),
-                    default="h264 (.mp4)",
-                    tooltip="h264 plays everywhere; prores is for editing; vp9 for the web; ffv1 keeps "
-                    "every value.",
-                ),
-                io.Int.Input(
-                    "crf",
-                    default=18,
-                    min=0,
-                    max=63,
-                    tooltip="Quality of h264 (0 to 51) and vp9 (0 to 63): lower is better and larger; 18 "
-                    "shows no loss.",
-                ),
+                *quality_inputs(),
                 rare(
                     io.Combo.Input,
                     "sync_mode",
@@ -163,6 +149,26 @@ class VideoCombine(io.ComfyNode):
     def validate_inputs(cls, format: str | None, crf: int | None, pix_fmt: str | None) -> bool | str:
         """What the format cannot have is refused before anything is sampled; a linked value is None here."""
         return check_format(format, crf, None if pix_fmt == "auto" else pix_fmt)
+
+
+def quality_inputs() -> list[io.Combo.Input | io.Int.Input]:
+    """The file's format, and how good its pictures are."""
+    return [
+        io.Combo.Input(
+            "format",
+            options=list(FORMATS),
+            default="h264 (.mp4)",
+            tooltip="h264 plays everywhere; prores is for editing; vp9 for the web; ffv1 keeps every value.",
+        ),
+        io.Int.Input(
+            "crf",
+            default=18,
+            min=0,
+            max=63,
+            tooltip="Quality of h264 (0 to 51) and vp9 (0 to 63): lower is better and larger; 18 shows no "
+            "loss.",
+        ),
+    ]
 
 
 def check_format(format: str | None, crf: int | None, pixel_format: str | None = None) -> bool | str:

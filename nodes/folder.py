@@ -14,13 +14,12 @@ from ..mytalk_core.appearance.renderers import RENDERERS
 from ..mytalk_core.files import stamp
 from ..mytalk_core.media.clip import Clip
 from ..mytalk_core.media.source import open_clip
-from ..mytalk_core.media.timeline import SYNC_MODES
 from ..mytalk_core.motion.generate import MotionOptions
 from ..mytalk_core.motion.manner import MANNERS
 from ..mytalk_core.pipeline.batch import Answer, Loaded, Loading, Outcome, Worker, run_batch
 from ..mytalk_core.pipeline.jobs import Job, Settings, read_jobs, under_free_names
-from .animate import SYNC_MODE_HELP
-from .combine import FORMATS, check_format
+from .animate import expression_input, sync_mode_input
+from .combine import FORMATS, check_format, quality_inputs
 from .host import rare, schema
 from .load import CATEGORY
 from .memory import LoadedModel
@@ -70,17 +69,8 @@ class LipSyncFolder(io.ComfyNode):
                     default="largest",
                     tooltip="Which face of each video: the largest, or the one at the left or right.",
                 ),
-                io.Combo.Input(
-                    "sync_mode", options=list(SYNC_MODES), default="silence", tooltip=SYNC_MODE_HELP
-                ),
-                io.Float.Input(
-                    "expression",
-                    default=1.0,
-                    min=0.0,
-                    max=3.0,
-                    step=0.05,
-                    tooltip="Scale of the whole movement: below 1 calmer, above 1 livelier.",
-                ),
+                sync_mode_input(),
+                expression_input(),
                 rare(
                     io.Combo.Input,
                     "manner",
@@ -104,20 +94,7 @@ class LipSyncFolder(io.ComfyNode):
                     default="auto",
                     tooltip="How lips are drawn, as in Appearance Generate.",
                 ),
-                io.Combo.Input(
-                    "format",
-                    options=list(FORMATS),
-                    default="h264 (.mp4)",
-                    tooltip="h264 plays everywhere; prores is for editing; vp9 for the web; ffv1 keeps "
-                    "every value.",
-                ),
-                io.Int.Input(
-                    "crf",
-                    default=18,
-                    min=0,
-                    max=63,
-                    tooltip="Quality of h264 (0 to 51) and vp9 (0 to 63): lower is better and larger.",
-                ),
+                *quality_inputs(),
                 io.Boolean.Input(
                     "resume",
                     default=False,

@@ -15,6 +15,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from cases import CASES, QUICK, run_case
@@ -99,6 +100,8 @@ def main() -> int:
         worker = Worker(home)
         try:
             for result in tried(args, Path(name), worker):
+                # Where it was tried is nobody's matter.
+                result = replace(result, observed=result.observed.replace(f"{name}/", ""))
                 results.append(result)
                 mark = "  " if result.ok else "NO"
                 print(f"{mark} {result.group}: {result.name}: {result.observed}", flush=True)

@@ -63,6 +63,13 @@ class Colour:
             assumed_matrix=matrix_for_height(frame.height),
         )
 
+    def tag(self, target: av.VideoFrame | av.VideoCodecContext) -> None:
+        """Write these into a frame, or into an encoder that is not open yet."""
+        target.colorspace, target.color_range = self.matrix, self.range
+        # PyAV before 17 has no such attributes of a frame.
+        if hasattr(target, "color_primaries"):
+            target.color_primaries, target.color_trc = self.primaries, self.transfer
+
     @property
     def yuv_matrix(self) -> int:
         """The matrix used for conversion: the tagged one where it is a plain luma matrix, else the assumed

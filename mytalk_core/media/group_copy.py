@@ -26,7 +26,7 @@ from .encoders import EncodingPlan, plan_copying
 from .fields import PROGRESSIVE, FieldMarker
 from .file_clip import FileClip
 from .groups import Group, Groups, decoding_stamps, shown_packets
-from .nal_units import H264, HEVC, NINE_BITS, joined, numbered, set_number, split, unlinked
+from .nal_units import H264, HEVC, NINE_BITS, Syntax, joined, numbered, set_number, split, unlinked
 from .picture import Picture
 from .pixels import new_frame, oriented_format, planes_of
 from .threads import codec_threads
@@ -197,7 +197,7 @@ class GroupCopy:
 
     def _tag(self, stream: av.video.stream.VideoStream) -> str | None:
         """How MP4 and MOV call the stream: hvc1 and avc1 have all parameter sets in the header."""
-        if self._encoding.header_kind is H264:
+        if self._encoding.syntax is H264:
             return None
         known = stream.codec_context.codec_tag
         return known if known in ("hvc1", "hev1") else "hev1" if self._source.has_inner_sets else "hvc1"
@@ -275,8 +275,8 @@ class _Encoding:
         return replace(made, header=source.header.with_sets(made.sets))
 
     @property
-    def header_kind(self) -> Any:
-        """The codec's syntax."""
+    def syntax(self) -> Syntax:
+        """The codec's."""
         return self.source.header.syntax
 
     @property
@@ -294,13 +294,12 @@ class _Encoding:
         context.pix_fmt, context.time_base = plan.format_name, self.time_base
         context.framerate = Fraction(clip.fps).limit_denominator(1_001_000)
         context.sample_aspect_ratio = 1 / clip.sample_aspect_ratio if turned else clip.sample_aspect_ratio
-        context.color_range, context.colorspace = plan.colour.range, plan.colour.matrix
-        context.color_primaries, context.color_trc = plan.colour.primaries, plan.colour.transfer
+        plan.colour.tag(context)
         context.thread_count = codec_threads()
         context.flags |= Flags.global_header
         context.options = self.options | {"crf": f"{crf:.2f}"}
         context.open()
-        syntax = self.source.header.syntax
+        syntax = self.syntax
         units = [u for u in split(context.extradata or b"", 0) if syntax.type_of(u) in syntax.sets]
         return context, numbered(units, self.number, self.picture_number) if syntax is HEVC else units
 
@@ -311,10 +310,7 @@ class _Encoding:
         stored = new_frame(frame, width, height, self.plan.format_name)
         for target, plane in zip(planes_of(stored), planes_of(frame), strict=True):
             turn.apply(target)[...] = plane
-        colour = self.plan.colour
-        stored.colorspace, stored.color_range = colour.matrix, colour.range
-        if hasattr(stored, "color_primaries"):
-            stored.color_primaries, stored.color_trc = colour.primaries, colour.transfer
+        self.plan.colour.tag(stored)
         stored.pts, stored.time_base = pts, self.time_base
         # An I picture, or what the encoder likes.
         stored.pict_type = 1 if begins else 0
@@ -369,7 +365,7 @@ class _Session:
         encoding = self._encoding
         for packet in self._context.encode(frame):
             units = split(bytes(packet), 0)
-            if encoding.header_kind is HEVC:
+            if encoding.syntax is HEVC:
                 units = numbered(units, encoding.number, encoding.picture_number)
             made = av.Packet(joined(units, encoding.length_bytes))
             made.pts, made.time_base = packet.pts, encoding.time_base

@@ -244,11 +244,7 @@ class VideoWriter:
 
     def _tagged(self, frame: av.VideoFrame) -> av.VideoFrame:
         """The same picture with the output's tags: ProRes and FFV1 write down each frame's own."""
-        colour = self._plan.colour
-        frame.colorspace, frame.color_range = colour.matrix, colour.range
-        # PyAV before 17 has no such attributes.
-        if hasattr(frame, "color_primaries"):
-            frame.color_primaries, frame.color_trc = colour.primaries, colour.transfer
+        self._plan.colour.tag(frame)
         if self._plan.field_order == PROGRESSIVE:
             return frame
         if self._marker is None:
@@ -288,10 +284,7 @@ class VideoWriter:
         context.time_base = self._timeline.time_base
         context.thread_count = codec_threads()
         context.sample_aspect_ratio = like.sample_aspect_ratio
-        context.color_range = plan.colour.range
-        context.colorspace = plan.colour.matrix
-        context.color_primaries = plan.colour.primaries
-        context.color_trc = plan.colour.transfer
+        plan.colour.tag(context)
         self._describe(stream)
         return stream
 

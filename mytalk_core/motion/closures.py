@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..speech.closures import FEATURES_PER_FRAME, load_closure_detector
-from ..speech.features import SpeechEncoder, SpeechFeatures
+from ..speech.closures import load_closure_detector
+from ..speech.features import FEATURES_PER_FRAME, SpeechEncoder, SpeechFeatures
 from .person import Person
 from .rest import closing
 from .space import LandmarkSpace

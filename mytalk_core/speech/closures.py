@@ -16,9 +16,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..checkpoint.pretrained import BUNDLED
-from .features import SAMPLES_PER_FEATURE, SAMPLES_PER_FRAME, SpeechEncoder, SpeechFeatures
+from .features import SpeechEncoder, SpeechFeatures
 
-FEATURES_PER_FRAME = SAMPLES_PER_FRAME // SAMPLES_PER_FEATURE
 LAYERS = (0, 2, 3, 4)
 WIDTH, KERNEL = 24, 5
 # Features beyond a piece's ends that its sounds are told by, and features that go through together.

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 SAMPLES_PER_FEATURE = 320
-SAMPLES_PER_FRAME = 2 * SAMPLES_PER_FEATURE
+FEATURES_PER_FRAME = 2
+SAMPLES_PER_FRAME = FEATURES_PER_FRAME * SAMPLES_PER_FEATURE
 # wav2vec 2.0 sees 400 samples for a feature: 200 in front centre them, 120 behind complete the last one.
 SAMPLES_BEFORE, SAMPLES_BEHIND = 200, 120
 

@@ -15,9 +15,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..checkpoint.pretrained import BUNDLED
-from .features import SAMPLES_PER_FEATURE, SAMPLES_PER_FRAME, SpeechEncoder
+from .features import FEATURES_PER_FRAME, SpeechEncoder
 
-FEATURES_PER_FRAME = SAMPLES_PER_FRAME // SAMPLES_PER_FEATURE
 LAYER = 4
 # Motion frames that are looked at together, half a second.
 AROUND_FRAMES = 13

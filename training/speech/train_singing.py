@@ -26,8 +26,8 @@ from mytalk_core.arguments import DefaultsHelpFormatter
 from mytalk_core.errors import MediaError
 from mytalk_core.media.audio import MODEL_RATE_HZ, Speech
 from mytalk_core.speech.activity import at_heard_level, band_level_db, voice_by_frame
-from mytalk_core.speech.features import SAMPLES_PER_FRAME, SpeechEncoder
-from mytalk_core.speech.singing import FEATURES_PER_FRAME, LAYER, SingingDetector, SingingHead, pooled
+from mytalk_core.speech.features import FEATURES_PER_FRAME, SAMPLES_PER_FRAME, SpeechEncoder
+from mytalk_core.speech.singing import LAYER, SingingDetector, SingingHead, pooled
 
 SECONDS = 6
 # Of voice over what is under it.
