@@ -9,15 +9,26 @@ place in the picture while the face moves is found once (`find_overlay`). And wh
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import cv2
 import numpy as np
 
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
-from .mask import disc, filled
+from .mask import disc, filled, smooth_step
 from .mouth_evidence import SUSPECT, shows_mouth
-from .overlay import LETTERS, Overlay, brightness, find_overlay, joined, largest, like_nearest, unlike_skin
+from .overlay import (
+    LETTERS,
+    Overlay,
+    brightness,
+    find_overlay,
+    joined,
+    largest,
+    like_nearest,
+    nearest_colours,
+    unlike_skin,
+)
 from .raster import triangulate
 from .references import References, pose_points
 from .warp import MeshWarp, sample
@@ -61,12 +72,17 @@ class Cover:
         """Whether a part of the mouth or of what is about it is covered, and the rest can be made anew."""
         return self.matte is not None and self.visible > 0
 
+    @cached_property
+    def touched(self) -> np.ndarray | None:
+        """The matte with what the cover's soft edge and its shadow reach to, float32 (256, 256)."""
+        return None if self.matte is None else cv2.dilate(self.matte, disc(RIM))
+
     def mended(self, crop: np.ndarray) -> np.ndarray:
         """A crop uint8 (S, S, 3) with what is to be expected where it is covered."""
-        if self.matte is None or self.usual is None:
+        if self.touched is None or self.usual is None:
             return crop
         size = crop.shape[:2]
-        matte = cv2.resize(self.matte, size)[..., None]
+        matte = cv2.resize(self.touched, size)[..., None]
         usual = cv2.resize(self.usual, size, interpolation=cv2.INTER_CUBIC)
         return np.rint(crop + matte * (usual.astype(np.float32) - crop)).astype(np.uint8)
 
@@ -130,17 +146,16 @@ class CoverGauge:
         if not shown:
             return WHOLE
         near = _near(landmarks, self._layout)
-        found, usual = self._unusual(unit, landmarks, near)
-        if self._overlay is not None:
-            found |= self._overlay.on_crop(similarity)
+        always = (
+            np.zeros((UNITS, UNITS), bool) if self._overlay is None else self._overlay.on_crop(similarity)
+        )
+        found, usual = self._unusual(unit, landmarks, near, always)
         if not (found & near).any():
             return FREE
-        matte = cv2.dilate(found.astype(np.uint8), disc(RIM)).astype(np.float32)
+        matte = _with_rim(unit, found, usual)
         lips = filled(landmarks[self._layout.lips_outer]) > 0
         hidden = float(matte[lips].mean()) if lips.any() else 0.0
         visible = float(np.clip((WHOLLY - hidden) / (WHOLLY - COVERED), 0, 1))
-        # Soft outside: the cover's own outline is not mixed with what is made anew.
-        matte = np.minimum(1.5 * cv2.GaussianBlur(matte, (0, 0), 0.6), 1)
         return Cover(matte, usual, visible, hidden)
 
     def _skin_colours(self, unit: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
@@ -175,13 +190,30 @@ class CoverGauge:
                 pictures[number][sample(255 * hidden, coordinates) > 64] = np.nan
         whole = np.full((UNITS, UNITS, 4), UNKNOWN, np.uint8)
         whole[box[0] : box[2], box[1] : box[3]] = _median_and_spread(pictures)
-        return whole
+        return self._completed(whole)
+
+    def _completed(self, usual: np.ndarray) -> np.ndarray:
+        """The usual face uint8 (256, 256, 4), in the median shape, with what was never seen of it: as the
+        other half of the face, and where neither was seen, as what is about it."""
+        box = _box(_near(self._shape, self._layout))
+        part = usual[box[0] : box[2], box[1] : box[3]]
+        unknown = part[..., 3] == UNKNOWN
+        if unknown.all() or not unknown.any():
+            return usual
+        colours = np.ascontiguousarray(part[..., :3])
+        part[..., :3] = cv2.inpaint(colours, unknown.astype(np.uint8), 3, cv2.INPAINT_NS)
+        flipped = (self._shape * (-1, 1) + (UNITS, 0))[self._layout.mirror].astype(np.float32)
+        coordinates = MeshWarp(self._mesh, self._shape, UNITS, box).coordinates(flipped)
+        mirrored = sample(np.ascontiguousarray(usual[:, ::-1, :3]), coordinates)
+        part[..., :3] = _continued(mirrored, part[..., :3], unknown)
+        return usual
 
     def _unusual(
-        self, unit: np.ndarray, landmarks: np.ndarray, near: np.ndarray
+        self, unit: np.ndarray, landmarks: np.ndarray, near: np.ndarray, always: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Where a picture is unlike the usual face, and the usual one in its shape and light."""
-        found, expected = np.zeros((UNITS, UNITS), bool), unit.copy()
+        """Where a picture is unlike the usual face or `always` covered, and the usual face in its shape and
+        light."""
+        found, expected = always.copy(), unit.copy()
         if self._usual is None or self._is_turned(landmarks) or not near.any():
             return found, None
         top, left, bottom, right = box = _box(near)
@@ -193,10 +225,10 @@ class CoverGauge:
         face = filled(landmarks[self._layout.oval])
         inner = cv2.erode(face, disc(4))[within] > 0
         picture, usual = unit[within].astype(np.float32), there[..., :3] * gain
-        usual *= _shading(picture, usual, face[within] * (there[..., 3] < UNKNOWN // 2))[..., None]
+        known = face[within] * (there[..., 3] < UNKNOWN // 2)
+        plain, usual = usual, usual * _shading(picture, usual, known)[..., None]
         limit = LEVELS * float(np.clip(light, 0.15, 1.3)) + LEAST + SPREAD * light * there[..., 3]
         unlike = largest(np.abs(picture - usual)) / limit
-        expected[within] = np.clip(usual, 0, 255)
         # Teeth and the dark between the lips are seldom as usual: alone they are no cover.
         between = cv2.dilate(filled(landmarks[self._layout.lips_inner]), disc(BETWEEN))[within] > 0
         part = _parts(unlike, near[within] & inner, ~between)
@@ -209,7 +241,10 @@ class CoverGauge:
             rest = joined(part, ~inner & like_nearest(picture, part)) & ~part
             # What is many times as large is hair or a wall behind it.
             part |= rest & (rest.sum() < 2 * part.sum())
-        found[within] = part
+        found[within] |= part
+        # The cover's own brightness is no light on the face behind it.
+        known *= ~cv2.dilate(found[within].astype(np.uint8), disc(2 * RIM)).astype(bool)
+        expected[within] = np.clip(plain * _shading(picture, plain, known)[..., None], 0, 255)
         return found, expected
 
 
@@ -224,14 +259,18 @@ def free_references(
     placed = _placed(references, similarity)
     triples = zip(references.crops, references.landmarks, placed, strict=True)
     crops, hidden = references.crops, np.zeros(len(references))
+    seen = references.seen
+    own = np.ones((len(crops), UNITS, UNITS), bool) if seen is None else seen.copy()
     for row, (crop, landmarks, place) in enumerate(triples):
         cover = gauge.cover(crop, landmarks, place, bool(gauge.shown[row]))
         hidden[row] = cover.hidden if cover.visible > 0 else 1.0
-        if cover.matte is not None:
+        if cover.touched is not None:
             crops = crops.copy() if crops is references.crops else crops
             crops[row] = cover.mended(crop)
+            own[row] &= cover.touched == 0
     keep = hidden <= max(LENT, float(np.quantile(hidden, LEAST_LEFT)))
-    return replace(references, crops=crops).take(keep), float((hidden == 1).mean())
+    free = None if crops is references.crops else own
+    return replace(references, crops=crops, free=free).take(keep), float((hidden == 1).mean())
 
 
 def _placed(references: References, similarity: np.ndarray | None) -> np.ndarray:
@@ -290,10 +329,44 @@ def _parts(unlike: np.ndarray, where: np.ndarray, tells: np.ndarray) -> np.ndarr
     return parts | (enough(where) & beside)
 
 
+def _with_rim(picture: np.ndarray, found: np.ndarray, usual: np.ndarray | None) -> np.ndarray:
+    """How much of each place a cover hides, float32 (256, 256): all of what was `found` of it, bool; about
+    that, as much as the picture has of its colour instead of the usual face's."""
+    if usual is None:
+        return cv2.dilate(found.astype(np.uint8), disc(RIM)).astype(np.float32)
+    # Between the letters of a word nothing of the face is worth the risk to lose a stroke.
+    closed = cv2.morphologyEx(found.astype(np.uint8), cv2.MORPH_CLOSE, disc(RIM))
+    covered = cv2.dilate(closed, disc(1)) > 0
+    behind = usual.astype(np.float32)
+    colours, distance = nearest_colours(picture, found)
+    step = colours - behind
+    share = ((picture - behind) * step).sum(-1) / np.maximum(np.square(step).sum(-1), 1.0)
+    # A little of its colour is as likely the face's own light and shadow.
+    rim = np.where(distance < RIM + 1, smooth_step((share - 0.3) / 0.5), 0)
+    return np.where(covered, 1, rim).astype(np.float32)
+
+
+def _continued(inner: np.ndarray, outer: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """`outer` (h, w, 3) with the structure of `inner` in a part (h, w) bool, without a seam (Perez et al.,
+    Poisson image editing, 2003); both uint8."""
+    # OpenCV leaves a rim of the part as it is, whose edge is no seam to keep, and wants room about the part.
+    kept, room = 5, 8
+    inner, outer = (
+        cv2.copyMakeBorder(np.ascontiguousarray(one), *(room,) * 4, cv2.BORDER_REPLICATE)
+        for one in (inner, outer)
+    )
+    mask = cv2.copyMakeBorder(255 * where.astype(np.uint8), *(room,) * 4, cv2.BORDER_CONSTANT)
+    mask = cv2.dilate(mask, np.ones((2 * kept + 1,) * 2))
+    left, top, width, height = cv2.boundingRect(mask)
+    centre = left + width // 2, top + height // 2
+    cloned = cv2.seamlessClone(inner, outer, mask, centre, cv2.NORMAL_CLONE)
+    return cloned[room:-room, room:-room]
+
+
 def _median_and_spread(pictures: np.ndarray) -> np.ndarray:
     """Median colours of pictures (F, h, w, 3) and the median difference from them: uint8 (h, w, 4).
 
-    What is NaN in all of them is filled from what is about it.
+    What is NaN in too many of them has the spread UNKNOWN.
     """
     shown = (~np.isnan(pictures[..., 0])).sum(0)
     # Beside what is always covered its shadow and its soft edge are seen: no usual face either.
@@ -304,10 +377,5 @@ def _median_and_spread(pictures: np.ndarray) -> np.ndarray:
     usual = median(pictures, axis=0)
     spread = median(largest(np.abs(pictures - usual)), axis=0)
     packed = np.clip(np.dstack([usual, spread]), 0, 255).astype(np.uint8)
-    if unknown.any():
-        colours = cv2.inpaint(
-            np.ascontiguousarray(packed[..., :3]), unknown.astype(np.uint8), 3, cv2.INPAINT_TELEA
-        )
-        packed[..., :3] = colours
-        packed[..., 3][unknown] = UNKNOWN
+    packed[..., 3][unknown] = UNKNOWN
     return packed

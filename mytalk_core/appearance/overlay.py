@@ -136,13 +136,9 @@ def _rest(usual: np.ndarray, matte: np.ndarray, allowed: np.ndarray) -> np.ndarr
 def _ends_sharply(usual: np.ndarray, part: np.ndarray, on_face: np.ndarray) -> bool:
     """Whether the median picture (h, w, 3) changes just outside most of a part's outline on the face: that of
     a beard or a mouth is spread by their movement, and what is steady ends before it begins to change."""
-    distance, labels = cv2.distanceTransformWithLabels(
-        1 - part.astype(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
-    )
+    colours, distance = nearest_colours(usual, part)
     outline = (distance > 1.5) & (distance < 3.5) & on_face
-    colours = np.zeros((int(labels.max()) + 1, 3), np.float32)
-    colours[labels[part]] = usual[part]
-    step = np.abs(usual - colours[labels]).max(-1)[outline]
+    step = np.abs(usual - colours).max(-1)[outline]
     return len(step) > 0 and float((step > STEP).mean()) >= OUTLINE
 
 
@@ -177,14 +173,20 @@ def unlike_skin(picture: np.ndarray, skin: np.ndarray) -> np.ndarray:
     return unlike
 
 
-def like_nearest(picture: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-    """Where the colours (h, w, 3) are those of the nearest of the seeds, bool (h, w): bool (h, w)."""
-    _, labels = cv2.distanceTransformWithLabels(
+def nearest_colours(picture: np.ndarray, seeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each place of a picture (h, w, 3) the colours (h, w, 3) of the nearest of the seeds, bool (h, w),
+    and how far away it is, (h, w)."""
+    distance, labels = cv2.distanceTransformWithLabels(
         1 - seeds.astype(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
     )
     colours = np.zeros((int(labels.max()) + 1, 3), np.float32)
     colours[labels[seeds]] = picture[seeds]
-    return largest(np.abs(picture - colours[labels])) < ALIKE
+    return colours[labels], distance
+
+
+def like_nearest(picture: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+    """Where the colours (h, w, 3) are those of the nearest of the seeds, bool (h, w): bool (h, w)."""
+    return largest(np.abs(picture - nearest_colours(picture, seeds)[0])) < ALIKE
 
 
 def joined(seeds: np.ndarray, more: np.ndarray) -> np.ndarray:

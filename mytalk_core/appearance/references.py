@@ -42,7 +42,8 @@ class References:
     crops: uint8 (K, S, S, 3); landmarks: float32 (K, N, 2) canonical units; frame_index: int64
     (K,) in the source;
     sharpness: float32 (K,), 1 is the pool's median; shots: int64 (K,) shot numbers; seen: bool (K, 256, 256),
-    which units of each crop were inside the frame, None where all were.
+    which units of each crop were inside the frame, None where all were; free: bool (K, 256, 256), which of
+    them nothing stood before either, None where that is `seen`.
     """
 
     crops: np.ndarray
@@ -51,6 +52,7 @@ class References:
     sharpness: np.ndarray
     shots: np.ndarray
     seen: np.ndarray | None = None
+    free: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.crops)
@@ -77,16 +79,23 @@ class References:
             self.sharpness[keep],
             self.shots[keep],
             None if self.seen is None else self.seen[keep],
+            None if self.free is None else self.free[keep],
         )
 
+    @property
+    def own(self) -> np.ndarray | None:
+        """Which units of each crop show the person: bool (K, 256, 256), None where all do."""
+        return self.seen if self.free is None else self.free
+
     def unseen_share(self, layout: LandmarkLayout) -> np.ndarray:
-        """How much of each reference's mouth and chin lay beyond the frame's edge: float32 (K,) 0..1."""
-        share = np.zeros(len(self), np.float32)
-        if self.seen is None:
+        """How much of each reference's mouth and chin lay beyond the frame's edge or behind something:
+        float32 (K,) 0..1."""
+        share, own = np.zeros(len(self), np.float32), self.own
+        if own is None:
             return share
-        for index in np.flatnonzero(~self.seen.all((1, 2))):
+        for index in np.flatnonzero(~own.all((1, 2))):
             mask = mouth_mask(self.landmarks[index], self.landmarks[index], layout)
-            unseen = mask.lips * ~mask.window.cut(self.seen[index])
+            unseen = mask.lips * ~mask.window.cut(own[index])
             share[index] = unseen.sum() / max(mask.lips.sum(), 1e-6)
         return share
 

@@ -105,7 +105,6 @@ class WarpRenderer:
         self.plan: ReferencePlan = plan_references(references, targets, layout, choice, shots)
         self.triangulation = triangulate(layout)
         self.openings = mouth_opening(references.landmarks, layout)
-        self._wholly_seen = None if references.seen is None else np.all(references.seen, axis=(1, 2))
 
     def render(
         self,
@@ -129,7 +128,8 @@ class WarpRenderer:
             mask = mouth_mask(source, target, self.layout, self.settings.feather)
             coarse = self._coarse(target, mask)
             lent = self._lent(int(index), coarse)
-            shown = self._shown(source, target, mask, lent, inside)
+            known = lent if self.references.free is None else self._seen(int(index), coarse)
+            shown = self._shown(source, target, mask, known, inside)
             if shown is None:
                 continue
             mask = shown
@@ -151,11 +151,18 @@ class WarpRenderer:
 
     def _lent(self, index: int, coarse: MeshWarp) -> list[np.ndarray | None]:
         """What of each reference of a frame lends, on the unit grid of its mask's window: see `lent_part`."""
-        chosen, seen, whole = self._chosen(index)[0], self.references.seen, self._wholly_seen
-        if seen is None or whole is None:
+        return self._warped(self.references.own, index, coarse)
+
+    def _seen(self, index: int, coarse: MeshWarp) -> list[np.ndarray | None]:
+        """What of each lay inside its frame, behind something or not."""
+        return self._warped(self.references.seen, index, coarse)
+
+    def _warped(self, parts: np.ndarray | None, index: int, coarse: MeshWarp) -> list[np.ndarray | None]:
+        chosen, landmarks = self._chosen(index)[0], self.references.landmarks
+        if parts is None:
             return [None] * len(chosen)
         return [
-            None if whole[one] else lent_part(seen[one], coarse.coordinates(self.references.landmarks[one]))
+            None if parts[one].all() else lent_part(parts[one], coarse.coordinates(landmarks[one]))
             for one in chosen
         ]
 
@@ -164,14 +171,14 @@ class WarpRenderer:
         source: np.ndarray,
         target: np.ndarray,
         mask: MouthMask,
-        lent: list[np.ndarray | None],
+        seen: list[np.ndarray | None],
         inside: np.ndarray | None,
     ) -> MouthMask | None:
         """The mask without what no reference has seen; None where that is a part of the lips, old or new."""
         if inside is not None:
             mask = replace(mask, ring=mask.ring * mask.window.cut(inside))
-        parts = [part for part in lent if part is not None]
-        if len(parts) < len(lent):
+        parts = [part for part in seen if part is not None]
+        if len(parts) < len(seen):
             return mask
         known = np.max(parts, axis=0)
         lips = np.maximum(*(lip_map(points, self.layout, mask.window) > 0 for points in (source, target)))
