@@ -56,38 +56,7 @@ class MotionDiffusionSampler(io.ComfyNode):
                     control_after_generate=True,
                     tooltip="The same seed gives the same motion.",
                 ),
-                io.Int.Input(
-                    "steps",
-                    default=10,
-                    min=1,
-                    max=1000,
-                    tooltip="Sampling steps; 5 to 20 are enough for dpmpp_2m, ddpm wants more.",
-                ),
-                io.Float.Input(
-                    "guidance",
-                    default=1.0,
-                    min=0.0,
-                    max=10.0,
-                    step=0.05,
-                    tooltip="How hard the motion follows the speech: 1 is the model's own, 1.2 to 2 is "
-                    "crisper.",
-                ),
-                rare(
-                    io.Combo.Input,
-                    "sampler",
-                    options=["dpmpp_2m", "ddim", "ddpm"],
-                    default="dpmpp_2m",
-                    tooltip="The method of sampling: dpmpp_2m needs the fewest steps.",
-                ),
-                rare(
-                    io.Float.Input,
-                    "temperature",
-                    default=0.3,
-                    min=0.0,
-                    max=1.0,
-                    step=0.05,
-                    tooltip="Variety: 0 is the most likely motion, 1 the full range of what people do.",
-                ),
+                *sampling_inputs(),
                 expression_input(),
                 rare(
                     io.Float.Input,
@@ -115,16 +84,7 @@ class MotionDiffusionSampler(io.ComfyNode):
                     "modestly where it hardly moves there; model: as far as most people's. expression "
                     "scales either.",
                 ),
-                io.Float.Input(
-                    "emotion_strength",
-                    default=1.0,
-                    min=0.0,
-                    max=2.0,
-                    step=0.05,
-                    optional=True,
-                    tooltip="How much of the identity's expression the face takes on: 0 none, 1 as much as "
-                    "is seen there.",
-                ),
+                emotion_strength_input("identity"),
             ],
             outputs=[
                 MotionSocket.Output(display_name="motion", tooltip="For Appearance Generate, or to edit.")
@@ -163,6 +123,61 @@ class MotionDiffusionSampler(io.ComfyNode):
         return io.NodeOutput(
             Performance(motion, timeline, sound), ui=preview(motion, shown).as_dict() | lines
         )
+
+
+def sampling_inputs(**settings: bool) -> list[io.Int.Input | io.Float.Input | io.Combo.Input]:
+    """How the motion is sampled; settings: of each input, as `optional`."""
+    return [
+        io.Int.Input(
+            "steps",
+            default=10,
+            min=1,
+            max=1000,
+            tooltip="Sampling steps; 5 to 20 are enough for dpmpp_2m, ddpm wants more.",
+            **settings,
+        ),
+        io.Float.Input(
+            "guidance",
+            default=1.0,
+            min=0.0,
+            max=10.0,
+            step=0.05,
+            tooltip="How hard the motion follows the speech: 1 is the model's own, 1.2 to 2 is crisper.",
+            **settings,
+        ),
+        rare(
+            io.Combo.Input,
+            "sampler",
+            options=["dpmpp_2m", "ddim", "ddpm"],
+            default="dpmpp_2m",
+            tooltip="The method of sampling: dpmpp_2m needs the fewest steps.",
+            **settings,
+        ),
+        rare(
+            io.Float.Input,
+            "temperature",
+            default=0.3,
+            min=0.0,
+            max=1.0,
+            step=0.05,
+            tooltip="Variety: 0 is the most likely motion, 1 the full range of what people do.",
+            **settings,
+        ),
+    ]
+
+
+def emotion_strength_input(whose: str) -> io.Float.Input:
+    """The share of an emotional reference, which comes as the input of that name."""
+    return io.Float.Input(
+        "emotion_strength",
+        default=1.0,
+        min=0.0,
+        max=2.0,
+        step=0.05,
+        optional=True,
+        tooltip=f"How much of the {whose}'s expression the face takes on: 0 none, 1 as much as is seen "
+        "there.",
+    )
 
 
 def sync_mode_input() -> io.Combo.Input:

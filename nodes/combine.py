@@ -20,7 +20,7 @@ from .host import rare, schema
 from .load import CATEGORY
 from .memory import bundled_model
 from .screen import plainly, said
-from .sockets import alpha_lost, sources, to_clip
+from .sockets import not_kept, sources, to_clip
 from .sound import to_speech
 from .video import write_video
 
@@ -124,7 +124,7 @@ class VideoCombine(io.ComfyNode):
         clip, speech = to_clip(video, frame_rate), to_speech(audio) if audio is not None else None
         timeline, lines = lay_out(clip, speech, sync_mode)
         path, saved = numbered_file(filename_prefix, extension, clip, save_output)
-        lines += alpha_lost(video)
+        lines += not_kept(video)
         watch = watch_of(clip)
         edited = write_video(
             clip,

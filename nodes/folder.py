@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import comfy.model_management
 import folder_paths
@@ -18,7 +19,7 @@ from ..mytalk_core.motion.generate import MotionOptions
 from ..mytalk_core.motion.manner import MANNERS
 from ..mytalk_core.pipeline.batch import Answer, Loaded, Loading, Outcome, Worker, run_batch
 from ..mytalk_core.pipeline.jobs import Job, Settings, read_jobs, under_free_names
-from .animate import expression_input, sync_mode_input
+from .animate import emotion_strength_input, expression_input, sampling_inputs, sync_mode_input
 from .combine import FORMATS, check_format, quality_inputs
 from .host import rare, schema
 from .load import CATEGORY
@@ -101,6 +102,15 @@ class LipSyncFolder(io.ComfyNode):
                     tooltip="For long videos: finished pieces are kept beside the output, so that a run that "
                     "was cancelled or broke goes on after the last one, to the same bits.",
                 ),
+                io.String.Input(
+                    "emotion",
+                    default="",
+                    optional=True,
+                    tooltip="A video or picture whose largest face's expression every face takes on; empty: "
+                    "each keeps its own. In ComfyUI's input folder, or a whole path.",
+                ),
+                emotion_strength_input("emotion"),
+                *sampling_inputs(optional=True),
             ],
             outputs=[
                 io.Video.Output(
@@ -131,11 +141,14 @@ class LipSyncFolder(io.ComfyNode):
         format: str,
         crf: int,
         resume: bool,
+        emotion: str = "",
+        **sampling: Any,
     ) -> io.NodeOutput:
         """Do what is not done yet, say how each went."""
         codec, suffix = FORMATS[format]
-        options = MotionOptions(seed=seed, expression=expression, manner=manner)
-        settings = Settings(sync_mode, None, face, codec, crf, options)
+        options = MotionOptions(seed=seed, expression=expression, manner=manner, **sampling)
+        reference = input_path(emotion) if emotion.strip() else None
+        settings = Settings(sync_mode, None, face, codec, crf, options, emotion=reference)
         loading = Loading(str(model.model.source), model.model.revision, renderer)
         folder = existing(str(output_path(output_folder)))
         jobs = read_jobs(input_path(videos), input_path(speeches), folder, settings, suffix)
@@ -154,6 +167,7 @@ class LipSyncFolder(io.ComfyNode):
         output_folder: str | None,
         format: str | None,
         crf: int | None,
+        emotion: str | None = None,
     ) -> bool | str:
         """What cannot be read or written is refused before the run; a linked value is None here."""
         if videos is not None and not input_path(videos).is_dir():
@@ -163,6 +177,11 @@ class LipSyncFolder(io.ComfyNode):
                 f"No folder or file {speeches!r} in ComfyUI's input folder: name one there, or give its "
                 "whole path"
             )
+        if emotion and emotion.strip() and not input_path(emotion).is_file():
+            return (
+                f"No video or picture {emotion!r} in ComfyUI's input folder: name one there, give its whole "
+                "path, or leave emotion empty"
+            )
         try:
             output_path(output_folder or "")
         except ValueError as error:
@@ -170,11 +189,14 @@ class LipSyncFolder(io.ComfyNode):
         return check_format(format, crf)
 
     @classmethod
-    def fingerprint_inputs(cls, videos: str, speeches: str, output_folder: str, **rest: object) -> list:
+    def fingerprint_inputs(
+        cls, videos: str, speeches: str, output_folder: str, emotion: str | None = None, **rest: object
+    ) -> list:
         """What is in the folders, the results too: what is missing is made again."""
         if not isinstance(videos, str) or not isinstance(speeches, str):
             return []
-        places = (input_path(videos), input_path(speeches), output_path(output_folder))
+        places = [input_path(videos), input_path(speeches), output_path(output_folder)]
+        places += [input_path(emotion)] if emotion and emotion.strip() else []
         files = [path for place in places for path in sorted(place.glob("*") if place.is_dir() else [place])]
         return [(str(path), stamp(path)) for path in files]
 

@@ -33,7 +33,7 @@ from .sockets import (
     Performance,
     TrackedFace,
     TrackSocket,
-    alpha_lost,
+    not_kept,
     sources,
     to_clip,
 )
@@ -176,7 +176,7 @@ class AppearanceGenerate(io.ComfyNode):
             clip_images(rendered),
             clip_masks(rendered),
             crop_boxes(rendered.track),
-            ui=said("Appearance Generate", [*alpha_lost(video), *other_video(clip, track), *doubts]),
+            ui=said("Appearance Generate", [*not_kept(video), *other_video(clip, track), *doubts]),
         )
 
 

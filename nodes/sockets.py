@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import comfy.model_management
 import folder_paths
@@ -27,7 +29,7 @@ from ..mytalk_core.media.picture import Picture
 from ..mytalk_core.media.timeline import Timeline
 from ..mytalk_core.motion.motion import Motion
 from .sound import to_speech
-from .video import ClipVideo
+from .video import ClipVideo, existing
 
 ModelSocket = io.Custom("MYTALK_MODEL")
 TrackSocket = io.Custom("MYTALK_TRACK")
@@ -68,21 +70,24 @@ class CancellableClip(DerivedClip):
 def to_clip(video: Input.Video | torch.Tensor, frame_rate: float | Fraction) -> Clip:
     """A VIDEO or IMAGE (T,H,W,C) as a clip; frame_rate, frames a second, is for an IMAGE only.
 
-    A VIDEO in a file is read from there by our own reader, frame by frame; one held in memory is used in
-    place.
+    A VIDEO in a file is read from there by our own reader, frame by frame, with what a newer core is still to
+    do to its pictures done first; one held in memory is used in place.
     """
     if isinstance(video, ClipVideo):
         return video.clip
     clip: Clip
     if isinstance(video, torch.Tensor):
         clip = ImageClip.from_frames(video.float().cpu().numpy(), as_rate(frame_rate))
-    elif type(video).get_stream_source is Input.Video.get_stream_source:
-        # The default would encode the frames, with loss, to make a stream of them.
+    elif is_in_memory(video):
+        # Its stream source would encode the frames, with loss.
         parts = video.get_components()
         speech = to_speech(parts.audio) if parts.audio else None
         clip = ImageClip.from_frames(parts.images.float().cpu().numpy(), parts.frame_rate, speech)
     else:
         clip = FileClip.open(stream_path(video.get_stream_source()))
+        if waits_for_edits(video, clip):
+            # Trimmed, too.
+            return CancellableClip.of(FileClip.open(edited_path(video)))
     return trimmed(CancellableClip.of(clip), *trim_window(video))
 
 
@@ -94,10 +99,23 @@ def sources(clip: Clip) -> Iterator[Clip]:
         yield clip
 
 
-def alpha_lost(video: Input.Video | torch.Tensor) -> list[str]:
-    """A line for the user where an IMAGE's transparency is not kept."""
-    if isinstance(video, torch.Tensor) and video.shape[-1] == 4 and bool((video[..., 3] < 1).any()):
-        return ["the images' transparency is not kept: their colours alone are used"]
+def is_in_memory(video: Input.Video) -> bool:
+    """Whether a VIDEO is frames and no file: its stream source is the one it inherits."""
+    return type(video).get_stream_source is Input.Video.get_stream_source
+
+
+def not_kept(video: Input.Video | torch.Tensor) -> list[str]:
+    """Lines for the user on what images have and a clip of them has not."""
+    if isinstance(video, torch.Tensor):
+        if video.shape[-1] == 4 and bool((video[..., 3] < 1).any()):
+            return ["the images' transparency is not kept: their colours alone are used"]
+        return []
+    colours = getattr(video, "get_color_space", lambda: "auto")
+    if not isinstance(video, ClipVideo) and is_in_memory(video) and colours().startswith("HDR"):
+        return [
+            "HDR is not kept, as the video's frames are in memory: write them with Save Video, and load that "
+            "file"
+        ]
     return []
 
 
@@ -111,13 +129,39 @@ def stream_path(source: str | Path | BytesIO) -> Path:
     if isinstance(source, str | Path):
         return Path(source)
     data = source.getvalue()
-    folder = Path(folder_paths.get_temp_directory())
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"mytalk_{hashlib.sha256(data).hexdigest()[:24]}.mkv"
+    path = existing(folder_paths.get_temp_directory()) / f"mytalk_{hashlib.sha256(data).hexdigest()[:24]}.mkv"
     if not path.exists():
         with replacing(path) as temporary:
             temporary.write_bytes(data)
     return path
+
+
+def waits_for_edits(video: Input.Video, clip: FileClip) -> bool:
+    """Whether a VIDEO is still to be cropped or resized, so that its file, the clip, is not what it shows."""
+    pending = getattr(video, "has_pending_frame_edits", None)
+    if pending is not None:
+        return pending()
+    # The first cores that crop do not say so. A file that lies on its side may give its sides either way.
+    return hasattr(video, "as_cropped") and sorted(video.get_dimensions()) != sorted(
+        (clip.width, clip.height)
+    )
+
+
+# The file of each VIDEO with its edits made, as long as the VIDEO is there.
+_edited: WeakKeyDictionary[Input.Video, Path] = WeakKeyDictionary()
+
+
+def edited_path(video: Input.Video) -> Path:
+    """A file in ComfyUI's temp folder with a VIDEO's edits made by ComfyUI, once, without loss.
+
+    ComfyUI writes it frame by frame and keeps times, depth and colours; its tensor would hold none of these.
+    """
+    if video not in _edited or not _edited[video].exists():
+        path = existing(folder_paths.get_temp_directory()) / f"mytalk_{uuid.uuid4().hex}.mkv"
+        with replacing(path) as temporary:
+            video.save_to(str(temporary), format="mkv", codec="h264", crf=0)
+        _edited[video] = path
+    return _edited[video]
 
 
 def trim_window(video: object) -> tuple[float, float]:

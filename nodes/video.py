@@ -53,9 +53,11 @@ class ClipVideo(Input.Video):
         bit_depth: int | None = None,
         crf: float | None = None,
         color_space: str | None = None,
+        **newer: Any,
     ) -> None:
         """Render into a file, or into a buffer as MP4. Depth and colour stay the source's own.
 
+        newer: what later cores ask for beside these, as the encoder's speed; not used.
         Raises ValueError for a codec other than auto and h264.
         """
         codec = getattr(codec, "value", codec)

@@ -74,6 +74,18 @@ def test_every_video_is_made_once_and_one_that_fails_stops_no_other(people, run,
     assert {path: path.read_bytes() for path in before} == before
 
 
+def test_every_face_takes_on_the_emotion(people, run, folders):
+    (people / "abel.mp4").unlink()
+    shutil.copy(EXAMPLES / "cartoon_boy.mp4", folders / "input" / "mood.mp4")
+    plain, other = (Path(run(**changed).args[1][0]) for changed in ({}, {"emotion": "mood.mp4"}))
+    assert [plain.name, other.name] == ["anna.mp4", "anna_2.mp4"] and plain.read_bytes() != other.read_bytes()
+    job = json.loads(other.with_name("anna_2.mp4.json").read_text())["job"]
+    assert Path(job["emotion"][0]).name == "mood.mp4"
+    # The same settings, given or not, are the same job.
+    _, _, text = run(emotion=" ", emotion_strength=1.0, steps=10, guidance=1.0, temperature=0.3).args
+    assert text.splitlines()[0] == "0 made, 1 were there, 0 failed"
+
+
 def test_where_all_fail_the_node_does(people, run):
     (people / "anna.mp4").write_bytes(b"no video")
     with pytest.raises(ValueError, match="all 2 failed; abel.mp4: ") as caught:
@@ -123,6 +135,7 @@ def test_what_cannot_be_read_or_written_is_refused_before_the_run(people, part, 
     assert "lies outside" in refused(output_folder="../elsewhere")
     assert "lies outside" in refused(output_folder=str(folders / "input"))
     assert "a crf of 0..51" in refused(crf=60)
+    assert "No video or picture 'gone'" in refused(emotion="gone") and refused(emotion=" ") is True
 
 
 def test_a_file_more_or_less_is_another_run(people, part, run, folders):

@@ -95,10 +95,21 @@ def test_another_video_of_the_same_size_is_told(part, clip, tracked):
 
 
 def test_transparency_that_is_left_out_is_told(part):
-    lost = part("nodes.sockets").alpha_lost
+    lost = part("nodes.sockets").not_kept
     opaque = torch.ones(2, 8, 8, 4)
     assert lost(opaque) == [] and lost(opaque[..., :3]) == []
     assert "transparency" in lost(opaque * torch.tensor([1, 1, 1, 0.5]))[0]
+
+
+def test_hdr_of_frames_in_memory_is_told(part):
+    class Held(sys.modules["comfy_api.latest"].Input.Video):
+        def get_color_space(self):
+            return "HDR PQ"
+
+    lost = part("nodes.sockets").not_kept
+    assert "HDR is not kept" in lost(Held())[0]
+    Held.get_stream_source = lambda self: "a file, which keeps it"
+    assert lost(Held()) == []
 
 
 @pytest.mark.parametrize(

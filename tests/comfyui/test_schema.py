@@ -180,6 +180,24 @@ def test_a_blueprint_is_one_node_over_ours(path, schemas):
         assert set(source_type.split(",")) <= set(target[link["target_slot"]]["type"].split(","))
 
 
+def test_blueprint_folder_and_stages_ask_for_the_same(schemas, part):
+    """What changes how somebody speaks is on the blueprint and on the folder's node as on the sampler."""
+    sampler, folder = (
+        {entry.id: entry for entry in schemas[node].inputs}
+        for node in ("MyTalkMotionDiffusionSampler", "MyTalkLipSyncFolder")
+    )
+    speaking = {"steps", "guidance", "sampler", "temperature", "expression", "manner", "emotion_strength"}
+    options = part("mytalk_core.motion.generate").MotionOptions()
+    for name in speaking:
+        assert sampler[name].default == folder[name].default == getattr(options, name)
+    [inner] = read(BLUEPRINTS[0])["definitions"]["subgraphs"]
+    outside = {entry["name"] for entry in inner["inputs"]}
+    assert outside >= {"face", "sync_mode", "expression", "manner", "seed", "renderer", "model", "identity"}
+    assert "emotion_strength" in outside and {"emotion", "emotion_strength"} <= set(folder)
+    # Of the inputs that need a link only this one may stay open.
+    assert {entry["name"] for entry in inner["inputs"] if entry.get("shape") == 7} == {"identity"}
+
+
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_workflow_has_a_thumbnail_a_note_and_sample_inputs(path):
     thumbnail = path.with_suffix(".jpg").read_bytes()

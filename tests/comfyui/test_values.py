@@ -123,6 +123,67 @@ class TestToClip:
         whole = part("mytalk_core.media.file_clip").FileClip.open(examples_folder / "ai_woman.mp4")
         np.testing.assert_array_equal(next(clip.pictures()).rgb, next(whole.pictures([10])).rgb)
 
+    @pytest.mark.parametrize("says_so", [True, False])
+    def test_a_video_that_is_still_to_be_cropped_is_never_its_raw_file(
+        self, part, examples_folder, folders, says_so
+    ):
+        """As on newer cores, whose Load Video crops and trims; the first of them did not tell."""
+        cropped, written = cropped_video(examples_folder / "ai_woman.mp4", says_so), []
+        save_to = cropped.save_to
+        cropped.save_to = lambda *args, **settings: written.append(settings) or save_to(*args, **settings)
+        clips = [part("nodes.sockets").to_clip(cropped, 25.0) for _ in range(2)]
+        assert written == [{"format": "mkv", "codec": "h264", "crf": 0}]
+        for clip in clips:
+            assert (len(clip), clip.width, clip.height) == (5, 200, 160) and clip.times_s[0] == 0
+        assert [path.suffix for path in (folders / "temp").iterdir()] == [".mkv"]
+        whole = part("mytalk_core.media.file_clip").FileClip.open(examples_folder / "ai_woman.mp4")
+        [raw], [shown] = whole.pictures([10]), clips[0].pictures([0])
+        # The same samples; what RGB is at the crop's edge, chroma's neighbours decide.
+        inner = raw.rgb[102:258, 52:248].astype(int)
+        assert np.abs(inner - shown.rgb[2:-2, 2:-2]).max() <= 2
+
+    def test_a_video_of_a_newer_core_without_edits_is_its_file(self, part, examples_folder, folders):
+        plain = cropped_video(examples_folder / "ai_woman.mp4", True)
+        plain.has_pending_frame_edits = lambda: False
+        plain.get_active_trim_window = lambda: (0.0, 0.0)
+        clip = part("nodes.sockets").to_clip(plain, 25.0)
+        assert clip.files == (examples_folder / "ai_woman.mp4",) and not [*(folders / "temp").iterdir()]
+
+
+def cropped_video(path: Path, says_so: bool) -> object:
+    """A VIDEO as newer cores have it: frames 10 to 14 of a file, 200 x 160 px of each from (50, 100) on."""
+    latest = sys.modules["comfy_api.latest"]
+
+    class Cropped(latest.Input.Video):
+        if says_so:
+            has_pending_frame_edits = lambda self: True  # noqa: E731
+
+        def as_cropped(self, *edges):
+            raise NotImplementedError
+
+        def get_stream_source(self):
+            return str(path)
+
+        def get_active_trim_window(self):
+            return 0.4, 0.2
+
+        def get_dimensions(self):
+            return 200, 160
+
+        def save_to(self, file, format, codec, crf):
+            with av.open(str(path)) as source, av.open(file, "w", format="matroska") as target:
+                stream = target.add_stream("libx264", rate=25, options={"crf": str(crf)})
+                stream.width, stream.height, stream.pix_fmt = 200, 160, "yuv420p"
+                for frame in list(source.decode(video=0))[10:15]:
+                    planes = frame.to_ndarray()  # (1.5 H, W): luma over both chromas
+                    luma, chroma = planes[:512], planes[512:].reshape(2, 256, 256)
+                    parts = [luma[100:260, 50:250].ravel(), chroma[:, 50:130, 25:125].ravel()]
+                    cut = av.VideoFrame.from_ndarray(np.concatenate(parts).reshape(240, 200), "yuv420p")
+                    target.mux(stream.encode(cut))
+                target.mux(stream.encode(None))
+
+    return Cropped()
+
 
 class TestClipVideo:
     def test_saving_renders_every_frame_even_of_an_odd_size(self, part, images, tmp_path, folders):
@@ -131,6 +192,10 @@ class TestClipVideo:
         assert probe(tmp_path / "a.mp4") == (16, 16.0, (69, 49))
         with av.open(str(tmp_path / "a.mp4")) as container:
             assert container.metadata["prompt"] == '{"1": "x"}'
+
+    def test_what_only_a_newer_core_asks_for_does_not_matter(self, clip_video, tmp_path, folders):
+        clip_video.save_to(str(tmp_path / "a.mp4"), format="mp4", codec="auto", preset="ultrafast")
+        assert probe(tmp_path / "a.mp4")[:2] == (16, 16.0)
 
     def test_a_buffer_is_filled_and_no_file_stays(self, clip_video, folders):
         stream = clip_video.get_stream_source()
