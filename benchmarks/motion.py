@@ -9,7 +9,9 @@ Kept: the share of clips whose opening varies 0.85 to 1.15 times as much as the 
 differences of the opening, generated over real. Silence: digital silence as speech; the share of frames later
 than 120 ms whose lips are closed, no more than 0.5 % of the inter-ocular distance apart. Seeds: r between the
 openings of the first two seeds. LVE, MTM, closed on p, b, m (phones by PocketSphinx): as in
-`mytalk_core/evaluation/metrics/lips.py`; SLCC: over the clips. Writes a Markdown table of the first model by
+`mytalk_core/evaluation/metrics/lips.py`; SLCC: over the clips. Clips in whose sound hardly anybody speaks, by
+the speech gate, have nothing that an opening could follow: they are named, and r is said without them, too.
+Writes a Markdown table of the first model by
 clip, and one of all models beside the real videos.
 
     python benchmarks/motion.py CLIPS/manifest.jsonl --split val -o benchmarks/results/motion.md
@@ -68,8 +70,11 @@ from mytalk_core.motion.person import find_rest, interocular, opening_ratio, rem
 from mytalk_core.motion.space import LandmarkSpace
 from mytalk_core.pipeline.stages import speak
 from mytalk_core.pipeline.stages import track as read_faces
+from mytalk_core.speech.activity import speech_frames
 
 SILENCE_FROM_S = 0.12
+# Where somebody speaks in less than this share of the time a clip is no speech.
+LEAST_SPOKEN = 0.1
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,8 @@ class Figures:
     """r by seed with the lag taken out, and as filmed; spread, jitter: generated over real deviation and
     third difference of the opening; closed: share of silent frames with closed lips; velocity: error in % a
     second; still: that of a mouth that never moves; between: r of two seeds, nan of one; lve, mtm: in
-    `metrics/lips.py`; closure, intensity: of generated and of real lips, nan where unknown."""
+    `metrics/lips.py`; closure, intensity: of generated and of real lips, nan where unknown; spoken: share of
+    the time in which somebody speaks, by the gate."""
 
     lagless: list[float]
     filmed: float
@@ -91,6 +97,7 @@ class Figures:
     mtm: float
     closure: tuple[float, float]
     intensity: tuple[np.ndarray, np.ndarray]
+    spoken: float
 
 
 def velocity_error(video: np.ndarray, made: np.ndarray, points: np.ndarray, seen: np.ndarray) -> float:
@@ -178,6 +185,7 @@ def measure(
             known(closure_rate(real, shown.bilabials_s)),
         ),
         intensity=tuple(np.mean(intensities(curve, shown.speech.mono_16k), 0) for curve in (curves[0], real)),
+        spoken=float(speech_frames(shown.speech.mono_16k, len(seen)).mean()),
     )
 
 
@@ -259,6 +267,16 @@ def model_table(models: dict[str, dict[str, Figures]]) -> list[str]:
         f"| the real videos | | | | 1 | | 1 | 0 | | | 0 | 0 | {spoken_cells(first, 1)} |",
         f"| a mouth that never moves | | | | 0 | | 0 | {still:.2f} | | | | | | |",
     ]
+
+
+def speechless_lines(rows: dict[str, Figures]) -> list[str]:
+    """Markdown lines: clips without speech, and r without them; none where all have some."""
+    speechless = [name for name, f in rows.items() if f.spoken < LEAST_SPOKEN]
+    if not speechless:
+        return []
+    r = np.mean([np.mean(f.lagless) for name, f in rows.items() if name not in speechless])
+    named = ", ".join(f"{name} ({rows[name].spoken:.0%} of the time)" for name in speechless)
+    return ["", f"Hardly anybody speaks in {named}; r of the other clips: **{r:.3f}**."]
 
 
 def spoken_cells(figures: list[Figures], which: int) -> str:
@@ -371,6 +389,7 @@ def main() -> None:
         f"Means over {len(figures[first])} clips:",
         "",
         *model_table(figures),
+        *speechless_lines(figures[first]),
         *(spread_lines(figures, models, args.expression) if len(args.expression) > 1 else []),
         "",
         f"{first} by clip:",

@@ -33,6 +33,10 @@ SINGS, STAYS_SINGING = 0.9, 0.5
 # The detector takes some tenths of a second of noise to be sure that a voice has ended. Speech ends where its
 # level last was this far on the way from what follows, for so many frames, up to itself, in dB.
 END_SHARE, END_FRAMES = 0.3, 10
+# A breath, a cough or a chair in a quiet room may pass for a voice for some tenths of a second. What is alone
+# and shorter than this counts only where the detector is as sure as of a spoken word: 405 stretches of speech
+# in 318 filmed clips, 10 of them shorter, and it is sure of 0.87 and more of each of these.
+ALONE_FRAMES, SURE = 15, 0.8
 # Within a sentence people do not close their lips at every gap, and the motion model has heard it: a shorter
 # silence between speech is no silence (0.6 s).
 PAUSE_FRAMES = 15
@@ -69,7 +73,7 @@ def speech_frames(mono_16k: np.ndarray, frames: int) -> np.ndarray:
     speaking = _hysteresis(voice > OPENS, voice > STAYS)
     singing = _singing(heard, ~speaking & (band_level_db(heard, frames) > HEARD_DB - LOUD_DB))
     speaking = _without_gaps(speaking | singing, PAUSE_FRAMES)
-    return _without_echo(speaking, level_db.clip(NOTHING_DB))
+    return _without_breaths(_without_echo(speaking, level_db.clip(NOTHING_DB)), voice)
 
 
 def _singing(heard: np.ndarray, loud: np.ndarray) -> np.ndarray:
@@ -161,6 +165,16 @@ def _without_echo(speaking: np.ndarray, level_db: np.ndarray) -> np.ndarray:
             heard = np.flatnonzero(level_db[first:stop] > limit_db)
             cut[first + (heard[-1] + 1 if len(heard) else 0) : stop] = False
     return cut
+
+
+def _without_breaths(speaking: np.ndarray, voice: np.ndarray) -> np.ndarray:
+    """Runs of True (F,) but for short ones in which no voice (F,) is sure."""
+    heard = speaking.copy()
+    edges = np.flatnonzero(np.diff(speaking, prepend=False, append=False))
+    for first, stop in edges.reshape(-1, 2):
+        if stop - first < ALONE_FRAMES and voice[first:stop].max() < SURE:
+            heard[first:stop] = False
+    return heard
 
 
 def _ramp(full: int, ease: int) -> np.ndarray:

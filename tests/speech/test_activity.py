@@ -95,6 +95,42 @@ def test_what_rises_and_falls_is_speech_only_with_a_voice_in_it(sound, level):
     assert not speech_presence((level * sound(6)).astype(np.float32), 150).any()
 
 
+def breath(seed: int) -> np.ndarray:
+    """A quiet room in which somebody breathes out once, for some tenths of a second."""
+    rng, count = np.random.default_rng(seed), 5 * RATE_HZ
+
+    def around(samples: int, hz: float, width_hz: float) -> np.ndarray:
+        spectrum = np.fft.rfft(rng.normal(size=samples))
+        share = np.exp(-(((np.fft.rfftfreq(samples, 1 / RATE_HZ) - hz) / width_hz) ** 2))
+        sound = np.fft.irfft(spectrum * share, samples)
+        return sound / sound.std()
+
+    rumble = np.fft.irfft(np.fft.rfft(rng.normal(size=count)) / np.sqrt(1 + np.arange(count // 2 + 1) / 400))
+    length = int(rng.uniform(0.2, 0.5) * RATE_HZ)
+    breath = around(length, rng.uniform(400, 900), 300)
+    breath += rng.uniform(0.3, 1) * around(length, rng.uniform(1300, 2600), 500)
+    breath += 0.3 * around(length, 4500, 1500)
+    room = rumble / rumble.std()
+    room[2 * RATE_HZ :][:length] += rng.uniform(1, 6) * np.sin(np.linspace(0, np.pi, length)) * breath
+    return room / room.std()
+
+
+@pytest.mark.parametrize("level_db", [-30, -66])
+def test_a_breath_in_a_quiet_room_is_no_word(level_db):
+    for seed in (0, 9, 23, 34, 55):
+        assert not speech_presence((10 ** (level_db / 20) * breath(seed)).astype(np.float32), 125).any(), seed
+
+
+@pytest.mark.parametrize("level_db", [0, -40])
+def test_a_single_word_is_heard_however_short(speech, level_db):
+    """Half a second of speech, alone between silences."""
+    word = speech[int(0.4 * RATE_HZ) :][: RATE_HZ // 2]
+    quiet = np.zeros(2 * RATE_HZ, np.float32)
+    alone = np.concatenate([quiet, word, quiet]) * np.float32(10 ** (level_db / 20))
+    speaking = speech_frames(alone, frames_of(alone))
+    assert speaking[50:62].mean() > 0.5 and not speaking[:45].any() and not speaking[75:].any()
+
+
 @pytest.mark.parametrize("sound", [tune, gusts, clicks])
 def test_a_voice_over_a_bed_is_heard(speech, sound):
     bed = sound(len(speech) / RATE_HZ + 1)[: len(speech)]
