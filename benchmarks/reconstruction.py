@@ -130,7 +130,7 @@ def measure_clip(
         inside = mask.core.enlarge(mask.window.part(mask.lips, mask.core), size) > 0
         truth = mask.core.cut(crop)
         erased = crop.copy()
-        mask.core.cut(erased)[inside] = 0
+        mask.core.cut(erased)[_deep(inside, size)] = 0
         around = np.arange(max(frame - NEIGHBOURS, 0), min(frame + NEIGHBOURS + 1, len(track.present)))
         around = around[track.present[around] & (track.shots[around] == track.shots[frame])]
         position = int(np.flatnonzero(around == frame)[0])
@@ -148,6 +148,13 @@ def measure_clip(
         if keep is not None:
             keep(frame, truth, inside, pictures)
     return {name: Score(*np.mean(rows, axis=0)) for name, rows in scores.items() if rows}
+
+
+def _deep(inside: np.ndarray, size: int) -> np.ndarray:
+    """A mask (h,w) bool in a crop of `size` without its outermost unit, which renderers that average the crop
+    to one sample a unit would see from outside."""
+    reach = 2 * -(-size // UNITS) + 1
+    return cv2.erode(inside.astype(np.uint8), np.ones((reach, reach))) > 0
 
 
 def table(results: dict[str, dict[str, Score]], frames: int, part: str) -> str:
@@ -204,12 +211,13 @@ def main() -> None:
     parser.add_argument("--targets", type=int, default=TARGETS, help="frames measured in each clip")
     parser.add_argument("--clips", nargs="+", metavar="ID", help="these only")
     parser.add_argument("--tracks", type=Path, help="folder that keeps face tracks between runs")
+    parser.add_argument("--weights", type=Path, help="folder with lpips_alexnet and sface.onnx, if absent")
     parser.add_argument(
         "--keep", type=Path, help="folder for pictures: truth over each renderer's, by target"
     )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    judges, layout = Judges.find(), LandmarkLayout.load("mesh478")
+    judges, layout = Judges.find(arguments.weights), LandmarkLayout.load("mesh478")
     learned = load_renderer(arguments.renderer, arguments.model)
     made, hashes = renderers(learned), learned.hashes
     part = "".join(f"{name} {hash[:12]} of {arguments.model}. " for name, hash in hashes.items())

@@ -23,6 +23,9 @@ from .mask import INNER, LIPS
 GROUPS = 8
 REMADE = 0.4  # a correction of this size leaves nothing of the mixture but its coarse structure
 MOUTH = (64, 96)  # height and width in units of what an `Inventor` sees
+# Octaves by which the references are stretched between the lips: nothing is invented up to the first of them,
+# where their own teeth are sharper, and all is from the second on.
+BORROWED, INVENTED = 0.3, 1.0
 NEAR, SOFT = 9, 5  # it changes nothing farther from the lips than half of these widths together, units
 
 
@@ -179,7 +182,8 @@ def inventor_view(inputs: RefinerInputs) -> Tensor:
 
 
 def invented(inventor: Inventor, inputs: RefinerInputs) -> Tensor:
-    """What an inventor adds to the mixture, (B,3,H,W) on the whole grid; 0 outside its window."""
+    """What an inventor adds to the mixture, (B,3,H,W) on the whole grid; 0 outside its window, and where the
+    references show what is wanted."""
     height, width = inputs.mask.shape[-2:]
     margin = (0, max(0, MOUTH[1] - width), 0, max(0, MOUTH[0] - height))
     lips = F.pad(inputs.lips, margin)
@@ -188,7 +192,16 @@ def invented(inventor: Inventor, inputs: RefinerInputs) -> Tensor:
     whole = added.new_zeros(len(added), 3, *lips.shape[-2:])
     for row, (top, left) in enumerate(corners.tolist()):
         whole[row, :, top : top + MOUTH[0], left : left + MOUTH[1]] = added[row]
-    return whole[..., :height, :width]
+    return needed(inputs) * whole[..., :height, :width]
+
+
+def needed(inputs: RefinerInputs) -> Tensor:
+    """How much of a mouth no reference shows, (B,1,1,1) in 0..1: they are stretched between the lips."""
+    between = inputs.lips == INNER
+    stretch = (inputs.weights[:, :, None, None, None] * inputs.stretch).sum(1)
+    octaves = -(stretch * between).sum((1, 2, 3)) / between.sum((1, 2, 3)).clamp(min=1)
+    share = ((octaves - BORROWED) / (INVENTED - BORROWED)).clamp(0, 1)
+    return (share * share * (3 - 2 * share))[:, None, None, None]
 
 
 def mouth_corners(lips: Tensor) -> Tensor:
