@@ -40,6 +40,7 @@ class ExtractLandmarks(io.ComfyNode):
         """See the help page."""
         return schema(
             node_id="MyTalkExtractLandmarks",
+            shows=True,
             display_name="Extract Landmarks",
             category=CATEGORY,
             description="Finds and follows one face: 478 points in every frame. Frames without it are "
