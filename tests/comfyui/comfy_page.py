@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from playwright.sync_api import Locator, Page, sync_playwright
 # What a fresh server's page complains of by itself: a style sheet and folders that are not there yet, and the
 # weights of the graph that it opens first.
 OF_THE_HOST = ("/user.css", "/userdata", "huggingface.co/Comfy-Org/", "Failed to load resource")
+OF_THE_HOST += ("event listeners for graph that was never set up",)
 SIZE = {"width": 1600, "height": 1000}
 
 # The node boxes as drawn, titles included: [[name, left, top, right, bottom]], px of the graph.
@@ -27,6 +29,15 @@ DRAWN = """() => app.graph.nodes.map((node) => {
   const left = (box.left - canvas.left) / scale - offset[0], top = (box.top - canvas.top) / scale - offset[1];
   return [node.title, left, top, left + box.width / scale, top + box.height / scale];
 })"""
+# The whole graph between the page's own bars.
+FIT = """() => { const boxes = app.graph.nodes.map((node) => node.getBounding()), { ds, canvas } = app.canvas;
+  const [left, top] = [0, 1].map((axis) => Math.min(...boxes.map((box) => box[axis])));
+  const [right, bottom] = [0, 1].map((axis) => Math.max(...boxes.map((box) => box[axis] + box[axis + 2])));
+  const page = canvas.getBoundingClientRect();
+  ds.scale = Math.min((page.width - 300) / (right - left), (page.height - 250) / (bottom - top), 1);
+  ds.offset[0] = page.width / 2 / ds.scale - (left + right) / 2;
+  ds.offset[1] = page.height / 2 / ds.scale - (top + bottom) / 2;
+  app.canvas.setDirty(true, true); }"""
 NODE = "const node = (type) => app.graph.nodes.find((node) => node.type === type || node.title === type);"
 
 
@@ -47,7 +58,7 @@ class ComfyPage:
             self.errors.append(text)
 
     def open(self, template: str, locale: str = "en") -> None:
-        """The page with one of the pack's templates in it, whole in view."""
+        """The page with one of the pack's templates in it."""
         settings = {
             "Comfy.TutorialCompleted": True,
             "Comfy.InstalledVersion": "9.9.9",
@@ -59,6 +70,12 @@ class ComfyPage:
         self.page.goto(f"{address}&source=ComfyUI-MyTalk", wait_until="domcontentloaded", timeout=120_000)
         self.wait("window.app?.graph?.nodes?.some((node) => node.type.startsWith('MyTalk'))")
         self.page.wait_for_timeout(2500)
+        self.fit()
+
+    def fit(self) -> None:
+        """Bring the whole graph into view."""
+        self.page.evaluate(FIT)
+        self.page.wait_for_timeout(700)
 
     def wait(self, expression: str, limit_s: float = 120) -> None:
         """Until a JavaScript expression is true."""
@@ -103,13 +120,13 @@ class ComfyPage:
         self.page.mouse.up()
 
     def search(self, words: str) -> Locator:
-        """The entries that the page's own search lists for these words, best first."""
+        """The entries that the page's own search lists for these words, best first; the graph must be empty."""
         canvas = self.page.evaluate("app.canvas.canvas.getBoundingClientRect().toJSON()")
-        self.page.mouse.dblclick(canvas["x"] + 0.5 * canvas["width"], canvas["y"] + 0.93 * canvas["height"])
+        self.page.mouse.dblclick(canvas["x"] + 0.4 * canvas["width"], canvas["y"] + 0.4 * canvas["height"])
         self.page.wait_for_timeout(800)
         self.page.keyboard.type(words, delay=30)
         self.page.wait_for_timeout(1500)
-        return self.page.get_by_role("option")
+        return self.page.get_by_role("option").filter(has_text=re.compile(r"\S"))
 
     def overlaps(self) -> list[tuple[str, str]]:
         """Pairs of nodes that lie over each other by more than a line's width."""

@@ -116,7 +116,7 @@ class TestBlueprint:
         assert entries[0].split("\n")[0].strip() == "Lip Sync" and "Lip Sync Folder" in entries[1]
 
     def test_dropped_from_the_list_it_makes_a_video(self, page, comfy):
-        page.page.get_by_role("option").first.click()
+        page.page.get_by_role("option").filter(has_text="Lip Sync").first.click()
         page.wait("app.graph.nodes.length === 1")
         page.page.mouse.click(800, 900)
         page.page.evaluate(
@@ -131,6 +131,7 @@ class TestBlueprint:
         )
         page.set("LoadVideo", file="short.mp4")
         page.set("MyTalkLoadSpeech", audio="speech_en.wav", duration_s=1.0)
+        page.fit()
         page.run()
         *_, file = sorted((comfy.base / "output" / "video").glob("*.mp4"))
         assert probe(file).frames == 30 and probe(file).sound_s > 0.9
@@ -141,7 +142,8 @@ class TestBlueprint:
 def test_a_template_s_nodes_do_not_lie_over_each_other(page, comfy, name):
     graph = comfy.call(f"/api/workflow_templates/ComfyUI-MyTalk/{quote(name)}.json")
     page.page.evaluate("(graph) => app.loadGraphData(graph)", graph)
-    page.page.wait_for_timeout(2500)
+    page.page.wait_for_timeout(2000)
+    page.fit()
     assert page.overlaps() == []
 
 
