@@ -120,7 +120,7 @@ class ComfyPage:
         self.page.mouse.up()
 
     def search(self, words: str) -> Locator:
-        """The entries that the page's own search lists for these words, best first; the graph must be empty."""
+        """What the page's own search lists for these words, best first; the graph must be empty."""
         canvas = self.page.evaluate("app.canvas.canvas.getBoundingClientRect().toJSON()")
         self.page.mouse.dblclick(canvas["x"] + 0.4 * canvas["width"], canvas["y"] + 0.4 * canvas["height"])
         self.page.wait_for_timeout(800)
