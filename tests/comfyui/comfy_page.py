@@ -15,7 +15,7 @@ from playwright.sync_api import Locator, Page, sync_playwright
 # What a fresh server's page complains of by itself: a style sheet and folders that are not there yet, and the
 # weights of the graph that it opens first.
 OF_THE_HOST = ("/user.css", "/userdata", "huggingface.co/Comfy-Org/", "Failed to load resource")
-OF_THE_HOST += ("event listeners for graph that was never set up",)
+OF_THE_HOST += ("event listeners for graph that was never set up", "graph accessed before initialization")
 SIZE = {"width": 1600, "height": 1000}
 
 # The node boxes as drawn, titles included: [[name, left, top, right, bottom]], px of the graph.
@@ -68,7 +68,7 @@ class ComfyPage:
         self.server.call("/api/settings", settings)
         address = f"http://127.0.0.1:{self.server.port}/?template={quote(template.replace(' ', '-'))}"
         self.page.goto(f"{address}&source=ComfyUI-MyTalk", wait_until="domcontentloaded", timeout=120_000)
-        self.wait("window.app?.graph?.nodes?.some((node) => node.type.startsWith('MyTalk'))")
+        self.wait("window.app?.canvas?.graph?.nodes?.some((node) => node.type.startsWith('MyTalk'))")
         self.page.wait_for_timeout(2500)
         self.fit()
 
