@@ -38,11 +38,13 @@ types: $(VENV)/.dev
 	ln -sfn ../.. build/types/pack
 	$(RUN) mypy
 
-# The pack on a real ComfyUI: COMFYUI_DIR=FOLDER, and COMFYUI_PYTHON=PYTHON where its packages are installed.
+# The pack on a real ComfyUI: COMFYUI_DIR=FOLDER, and COMFYUI_PYTHON=PYTHON where its packages are installed. Its page,
+# too, where there is a Chromium.
 ifdef COMFYUI_DIR
 test-comfyui: check-comfyui $(VENV)/.dev
 	$(if $(COMFYUI_PYTHON),,$(RUN) pip install --quiet -r "$(COMFYUI_DIR)/requirements.txt")
-	COMFYUI_DIR="$(COMFYUI_DIR)" $(RUN) pytest -rs tests/comfyui/test_servers.py
+	$(RUN) pip install --quiet "playwright>=1.45"
+	COMFYUI_DIR="$(COMFYUI_DIR)" $(RUN) pytest -rs tests/comfyui/test_servers.py tests/comfyui/test_page.py
 
 check-comfyui:
 	@test -f "$(COMFYUI_DIR)/main.py" || { echo "COMFYUI_DIR must be the folder of a ComfyUI, with its main.py;" \

@@ -13,7 +13,8 @@ class MyTalkExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """All node classes; while a package is missing, nodes that say so in their place."""
         try:
-            from . import analyse, animate, combine, edit, folder, load, measure, render, templates
+            from . import analyse, animate, combine, edit, folder, load, measure, render
+            from . import help_pages, templates
         except ModuleNotFoundError as error:
             if not missing.is_missing_package(error):
                 raise
@@ -21,6 +22,7 @@ class MyTalkExtension(ComfyExtension):
             return missing.nodes_that_tell(missing.remedy(error.name))
         load.register_model_folder()
         templates.serve_workflows()
+        help_pages.serve_help()
         modules = (load, analyse, animate, render, combine, folder, edit, measure)
         return [node for module in modules for node in module.NODES]
 

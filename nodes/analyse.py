@@ -40,6 +40,7 @@ class ExtractLandmarks(io.ComfyNode):
         """See the help page."""
         return schema(
             node_id="MyTalkExtractLandmarks",
+            shows=True,
             display_name="Extract Landmarks",
             category=CATEGORY,
             description="Finds and follows one face: 478 points in every frame. Frames without it are "
@@ -144,7 +145,8 @@ class ExtractLandmarks(io.ComfyNode):
         lines += (
             [f"the linked mask chooses the face, '{face}' does not"] if by_mask and face != "mask" else []
         )
-        lines += [RATE_HINT] if isinstance(video, torch.Tensor) and frame_rate == DEFAULT_RATE else []
+        several = isinstance(video, torch.Tensor) and len(video) > 1
+        lines += [RATE_HINT] if several and frame_rate == DEFAULT_RATE else []
         preview = ClipVideo(draw_mesh(clip, track))
         shown = said("Extract Landmarks", lines) | shown_faces(clip, faces, track)
         return io.NodeOutput(TrackedFace(clip, track), preview, missing, float(clip.fps), ui=shown)

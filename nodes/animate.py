@@ -40,6 +40,7 @@ class MotionDiffusionSampler(io.ComfyNode):
         """See the help page."""
         return schema(
             node_id="MyTalkMotionDiffusionSampler",
+            shows=True,
             display_name="Motion Diffusion Sampler",
             category=CATEGORY,
             description="Samples the movement of lips, chin and jaw that speaks the speech, at 25 poses a "

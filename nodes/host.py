@@ -23,10 +23,14 @@ SEARCH_ALIASES = (
 ESSENTIALS = "Video Tools"
 
 
-def schema(**settings: Any) -> io.Schema:
-    """`io.Schema`, found by what people search for."""
+def schema(*, shows: bool = False, **settings: Any) -> io.Schema:
+    """`io.Schema`, found by what people search for.
+
+    shows: the node says or shows something without being an output node; a page that was opened since is told
+    it again by a run in which the node itself need not run.
+    """
     newer = {"search_aliases": list(SEARCH_ALIASES), "essentials_category": ESSENTIALS}
-    return with_known(io.Schema, settings, newer)
+    return with_known(io.Schema, settings, newer | {"has_intermediate_output": shows})
 
 
 def rare(make: Callable[..., Any], name: str, **settings: Any) -> Any:

@@ -52,6 +52,7 @@ class AppearanceGenerate(io.ComfyNode):
         """See the help page."""
         return schema(
             node_id="MyTalkAppearanceGenerate",
+            shows=True,
             display_name="Appearance Generate",
             category=CATEGORY,
             description="Draws the mouth of the motion into the video at its own resolution; every pixel "

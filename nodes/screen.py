@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import ParamSpec, TypeVar
+
+import folder_paths
 
 PACK = __name__.rpartition(".nodes.")[0]
 P = ParamSpec("P")
@@ -23,7 +27,8 @@ def said(title: str, lines: Sequence[str]) -> dict[str, tuple[str]]:
 
 
 def plainly(function: Callable[P, R]) -> Callable[P, R]:
-    """The function with our own exceptions raised as Python's nearest kind, same sentence.
+    """The function with our own exceptions raised as Python's nearest kind, and its files by their names in
+    ComfyUI's folders.
 
     ComfyUI puts an exception's full type name before its message, and the name of ours begins with the
     pack's folder.
@@ -34,9 +39,22 @@ def plainly(function: Callable[P, R]) -> Callable[P, R]:
         try:
             return function(*args, **kwargs)
         except Exception as error:
-            if not type(error).__module__.startswith(PACK):
+            kind = type(error)
+            if kind.__module__.startswith(PACK):
+                kind = next(base for base in kind.__mro__ if base.__module__ == "builtins")
+            sentence = without_folders(str(error))
+            if kind is type(error) and (
+                sentence == str(error) or kind not in (ValueError, FileNotFoundError)
+            ):
                 raise
-            kind = next(base for base in type(error).__mro__ if base.__module__ == "builtins")
-            raise kind(str(error)) from error
+            raise kind(sentence) from error
 
     return run
+
+
+def without_folders(sentence: str) -> str:
+    """A sentence with the files of ComfyUI's folders by the names that the page has for them."""
+    for name in ("input", "output", "temp"):
+        folder = getattr(folder_paths, f"get_{name}_directory")()
+        sentence = sentence.replace(f"{Path(folder).absolute()}{os.sep}", "")
+    return sentence

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import mytalk_core
 
@@ -22,7 +23,7 @@ else:
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-# ComfyUI's own requirements, in every release that the pack supports.
+# ComfyUI's own requirements; the newest releases leave out torchaudio, which the nodes do without.
 HOST = {"torch", "torchaudio", "numpy", "tqdm"}
 
 
@@ -54,6 +55,23 @@ def test_comfyui_gets_the_same_bounds():
     dependencies = set(PROJECT["project"]["dependencies"])
     assert {re.split(r"[<>=!~]", line)[0] for line in dependencies - asked} == HOST
     assert not asked - dependencies
+
+
+def test_the_registry_s_page_has_what_its_rules_ask_for():
+    """A name without ComfyUI in it, a square icon, a banner of 21:9, classifiers that it knows."""
+    project, page = PROJECT["project"], PROJECT["tool"]["comfy"]
+    assert re.fullmatch(r"[a-z][a-z0-9._-]*", project["name"]) and "comfy" not in project["name"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+", project["version"]) and project["description"]
+    assert page["PublisherId"] and page["DisplayName"] and page["requires-comfyui"] == ">=0.8.0"
+    sizes = {}
+    for key in ("Icon", "Banner"):
+        begin = project["urls"]["Repository"].replace("github.com", "raw.githubusercontent.com") + "/main/"
+        assert page[key].startswith(begin)
+        sizes[key] = Image.open(ROOT / page[key].removeprefix(begin)).size
+    assert sizes["Icon"][0] == sizes["Icon"][1] <= 400
+    assert sizes["Banner"][0] * 9 == sizes["Banner"][1] * 21
+    kinds = ("Operating System :: ", "Environment :: GPU :: ")
+    assert project["classifiers"] and all(entry.startswith(kinds) for entry in project["classifiers"])
 
 
 def test_training_packages_are_installed_as_mytalk_training(monkeypatch):

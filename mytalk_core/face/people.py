@@ -107,6 +107,8 @@ def choose_person(people: list[Person], which: Choice, times_s: np.ndarray) -> P
 def _no_such(number: int, count: int) -> NoFaceError:
     return NoFaceError(
         f"face {number} was asked for; this video has {count} people to choose from: choose 0 to {count - 1}"
+        if count > 1
+        else f"face {number} was asked for; this video has one person: choose 0"
     )
 
 

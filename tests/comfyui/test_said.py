@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -50,6 +51,27 @@ def test_every_node_raises_pythons_own_kinds_only(pack, part):
         plainly(fails)(cancelled())
 
 
+def test_an_error_names_files_as_the_page_does(part, folders):
+    plainly, errors = part("nodes.screen").plainly, part("mytalk_core.errors")
+
+    def fails(error: Exception) -> None:
+        raise error
+
+    (folders / "input" / "silent.mp4").write_bytes(b"")
+    for kind in (errors.MediaError, ValueError, FileNotFoundError):
+        with pytest.raises(kind if kind is FileNotFoundError else ValueError) as caught:
+            plainly(fails)(
+                kind(f"speech was required, but {folders / 'input' / 'my' / 'silent.mp4'} has none")
+            )
+        assert str(caught.value) == f"speech was required, but {Path('my', 'silent.mp4')} has none"
+    elsewhere = ValueError("speech was required, but /elsewhere/silent.mp4 has none")
+    with pytest.raises(ValueError) as caught:
+        plainly(fails)(elsewhere)
+    assert caught.value is elsewhere
+    with pytest.raises(ValueError, match="but silent.mp4 is empty") as caught:
+        part("nodes.load").LoadSpeech.execute("silent.mp4")
+
+
 def test_extract_landmarks_tells_its_rate_its_face_and_the_default(part, clip, monkeypatch):
     node = part("nodes.analyse").ExtractLandmarks
     mask = torch.zeros(1, clip.height, clip.width)
@@ -61,6 +83,7 @@ def test_extract_landmarks_tells_its_rate_its_face_and_the_default(part, clip, m
     assert "set frame_rate" in made.ui["text"][0]
     made = node.execute(as_images(clip), 16.0, "largest", 0, 0, 0)
     assert made.ui["text"] == ("",) and made.args[3] == 16.0
+    assert node.execute(as_images(clip)[:1], 25.0, "largest", 0, 0, 0).ui["text"] == ("",)
 
 
 def test_a_small_face_is_told_before_anything_is_animated(part, folders, clip):

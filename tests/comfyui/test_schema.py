@@ -65,9 +65,10 @@ def test_every_socket_and_widget_is_explained(schemas):
 
 def test_help_and_both_languages_name_every_node_and_input(schemas):
     for node_id, schema in schemas.items():
-        page = (ROOT / "web" / "docs" / f"{node_id}.md").read_text(encoding="utf-8")
         inputs = {entry.id for entry in schema.inputs}
-        assert all(f"`{name}`" in page for name in inputs), node_id
+        for page in (f"{node_id}.md", f"{node_id}/zh.md"):
+            text = (ROOT / "web" / "docs" / page).read_text(encoding="utf-8")
+            assert all(f"`{name}`" in text for name in inputs), page
         for language in ("en", "zh"):
             names = read(ROOT / "locales" / language / "nodeDefs.json")[node_id]
             assert set(names["inputs"]) == inputs, (language, node_id)
@@ -303,9 +304,17 @@ def test_newer_hosts_learn_what_people_search_for(part, monkeypatch):
     host = part("nodes.host")
 
     class Newer(host.io.Schema):
-        def __init__(self, *, search_aliases: list, essentials_category: str, **settings: object) -> None:
+        def __init__(
+            self,
+            *,
+            search_aliases: list,
+            essentials_category: str,
+            has_intermediate_output: bool,
+            **settings: object,
+        ) -> None:
             super().__init__(**settings)
             self.found = (search_aliases, essentials_category)
+            self.told_again = has_intermediate_output
 
     class Float(host.io.Float.Input):
         def __init__(self, id: str, advanced: bool = False, **settings: object) -> None:
@@ -317,6 +326,11 @@ def test_newer_hosts_learn_what_people_search_for(part, monkeypatch):
     monkeypatch.setattr(host.io, "Schema", Newer)
     aliases, group = host.schema(node_id="a").found
     assert {"lip sync", "dub", "wav2lip", "talking head"} <= set(aliases) and group
+    # What is no output node but says something says it to a page that was opened since, too.
+    for module, node in (("analyse", "ExtractLandmarks"), ("animate", "MotionDiffusionSampler")):
+        assert getattr(part(f"nodes.{module}"), node).define_schema().told_again
+    assert part("nodes.render").AppearanceGenerate.define_schema().told_again
+    assert not part("nodes.edit").EditMotion.define_schema().told_again
     assert host.rare(Float, "x", default=1.0).advanced
 
 
@@ -330,10 +344,11 @@ def test_speech_keeps_its_widgets_in_their_order(schemas):
 def test_templates_have_names_that_a_creator_reads():
     for path in WORKFLOWS:
         assert " " in path.stem and "_" not in path.stem, path
-        for group in read(path)["groups"]:
-            assert any("\u4e00" <= letter <= "\u9fff" for letter in group["title"]), group["title"]
+        notes = [node["widgets_values"][0] for node in read(path)["nodes"] if node["type"] == "MarkdownNote"]
+        for text in [*notes, *(group["title"] for group in read(path)["groups"])]:
+            assert any("\u4e00" <= letter <= "\u9fff" for letter in text), text
 
 
 def test_help_pages_fit_the_sidebar():
-    for path in (ROOT / "web" / "docs").glob("*.md"):
+    for path in (ROOT / "web" / "docs").rglob("*.md"):
         assert "|---" not in path.read_text(encoding="utf-8"), path

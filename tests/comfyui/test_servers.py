@@ -260,6 +260,11 @@ def test_nodes_say_what_is_cut(comfy, basic):
     basic["3"]["inputs"]["duration_s"] = 2.0
     basic["6"]["inputs"]["sync_mode"] = "silence"
     assert "its last 0.80 s are cut" in "".join(comfy.run(basic)["texts"])
+    # Where the server can, it is told again to a page that was opened since, though the node need not run.
+    schema = comfy.call("/object_info/MyTalkMotionDiffusionSampler")["MyTalkMotionDiffusionSampler"]
+    basic["8"]["inputs"]["crf"] = 25
+    told = "its last 0.80 s are cut" in "".join(comfy.run(basic)["texts"])
+    assert told == bool(schema.get("has_intermediate_output"))
 
 
 def test_two_queued_runs_both_finish(comfy, basic):

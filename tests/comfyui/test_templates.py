@@ -38,6 +38,29 @@ def test_each_has_an_address_that_the_page_takes(part, monkeypatch):
     assert named.group(1) in plain
 
 
+@pytest.mark.parametrize(
+    "node, language, page",
+    [
+        ("MyTalkLoadSpeech", "zh", "MyTalkLoadSpeech/zh.md"),
+        ("MyTalkLoadSpeech", "en", "MyTalkLoadSpeech.md"),
+        ("MyTalkLoadSpeech", "fr", "MyTalkLoadSpeech.md"),
+        ("MyTalkLoadSpeech", "../../../pyproject", "MyTalkLoadSpeech.md"),
+        ("KSampler", "en", None),
+    ],
+)
+def test_help_is_there_in_every_language_of_the_page(part, node, language, page):
+    """An address that is not there would be an error in the page's console."""
+    send, request = (
+        part("nodes.help_pages").send,
+        SimpleNamespace(match_info={"node": node, "language": language}),
+    )
+    if page is None:
+        with pytest.raises(LookupError):
+            asyncio.run(send(request))
+    else:
+        assert asyncio.run(send(request)).samefile(ROOT / "web" / "docs" / page)
+
+
 def test_a_folder_of_samples_is_laid_for_the_workflow_that_takes_one(part, folders):
     workflow = ROOT / "workflows" / "Lip sync a folder of videos.json"
     asyncio.run(part("nodes.templates").sender(workflow)(None))

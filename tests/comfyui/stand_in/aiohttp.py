@@ -1,3 +1,3 @@
 from types import SimpleNamespace
 
-web = SimpleNamespace(Request=object, FileResponse=lambda path: path)
+web = SimpleNamespace(Request=object, FileResponse=lambda path: path, HTTPNotFound=LookupError)
