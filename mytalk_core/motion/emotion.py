@@ -25,10 +25,10 @@ from .rest import gap_channels, inner_pairs, narrowing
 from .space import LandmarkSpace
 
 # Somebody smiles for a whole clip: what a face expresses goes further than its channels do in most speech, by
-# this much.
-REACH = 1.5
-# What landmarks are off by, mouth widths.
-TOLERANCE = 0.01
+# the first. The second, mouth widths: what landmarks are off by, and what is neither expression nor anybody's
+# face. By both, what two seconds of one of 77 people differ by from all of theirs is told with r 0.99 for the
+# height of the corners, 0.97 for the width, 0.99 for the opening, at 0.86, 0.85 and 0.96 of its size.
+REACH, TOLERANCE = 2.0, 0.05
 # The jaw takes the opening out of an expression down to this, mouth widths; the lips alone the rest.
 GAP_TOLERANCE = 0.05
 PEOPLE = BUNDLED / "face" / "people.safetensors"

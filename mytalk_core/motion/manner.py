@@ -19,9 +19,9 @@ MANNERS = ("own", "model")
 LOW, HIGH = 0.2, 0.95
 # A gain outside these is a source that does something else than speak.
 LEAST_GAIN, MOST_GAIN = 0.4, 1.6
-# Less than so much of a face tells nothing, nor does a mouth that ranges over less than so many inter-ocular
-# distances: a still, a listener.
-LEAST_S, LEAST_RANGE = 2.0, 0.03
+# Less than two seconds of a face, from the time of the first frame to the last one's, tell nothing, nor does
+# a mouth that ranges over less than so many inter-ocular distances: a still, a listener.
+LEAST_S, LEAST_RANGE = 1.9, 0.03
 # How much of either side is as good as no knowledge at all: a gain of few seconds is taken by halves.
 DOUBT_S = 2.0
 # Of a long track an even sample of frames is enough for quantiles.

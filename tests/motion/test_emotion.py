@@ -79,6 +79,14 @@ def test_a_frown_lowers_the_corners(model):
     assert corner_height(frown) < corner_height(face()) - 0.015
 
 
+def test_a_wider_mouth_is_no_raised_one(model):
+    own = shifted(model.space, face())
+    for wider in (-0.05, 0.05):
+        made = shifted(model.space, face(wider=wider))
+        assert (np.ptp(made[CORNERS, 0]) - np.ptp(own[CORNERS, 0])) / wider > 1.2 * interocular(own)
+        assert abs(corner_height(made) - corner_height(own)) < 0.005
+
+
 def test_another_face_is_less_of_an_expression(model):
     """A long upper lip is somebody's face and stays theirs, mostly."""
     own = face()

@@ -38,6 +38,8 @@ def test_a_still_a_listener_and_a_moment_tell_nothing():
     usual = Manner(0.15, 60.0)
     for openings in ([0.1] * 200, speaking(0.02), speaking(0.3, 30), [0.1]):
         assert Manner.shown(track(openings)).gain(usual) == 1
+    # Two seconds tell, by halves.
+    assert Manner.shown(track(speaking(0.3, 50))).gain(Manner(0.1, 60.0)) > 1.2
     # A second of speech in a loop is still a second.
     looped = track(speaking(0.3, 25)).take(np.arange(200) % 25, np.arange(200) / 25)
     assert Manner.shown(looped).seconds == pytest.approx(1, abs=0.1)
