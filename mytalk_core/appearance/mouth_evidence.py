@@ -42,15 +42,16 @@ def shows_mouth(
         certainty: how many times the usual thresholds are asked for.
     """
     lab = cv2.cvtColor(unit_crop.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
-    detail = cv2.GaussianBlur(lab[..., 0], (0, 0), 1.0) - cv2.GaussianBlur(lab[..., 0], (0, 0), 2.2)
+    light = np.ascontiguousarray(lab[..., 0])
+    detail = cv2.GaussianBlur(light, (0, 0), 1.0) - cv2.GaussianBlur(light, (0, 0), 2.2)
     outer, inner = (filled(landmarks[ring]) for ring in (layout.lips_outer, layout.lips_inner))
     eyes = np.zeros_like(outer)
     for ring in layout.eyes:
         eyes |= _wider(filled(landmarks[ring]), 4)
-    of_eyes = _root_mean_square(detail[eyes > 0])
+    of_eyes = _root_mean_square(detail, eyes)
     if of_eyes < DARK:
         return True
-    share = _root_mean_square(detail[_wider(outer, 3) > 0]) / of_eyes
+    share = _root_mean_square(detail, _wider(outer, 3)) / of_eyes
     if share < FLAT * certainty:
         return False
     contrast = _contrast(lab, outer, inner, filled(landmarks[layout.oval]))
@@ -73,12 +74,12 @@ def _contrast(lab: np.ndarray, outer: np.ndarray, inner: np.ndarray, face: np.nd
     line = _wider(inner, 1)
     lips = outer & (1 - _wider(inner, 2))
     around = _wider(outer, 9) & (1 - _wider(outer, 3)) & within
-    light = lab[..., 0][within > 0]
-    if not (lips.any() and around.any() and line.any()) or len(light) < 2:
+    if not (lips.any() and around.any() and line.any()) or np.count_nonzero(within) < 2:
         return 1.0  # hardly a mouth to be measured
-    of_lips, of_line, of_skin = (lab[part > 0].mean(0) for part in (lips, line, around))
+    of_lips, of_line, of_skin = (np.array(cv2.mean(lab, part)) for part in (lips, line, around))
     difference = max(np.linalg.norm(of_lips - of_skin), np.linalg.norm(of_lips - of_line))
-    return float(difference / max(light.std(), 1.0))
+    _, deviation = cv2.meanStdDev(lab, mask=within)
+    return float(difference / max(deviation[0, 0], 1.0))
 
 
 def _regularity(unit_crop: np.ndarray, lips: np.ndarray, similarity: np.ndarray) -> float:
@@ -98,5 +99,5 @@ def _regularity(unit_crop: np.ndarray, lips: np.ndarray, similarity: np.ndarray)
     return min(float(np.sort(p)[-max(len(p) // 4, 1) :].sum() / max(p.sum(), 1e-3)) for p in profiles)
 
 
-def _root_mean_square(values: np.ndarray) -> float:
-    return float(np.sqrt(np.square(values).mean())) if len(values) else 0.0
+def _root_mean_square(values: np.ndarray, part: np.ndarray) -> float:
+    return float(cv2.norm(values, cv2.NORM_L2, part) / max(np.sqrt(np.count_nonzero(part)), 1))
