@@ -16,7 +16,7 @@ import numpy as np
 
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
-from .mask import disc, filled, smooth_step
+from .mask import disc, filled, smooth_step, widened
 from .mouth_evidence import SUSPECT, shows_mouth
 from .overlay import (
     LETTERS,
@@ -227,12 +227,12 @@ class CoverGauge:
         inner = cv2.erode(face, disc(4))[within] > 0
         # OpenCV multiplies colours several times as fast as NumPy repeats a number over three of them.
         picture, plain = unit[within].astype(np.float32), cv2.multiply(colours, (*gain.tolist(), 0.0))
-        shading = _shading(picture, plain, face[within] * (spread < UNKNOWN // 2))
-        usual = cv2.multiply(plain, cv2.merge([shading] * 3))
+        known = face[within] * (spread < UNKNOWN // 2)
+        usual = cv2.multiply(plain, cv2.merge([_shading(picture, plain, known)] * 3))
         limit = LEVELS * float(np.clip(light, 0.15, 1.3)) + LEAST + np.float32(SPREAD * light) * spread
         unlike = largest(cv2.absdiff(picture, usual)) / limit
         # Teeth and the dark between the lips are seldom as usual: alone they are no cover.
-        between = cv2.dilate(filled(landmarks[self._layout.lips_inner]), disc(BETWEEN))[within] > 0
+        between = widened(filled(landmarks[self._layout.lips_inner]), BETWEEN)[within] > 0
         part = _parts(unlike, near[within] & inner, ~between)
         if part.any():
             # Free skin where the references are covered is no cover.
@@ -295,13 +295,7 @@ def _near(landmarks: np.ndarray, layout: LandmarkLayout) -> np.ndarray:
     """Mouth and chin and what is about them, bool (256, 256)."""
     skip = len(layout.jaw) // 5
     points = np.concatenate([landmarks[layout.lips_outer], landmarks[layout.jaw[skip:-skip]]])
-    drawn = filled(cv2.convexHull(points.astype(np.float32))[:, 0])
-    near, box = np.zeros_like(drawn), cv2.boundingRect(drawn)
-    # Widened where it is alone: a disc this large takes its time on every pixel.
-    top, left = max(box[1] - NEAR, 0), max(box[0] - NEAR, 0)
-    part = slice(top, box[1] + box[3] + NEAR), slice(left, box[0] + box[2] + NEAR)
-    near[part] = cv2.dilate(drawn[part], disc(NEAR))
-    return near > 0
+    return widened(filled(cv2.convexHull(points.astype(np.float32))[:, 0]), NEAR) > 0
 
 
 def _box(near: np.ndarray) -> tuple[int, int, int, int]:
