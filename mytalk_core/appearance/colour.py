@@ -7,6 +7,8 @@ strand of hair or a beard on the ring differs from the rest of the ring and is t
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 
@@ -16,40 +18,72 @@ TRUST = (0.02, 0.02, 0.05)  # how much ring weight makes a finer scale believed
 TOLERANCE = 4.0  # levels of difference from the ring's own median that are ordinary
 
 
-def ring_correction(
-    frame: np.ndarray, rendering: np.ndarray, ring: np.ndarray, limit: float = 48.0
-) -> tuple[np.ndarray, float]:
-    """What to add to a rendering so that it meets the frame on the ring.
+def ring_corrections(
+    frame: np.ndarray, renderings: list[np.ndarray], rings: list[np.ndarray], limit: float = 48.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """What to add to each of R renderings so that it meets the frame on its ring.
 
     Args:
-        frame, rendering: (h, w, 3) pixels, 0..255; read only where `ring` is above zero.
-        ring: float32 (gh, gw) weights 0..1 on the unit grid of the same window.
+        frame, renderings: (h, w, 3) pixels, 0..255; read only where `rings` are above zero.
+        rings: float32 (gh, gw) weights 0..1 on the unit grid of the same window.
         limit: largest correction, levels.
 
     Returns:
-        float32 (gh // 4, gw // 4, 3) levels, smooth, and the ring's root mean square difference that no
-        smooth correction removes: how badly the rendering fits the frame. Zeros where the ring is empty.
+        float32 (R, gh // 4, gw // 4, 3) levels, smooth, and each ring's root mean square difference that no
+        smooth correction removes (R,): how badly the rendering fits the frame. Zeros where a ring is empty.
     """
-    size = (ring.shape[1] // CELL, ring.shape[0] // CELL)
-    weight = cv2.resize(ring, size, interpolation=cv2.INTER_AREA)
-    # A cell that touches the mask would bring masked pixels in: it has no weight.
-    weight[cv2.resize((ring == 0).astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0] = 0
-    if weight.sum() < 1e-3:
-        return np.zeros((*size[::-1], 3), np.float32), 0.0
-    difference = cv2.resize(frame, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-    difference -= cv2.resize(rendering, size, interpolation=cv2.INTER_AREA)
-    on_ring = weight > 0
-    centre = np.median(difference[on_ring], axis=0)
-    spread = np.abs(difference - centre).mean(-1)
-    scale = TOLERANCE + 1.5 * np.median(spread[on_ring])
-    weight = weight / (1 + (spread / scale) ** 2)
-    correction = np.broadcast_to(
-        (difference * weight[..., None]).sum((0, 1)) / weight.sum(), difference.shape
-    ).astype(np.float32)
+    seen = _cells(frame, rings[0])
+    # Planes first, (3, R, ...): NumPy repeats a number over long rows many times as fast as over colours.
+    difference = np.stack([seen - _cells(rendering, rings[0]) for rendering in renderings])
+    difference = np.ascontiguousarray(np.moveaxis(difference, -1, 0))
+    weight = np.stack([_weight(ring) for ring in rings])
+    for row in np.flatnonzero(weight.sum((1, 2)) < 1e-3):
+        weight[row] = 0
+    for row, on_ring in enumerate(weight > 0):
+        if on_ring.any():
+            levels = difference[:, row]
+            spread = np.abs(levels - _median(levels[:, on_ring])[:, None, None]).mean(0)
+            weight[row] /= 1 + (spread / (TOLERANCE + 1.5 * _median(spread[on_ring]))) ** 2
+    total = np.maximum(weight.sum((1, 2)), 1e-6)
+    correction = ((difference * weight).sum((2, 3)) / total)[..., None, None]
     for sigma, trust in zip(SIGMAS, TRUST, strict=True):
-        packed = np.dstack([(difference - correction) * weight[..., None], weight])
-        packed = cv2.GaussianBlur(packed, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
-        correction = correction + packed[..., :3] / (packed[..., 3:] + trust)
-    left = ((difference - correction) ** 2).mean(-1)
-    misfit = float(np.sqrt((left * weight).sum() / weight.sum()))
-    return np.clip(correction, -limit, limit), misfit
+        near = _blurred(weight, sigma) + np.float32(trust)
+        correction = correction + _blurred((difference - correction) * weight, sigma) / near
+    left = ((difference - correction) ** 2).mean(0)
+    misfit = np.sqrt((left * weight).sum((1, 2)) / total)
+    return np.ascontiguousarray(np.moveaxis(correction.clip(-limit, limit), 0, -1)), misfit
+
+
+def _cells(picture: np.ndarray, ring: np.ndarray) -> np.ndarray:
+    """The means of a picture (h, w, ...) over the coarse grid of a ring (gh, gw): float32."""
+    size = (ring.shape[1] // CELL, ring.shape[0] // CELL)
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+
+
+def _weight(ring: np.ndarray) -> np.ndarray:
+    """How much each cell of a ring (gh, gw) counts."""
+    weight = _cells(ring, ring)
+    # A cell that touches the mask would bring masked pixels in: it has no weight.
+    weight[_cells((ring == 0).astype(np.float32), ring) > 0] = 0
+    return weight
+
+
+def _median(values: np.ndarray) -> np.ndarray:
+    """The median over the last axis of values (..., n), n > 0: of few, five times as fast as `np.median`."""
+    ordered, count = np.sort(values, axis=-1), values.shape[-1]
+    return (ordered[..., (count - 1) // 2] + ordered[..., count // 2]) / 2
+
+
+def _blurred(planes: np.ndarray, sigma: float) -> np.ndarray:
+    """Planes (..., h, w), 0 beyond their edges, blurred: of few cells by two products of matrices."""
+    height, width = planes.shape[-2:]
+    return _blurring(height, sigma) @ planes @ _blurring(width, sigma).T
+
+
+@lru_cache(maxsize=256)
+def _blurring(length: int, sigma: float) -> np.ndarray:
+    """What blurring does along an axis of that length: float32 (length, length)."""
+    size = round(8 * sigma + 1) | 1
+    return cv2.GaussianBlur(
+        np.eye(length, dtype=np.float32), (1, size), sigmaX=sigma, borderType=cv2.BORDER_CONSTANT
+    )

@@ -167,6 +167,19 @@ def disc(units: int) -> np.ndarray:
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * units + 1, 2 * units + 1))
 
 
+def widened(part: np.ndarray, units: int) -> np.ndarray:
+    """A part uint8 (h, w), 0 or 1, and what is so near to it."""
+    wider = np.zeros_like(part)
+    left, top, width, height = cv2.boundingRect(part)
+    # The rest of a square takes as long as what is widened.
+    box = (
+        slice(max(top - units, 0), top + height + units),
+        slice(max(left - units, 0), left + width + units),
+    )
+    wider[box] = cv2.dilate(part[box], disc(units))
+    return wider
+
+
 def smooth_step(share: np.ndarray) -> np.ndarray:
     """0 up to 0, 1 from 1 on, smoothly between."""
     share = np.clip(share, 0, 1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .colour import ring_correction
+from .colour import ring_corrections
 from .frame_edge import fill_unseen
 from .mask import MouthMask, Window
 from .references import References
@@ -60,14 +60,10 @@ def match_references(
     """
     lent = lent or [None] * len(chosen)
     around = cv2.resize(mask.window.cut(crop), mask.window.shape[::-1], interpolation=cv2.INTER_AREA)
-    corrections: list[np.ndarray | None] = []
-    misfits = np.zeros(len(chosen))
-    for rank, reference in enumerate(chosen):
-        coordinates = coarse.coordinates(references.landmarks[reference])
-        warped = sample_units(references.crops[reference], coordinates)
-        part = lent[rank]
-        ring = mask.ring if part is None else mask.ring * (part > 0.999)
-        correction, misfits[rank] = ring_correction(around, warped, ring)
-        corrections.append(correction)
+    warped = [
+        sample_units(references.crops[one], coarse.coordinates(references.landmarks[one])) for one in chosen
+    ]
+    rings = [mask.ring if part is None else mask.ring * (part > 0.999) for part in lent]
+    corrections, misfits = ring_corrections(around, warped, rings)
     weights = weights.astype(np.float64) * np.exp(-(misfits - misfits.min()) / misfit)
-    return MatchedReferences(chosen, weights / weights.sum(), corrections, lent)
+    return MatchedReferences(chosen, weights / weights.sum(), list(corrections), lent)

@@ -165,6 +165,19 @@ def dark_interior(
     scale = size / UNITS
     top, left, _, _ = window.pixels(size)
     rings = [target[ring] * scale - (left, top) - 0.5 for ring in (layout.lips_outer, layout.lips_inner)]
+    # Nothing changes beyond the lips and the softness of their edge.
+    points, room = np.concatenate(rings), 2 * EDGE * scale + 3
+    low = np.clip(points.min(0) - room, 0, picture.shape[1::-1]).astype(int)
+    high = np.clip(points.max(0) + room + 1, low, picture.shape[1::-1]).astype(int)
+    part = slice(low[1], high[1]), slice(low[0], high[0])
+    amount = np.broadcast_to(np.float32(amount), picture.shape[:2])[part]
+    filled = picture.copy()
+    filled[part] = _darkened(picture[part], [ring - low for ring in rings], amount, scale)
+    return filled
+
+
+def _darkened(picture: np.ndarray, rings: list[np.ndarray], amount: np.ndarray, scale: float) -> np.ndarray:
+    """`dark_interior` of a picture (h, w, 3) of the lips; rings: outer and inner, pixel indices (P, 2)."""
     outer, inner = (_filled(picture.shape[:2], ring) for ring in rings)
     alpha = cv2.GaussianBlur(inner, (0, 0), 0.5 * EDGE * scale).astype(np.float32) / 255.0
     # A seam thinner than its own edge would be blurred away.
@@ -177,10 +190,11 @@ def dark_interior(
     depth = np.clip((np.arange(len(picture), dtype=np.float32) - low) / max(high - low, 1e-3), 0, 1)
     light = DEEP + (TONGUE - DEEP) * depth[:, None, None] ** 2
     alpha = amount * alpha
-    # As dark as the picture's own gap between teeth, but without its streaks.
+    # As dark as the picture's own gap between teeth, but without its streaks; there is none beyond the lips.
     filling = np.minimum(light * np.median(lips, axis=0), picture) * alpha[..., None]
-    near = (0, 0), SMOOTH * scale
-    filling = cv2.GaussianBlur(filling, *near) / np.maximum(cv2.GaussianBlur(alpha, *near), 1e-3)[..., None]
+    packed = np.dstack([filling, alpha]).astype(np.float32)
+    packed = cv2.GaussianBlur(packed, (0, 0), SMOOTH * scale, borderType=cv2.BORDER_CONSTANT)
+    filling = packed[..., :3] / np.maximum(packed[..., 3:], 1e-3)
     return picture + alpha[..., None] * (filling - picture)
 
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
-from .mask import disc, filled
+from .mask import filled, widened
+from .overlay import brightness
 
 FLAT = 0.12  # fine detail of the mouth as a share of the eyes' under which nothing of a mouth is left
 # A mask: little detail, and lips that hardly differ from what is about them.
@@ -42,15 +43,16 @@ def shows_mouth(
         certainty: how many times the usual thresholds are asked for.
     """
     lab = cv2.cvtColor(unit_crop.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
-    detail = cv2.GaussianBlur(lab[..., 0], (0, 0), 1.0) - cv2.GaussianBlur(lab[..., 0], (0, 0), 2.2)
+    light = np.ascontiguousarray(lab[..., 0])
+    detail = cv2.GaussianBlur(light, (0, 0), 1.0) - cv2.GaussianBlur(light, (0, 0), 2.2)
     outer, inner = (filled(landmarks[ring]) for ring in (layout.lips_outer, layout.lips_inner))
     eyes = np.zeros_like(outer)
     for ring in layout.eyes:
-        eyes |= _wider(filled(landmarks[ring]), 4)
-    of_eyes = _root_mean_square(detail[eyes > 0])
+        eyes |= widened(filled(landmarks[ring]), 4)
+    of_eyes = _root_mean_square(detail, eyes)
     if of_eyes < DARK:
         return True
-    share = _root_mean_square(detail[_wider(outer, 3) > 0]) / of_eyes
+    share = _root_mean_square(detail, widened(outer, 3)) / of_eyes
     if share < FLAT * certainty:
         return False
     contrast = _contrast(lab, outer, inner, filled(landmarks[layout.oval]))
@@ -62,23 +64,19 @@ def shows_mouth(
     return regular < (MOSAIC if certainty == 1 else MOSAIC_SUSPECT)
 
 
-def _wider(part: np.ndarray, units: int) -> np.ndarray:
-    return cv2.dilate(part, disc(units))
-
-
 def _contrast(lab: np.ndarray, outer: np.ndarray, inner: np.ndarray, face: np.ndarray) -> float:
     """How much the lips differ from the skin about them or from the line between them, as a share of the
     whole face's contrast."""
     within = cv2.erode(face, np.ones((7, 7), np.uint8))
-    line = _wider(inner, 1)
-    lips = outer & (1 - _wider(inner, 2))
-    around = _wider(outer, 9) & (1 - _wider(outer, 3)) & within
-    light = lab[..., 0][within > 0]
-    if not (lips.any() and around.any() and line.any()) or len(light) < 2:
+    line = widened(inner, 1)
+    lips = outer & (1 - widened(inner, 2))
+    around = widened(outer, 9) & (1 - widened(outer, 3)) & within
+    if not (lips.any() and around.any() and line.any()) or np.count_nonzero(within) < 2:
         return 1.0  # hardly a mouth to be measured
-    of_lips, of_line, of_skin = (lab[part > 0].mean(0) for part in (lips, line, around))
+    of_lips, of_line, of_skin = (np.array(cv2.mean(lab, part)) for part in (lips, line, around))
     difference = max(np.linalg.norm(of_lips - of_skin), np.linalg.norm(of_lips - of_line))
-    return float(difference / max(light.std(), 1.0))
+    _, deviation = cv2.meanStdDev(lab, mask=within)
+    return float(difference / max(deviation[0, 0], 1.0))
 
 
 def _regularity(unit_crop: np.ndarray, lips: np.ndarray, similarity: np.ndarray) -> float:
@@ -93,10 +91,10 @@ def _regularity(unit_crop: np.ndarray, lips: np.ndarray, similarity: np.ndarray)
     matrix = np.column_stack([turn / 2, centre + turn @ low])
     width, height = (int(side) for side in np.clip(2 * (high - low), 8, 4 * UNITS))
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-    gray = cv2.warpAffine(unit_crop, matrix, (width, height), flags=flags).astype(np.float32).mean(-1)
+    gray = brightness(cv2.warpAffine(unit_crop, matrix, (width, height), flags=flags).astype(np.float32))
     profiles = np.abs(np.diff(gray, axis=1)).mean(0), np.abs(np.diff(gray, axis=0)).mean(1)
     return min(float(np.sort(p)[-max(len(p) // 4, 1) :].sum() / max(p.sum(), 1e-3)) for p in profiles)
 
 
-def _root_mean_square(values: np.ndarray) -> float:
-    return float(np.sqrt(np.square(values).mean())) if len(values) else 0.0
+def _root_mean_square(values: np.ndarray, part: np.ndarray) -> float:
+    return float(cv2.norm(values, cv2.NORM_L2, part) / max(np.sqrt(np.count_nonzero(part)), 1))

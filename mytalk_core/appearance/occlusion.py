@@ -16,7 +16,7 @@ import numpy as np
 
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
-from .mask import disc, filled, smooth_step
+from .mask import disc, filled, smooth_step, widened
 from .mouth_evidence import SUSPECT, shows_mouth
 from .overlay import (
     LETTERS,
@@ -219,18 +219,20 @@ class CoverGauge:
         top, left, bottom, right = box = _box(near)
         within = slice(top, bottom), slice(left, right)
         warp = MeshWarp(self._mesh, landmarks, UNITS, box)
-        there = sample(self._usual, warp.coordinates(self._shape)).astype(np.float32)
+        there = sample(self._usual, warp.coordinates(self._shape))
+        colours, spread = there[..., :3].astype(np.float32), there[..., 3]
         gain = self._gain(self._skin_colours(unit, landmarks))
         light = float(gain.mean())
         face = filled(landmarks[self._layout.oval])
         inner = cv2.erode(face, disc(4))[within] > 0
-        picture, usual = unit[within].astype(np.float32), there[..., :3] * gain
-        known = face[within] * (there[..., 3] < UNKNOWN // 2)
-        plain, usual = usual, usual * _shading(picture, usual, known)[..., None]
-        limit = LEVELS * float(np.clip(light, 0.15, 1.3)) + LEAST + SPREAD * light * there[..., 3]
-        unlike = largest(np.abs(picture - usual)) / limit
+        # OpenCV multiplies colours several times as fast as NumPy repeats a number over three of them.
+        picture, plain = unit[within].astype(np.float32), cv2.multiply(colours, (*gain.tolist(), 0.0))
+        known = face[within] * (spread < UNKNOWN // 2)
+        usual = cv2.multiply(plain, cv2.merge([_shading(picture, plain, known)] * 3))
+        limit = LEVELS * float(np.clip(light, 0.15, 1.3)) + LEAST + np.float32(SPREAD * light) * spread
+        unlike = largest(cv2.absdiff(picture, usual)) / limit
         # Teeth and the dark between the lips are seldom as usual: alone they are no cover.
-        between = cv2.dilate(filled(landmarks[self._layout.lips_inner]), disc(BETWEEN))[within] > 0
+        between = widened(filled(landmarks[self._layout.lips_inner]), BETWEEN)[within] > 0
         part = _parts(unlike, near[within] & inner, ~between)
         if part.any():
             # Free skin where the references are covered is no cover.
@@ -293,7 +295,7 @@ def _near(landmarks: np.ndarray, layout: LandmarkLayout) -> np.ndarray:
     """Mouth and chin and what is about them, bool (256, 256)."""
     skip = len(layout.jaw) // 5
     points = np.concatenate([landmarks[layout.lips_outer], landmarks[layout.jaw[skip:-skip]]])
-    return cv2.dilate(filled(cv2.convexHull(points.astype(np.float32))[:, 0]), disc(NEAR)) > 0
+    return widened(filled(cv2.convexHull(points.astype(np.float32))[:, 0]), NEAR) > 0
 
 
 def _box(near: np.ndarray) -> tuple[int, int, int, int]:

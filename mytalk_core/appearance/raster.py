@@ -115,14 +115,15 @@ def draw_triangles(
     points = (vertices * (size / UNITS) - np.array([left, top]) - 0.5).astype(np.float32)
     triangles = triangulation.triangles
     corners = points[triangles]
-    low, high = corners.min(1), corners.max(1)
+    a, b, c = corners.swapaxes(0, 1)
+    low, high = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
     near = (high[:, 0] >= -1) & (high[:, 1] >= -1) & (low[:, 0] <= right - left) & (low[:, 1] <= bottom - top)
     order = np.flatnonzero(near)
     facing = signed_area(vertices, triangles[order]) > 0
     order = order[np.argsort(2 * triangulation.layer[order] + facing, kind="stable")]
     fixed = np.rint(corners[order] * (1 << SUBPIXEL_BITS)).astype(np.int32)
     covered = np.zeros((bottom - top, right - left), np.int32)
-    for number, triangle in zip(order.tolist(), fixed, strict=True):
+    for number, triangle in zip(order.tolist(), list(fixed), strict=True):
         cv2.fillConvexPoly(covered, triangle, number, cv2.LINE_8, SUBPIXEL_BITS)
     return covered
 
@@ -146,7 +147,12 @@ def triangle_affines(
 
     from_inverses: what `edge_inverses` gives for from_vertices.
     """
-    p, q, r = (to_vertices[triangles[:, corner]] for corner in range(3))
-    linear = np.stack([q - p, r - p], axis=2) @ from_inverses
-    offset = p - (linear @ from_vertices[triangles[:, 0], :, None])[:, :, 0]
-    return np.concatenate([linear, offset[:, :, None]], axis=2).astype(np.float32)
+    p, q, r = to_vertices[triangles.T]
+    u, v, origin = q - p, r - p, from_vertices[triangles[:, 0]]
+    affines = np.empty((len(triangles), 2, 3), np.float32)
+    # Written out: NumPy's product of many small matrices takes several times as long.
+    along_x = u * from_inverses[:, 0, 0, None] + v * from_inverses[:, 1, 0, None]
+    along_y = u * from_inverses[:, 0, 1, None] + v * from_inverses[:, 1, 1, None]
+    affines[:, :, 0], affines[:, :, 1] = along_x, along_y
+    affines[:, :, 2] = p - along_x * origin[:, :1] - along_y * origin[:, 1:]
+    return affines

@@ -71,7 +71,9 @@ class References:
         return replace(self, crops=np.stack(crops))
 
     def take(self, keep: np.ndarray) -> References:
-        """The references of those positions, or where a mask (K,) is true."""
+        """The references of those positions, or where a mask (K,) is true; these themselves if it all is."""
+        if keep.dtype == bool and keep.all():
+            return self
         return References(
             self.crops[keep],
             self.landmarks[keep],

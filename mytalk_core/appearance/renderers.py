@@ -102,4 +102,6 @@ def load_renderer(
         ) from error
     if name == "auto" and not network.config.preferred:
         return LoadedRenderer()
+    # Channels lie beside each other, as convolutions read them. PyTorch's types leave the argument out.
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return LoadedRenderer(wanted, network, dtype)

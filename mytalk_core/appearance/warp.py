@@ -38,7 +38,7 @@ class MeshWarp:
         self.triangles, self.triangle = triangulation.triangles[drawn], row[triangle]
         self.inverses = edge_inverses(self.target, self.triangles)
         self._pixels = pixel_grid(window)
-        self._exact = None if exact is None else np.repeat(exact, 2, axis=1).reshape(*exact.shape, 2)
+        self._exact = exact
 
     def coordinates(self, source: np.ndarray) -> np.ndarray:
         """Where each pixel of the window comes from: float32 (h, w, 2), indices (x, y) into the crop."""
@@ -73,10 +73,12 @@ class MeshWarp:
         mapped -= self._pixels
         width = 2 * round(SMOOTH_UNITS * self.size / UNITS / 2) + 1
         smooth = cv2.blur(cv2.blur(mapped, (width, width)), (width, width))
-        mapped -= smooth
-        mapped *= exact
+        left, top, wide, high = cv2.boundingRect((exact > 0).astype(np.uint8))
+        part = slice(top, top + high), slice(left, left + wide)
+        near = mapped[part] - smooth[part]
+        near *= cv2.merge([exact[part]] * 2)
         smooth += self._pixels
-        smooth += mapped
+        smooth[part] += near
         return smooth
 
     def pixels(self) -> np.ndarray:

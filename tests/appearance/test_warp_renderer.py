@@ -11,7 +11,7 @@ from drawn_face import SIZE, picture, shape
 
 from mytalk_core.appearance.blend import blend
 from mytalk_core.appearance.choosing import Choice, plan_references, steady_path
-from mytalk_core.appearance.colour import ring_correction
+from mytalk_core.appearance.colour import ring_corrections
 from mytalk_core.appearance.composite import make_patch
 from mytalk_core.appearance.crop import crop_size, cut_crop
 from mytalk_core.appearance.mask import FEATHER, mouth_mask
@@ -157,7 +157,7 @@ def test_renderer_feathers_as_it_is_told(layout):
         WarpSettings(feather=0)
 
 
-def test_ring_correction_removes_a_light_change_and_ignores_a_hand():
+def test_ring_corrections_remove_a_light_change_and_ignore_a_hand():
     y, x = np.mgrid[:120, :120].astype(np.float32)
     rendering = np.dstack([100 + 0.2 * x, 90 + 0.1 * y, 80 + 0 * x])
     light = np.dstack([12 + 0.1 * x, 8 + 0 * x, -0.1 * y])
@@ -165,14 +165,15 @@ def test_ring_correction_removes_a_light_change_and_ignores_a_hand():
     distance = np.hypot(x - 60, y - 60)
     ring = ((distance > 35) & (distance < 55)).astype(np.float32)
     frame[distance <= 35] = 0
-    correction, misfit = ring_correction(frame.clip(0, 255), rendering, ring)
+    (correction,), misfit = ring_corrections(frame.clip(0, 255), [rendering], [ring])
     wide = cv2.resize(correction, (120, 120))
     assert np.abs(wide - light)[distance < 45].max() < 5 and misfit < 2
     frame[(x > 80) & (y > 80)] = 250
-    handed, _ = ring_correction(frame.clip(0, 255), rendering, ring)
+    # One that nothing can be compared on, beside it, changes nothing and is left as it is.
+    rings = [ring, np.zeros_like(ring)]
+    (handed, empty), misfits = ring_corrections(frame.clip(0, 255), [rendering] * 2, rings)
     assert np.abs(cv2.resize(handed, (120, 120)) - light)[distance < 30].max() < 9
-    empty, _ = ring_correction(frame, rendering, np.zeros_like(ring))
-    assert not empty.any()
+    assert not empty.any() and misfits[1] == 0
 
 
 def test_steady_path_follows_the_cheapest_but_not_every_flicker():
