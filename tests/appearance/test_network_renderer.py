@@ -20,7 +20,9 @@ from mytalk_core.appearance.refiner import (
     RefinerConfig,
     RefinerInputs,
     enlarged,
+    invented,
     mix,
+    needed,
 )
 from mytalk_core.appearance.renderer import WarpRenderer, WarpSettings
 from mytalk_core.appearance.warp import MeshWarp
@@ -87,6 +89,21 @@ def test_a_new_inventor_changes_nothing():
     with torch.no_grad():
         one, other = (mix(given.references, refiner(given), split_px=1.0) for refiner in (plain, inventive))
     torch.testing.assert_close(one, other)
+
+
+def stretched(given, octaves):
+    return replace(given, stretch=torch.full_like(given.stretch, -octaves))
+
+
+@pytest.mark.parametrize(("octaves", "share"), [(-1.0, 0.0), (0.25, 0.0), (0.65, 0.5), (1.2, 1.0)])
+def test_nothing_is_invented_that_references_show(octaves, share):
+    torch.manual_seed(0)
+    refiner, given = MouthRefiner(replace(TINY, inventor=(8, 8))), stretched(inputs(), octaves)
+    torch.nn.init.normal_(refiner.inventor.head.weight, std=0.1)
+    whole = invented(refiner.inventor, stretched(given, 3.0))
+    # The inventor sees the stretch too: compared is where it acts at all, and how much of a mouth is needed.
+    assert needed(given).flatten().tolist() == pytest.approx([share, share], abs=0.01)
+    assert bool(invented(refiner.inventor, given).any()) == (share > 0) and whole.any()
 
 
 def test_what_an_inventive_one_makes_is_not_filled_with_darkness(layout):
@@ -173,7 +190,7 @@ def test_enlarged_maps_keep_their_sums():
 
 def test_the_gradient_reaches_every_parameter():
     torch.manual_seed(0)
-    refiner, given = MouthRefiner(replace(TINY, inventor=(8, 8))), inputs()
+    refiner, given = MouthRefiner(replace(TINY, inventor=(8, 8))), stretched(inputs(), octaves=2.0)
     for layer in (refiner.shares, refiner.mend, refiner.inventor.head):
         torch.nn.init.normal_(layer.weight, std=0.1)
     mix(given.references, refiner(given), split_px=1.0).square().mean().backward()

@@ -267,7 +267,7 @@ def bad_inputs(folder: Path, frames: np.ndarray) -> dict[str, tuple[list[str], s
         "text": ([str(folder / "text.mp4"), speech, *out], "text.mp4"),
         "zero length": ([video, str(folder / "empty.wav"), *out], "empty.wav"),
         "no face": ([faceless, speech, *out], "visible face is needed"),
-        "face out of range": ([video, speech, *out, "--face", "5"], "choose 0 to 0"),
+        "face out of range": ([video, speech, *out, "--face", "5"], "choose 0"),
         "no such folder": ([video, speech, "-o", str(folder / "nowhere" / "out.mp4")], "nowhere"),
         "over the source": ([video, speech, "-o", video], "in.mp4"),
         "codec and container": ([video, speech, *out, "--codec", "prores"], "prores"),
