@@ -1,4 +1,5 @@
-"""A card that is not there: tensors on it have device, shape and type only; what is copied back is zeros.
+"""A card that is not there: tensors on it have device, shape and type only; what is copied back is zeros, of
+a mask ones.
 
 An operation that is given tensors of the card and of the CPU fails, as on a real one.
 """
@@ -65,7 +66,7 @@ class FakeCard(TorchDispatchMode):
 
 def _copied_back(made):
     on_cpu = isinstance(made, Tensor) and made.device.type == "cpu"
-    return torch.zeros(tuple(made.shape), dtype=made.dtype) if on_cpu else made
+    return torch.full(tuple(made.shape), made.dtype == torch.bool, dtype=made.dtype) if on_cpu else made
 
 
 def _apply(self: nn.Module, function, recurse: bool = True) -> nn.Module:

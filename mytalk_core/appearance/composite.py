@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import cv2
@@ -12,14 +13,59 @@ from .crop import crop_matrix
 if TYPE_CHECKING:
     from ..media.patch import Patch
 
+LEAST_ALPHA = 1 / 512  # what is less new is not new
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a crop's new pixels lie in its frame.
+
+    top, left, height, width: px; matrix: float (2, 3), from indices of its pixels to the crop's.
+    """
+
+    top: int
+    left: int
+    height: int
+    width: int
+    matrix: np.ndarray
+
+
+def place(
+    rows: np.ndarray, columns: np.ndarray, similarity: np.ndarray, shape: tuple[int, ...]
+) -> Place | None:
+    """The smallest place that holds all that is new, None if it does not meet the frame.
+
+    rows, columns: bool (S,), in which of the crop's anything is new; similarity: float (2, 3), frame pixels
+    to canonical units; shape: the frame's (H, W, ...).
+    """
+    new_rows, new_columns = np.flatnonzero(rows), np.flatnonzero(columns)
+    if len(new_rows) == 0:
+        return None
+    matrix = crop_matrix(similarity, len(rows))
+    back = cv2.invertAffineTransform(matrix)
+    corners = np.array(
+        [
+            [x, y, 1.0]
+            for x in (new_columns[0] - 1, new_columns[-1] + 1)
+            for y in (new_rows[0] - 1, new_rows[-1] + 1)
+        ]
+    )
+    corners_px = corners @ back.T
+    left, top = np.maximum(np.floor(corners_px.min(0)).astype(int), 0)
+    right, bottom = np.minimum(np.ceil(corners_px.max(0)).astype(int) + 1, shape[1::-1])
+    if right <= left or bottom <= top:
+        return None
+    matrix[:, 2] += matrix[:, :2] @ (left, top)
+    return Place(int(top), int(left), int(bottom - top), int(right - left), matrix)
+
 
 def make_patch(
-    frame: np.ndarray, crop: np.ndarray, similarity: np.ndarray, alpha: np.ndarray
+    shape: tuple[int, ...], crop: np.ndarray, similarity: np.ndarray, alpha: np.ndarray
 ) -> Patch | None:
     """The part of a frame that a rendered crop replaces.
 
     Args:
-        frame: uint8 (H, W, 3); only its size matters.
+        shape: the frame's (H, W, ...) px.
         crop: uint8 (S, S, 3), rendered in the canonical square.
         similarity: float (2, 3), frame pixels to canonical units.
         alpha: float32 (S, S) in 0..1, how much of the crop is new.
@@ -30,33 +76,26 @@ def make_patch(
     """
     from ..media.patch import Patch
 
-    size = crop.shape[0]
-    rows, columns = np.flatnonzero(alpha.any(1)), np.flatnonzero(alpha.any(0))
-    if len(rows) == 0:
+    is_new = alpha > 0
+    found = place(np.any(is_new, axis=1), np.any(is_new, axis=0), similarity, shape)
+    if found is None:
         return None
-    matrix = crop_matrix(similarity, size)
-    back = cv2.invertAffineTransform(matrix)
-    corners = np.array(
-        [[x, y, 1.0] for x in (columns[0] - 1, columns[-1] + 1) for y in (rows[0] - 1, rows[-1] + 1)]
-    )
-    corners_px = corners @ back.T
-    left, top = np.maximum(np.floor(corners_px.min(0)).astype(int), 0)
-    right, bottom = np.minimum(np.ceil(corners_px.max(0)).astype(int) + 1, frame.shape[1::-1])
-    if right <= left or bottom <= top:
-        return None
-    matrix[:, 2] += matrix[:, :2] @ (left, top)
-    area = (int(right - left), int(bottom - top))
+    area = (found.width, found.height)
     # WARP_INVERSE_MAP: the matrix tells where in the crop each pixel of the frame is read.
     rgb = cv2.warpAffine(
-        crop, matrix, area, flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
+        crop,
+        found.matrix,
+        area,
+        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
     )
     new = cv2.warpAffine(
         alpha,
-        matrix,
+        found.matrix,
         area,
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=0,
     )
-    new[new < 1 / 512] = 0
-    return Patch(int(top), int(left), rgb, new.clip(0, 1, out=new))
+    new[new < LEAST_ALPHA] = 0
+    return Patch(found.top, found.left, rgb, new.clip(0, 1, out=new))

@@ -15,6 +15,8 @@ from .choosing import Choice
 from .generator import AppearanceGenerator
 from .inputs import frame_pictures, reference_pictures, whole_mask
 from .mask import MouthMask
+from .on_device.batch import Batch
+from .on_device.generating import generated
 from .raster import triangulate
 from .references import References
 from .renderer import WarpRenderer, WarpSettings
@@ -28,7 +30,8 @@ class GeneratorRenderer(WarpRenderer):
     as `WarpRenderer` chooses them; another's are the same for all frames, spread evenly from the closed mouth
     to the widest, and encoded once.
 
-    generator: on its device, in eval mode; dtype: what it computes in; all else as in `WarpRenderer`.
+    generator: in eval mode, on the device where all is worked on; dtype: what it computes in; all else as in
+    `WarpRenderer`.
     Raises ValueError if the generator's landmarks cannot be made from the layout's.
     """
 
@@ -52,8 +55,17 @@ class GeneratorRenderer(WarpRenderer):
                 f"the generator reads landmarks of {self.own.name}, which cannot be made of {layout.name}"
             )
         self.mesh = triangulate(self.own)
-        self.small = replace(references.resized(config.size), landmarks=self._to_own(references.landmarks))
+        self.small = replace(references.resized(config.size), landmarks=self.to_own(references.landmarks))
         self._encoded: Tensor | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the generator is just now: whoever keeps it elsewhere brings it to draw."""
+        return next(self.generator.parameters()).device
+
+    def lips_together(self, batch: Batch) -> Tensor:
+        """See `WarpRenderer.lips_together`; of the crops all that the masks leave is read."""
+        return generated(batch, self.generator, self.dtype, self.to_own, self.read_references)
 
     def lips(
         self,
@@ -65,12 +77,12 @@ class GeneratorRenderer(WarpRenderer):
         lent: list[np.ndarray | None] | None = None,
     ) -> np.ndarray:
         """See `WarpRenderer.lips`; of the crop all that the mask leaves is read."""
-        wanted, device = self._to_own(target), next(self.generator.parameters()).device
+        wanted, device = self.to_own(target), self.device
         whole = whole_mask(mask, self.generator.config.size)
         frame = frame_pictures(self.generator.config, crop, wanted, whole)
         precision = torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32)
         with torch.inference_mode(), precision:
-            references = self._references(index, wanted, whole, device)
+            references = self.read_references(index, wanted, whole, device)
             pictures = [picture[None].to(device) for picture in frame]
             made = self.generator(references, *pictures).frames[0].float()
         picture = ((made + 1) * 127.5).permute(1, 2, 0).cpu().numpy()
@@ -79,11 +91,11 @@ class GeneratorRenderer(WarpRenderer):
             picture = cv2.resize(picture, (size, size), interpolation=cv2.INTER_CUBIC)
         return np.clip(mask.core.cut(picture), 0, 255)
 
-    def _to_own(self, landmarks: np.ndarray) -> np.ndarray:
+    def to_own(self, landmarks: np.ndarray) -> np.ndarray:
         """Landmarks (...,N,C) in the generator's layout."""
         return landmarks if self.layout.name == self.own.name else self.own.from_source(landmarks)
 
-    def _references(self, index: int, wanted: np.ndarray, mask: Tensor, device: torch.device) -> Tensor:
+    def read_references(self, index: int, wanted: np.ndarray, mask: Tensor, device: torch.device) -> Tensor:
         """What the generator takes as a frame's references: pictures, or what it encoded of them before."""
         config = self.generator.config
         if self._encoded is not None:

@@ -8,6 +8,8 @@ has no more to show. Teeth that would be squeezed into a white line give way to 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -50,13 +52,37 @@ def seal(opening: float, reference_openings: np.ndarray, weights: np.ndarray) ->
     return float(max(shut, ajar * np.clip(own / NOTICEABLE - 1, 0, 1)))
 
 
+@dataclass(frozen=True)
+class Parting:
+    """What becomes of a reference's teeth.
+
+    sealed: 0..1, how far they hide, see `seal`; factor: how many times as high as its own the opening is,
+    where that is more than `STRETCH` and they part, else 1; gap: see `teeth_end`.
+    """
+
+    sealed: float = 0.0
+    factor: float = 1.0
+    gap: float = GAP[1]
+
+
+def parting(
+    opening: float, own: float, crop: np.ndarray, landmarks: np.ndarray, layout: LandmarkLayout
+) -> Parting:
+    """For an opening and a reference's own, units; its crop (S, S, 3) and landmarks (N, 2)."""
+    sealed = seal(opening, np.array([own]), np.ones(1))
+    factor = stretch_factor(opening, own)
+    if sealed > 0 or factor <= STRETCH:
+        return Parting(sealed)
+    return Parting(factor=factor, gap=teeth_end(crop, landmarks, layout))
+
+
 def teeth_end(crop: np.ndarray, landmarks: np.ndarray, layout: LandmarkLayout) -> float:
     """Where the upper teeth of a crop (S, S, 3) end: 0..1 from the upper to the lower inner lip."""
     scale = len(crop) / UNITS
     inner = landmarks[layout.lips_inner] * scale - 0.5
     middle, reach = inner[:, 0].mean(), 0.2 * np.ptp(inner[:, 0])
     columns = np.linspace(middle - reach, middle + reach, 9)
-    top, bottom = _lip_lines(inner, columns)
+    top, bottom = lip_lines(inner, columns)
     share = np.linspace(*GAP, 13)
     rows = top + share[:, None] * (bottom - top)
     at = np.dstack([np.broadcast_to(columns, rows.shape), rows]).astype(np.float32)
@@ -86,11 +112,10 @@ def part_interior(
     """
     apart = factor / STRETCH
     scale = size / UNITS
-    top_px, left_px, _, _ = window.pixels(size)
-    inner = target[layout.lips_inner] * scale - (left_px, top_px) - 0.5
+    inner = ring_pixels(layout.lips_inner, target, window, size)
     height, width = coordinates.shape[:2]
     columns = np.arange(width, dtype=np.float32)
-    top, bottom = _lip_lines(inner, columns)
+    top, bottom = lip_lines(inner, columns)
     high = np.maximum(bottom - top, 1e-3)
     share = (np.arange(height, dtype=np.float32)[:, None] - top) / high
     inside = (share > 0) & (share < 1) & (columns > inner[:, 0].min()) & (columns < inner[:, 0].max())
@@ -125,11 +150,10 @@ def hide_edges(
         amount: 0..1, see `seal`; at 0 nothing changes.
     """
     scale = size / UNITS
-    top_px, left_px, _, _ = window.pixels(size)
-    inner = target[layout.lips_inner] * scale - (left_px, top_px) - 0.5
+    inner = ring_pixels(layout.lips_inner, target, window, size)
     height, width = coordinates.shape[:2]
     rows, columns = np.arange(height, dtype=np.float32)[:, None], np.arange(width, dtype=np.float32)
-    top, bottom = _lip_lines(inner, columns)
+    top, bottom = lip_lines(inner, columns)
     seam = (top + bottom) / 2
     corners = np.minimum(columns - inner[:, 0].min(), inner[:, 0].max() - columns)
     # Half of the opening and the edge give way to the lips beyond, evenly over three times their height.
@@ -141,6 +165,30 @@ def hide_edges(
         coordinates, at.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
     return hiding
+
+
+@dataclass(frozen=True)
+class Room:
+    """What is between the lips. alpha: float32 (h, w) 0..1, where; skin: bool (h, w), the lips about it;
+    light: float32 (h,), how bright each row is, as a share of the lips' colour."""
+
+    alpha: np.ndarray
+    skin: np.ndarray
+    light: np.ndarray
+
+
+def room_between(shape: tuple[int, ...], rings: list[np.ndarray], scale: float) -> Room:
+    """Of the outer and the inner ring of the lips, pixel indices (P, 2) of a picture (h, w); scale: pixels a
+    unit."""
+    outer, inner = (_filled((shape[0], shape[1]), ring) for ring in rings)
+    alpha = cv2.GaussianBlur(inner, (0, 0), 0.5 * EDGE * scale).astype(np.float32) / 255.0
+    # A seam thinner than its own edge would be blurred away.
+    thin = np.clip(2 - np.ptp(rings[1][:, 1]) / (EDGE * scale), 0, 1)
+    alpha = np.maximum(alpha, thin * cv2.dilate(inner, np.ones((3, 3))).astype(np.float32) / 255.0)
+    skin: np.ndarray = (outer == 255) & (cv2.dilate(inner, np.ones((5, 5))) == 0)
+    low, high = rings[1][:, 1].min(), rings[1][:, 1].max()
+    depth = np.clip((np.arange(shape[0], dtype=np.float32) - low) / max(high - low, 1e-3), 0, 1)
+    return Room(alpha, skin, DEEP + (TONGUE - DEEP) * depth**2)
 
 
 def dark_interior(
@@ -163,8 +211,7 @@ def dark_interior(
         each get their own.
     """
     scale = size / UNITS
-    top, left, _, _ = window.pixels(size)
-    rings = [target[ring] * scale - (left, top) - 0.5 for ring in (layout.lips_outer, layout.lips_inner)]
+    rings = [ring_pixels(ring, target, window, size) for ring in (layout.lips_outer, layout.lips_inner)]
     # Nothing changes beyond the lips and the softness of their edge.
     points, room = np.concatenate(rings), 2 * EDGE * scale + 3
     low = np.clip(points.min(0) - room, 0, picture.shape[1::-1]).astype(int)
@@ -178,18 +225,11 @@ def dark_interior(
 
 def _darkened(picture: np.ndarray, rings: list[np.ndarray], amount: np.ndarray, scale: float) -> np.ndarray:
     """`dark_interior` of a picture (h, w, 3) of the lips; rings: outer and inner, pixel indices (P, 2)."""
-    outer, inner = (_filled(picture.shape[:2], ring) for ring in rings)
-    alpha = cv2.GaussianBlur(inner, (0, 0), 0.5 * EDGE * scale).astype(np.float32) / 255.0
-    # A seam thinner than its own edge would be blurred away.
-    thin = np.clip(2 - np.ptp(rings[1][:, 1]) / (EDGE * scale), 0, 1)
-    alpha = np.maximum(alpha, thin * cv2.dilate(inner, np.ones((3, 3))).astype(np.float32) / 255.0)
-    lips = picture[(outer == 255) & (cv2.dilate(inner, np.ones((5, 5))) == 0)]
+    room = room_between(picture.shape[:2], rings, scale)
+    lips = picture[room.skin]
     if len(lips) == 0:
         return picture
-    low, high = rings[1][:, 1].min(), rings[1][:, 1].max()
-    depth = np.clip((np.arange(len(picture), dtype=np.float32) - low) / max(high - low, 1e-3), 0, 1)
-    light = DEEP + (TONGUE - DEEP) * depth[:, None, None] ** 2
-    alpha = amount * alpha
+    alpha, light = amount * room.alpha, room.light[:, None, None]
     # As dark as the picture's own gap between teeth, but without its streaks; there is none beyond the lips.
     filling = np.minimum(light * np.median(lips, axis=0), picture) * alpha[..., None]
     packed = np.dstack([filling, alpha]).astype(np.float32)
@@ -198,7 +238,13 @@ def _darkened(picture: np.ndarray, rings: list[np.ndarray], amount: np.ndarray, 
     return picture + alpha[..., None] * (filling - picture)
 
 
-def _lip_lines(inner: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def ring_pixels(ring: np.ndarray, target: np.ndarray, window: Window, size: int) -> np.ndarray:
+    """A ring of landmarks, as pixel indices (P, 2) of a window in a crop of `size`."""
+    top, left, _, _ = window.pixels(size)
+    return target[ring] * (size / UNITS) - (left, top) - 0.5
+
+
+def lip_lines(inner: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the upper and the lower inner lip at columns (w,), of the ring's points (P, 2): (w,) each."""
     half = len(inner) // 2
     lines = []

@@ -10,7 +10,7 @@ the teeth of a source that never opens its mouth, a second network makes (`Inven
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -314,6 +314,12 @@ def mix(references: Tensor, refinement: Refinement, split_px: float, scale: floa
     # Blurring is linear and the weights are smooth: blur the difference of the two mixtures, once.
     mixture = fine + _soft(coarse - fine, split_px)
     return refinement.kept * _nudged(mixture, refinement.flow * scale) + refinement.residual
+
+
+def crisp(refinement: Refinement, detail: float) -> Refinement:
+    """Let fine structure lean on the reference with the largest weight; detail: 1 leaves it as it is."""
+    fine = refinement.fine**detail
+    return replace(refinement, fine=fine / fine.sum(1, keepdim=True))
 
 
 def enlarged(refinement: Refinement, size: tuple[int, int]) -> Refinement:

@@ -7,35 +7,43 @@ from typing import Protocol
 
 import cv2
 import numpy as np
+import torch
+from torch import Tensor
 
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
 from ..face.packed import Rows
 from .blend import SPLIT, blend
 from .choosing import Choice, ReferencePlan, plan_references
-from .frame_edge import depth_units, lent_part, slowed_at_edge
+from .frame_edge import lent_part
 from .mask import FEATHER, MouthMask, lip_map, mouth_mask
 from .matching import MatchedReferences, match_references
-from .mouth import STRETCH, dark_interior, hide_edges, part_interior, seal, stretch_factor, teeth_end
+from .mouth import Parting, dark_interior, hide_edges, part_interior, parting, seal
+from .on_device.batch import Batch, Borrowed
+from .on_device.drawing import DeviceRendering, draw
+from .on_device.lips import blend as blend_together
+from .on_device.lips import darken as darken_together
+from .on_device.lips import warped as warp_together
+from .on_device.matching import Matched
+from .on_device.matching import match_references as match_together
+from .prepared import Prepared
 from .raster import triangulate
 from .references import References, mouth_opening
-from .warp import MeshWarp, pixel_grid, sample
+from .rendering import ArrayRendering, Rendering
+from .surroundings import move_surroundings
+from .warp import MeshWarp, sample
 
-BLEND_UNITS = 9
-FOLD_UNITS = 2.5
+# So many frames at most are drawn in one call on a device, and so many pixels of crops.
+TOGETHER, TOGETHER_PX = 8, 8 * 512**2
 UNKNOWN = 0.02  # share of the lips that no reference has seen from which on the frame stays
-
-
-@dataclass(frozen=True)
-class Rendering:
-    """B crops uint8 (B, S, S, 3) and how much of each pixel is new, alpha float32 (B, S, S) in 0..1."""
-
-    crops: np.ndarray
-    alpha: np.ndarray
 
 
 class Renderer(Protocol):
     """What the pipeline asks of every renderer, trained or not."""
+
+    @property
+    def together(self) -> int:
+        """How many frames it draws best in one call."""
 
     def render(
         self,
@@ -86,6 +94,8 @@ class WarpRenderer:
         targets: float (T, N, 2), the landmarks of the whole sequence, for a steady choice of references.
         layout: their layout.
         shots: int (T,) or None.
+        device: where the pixels are worked on: by OpenCV, one frame after the other, on the CPU, by PyTorch,
+        all frames of a call at once, on any other.
     """
 
     # Whether teeth are kept from being stretched; a network that invents mouths sees to it by itself.
@@ -99,7 +109,9 @@ class WarpRenderer:
         shots: np.ndarray | None = None,
         choice: Choice | None = None,
         settings: WarpSettings | None = None,
+        device: torch.device | str = "cpu",
     ):
+        self._device = torch.device(device)
         self.references, self.layout = references, layout
         self.settings = settings or WarpSettings()
         self.plan: ReferencePlan = plan_references(references, targets, layout, choice, shots)
@@ -120,32 +132,60 @@ class WarpRenderer:
             raise ValueError(
                 f"crops of the references' size {size} are needed, got {crops.shape[1:3]}; cut both alike"
             )
-        rendered = np.array(crops)
-        alpha = np.zeros(crops.shape[:3], np.float32)
-        for batch, index in enumerate(frame_index):
-            source, target = source_landmarks[batch], target_landmarks[batch]
-            inside = None if seen is None else seen[batch]
-            mask = mouth_mask(source, target, self.layout, self.settings.feather)
-            coarse = self._coarse(target, mask)
-            lent = self._lent(int(index), coarse)
-            known = lent if self.references.free is None else self._seen(int(index), coarse)
-            shown = self._shown(source, target, mask, known, inside)
-            if shown is None:
-                continue
-            mask = shown
-            moved = self._move_surroundings(rendered[batch], source, target, mask, coarse, inside)
-            lips = self.lips(rendered[batch], target, int(index), mask, coarse, lent)
+        frames = []
+        for row, index in enumerate(frame_index):
+            inside = None if seen is None else seen[row]
+            frame = self.prepared(row, int(index), source_landmarks[row], target_landmarks[row], inside)
+            frames += [] if frame is None else [frame]
+        return self._drawn(crops, frames) if self.device.type == "cpu" else self.drawn_together(crops, frames)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the pixels are worked on."""
+        return self._device
+
+    @property
+    def together(self) -> int:
+        """See `Renderer.together`."""
+        return (
+            1 if self.device.type == "cpu" else max(1, min(TOGETHER, TOGETHER_PX // self.references.size**2))
+        )
+
+    def prepared(
+        self, row: int, index: int, source: np.ndarray, target: np.ndarray, inside: np.ndarray | None
+    ) -> Prepared | None:
+        """None where no reference has seen what would be needed."""
+        mask = mouth_mask(source, target, self.layout, self.settings.feather)
+        coarse = self._coarse(target, mask)
+        lent = self._lent(index, coarse)
+        known = lent if self.references.free is None else self._seen(index, coarse)
+        shown = self._shown(source, target, mask, known, inside)
+        return None if shown is None else Prepared(row, index, source, target, shown, coarse, lent, inside)
+
+    def _drawn(self, crops: np.ndarray, frames: list[Prepared]) -> ArrayRendering:
+        """One frame after the other, by OpenCV."""
+        size = self.references.size
+        rendered, alpha = np.array(crops), np.zeros(crops.shape[:3], np.float32)
+        for frame in frames:
+            crop, new, mask = rendered[frame.row], alpha[frame.row], frame.mask
+            moved = move_surroundings(crop, frame)
+            lips = self.lips(crop, frame.target, frame.index, mask, frame.coarse, frame.lent)
             lips_mask = mask.core.enlarge(mask.window.part(mask.lips, mask.core), size)
-            mask.window.cut(alpha[batch])[:] = mask.window.enlarge(np.maximum(mask.lips, moved), size)
+            mask.window.cut(new)[:] = mask.window.enlarge(np.maximum(mask.lips, moved), size)
             # Undivided by alpha, compositing would feather the lips twice.
-            ratio = np.minimum(lips_mask / np.maximum(mask.core.cut(alpha[batch]), 1e-6), 1)
-            mixed = mask.core.cut(rendered[batch])
+            ratio = np.minimum(lips_mask / np.maximum(mask.core.cut(new), 1e-6), 1)
+            mixed = mask.core.cut(crop)
             lips -= mixed
             # NumPy would repeat one number over three colours, ten times as slowly.
             lips *= cv2.merge([ratio] * 3)
             lips += mixed
             mixed[:] = np.rint(lips, out=lips).clip(0, 255, out=lips)
-        return Rendering(rendered, alpha)
+        return ArrayRendering(rendered, alpha)
+
+    def drawn_together(self, crops: np.ndarray, frames: list[Prepared]) -> DeviceRendering:
+        """All at once, by PyTorch on the device."""
+        borrowed = Borrowed.of(self.references, [self.chosen(frame.index) for frame in frames])
+        return draw(crops, frames, borrowed, self.device, self.lips_together)
 
     def _coarse(self, target: np.ndarray, mask: MouthMask) -> MeshWarp:
         return MeshWarp(self.triangulation, target, UNITS, mask.window.pixels(UNITS))
@@ -159,7 +199,7 @@ class WarpRenderer:
         return self._warped(self.references.seen, index, coarse)
 
     def _warped(self, parts: np.ndarray | None, index: int, coarse: MeshWarp) -> list[np.ndarray | None]:
-        chosen, landmarks = self._chosen(index)[0], self.references.landmarks
+        chosen, landmarks = self.chosen(index)[0], self.references.landmarks
         if parts is None:
             return [None] * len(chosen)
         return [
@@ -189,7 +229,7 @@ class WarpRenderer:
             return None
         return replace(mask, lips=mask.lips * known)
 
-    def _chosen(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def chosen(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """The references of a frame, positions in the pool, and their weights: (R,) each."""
         chosen, weights = self.plan.indices[index], self.plan.weights[index]
         return chosen[chosen >= 0], weights[chosen >= 0]
@@ -230,6 +270,18 @@ class WarpRenderer:
             picture = dark_interior(picture, target, self.layout, core, size, amount)
         return np.clip(picture, 0, 255)
 
+    def lips_together(self, batch: Batch) -> Tensor:
+        """`lips` of a batch on its device: float32 (B, 3, h, w) of its cores."""
+        matched = match_together(batch, self.settings.misfit if self.settings.colour_match else None)
+        pictures, mouths = warp_together(batch, matched, self.triangulation, self.parting)
+        picture = self.mix_together(pictures, matched, batch)
+        return darken_together(batch, picture, matched, mouths, self.openings).clamp(0, 255)
+
+    def mix_together(self, pictures: Tensor, matched: Matched, batch: Batch) -> Tensor:
+        """`_mix` of a batch: the references' pictures float32 (B, R, 3, h, w) -> (B, 3, h, w)."""
+        split = self.settings.split * self.references.size / UNITS
+        return blend_together(batch, pictures, matched.weights, self.settings.detail, split)
+
     def _match(
         self,
         crop: np.ndarray,
@@ -238,7 +290,7 @@ class WarpRenderer:
         coarse: MeshWarp,
         lent: list[np.ndarray | None],
     ) -> MatchedReferences:
-        chosen, weights = self._chosen(index)
+        chosen, weights = self.chosen(index)
         if not self.settings.colour_match:
             return MatchedReferences(chosen, weights / weights.sum(), [None] * len(chosen), lent)
         misfit = self.settings.misfit
@@ -261,18 +313,21 @@ class WarpRenderer:
     ) -> tuple[np.ndarray, np.ndarray | float]:
         """A reference's warp (h, w, 2) of mask.core with teeth of their own size, or none where lips meet,
         and where the mouth is dark inside, 0..1; see `part_interior` and `hide_edges`."""
-        opening, own = float(mouth_opening(target, self.layout)), float(self.openings[reference])
-        if not self.parts_interior:
-            return coordinates, 0.0
         layout, core, size = self.layout, mask.core, self.references.size
-        sealed = seal(opening, np.array([own]), np.ones(1))
-        if sealed > 0:
-            return hide_edges(coordinates, target, layout, core, size, sealed), 0.0
-        factor = stretch_factor(opening, own)
-        if factor <= STRETCH:
+        how = self.parting(target, reference)
+        if how.sealed > 0:
+            return hide_edges(coordinates, target, layout, core, size, how.sealed), 0.0
+        if how.factor == 1:
             return coordinates, 0.0
-        gap = teeth_end(self.references.crops[reference], self.references.landmarks[reference], layout)
-        return part_interior(coordinates, target, layout, core, size, factor, gap)
+        return part_interior(coordinates, target, layout, core, size, how.factor, how.gap)
+
+    def parting(self, target: np.ndarray, reference: int) -> Parting:
+        """What becomes of a reference's teeth in a mouth with landmarks (N, 2)."""
+        if not self.parts_interior:
+            return Parting()
+        opening, own = float(mouth_opening(target, self.layout)), float(self.openings[reference])
+        crop, landmarks = self.references.crops[reference], self.references.landmarks[reference]
+        return parting(opening, own, crop, landmarks, self.layout)
 
     def _dark(
         self, matched: MatchedReferences, target: np.ndarray, dark: list[np.ndarray | float]
@@ -284,33 +339,3 @@ class WarpRenderer:
         sealed = seal(opening, self.openings[matched.chosen], matched.weights)
         parted = sum(weight * part for weight, part in zip(matched.weights, dark, strict=True))
         return np.maximum(parted, sealed)
-
-    def _move_surroundings(
-        self,
-        crop: np.ndarray,
-        source: np.ndarray,
-        target: np.ndarray,
-        mask: MouthMask,
-        coarse: MeshWarp,
-        inside: np.ndarray | None,
-    ) -> np.ndarray:
-        """Let neck and cheeks follow the jaw in a crop uint8 (S, S, 3), in place; where, (h, w) 0..1 by unit.
-
-        Without it a jaw that closes would leave the old chin standing below the new one. What lies beyond
-        the new jaw is the frame's own neck and background, stretched, never a reference's. inside: bool
-        (256, 256), the part of the crop inside the frame, at whose edge nothing moves; all where None.
-        """
-        if np.abs(source - target).max() < 0.02:
-            return np.zeros(mask.window.shape, np.float32)
-        # On the unit grid and blurred: a fold of the mesh, as between lips and nose, must not tear the skin.
-        shift = (coarse.coordinates(source) - coarse.pixels()) * mask.reach[..., None]
-        shift = cv2.GaussianBlur(shift, (0, 0), FOLD_UNITS)
-        if inside is not None:
-            shift = slowed_at_edge(shift, mask.window.cut(depth_units(inside)))
-        # Half a unit of movement is a full replacement; blurred, for a mask without teeth of its own.
-        moved = np.clip((np.hypot(shift[..., 0], shift[..., 1]) - 0.1) / 0.4, 0, 1)
-        moved = cv2.blur(moved, (BLEND_UNITS, BLEND_UNITS)) * np.minimum(1, 4 * mask.reach)
-        size = crop.shape[0]
-        shift = mask.window.enlarge(shift, size) * np.float32(size / UNITS)
-        mask.window.cut(crop)[:] = sample(crop, pixel_grid(mask.window.pixels(size)) + shift)
-        return moved

@@ -40,11 +40,12 @@ RENDERERS = ("auto", *NETWORKS, "warp")
 @dataclass(frozen=True)
 class LoadedRenderer:
     """A renderer that is ready to be made for any clip. name: of RENDERERS, never "auto"; network: the
-    model's, None for `warp`; dtype: what it computes in."""
+    model's, None for `warp`; dtype: what it computes in; device: where pictures are worked on without one."""
 
     name: str = "warp"
     network: PretrainedModel | None = None
     dtype: torch.dtype = torch.float32
+    device: torch.device | str = "cpu"
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -66,7 +67,7 @@ class LoadedRenderer:
     ) -> Renderer:
         """The renderer of one clip; the arguments are `WarpRenderer`'s."""
         if self.network is None:
-            return WarpRenderer(references, targets, layout, shots, settings=settings)
+            return WarpRenderer(references, targets, layout, shots, settings=settings, device=self.device)
         make = NETWORKS[self.name].renderer
         return make(self.network, references, targets, layout, shots, settings=settings, dtype=self.dtype)
 
@@ -88,20 +89,20 @@ def load_renderer(
     if name not in RENDERERS:
         raise ValueError(f"a renderer is one of {', '.join(RENDERERS)}; got {name!r}")
     if name == "warp":
-        return LoadedRenderer()
+        return LoadedRenderer(device=device)
     wanted = "network" if name == "auto" else name
     part = NETWORKS[wanted].part
     try:
         network = NETWORKS[wanted].network.from_pretrained(model, part, revision, device)
     except FileNotFoundError as error:
         if name == "auto":
-            return LoadedRenderer()
+            return LoadedRenderer(device=device)
         raise FileNotFoundError(
             f"the renderer {name} needs a model with the part {part}, {model} has none: take another model, "
             f"or the renderer warp, which needs no network ({error})"
         ) from error
     if name == "auto" and not network.config.preferred:
-        return LoadedRenderer()
+        return LoadedRenderer(device=device)
     # Channels lie beside each other, as convolutions read them. PyTorch's types leave the argument out.
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return LoadedRenderer(wanted, network, dtype)

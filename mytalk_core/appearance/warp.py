@@ -42,10 +42,7 @@ class MeshWarp:
 
     def coordinates(self, source: np.ndarray) -> np.ndarray:
         """Where each pixel of the window comes from: float32 (h, w, 2), indices (x, y) into the crop."""
-        vertices = self.triangulation.vertices(source)
-        affines = triangle_affines(self.target, self.inverses, vertices, self.triangles)
-        # In pixel indices: p' = A p + s b + (A 0.5 - 0.5), since pixel centres lie at half a pixel.
-        offset = affines[:, :, 2] * (self.size / UNITS) + affines[:, :, :2].sum(2) * 0.5 - 0.5
+        affines = self.affines(source)
         at_x, at_y = np.repeat(self._pixels[0, :, 0], 2), self._pixels[:, :1, 1]
         # What makes x and y is taken as one number of twice the bytes, and lies beside each other as they do.
         mapped = self._taken(affines[:, :, 0])
@@ -53,9 +50,18 @@ class MeshWarp:
         down = self._taken(affines[:, :, 1])
         down *= at_y
         mapped += down
-        mapped += self._taken(offset)
+        mapped += self._taken(affines[:, :, 2])
         mapped = mapped.reshape(self._pixels.shape)
         return mapped if self._exact is None else self._smoothed(mapped, self._exact)
+
+    def affines(self, source: np.ndarray) -> np.ndarray:
+        """The map float32 (F, 2, 3) of each drawn triangle, from pixel indices (x, y) of the crop to where
+        they come from, for a source's landmarks (N, 2)."""
+        vertices = self.triangulation.vertices(source)
+        affines = triangle_affines(self.target, self.inverses, vertices, self.triangles)
+        # In pixel indices: p' = A p + s b + (A 0.5 - 0.5), since pixel centres lie at half a pixel.
+        affines[:, :, 2] = affines[:, :, 2] * (self.size / UNITS) + affines[:, :, :2].sum(2) * 0.5 - 0.5
+        return affines
 
     def _taken(self, values: np.ndarray) -> np.ndarray:
         """The values (F, 2) of each pixel's triangle: float32 (h, 2 w)."""
@@ -64,10 +70,13 @@ class MeshWarp:
 
     def stretch(self, source: np.ndarray) -> np.ndarray:
         """log2 of how many of the source's pixels make one of the target's: float32 (h, w) in -3..3."""
+        return np.take(self.stretches(source), self.triangle)
+
+    def stretches(self, source: np.ndarray) -> np.ndarray:
+        """The same of each drawn triangle: float32 (F,)."""
         vertices = self.triangulation.vertices(source)
         affines = triangle_affines(self.target, self.inverses, vertices, self.triangles)[:, :, :2]
-        areas = np.abs(np.linalg.det(affines)).clip(1 / 8, 8)
-        return np.take(np.log2(areas).astype(np.float32), self.triangle)
+        return np.log2(np.abs(np.linalg.det(affines)).clip(1 / 8, 8)).astype(np.float32)
 
     def _smoothed(self, mapped: np.ndarray, exact: np.ndarray) -> np.ndarray:
         mapped -= self._pixels

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from typing import NoReturn, TypeVar
 
@@ -52,6 +53,37 @@ def made_ahead(
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def made_in_batches(
+    make: Callable[[list[Item]], Iterable[Made]],
+    items: Iterable[Item],
+    threads: int,
+    together: Callable[[], int],
+) -> Generator[Made, None, None]:
+    """`made_ahead` with a `make` that is given several items at once and makes as many: as many as `together`
+    says when the first of them is taken."""
+    with closing(made_ahead(make, _batches(items, together), threads)) as batches:
+        for batch in batches:
+            yield from batch
+
+
+def _batches(items: Iterable[Item], together: Callable[[], int]) -> Iterator[list[Item]]:
+    """Items in lists; an error of the items themselves comes after all that was before it."""
+    held, most = list[Item](), 0
+    try:
+        for item in items:
+            most = most if held else together()
+            held.append(item)
+            if len(held) >= most:
+                yield held
+                held = []
+    except Exception:
+        if held:
+            yield held
+        raise
+    if held:
+        yield held
 
 
 def _jobs(make: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Callable[[], Made]]:

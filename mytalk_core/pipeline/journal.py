@@ -30,7 +30,7 @@ from ..media.picture import Picture
 from ..media.pixels import PixelLayout, copy_frame, layout_of, planes_of
 from ..motion.motion import Motion
 from ..tensor_files import FileKind, read_metadata, read_tensors, write_tensors
-from .ahead import made_ahead
+from .ahead import made_in_batches
 from .rendered import Edit, RenderedClip
 
 Made = TypeVar("Made")
@@ -202,13 +202,15 @@ class Journal:
             return
         edit, fresh = clip.editor(), list[KeptEdit]()
 
-        def make(item: tuple[Picture, Kept | None]) -> tuple[KeptEdit, bool]:
-            picture, kept = item
-            return (
-                (KeptEdit.of(edit(picture)), True) if kept is None else (KeptEdit(picture, [], *kept), False)
-            )
+        def make(items: list[tuple[Picture, Kept | None]]) -> list[tuple[KeptEdit, bool]]:
+            drawn = iter(edit([picture for picture, kept in items if kept is None]))
+            return [
+                (KeptEdit.of(next(drawn)), True) if kept is None else (KeptEdit(picture, [], *kept), False)
+                for picture, kept in items
+            ]
 
-        with closing(made_ahead(make, self._with_kept(clip, rows), clip.threads)) as made:
+        pictures = self._with_kept(clip, rows)
+        with closing(made_in_batches(make, pictures, clip.threads, clip.together)) as made:
             for number, (kept, is_fresh) in enumerate(made):
                 fresh += [kept] if is_fresh else []
                 yield kept

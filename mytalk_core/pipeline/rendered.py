@@ -10,20 +10,20 @@ from typing import Protocol
 import numpy as np
 
 from .. import __version__
-from ..appearance.composite import make_patch
 from ..appearance.crop import crop_box, crop_size, cut_crop
 from ..appearance.frame_edge import seen_part, shown_lips
 from ..appearance.grain import grained
-from ..appearance.occlusion import FREE, CoverGauge
+from ..appearance.occlusion import FREE, Cover, CoverGauge
 from ..appearance.references import References
 from ..appearance.renderer import Renderer
+from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
 from ..face.packed import Mapped
 from ..face.track import FaceTrack
 from ..media.arranged import ArrangedClip
 from ..media.patch import Patch, coverage, paste
 from ..media.picture import Picture
-from .ahead import made_ahead, work_threads
+from .ahead import made_in_batches, work_threads
 
 # The IPTC's term for pictures partly made by a trained model; C2PA and the platforms read it.
 AI_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
@@ -98,7 +98,7 @@ class RenderedClip(ArrangedClip):
     def edits(self, indices: Sequence[int] | np.ndarray | None = None) -> Generator[Edit, None, None]:
         """Frames by number, as `pictures` has them, with their patches apart; the next ones are drawn while
         the caller works on one. Who stops early closes the generator."""
-        return made_ahead(self.editor(), self.untouched(indices), self.threads)
+        return made_in_batches(self.editor(), self.untouched(indices), self.threads, self.together)
 
     @property
     def threads(self) -> int:
@@ -107,24 +107,30 @@ class RenderedClip(ArrangedClip):
             return 1  # A network that others take turns with has room for one frame's work.
         return work_threads() if self.beside is None else self.beside.threads
 
+    def together(self) -> int:
+        """How many frames `editor`'s result is best called with; a renderer whose network is brought for the
+        first of them says so only then."""
+        return self.renderer.together
+
     def untouched(self, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[Picture]:
         """The source's pictures under this clip's numbers, for `editor`."""
         return super()._read(self.rows(indices))
 
-    def editor(self) -> Callable[[Picture], Edit]:
-        """For one pass over the frames: what gives a picture of `untouched` its patches."""
+    def editor(self) -> Callable[[Sequence[Picture]], list[Edit]]:
+        """For one pass over the frames: what gives pictures of `untouched` their patches."""
         prepare = cache(self.prepare or (lambda: None))
         beside = None if self.beside is None else self.beside.editor()
 
-        def edit(picture: Picture) -> Edit:
-            other = Edit(picture, [], False) if beside is None else beside(picture)
-            known = self._known(picture.index)
-            if known is not None:
-                return Edit(picture, [*other.patches, *known], other.is_partial)
-            edit = self._draw(picture, prepare)
-            if self.keeper is not None:
-                self.keeper.put(picture.index, edit.patches)
-            return Edit(picture, [*other.patches, *edit.patches], other.is_partial or edit.is_partial)
+        def edit(pictures: Sequence[Picture]) -> list[Edit]:
+            given = [self._known(picture.index) for picture in pictures]
+            unknown = [picture for picture, known in zip(pictures, given, strict=True) if known is None]
+            drawn = iter(self._draw(unknown, prepare))
+            edits = []
+            for picture, known in zip(pictures, given, strict=True):
+                edits.append(next(drawn) if known is None else Edit(picture, known, False))
+                if known is None and self.keeper is not None:
+                    self.keeper.put(picture.index, edits[-1].patches)
+            return edits if beside is None else list(map(_over, beside(pictures), edits))
 
         return edit
 
@@ -145,28 +151,72 @@ class RenderedClip(ArrangedClip):
             return []
         return None if self.keeper is None else self.keeper.get(row)
 
-    def _draw(self, picture: Picture, prepare: Callable[[], object]) -> Edit:
-        """A frame that shows the face, with what is pasted over it."""
-        row = np.array([picture.index])
+    def _draw(self, pictures: Sequence[Picture], prepare: Callable[[], object]) -> list[Edit]:
+        """Frames that show the face, with what is pasted over them."""
+        free = [(picture, self._unhidden(picture)) for picture in pictures]
+        shots = [shot for _, shot in free if shot is not None]
+        patches = iter(self._patches(shots, prepare) if shots else [])
+        edits = []
+        for picture, shot in free:
+            patch = None if shot is None else next(patches)
+            is_partial = shot is not None and patch is not None and shot.cover.is_partial
+            edits.append(Edit(picture, [] if patch is None else [patch], is_partial))
+        return edits
+
+    def _unhidden(self, picture: Picture) -> Shot | None:
+        """What is drawn on, None where the lips reach over the frame's edge or are hidden."""
+        row = picture.index
         similarity, source = self.track.similarity[row], self.track.canonical[row]
         frame = picture.height, picture.width
         layout = LandmarkLayout.load(self.track.layout)
-        shown = shown_lips(source, similarity, frame, layout)
-        if shown[0] == 0:
-            return Edit(picture, [], False)
-        rgb = picture.rgb_in(crop_box(similarity[0], self._crop_px, *frame))
-        crop = cut_crop(rgb, similarity[0], self._crop_px)
-        cover = FREE if self.gauge is None else self.gauge.cover(crop, source[0], similarity[0])
+        shown = float(shown_lips(source[None], similarity[None], frame, layout)[0])
+        if shown == 0:
+            return None
+        rgb = picture.rgb_in(crop_box(similarity, self._crop_px, *frame))
+        crop = cut_crop(rgb, similarity, self._crop_px)
+        cover = FREE if self.gauge is None else self.gauge.cover(crop, source, similarity)
         if cover.visible == 0:
-            return Edit(picture, [], False)
-        seen = seen_part(frame, similarity[0])
-        seen = None if seen is None else seen[None]
-        prepare()
-        rendering = self.renderer.render(cover.mended(crop)[None], source, self.targets[row], row, seen)
+            return None
         # A mouth that leaves the frame: at last it moves as in the source, and the source takes over.
-        alpha = cover.left(rendering.alpha[0])
-        if HANDED_OVER * shown[0] < 1:
-            alpha = alpha * np.float32(HANDED_OVER * shown[0])
-        patch = make_patch(rgb, rendering.crops[0], similarity[0], alpha)
-        patches = [grained(patch, rgb, picture.index)] if patch is not None else []
-        return Edit(picture, patches, cover.is_partial and bool(patches))
+        share = min(HANDED_OVER * shown, 1.0)
+        return Shot(row, rgb, cover.mended(crop), cover, source, seen_part(frame, similarity), share)
+
+    def _patches(self, shots: Sequence[Shot], prepare: Callable[[], object]) -> list[Patch | None]:
+        """The new lips of frames, in one call of the renderer."""
+        rows, seen = np.array([shot.row for shot in shots]), None
+        if any(shot.seen is not None for shot in shots):
+            whole = np.ones((UNITS, UNITS), bool)
+            seen = np.stack([whole if shot.seen is None else shot.seen for shot in shots])
+        prepare()
+        crops, source = np.stack([shot.crop for shot in shots]), np.stack([shot.source for shot in shots])
+        rendering = self.renderer.render(crops, source, self.targets[rows], rows, seen)
+        patches = rendering.patches(
+            shots[0].rgb.shape[:2],
+            self.track.similarity[rows],
+            [shot.cover for shot in shots],
+            [shot.share for shot in shots],
+        )
+        return [
+            None if patch is None else grained(patch, shot.rgb, shot.row)
+            for patch, shot in zip(patches, shots, strict=True)
+        ]
+
+
+def _over(below: Edit, above: Edit) -> Edit:
+    """Both edits of a frame, one after the other."""
+    return Edit(above.picture, [*below.patches, *above.patches], below.is_partial or above.is_partial)
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """A frame to draw on. row: of the output; rgb: uint8 (H, W, 3), valid about the face; crop: its canonical
+    square; cover: what stands before the mouth; source: its landmarks (N, 2) there; seen: bool (256, 256),
+    what of the square lies inside the frame, None for all; share: 0..1, how much of the new lips shows."""
+
+    row: int
+    rgb: np.ndarray
+    crop: np.ndarray
+    cover: Cover
+    source: np.ndarray
+    seen: np.ndarray | None
+    share: float

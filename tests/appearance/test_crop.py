@@ -29,7 +29,7 @@ def test_all_that_is_read_is_in_the_box(side_px):
         assert np.array_equal(cut_crop(noise, similarity, 256), cut_crop(frame, similarity, 256))
         # What is pasted is blended with the frame's own pixels, and measured beside them.
         patch = make_patch(
-            frame, frame[:1, :1].repeat(256, 0).repeat(256, 1), similarity, np.ones((256, 256))
+            frame.shape, frame[:1, :1].repeat(256, 0).repeat(256, 1), similarity, np.ones((256, 256))
         )
         if patch is not None:
             assert top <= patch.top and patch.top + len(patch.alpha) <= bottom

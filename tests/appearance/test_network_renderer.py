@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mytalk_core.appearance.mask import mouth_mask
-from mytalk_core.appearance.network_renderer import CHOICE, NetworkRenderer, crisp
+from mytalk_core.appearance.network_renderer import CHOICE, NetworkRenderer
 from mytalk_core.appearance.raster import triangulate
 from mytalk_core.appearance.references import References
 from mytalk_core.appearance.refiner import (
@@ -19,6 +19,7 @@ from mytalk_core.appearance.refiner import (
     Refinement,
     RefinerConfig,
     RefinerInputs,
+    crisp,
     enlarged,
     invented,
     mix,

@@ -317,16 +317,16 @@ def test_patch_puts_a_crop_back_where_it_was_cut():
     alpha[100:180, 70:190] = 1
     alpha = cv2.GaussianBlur(alpha, (0, 0), 4)
     alpha[alpha < 0.01] = 0
-    patch = make_patch(frame, crop, similarity, alpha)
+    patch = make_patch(frame.shape, crop, similarity, alpha)
     under = frame[patch.top : patch.top + patch.rgb.shape[0], patch.left : patch.left + patch.rgb.shape[1]]
     assert np.abs(patch.rgb.astype(int) - under)[patch.alpha > 0].max() <= 4
     corner = similarity[:, :2] @ (patch.left + 0.5, patch.top + 0.5) + similarity[:, 2]
     assert (corner < (190, 180)).all()
     assert patch.alpha.max() > 0.99 and patch.alpha[0, 0] == 0
-    assert make_patch(frame, crop, similarity, np.zeros_like(alpha)) is None
+    assert make_patch(frame.shape, crop, similarity, np.zeros_like(alpha)) is None
     far = similarity.copy()
     far[:, 2] -= 5000
-    assert make_patch(frame, crop, far, alpha) is None
+    assert make_patch(frame.shape, crop, far, alpha) is None
 
 
 def test_a_very_large_face_is_averaged_before_it_is_cut():

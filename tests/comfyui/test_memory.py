@@ -102,7 +102,7 @@ def test_what_draws_is_brought_once_in_a_pass_and_only_to_draw(drawn_twice, brou
     assert brought == [{"Draws", *READERS}], "nothing is drawn without a face"
     edit = clip.editor()
     for picture in clip.untouched([3, 0, 1]):
-        edit(picture)
+        edit([picture])
     assert brought == [{"Draws", *READERS}] * 2
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from repository import EXAMPLES
 
-from mytalk_core.appearance.renderer import Rendering, WarpRenderer
+from mytalk_core.appearance.renderer import WarpRenderer
+from mytalk_core.appearance.rendering import ArrayRendering
 from mytalk_core.cli.main import main
 from mytalk_core.errors import DoubtError
 from mytalk_core.face.alignment import UNITS
@@ -109,7 +110,7 @@ def draw_the_old_lips(self, crops, source, target, frame_index, seen=None):
     alpha = np.zeros(crops.shape[:3], np.float32)
     size = crops.shape[1]
     alpha[:, size // 2 :, size // 4 : -size // 4] = 1
-    return Rendering(crops.copy(), alpha)
+    return ArrayRendering(crops.copy(), alpha)
 
 
 def test_lips_that_did_not_move_are_told_and_strictly_no_output_is_kept(

@@ -23,7 +23,7 @@ from mytalk_training.refiner.data import MouthView, pack
 from safetensors.numpy import save
 
 from mytalk_core.appearance.mask import INNER, Window
-from mytalk_core.appearance.network_renderer import UnitView
+from mytalk_core.appearance.unit_view import UnitView
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.motion.identity import IdentityConfig, IdentityExtractor
 

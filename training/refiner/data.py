@@ -25,11 +25,12 @@ from torch import Tensor
 from mytalk_core.appearance.choosing import plan_references
 from mytalk_core.appearance.mask import mouth_mask
 from mytalk_core.appearance.matching import match_references
-from mytalk_core.appearance.network_renderer import CHOICE, UnitView, unit_view
+from mytalk_core.appearance.network_renderer import CHOICE
 from mytalk_core.appearance.raster import Triangulation, triangulate
 from mytalk_core.appearance.references import APART_S, References, choose_pool, mouth_opening, sharpness
 from mytalk_core.appearance.refiner import RefinerInputs
 from mytalk_core.appearance.renderer import WarpSettings
+from mytalk_core.appearance.unit_view import UnitView, unit_view
 from mytalk_core.appearance.warp import MeshWarp
 from mytalk_core.face.alignment import UNITS
 from mytalk_core.face.layout import LandmarkLayout

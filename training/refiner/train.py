@@ -27,12 +27,12 @@ from mytalk_core.appearance.blend import SPLIT
 from mytalk_core.appearance.discriminator import DiscriminatorConfig, PatchDiscriminator
 from mytalk_core.appearance.inputs import to_rgb
 from mytalk_core.appearance.mask import INNER
-from mytalk_core.appearance.network_renderer import crisp
 from mytalk_core.appearance.perceptual import PerceptualDistance
 from mytalk_core.appearance.refiner import (
     MouthRefiner,
     RefinerConfig,
     RefinerInputs,
+    crisp,
     cut_mouths,
     mix,
     mouth_corners,

@@ -1,0 +1,96 @@
+"""The lips of a batch: references warped to the targets, in the frames' colours; and how they are blended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...face.alignment import UNITS
+from ...face.layout import LandmarkLayout
+from ..mask import Window
+from ..mouth import Parting, Room, ring_pixels, room_between
+from ..raster import Triangulation
+from ..references import mouth_opening
+from ..warp import MeshWarp
+from .batch import Batch
+from .matching import Matched
+from .mouth import Mouths, dark_interior, sealing
+from .warp import MeshWarps, levels, sample
+from .windows import applied, blurring, on
+
+
+def warped(
+    batch: Batch,
+    matched: Matched,
+    triangulation: Triangulation,
+    parting: Callable[[np.ndarray, int], Parting],
+) -> tuple[Tensor, Tensor | None]:
+    """The references' pictures of each mouth, float32 (B,R,3,h,w) of the cores, and where it is dark between
+    parted teeth, (B,1,h,w) 0..1; None where all teeth stay as they are.
+
+    parting: what becomes of teeth, by the landmarks (N,2) of a mouth and a reference's position in the pool.
+    """
+    size, borrowed, cores = batch.size, batch.borrowed, batch.cores
+    exact = applied(batch.on_pixels(cores, size), batch.of_masks("mouth"))
+    warps = [
+        MeshWarp(triangulation, target, size, window.pixels(size))
+        for target, window in zip(batch.targets, cores.own, strict=True)
+    ]
+    fine = MeshWarps.of(warps, cores, size, exact)
+    mouths = Mouths.of(batch.targets, triangulation.layout, cores, size)
+    pictures, darkness, changed = [], torch.zeros_like(exact), False
+    for rank in range(len(borrowed)):
+        coordinates = fine.coordinates(list(borrowed.landmarks(rank)))
+        pairs = zip(batch.targets, borrowed.chosen[:, rank], strict=True)
+        how = [parting(target, int(reference)) for target, reference in pairs]
+        if any(one != Parting() for one in how):
+            coordinates, dark = mouths.parted(coordinates, how)
+            darkness += matched.weights[:, rank, None, None, None] * dark[:, None]
+            changed = True
+        pictures.append(levels(sample(batch.lenders(rank), coordinates)))
+    corrected = matched.corrected(torch.stack(pictures, dim=1), batch, cores, size)
+    return corrected, darkness if changed else None
+
+
+def blend(batch: Batch, pictures: Tensor, weights: Tensor, detail: float, sigma: float) -> Tensor:
+    """See `blend` of one frame: pictures (B,R,3,h,w) of the cores and their weights (B,R) -> (B,3,h,w)."""
+    mean = _weighted(pictures, weights)
+    if detail == 1:
+        return mean
+    raised = (weights**detail).masked_fill(~batch.used, 0)
+    crisp = _weighted(pictures, raised / raised.sum(1, keepdim=True))
+    size, cores = batch.size, batch.cores
+    soft = cores.matrices(lambda side: blurring(side * size // UNITS, sigma), cores.canvas(size))
+    return crisp + applied(soft, mean - crisp)
+
+
+def darken(
+    batch: Batch, picture: Tensor, matched: Matched, darkness: Tensor | None, openings: np.ndarray
+) -> Tensor:
+    """Pictures (B,3,h,w) with what is dark between the lips, by `darkness`, see `warped`, or where lips
+    nearly meet; openings: of all references, units."""
+    if darkness is None:
+        return picture
+    layout, borrowed, size = batch.frames[0].coarse.triangulation.layout, batch.borrowed, batch.size
+    wanted = mouth_opening(np.stack(batch.targets), layout)
+    own = on(openings[borrowed.chosen], batch.device)
+    sealed = sealing(on(wanted, batch.device), own, matched.weights)
+    rooms = [
+        _room(target, layout, core, size) for target, core in zip(batch.targets, batch.cores.own, strict=True)
+    ]
+    amount = torch.maximum(darkness, sealed[:, None, None, None])
+    return dark_interior(picture, rooms, amount, batch.cores, size)
+
+
+def _room(target: np.ndarray, layout: LandmarkLayout, core: Window, size: int) -> Room:
+    """What is between the lips of landmarks (N,2), on the pixels of a core in a crop of `size`."""
+    rings = [ring_pixels(ring, target, core, size) for ring in (layout.lips_outer, layout.lips_inner)]
+    top, left, bottom, right = core.pixels(size)
+    return room_between((bottom - top, right - left), rings, size / UNITS)
+
+
+def _weighted(pictures: Tensor, weights: Tensor) -> Tensor:
+    return (pictures * weights[..., None, None, None]).sum(1)

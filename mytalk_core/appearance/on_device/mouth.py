@@ -1,0 +1,136 @@
+"""Between the lips of a batch: see the file of this name one folder up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...face.alignment import UNITS
+from ...face.layout import LandmarkLayout
+from ..mouth import (
+    AJAR,
+    FLAT,
+    HIDDEN,
+    NOTICEABLE,
+    PARTING,
+    SEALED,
+    SMOOTH,
+    SQUEEZED,
+    STRETCH,
+    Parting,
+    Room,
+    lip_lines,
+    ring_pixels,
+)
+from .colour import masked_median
+from .windows import Windows, applied, blurring, on
+
+
+@dataclass(frozen=True)
+class Mouths:
+    """The inner lips of B frames on the pixels of their windows in crops of `size`.
+
+    rows (B,h,1), columns (B,1,w): each pixel's own, from its window's corner; last (B,1,1): the last row of
+    each window; top, bottom (B,1,w): the rows of the lips; left, right (B,1,1): the columns of their corners.
+    """
+
+    scale: float
+    rows: Tensor
+    columns: Tensor
+    last: Tensor
+    top: Tensor
+    bottom: Tensor
+    left: Tensor
+    right: Tensor
+
+    @classmethod
+    def of(cls, targets: Sequence[np.ndarray], layout: LandmarkLayout, windows: Windows, size: int) -> Mouths:
+        """targets: (N,2) canonical units, of each frame."""
+        rings = [
+            ring_pixels(layout.lips_inner, target, window, size)
+            for target, window in zip(targets, windows.own, strict=True)
+        ]
+        columns = np.arange(windows.canvas(size)[1], dtype=np.float32)
+        widths = [window.shape[1] * size // UNITS for window in windows.own]
+        lines = np.stack(
+            [lip_lines(ring, columns.clip(max=width - 1)) for ring, width in zip(rings, widths, strict=True)]
+        )
+        corners = np.array([[ring[:, 0].min(), ring[:, 0].max()] for ring in rings], np.float32)
+        x, y = windows.pixels(size)
+        first = y[:, :1]
+        rows = y - first
+        top, bottom = (on(lines[:, side], x.device)[:, None] for side in (0, 1))
+        left, right = (on(corners[:, side], x.device)[:, None, None] for side in (0, 1))
+        return cls(size / UNITS, rows, x - x[..., :1], rows[:, -1:], top, bottom, left, right)
+
+    def parted(self, coordinates: Tensor, how: Sequence[Parting]) -> tuple[Tensor, Tensor]:
+        """A warp (B,2,h,w) with teeth of their own size, or none where lips meet, and how dark it is between
+        the parts, (B,h,w) 0..1; see `part_interior` and `hide_edges`."""
+        sealed, factor, gap = (
+            on(np.array([getattr(one, name) for one in how], np.float32), coordinates.device)[:, None, None]
+            for name in ("sealed", "factor", "gap")
+        )
+        high = (self.bottom - self.top).clamp_min(1e-3)
+        share = (self.rows - self.top) / high
+        inside = (share > 0) & (share < 1) & (self.columns > self.left) & (self.columns < self.right)
+        inside = inside & (factor > 1)
+        apart = factor / STRETCH
+        above, below = share * apart, (1 - share) * apart
+        read = torch.where(above <= gap, above, torch.where(below <= 1 - gap, 1 - below, gap))
+        rows = torch.where(inside, self.top + read * high, self._hidden(sealed))
+        away = torch.minimum(above - gap, below - (1 - gap)) * high / apart
+        dark = (away / self.scale).clamp(0, 1) * ((apart - 1) / (PARTING - 1)).clamp(0, 1) * inside
+        return self._read(coordinates, rows), dark
+
+    def _hidden(self, sealed: Tensor) -> Tensor:
+        """The rows (B,h,w) that are read where lips nearly shut by `sealed` (B,1,1)."""
+        seam = (self.top + self.bottom) / 2
+        corners = torch.minimum(self.columns - self.left, self.right - self.columns)
+        reach = HIDDEN * self.scale
+        hidden = sealed * (reach + (self.bottom - self.top) / 2) * (1 + corners / reach).clamp(0, 1)
+        away = (self.rows - seam).abs()
+        read = torch.maximum(away, hidden + away * 2 / 3)
+        return torch.where(self.rows < seam, seam - read, seam + read)
+
+    def _read(self, planes: Tensor, rows: Tensor) -> Tensor:
+        """Planes (B,C,h,w) read at rows (B,h,w) of each column."""
+        rows = torch.minimum(rows.clamp_min(0), self.last)
+        low = rows.floor()
+        share = (rows - low)[:, None]
+        pair = (low, torch.minimum(low + 1, self.last))
+        above, below = (planes.gather(2, at.long()[:, None].expand_as(planes)) for at in pair)
+        return above + share * (below - above)
+
+
+def dark_interior(
+    pictures: Tensor, rooms: Sequence[Room], amount: Tensor, windows: Windows, size: int
+) -> Tensor:
+    """Fill the inner lip rings of pictures (B,3,h,w) with a smooth dark red; amount: (B,1,h,w), 0..1."""
+    skin = windows.packed([room.skin for room in rooms], "constant")[:, None]
+    alpha = amount * windows.packed([room.alpha for room in rooms])[:, None]
+    # Without lips there is no colour to fill with.
+    alpha = alpha * skin.any((1, 2, 3), keepdim=True)
+    light = windows.packed([room.light[:, None] for room in rooms])[:, None]
+    filling = torch.minimum(light * masked_median(pictures, skin), pictures) * alpha
+    near = windows.matrices(
+        lambda side: blurring(side * size // UNITS, SMOOTH * size / UNITS, cv2.BORDER_CONSTANT),
+        windows.canvas(size),
+    )
+    filling = applied(near, filling) / applied(near, alpha).clamp_min(1e-3)
+    return pictures + alpha * (filling - pictures)
+
+
+def sealing(openings: Tensor, reference_openings: Tensor, weights: Tensor) -> Tensor:
+    """How much of each interior hides between lips that nearly meet, (B,) 0..1, see `seal`; openings: (B,),
+    reference_openings: (B,R) units, weights: (B,R)."""
+    own = (weights * reference_openings).sum(1)
+    open_enough = (own / NOTICEABLE - 1).clamp(0, 1)
+    shut = ((NOTICEABLE - openings) / (NOTICEABLE - SEALED)).clamp(0, 1) * open_enough
+    ajar = ((AJAR - openings) / (AJAR - FLAT)).clamp(0, 1)
+    ajar = ajar * (own / (SQUEEZED * openings).clamp_min(1e-3) - 1).clamp(0, 1) * open_enough
+    return torch.maximum(shut, ajar)

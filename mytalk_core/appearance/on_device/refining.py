@@ -1,0 +1,112 @@
+"""The refiner's work for a batch: see `NetworkRenderer`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...face.alignment import UNITS
+from ...face.draw import landmark_image
+from ..mask import lip_map
+from ..raster import Triangulation
+from ..references import References
+from ..refiner import MouthRefiner, Refinement, RefinerInputs, crisp, mix
+from ..unit_view import view_window
+from ..warp import MeshWarp
+from .batch import Batch
+from .matching import Matched
+from .warp import MeshWarps, levels, sample
+from .windows import Windows, applied, enlarging, on, resizing
+
+
+@dataclass(frozen=True, eq=False)
+class Refining:
+    """refiner: on the batch's device, in eval mode; dtype: what it computes in; small: the references in its
+    size; detail: see `crisp`."""
+
+    refiner: MouthRefiner
+    dtype: torch.dtype
+    small: References
+    triangulation: Triangulation
+    detail: float
+
+    def mixed(self, batch: Batch, pictures: Tensor, matched: Matched, split_px: float) -> Tensor:
+        """The references' pictures (B,R,3,h,w) of the cores, levels, mixed and mended: (B,3,h,w); split_px:
+        see `mix`."""
+        views = Windows([view_window(mask) for mask in batch.masks], batch.device)
+        maps = self._maps(views, self._inputs(batch, matched, views))
+        size, cores = batch.size, batch.cores
+        enlarge = views.to_part(
+            cores,
+            lambda whole, start, length: enlarging(whole, start, length, length * size // UNITS),
+            cores.canvas(size),
+        )
+        part = Refinement(**{name: applied(enlarge, grids) for name, grids in maps.items()})
+        mixed = mix(pictures / 127.5 - 1, part, split_px, size / UNITS)
+        return (mixed + 1) * 127.5
+
+    def _inputs(self, batch: Batch, matched: Matched, views: Windows) -> RefinerInputs:
+        """What the refiner reads of all frames, 0 beyond their own windows; see `UnitView`."""
+        borrowed, device = batch.borrowed, batch.device
+        ones = views.packed([np.ones(window.shape, np.float32) for window in views.own], "constant")[:, None]
+        mask = applied(batch.on_pixels(views, UNITS), batch.of_masks("lips")) * ones
+        exact = applied(batch.on_pixels(views, UNITS), batch.of_masks("mouth"))
+        warps = [
+            MeshWarp(self.triangulation, target, UNITS, window.pixels(UNITS))
+            for target, window in zip(batch.targets, views.own, strict=True)
+        ]
+        warp, crops = MeshWarps.of(warps, views, UNITS, exact), borrowed.crops(device, self.small)
+        ranks = [list(borrowed.landmarks(rank)) for rank in range(len(borrowed))]
+        read = [levels(sample(crops(rank), warp.coordinates(ranks[rank]))) for rank in range(len(borrowed))]
+        references = levels(matched.corrected(torch.stack(read, dim=1), batch, views, UNITS))
+        whole = on(resizing(batch.size, UNITS, cv2.INTER_AREA), device)[None]
+        frame = views.cut(levels(applied((whole, whole), batch.crops)))
+        layout, pairs = self.triangulation.layout, list(zip(batch.targets, views.own, strict=True))
+        contours = [window.cut(landmark_image(target, layout, UNITS)) for target, window in pairs]
+        lips = [lip_map(target, layout, window) for target, window in pairs]
+        stretch = torch.stack([warp.stretch(landmarks) for landmarks in ranks], dim=1)
+        return RefinerInputs(
+            frame=(frame / 127.5 - 1) * (mask == 0) * ones,
+            mask=mask,
+            contours=(views.packed(contours).movedim(-1, 1) / 127.5 - 1) * ones,
+            references=(references / 127.5 - 1) * ones[:, None],
+            stretch=stretch[:, :, None] * ones[:, None],
+            weights=matched.weights,
+            lips=views.packed(lips, "constant")[:, None],
+        )
+
+    def _maps(self, views: Windows, inputs: RefinerInputs) -> dict[str, Tensor]:
+        """The refiner's maps (B,C,h,w) on the views, by their names in `Refinement`."""
+        height, width = views.shape
+        device, maps = inputs.mask.device, dict[str, Tensor]()
+        for rows, shape in _alike(views, self.refiner.config.step):
+            which = torch.tensor(rows, device=device)
+            parts = {name: value[which] for name, value in vars(inputs).items()}
+            given = {name: _cut(part, shape) if part.ndim > 2 else part for name, part in parts.items()}
+            with torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32):
+                found = crisp(self.refiner(RefinerInputs(**given)), self.detail)
+            for name, grids in vars(found).items():
+                if name not in maps:
+                    maps[name] = grids.new_zeros(len(inputs.mask), grids.shape[1], height, width)
+                maps[name][which] = _cut(grids, (height, width))
+        return maps
+
+
+def _alike(views: Windows, step: int) -> list[tuple[list[int], tuple[int, int]]]:
+    """The rows of the views that are of one size, and that size, a multiple of `step`: the refiner's norms
+    look at the whole of a picture, so only these go through it together."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    for row, (height, width) in enumerate(window.shape for window in views.own):
+        groups.setdefault((height + -height % step, width + -width % step), []).append(row)
+    return [(rows, shape) for shape, rows in groups.items()]
+
+
+def _cut(grids: Tensor, shape: tuple[int, int]) -> Tensor:
+    """The upper left part (...,h,w) of grids (...,H,W), 0 where it is larger."""
+    height, width = shape
+    return F.pad(grids, (0, width - grids.shape[-1], 0, height - grids.shape[-2]))

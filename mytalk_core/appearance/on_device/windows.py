@@ -1,0 +1,164 @@
+"""Windows of several frames as one tensor, and what is done to rows and columns apart, as matrices.
+
+Every frame's window has its own size; they lie in the upper left corner of a canvas that all fit on, and what
+is beyond them repeats their last row and column. Blurring and resizing have rules for the edges, and for what
+a sample is, that are OpenCV's own: each is linear in rows and in columns, so the matrix that OpenCV makes of
+the identity does the same on any device, to each frame by its own size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...face.alignment import UNITS
+from ..mask import Window
+
+# A side of a frame's window in units, or of a part of it -> the matrix that is applied to it.
+Axis = Callable[[int], np.ndarray]
+Matrices = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows of B frames, and the device their tensors are on."""
+
+    own: Sequence[Window]
+    device: torch.device
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) in units of the canvas that all fit on."""
+        heights, widths = zip(*(window.shape for window in self.own), strict=True)
+        return max(heights), max(widths)
+
+    def canvas(self, size: int) -> tuple[int, int]:
+        """(height, width) of the canvas in pixels of crops of `size`."""
+        height, width = self.shape
+        return height * size // UNITS, width * size // UNITS
+
+    def matrices(self, axis: Axis, shape: tuple[int, int]) -> Matrices:
+        """Rows (B,h,H) and columns (B,w,W) for `applied`, by each window's sides; shape: (h,w)."""
+        heights, widths = zip(*(window.shape for window in self.own), strict=True)
+        return (
+            stacked([axis(side) for side in heights], shape[0], self.device),
+            stacked([axis(side) for side in widths], shape[1], self.device),
+        )
+
+    def to_part(
+        self, parts: Windows, axis: Callable[[int, int, int], np.ndarray], shape: tuple[int, int]
+    ) -> Matrices:
+        """The same for a part of each window, by the window's side, where the part begins and how long it
+        is, all in units."""
+        rows, columns = [], []
+        for window, part in zip(self.own, parts.own, strict=True):
+            rows.append(axis(window.shape[0], part.top - window.top, part.shape[0]))
+            columns.append(axis(window.shape[1], part.left - window.left, part.shape[1]))
+        return stacked(rows, shape[0], self.device), stacked(columns, shape[1], self.device)
+
+    def pixels(self, size: int) -> Matrices:
+        """x (B,1,w) and y (B,h,1), float32: the indices of the canvas' pixels in crops of `size`."""
+        height, width = self.canvas(size)
+        sides = np.array([window.pixels(size) for window in self.own])
+        x = np.minimum(sides[:, 1, None] + np.arange(width), sides[:, 3, None] - 1)
+        y = np.minimum(sides[:, 0, None] + np.arange(height), sides[:, 2, None] - 1)
+        return on(x.astype(np.float32), self.device)[:, None], on(y.astype(np.float32), self.device)[
+            ..., None
+        ]
+
+    def cut(self, crops: Tensor) -> Tensor:
+        """The windows of crops (B,C,S,S): (B,C,h,w)."""
+        size = crops.shape[-1]
+        height, width = self.canvas(size)
+        made = []
+        for window, crop in zip(self.own, crops, strict=True):
+            top, left, bottom, right = window.pixels(size)
+            beyond = (0, width - (right - left), 0, height - (bottom - top))
+            made.append(F.pad(crop[None, :, top:bottom, left:right], beyond, mode="replicate"))
+        return torch.cat(made)
+
+    def put(self, pictures: Tensor, crops: Tensor) -> None:
+        """Write pictures (B,C,h,w) of the canvas into the windows of crops (B,C,S,S)."""
+        for window, crop, picture in zip(self.own, crops, pictures, strict=True):
+            top, left, bottom, right = window.pixels(crops.shape[-1])
+            crop[:, top:bottom, left:right] = picture[:, : bottom - top, : right - left]
+
+    def packed(self, grids: Sequence[np.ndarray], beyond: str = "edge") -> Tensor:
+        """Grids (h,w,...) of the windows, of any number of samples a unit, on the canvas: (B,H,W,...).
+
+        beyond: "edge" repeats the last row and column, "constant" is 0.
+        """
+        step = self.own[0].shape[0] / grids[0].shape[0]
+        height, width = (round(side / step) for side in self.shape)
+        made = []
+        for grid in grids:
+            room = [(0, height - grid.shape[0]), (0, width - grid.shape[1])]
+            made.append(np.pad(grid, room + [(0, 0)] * (grid.ndim - 2), mode=beyond))  # type: ignore[call-overload]
+        return on(np.stack(made), self.device)
+
+
+def on(array: np.ndarray, device: torch.device) -> Tensor:
+    """An array as a tensor on a device; what has twice the digits becomes float32, which every device has."""
+    if array.dtype == np.float64:
+        array = array.astype(np.float32)
+    return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+
+
+def applied(matrices: Matrices, planes: Tensor) -> Tensor:
+    """Rows (B,h,H) and columns (B,w,W) applied to planes (B,...,H,W): (B,...,h,w)."""
+    rows, columns = matrices
+    if planes.ndim == 4:
+        rows, columns = rows[:, None], columns[:, None]
+    return rows @ planes @ columns.mT
+
+
+def stacked(matrices: Sequence[np.ndarray], rows: int, device: torch.device) -> Tensor:
+    """Matrices (h,H) of B frames as (B,rows,largest H): the last row repeated, columns of nothing behind."""
+    unique = list({id(matrix): matrix for matrix in matrices}.values())
+    width = max(matrix.shape[1] for matrix in unique)
+    table = [
+        np.pad(np.pad(m, [(0, rows - len(m)), (0, 0)], mode="edge"), [(0, 0), (0, width - m.shape[1])])
+        for m in unique
+    ]
+    numbers = {id(matrix): number for number, matrix in enumerate(unique)}
+    which = torch.tensor([numbers[id(matrix)] for matrix in matrices], device=device)
+    return on(np.stack(table), device)[which]
+
+
+@lru_cache(maxsize=256)
+def blurring(length: int, sigma: float, border: int = cv2.BORDER_DEFAULT) -> np.ndarray:
+    """What `cv2.GaussianBlur` of float32 does along an axis of that length: float32 (length, length)."""
+    size = round(8 * sigma + 1) | 1
+    return cv2.GaussianBlur(_identity(length), (1, size), sigmaX=sigma, sigmaY=sigma, borderType=border)
+
+
+@lru_cache(maxsize=256)
+def averaging(length: int, width: int, times: int = 1) -> np.ndarray:
+    """What `cv2.blur` does, so many times, along an axis of that length: float32 (length, length)."""
+    once = cv2.blur(_identity(length), (1, width))
+    return once if times == 1 else once @ averaging(length, width, times - 1)
+
+
+@lru_cache(maxsize=256)
+def resizing(length: int, wanted: int, kernel: int = cv2.INTER_LINEAR) -> np.ndarray:
+    """What `cv2.resize` does along an axis: float32 (wanted, length)."""
+    return cv2.resize(_identity(length), (length, wanted), interpolation=kernel)
+
+
+@lru_cache(maxsize=1024)
+def enlarging(whole: int, start: int, length: int, wanted: int) -> np.ndarray:
+    """A part of an axis, cut out and enlarged: float32 (wanted, whole)."""
+    matrix = np.zeros((wanted, whole), np.float32)
+    matrix[:, start : start + length] = resizing(length, wanted)
+    return matrix
+
+
+def _identity(length: int) -> np.ndarray:
+    return np.eye(length, dtype=np.float32)

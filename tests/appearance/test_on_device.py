@@ -1,0 +1,183 @@
+"""Batches drawn by PyTorch, on the CPU's tensors, equal what OpenCV draws frame after frame."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from repository import EXAMPLES
+
+from mytalk_core.appearance.crop import cut_crop
+from mytalk_core.appearance.generator import AppearanceConfig, AppearanceGenerator
+from mytalk_core.appearance.generator_renderer import GeneratorRenderer
+from mytalk_core.appearance.network_renderer import NetworkRenderer
+from mytalk_core.appearance.occlusion import FREE, Cover
+from mytalk_core.appearance.on_device.windows import averaging, blurring, enlarging, resizing
+from mytalk_core.appearance.references import read_references
+from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig
+from mytalk_core.appearance.renderer import TOGETHER, WarpRenderer, WarpSettings
+from mytalk_core.face.layout import LandmarkLayout
+from mytalk_core.face.tracker import load_face_reader
+from mytalk_core.media.file_clip import FileClip
+from mytalk_core.media.remux import copy_untagged
+from mytalk_core.pipeline import stages
+
+LAYOUT = LandmarkLayout.load("mesh478")
+FRAMES = np.array([0, 3, 6, 9, 12])
+# Of the new pixels, those that may differ by more than a level: where a row of the seam between closed lips
+# is read from above in one and from below in the other.
+FEW = 1e-4
+pytestmark = pytest.mark.skipif(cv2.__version__ < "5", reason="OpenCV 4 reads at whole 32nds of a pixel only")
+
+
+@pytest.fixture(scope="module", params=["ai_woman", "cartoon_boy"])
+def scene(request, tmp_path_factory):
+    """Frames of a clip, their crops, and landmarks to be drawn: as they are, of another frame, closed, nearly
+    closed and wide open."""
+    path = tmp_path_factory.mktemp("clip") / "a.mp4"
+    copy_untagged(EXAMPLES / f"{request.param}.mp4", path, 0.6)
+    clip = FileClip.open(path)
+    face = stages.track(load_face_reader("cpu"), clip).choose("largest")
+    size = {"ai_woman": 352, "cartoon_boy": 256}[request.param]
+    references = read_references(clip, face, np.arange(0, len(clip), 3), size, LAYOUT)
+    crops = [cut_crop(picture.rgb, face.similarity[picture.index], size) for picture in clip.pictures(FRAMES)]
+    source = face.canonical[FRAMES].astype(np.float32)
+    targets = source.copy()
+    targets[1] = source[4]
+    half = len(LAYOUT.lips_inner) // 2
+    lower, upper = LAYOUT.lips_inner[1:half], LAYOUT.lips_inner[:half:-1]
+    for row, opening in ((2, 0.0), (3, 1.4), (4, 16.0)):
+        moved = targets[row, upper, 1] + opening - targets[row, lower, 1]
+        targets[row, lower, 1] += moved
+        for jaw in (LAYOUT.jaw[4:-4], LAYOUT.lips_outer[: len(LAYOUT.lips_outer) // 2]):
+            targets[row, jaw, 1] += moved.mean()
+    return (clip.height, clip.width), face.similarity[FRAMES], references, np.stack(crops), source, targets
+
+
+def stirred(network):
+    """A network whose last layers, zero at the start, do something."""
+    torch.manual_seed(1)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    return network.eval()
+
+
+def both(renderer, crops, source, targets, seen=None):
+    """What OpenCV and what PyTorch makes of a batch."""
+    rows = np.arange(len(crops))
+    inside = [None] * len(crops) if seen is None else seen
+    frames = [renderer.prepared(row, row, source[row], targets[row], inside[row]) for row in rows]
+    drawn = renderer.drawn_together(crops, [frame for frame in frames if frame is not None])
+    return renderer.render(crops, source, targets, rows, seen), drawn
+
+
+def assert_alike(one, other, given):
+    """The same within a level; which pixels are pasted at all is the same to the last one."""
+    crops, alpha = other.crops, other.alpha
+    np.testing.assert_allclose(alpha, one.alpha, atol=1e-5)
+    new = one.alpha > 0
+    assert np.array_equal(alpha > 0, new)
+    assert new.mean() > 0.05 and not np.array_equal(crops[new], given[new])
+    difference = np.abs(crops.astype(int) - one.crops)
+    assert difference[~new].max() <= 1
+    difference = difference[new]
+    assert difference.mean() < 0.01 and (difference > 1).mean() < FEW and difference.max() < 16
+
+
+def stretched(size):
+    """A generator of tiny size for mesh478 whose pictures are `size`."""
+    config = AppearanceConfig(
+        landmark_layout="mesh478", size=size, width=8, multipliers=(1, 2), blocks=1, groups=4, fusion_width=8
+    )
+    return AppearanceGenerator(config).eval()
+
+
+@pytest.mark.parametrize(
+    "settings", [WarpSettings(), WarpSettings(colour_match=False, detail=1.0, feather=30.0)]
+)
+def test_warped_references(scene, settings):
+    _, _, references, crops, source, targets = scene
+    renderer = WarpRenderer(references, targets, LAYOUT, settings=settings)
+    assert_alike(*both(renderer, crops, source, targets), crops)
+
+
+@pytest.mark.parametrize("inventor", [(), (8, 8)])
+def test_refined_references(scene, inventor):
+    _, _, references, crops, source, targets = scene
+    refiner = stirred(MouthRefiner(RefinerConfig(width=8, widths=(16, 16), inventor=inventor)))
+    renderer = NetworkRenderer(refiner, references, targets, LAYOUT)
+    assert_alike(*both(renderer, crops, source, targets), crops)
+
+
+def test_generated_mouths(scene):
+    _, _, references, crops, source, targets = scene
+    renderer = GeneratorRenderer(stretched(64), references, targets, LAYOUT)
+    assert_alike(*both(renderer, crops, source, targets), crops)
+
+
+def test_at_the_frames_edge_and_with_references_that_saw_less(scene):
+    _, _, references, crops, source, targets = scene
+    seen = np.ones((len(references), 256, 256), bool)
+    seen[::2, :, 150:] = False
+    seen[1, 190:] = False
+    inside = np.ones((len(crops), 256, 256), bool)
+    inside[:2, :, 200:] = False
+    renderer = WarpRenderer(replace(references, seen=seen), targets, LAYOUT)
+    one, other = both(renderer, crops, source, targets, inside)
+    assert_alike(one, other, crops)
+
+
+def test_frames_that_nothing_is_known_of_stay(scene):
+    _, _, references, crops, source, targets = scene
+    nothing = replace(references, seen=np.zeros((len(references), 256, 256), bool))
+    renderer = WarpRenderer(nothing, targets, LAYOUT)
+    assert renderer.prepared(0, 0, source[0], targets[0], None) is None
+    rendering = renderer.drawn_together(crops, [])
+    assert np.array_equal(rendering.crops, crops) and not rendering.alpha.any()
+    assert rendering.patches((9, 9), np.eye(2, 3)[None], [FREE], [1.0]) == [None] * len(crops)
+
+
+def test_patches_are_those_of_the_cpu(scene):
+    frame, similarity, references, crops, source, targets = scene
+    renderer = WarpRenderer(references, targets, LAYOUT)
+    renderings = both(renderer, crops, source, targets)
+    matte = np.zeros((256, 256), np.float32)
+    matte[:, 128:] = 1
+    covers = [FREE, Cover(matte, np.zeros((256, 256, 3), np.uint8)), Cover(visible=0.5), FREE, FREE]
+    shares, far = [1.0, 1.0, 1.0, 0.25, 1.0], similarity.copy()
+    far[4, :, 2] -= 5000
+    ours, theirs = (one.patches(frame, far, covers, shares) for one in renderings)
+    assert ours[4] is None and theirs[4] is None
+    for one, other in zip(ours[:4], theirs[:4], strict=True):
+        assert (one.top, one.left, one.alpha.shape) == (other.top, other.left, other.alpha.shape)
+        np.testing.assert_allclose(other.alpha, one.alpha, atol=1e-4)
+        difference = np.abs(one.rgb.astype(int) - other.rgb)[one.alpha > 0]
+        assert difference.mean() < 0.01 and (difference > 1).mean() < FEW
+
+
+def test_a_device_is_given_several_frames_at_once_as_many_as_fit(scene):
+    references, targets = scene[2], scene[5]
+    assert WarpRenderer(references, targets, LAYOUT).together == 1
+    assert WarpRenderer(references, targets, LAYOUT, device="cuda").together == TOGETHER
+    large = replace(references, crops=np.broadcast_to(np.uint8(0), (len(references), 768, 768, 3)))
+    assert 1 <= WarpRenderer(large, targets, LAYOUT, device="cuda").together < TOGETHER
+
+
+@pytest.mark.parametrize("sigma", [0.8, 2.5, 10.0])
+def test_matrices_do_what_opencv_does(sigma):
+    grid = np.random.default_rng(0).random((40, 56)).astype(np.float32)
+    pairs = {
+        "blur": (lambda n: blurring(n, sigma), cv2.GaussianBlur(grid, (0, 0), sigma)),
+        "average": (lambda n: averaging(n, 9, 2), cv2.blur(cv2.blur(grid, (9, 9)), (9, 9))),
+        "enlarge": (lambda n: resizing(n, 2 * n), cv2.resize(grid, (112, 80))),
+        "part": (lambda n: enlarging(n, 8, 16, 26), cv2.resize(grid[8:24, 8:24], (26, 26))),
+        "shrink": (
+            lambda n: resizing(n, n // 8 * 5, cv2.INTER_AREA),
+            cv2.resize(grid, (35, 25), interpolation=cv2.INTER_AREA),
+        ),
+    }
+    for name, (axis, expected) in pairs.items():
+        np.testing.assert_allclose(axis(40) @ grid @ axis(56).T, expected, atol=2e-6, err_msg=name)
