@@ -1,7 +1,9 @@
 """A card that is not there: tensors on it have device, shape and type only; what is copied back is zeros, of
 a mask ones.
 
-An operation that is given tensors of the card and of the CPU fails, as on a real one.
+An operation that is given tensors of the card and of the CPU fails, as on a real one; and one that makes
+float64 there, which Apple's cards do not have. These cannot be feigned themselves: a build of PyTorch without
+their code refuses to index such a tensor.
 """
 
 from __future__ import annotations
@@ -55,6 +57,8 @@ class FakeCard(TorchDispatchMode):
         args, kwargs = tree_map(self._told, (args, kwargs))
         with self.fake:
             made = func(*args, **kwargs)
+        if any(isinstance(leaf, Tensor) and _is_double(leaf) for leaf in tree_leaves(made)):
+            raise RuntimeError(f"{func} made float64 on the card")
         with _disable_current_modes():
             return tree_map(_copied_back, made)
 
@@ -62,6 +66,10 @@ class FakeCard(TorchDispatchMode):
         """A tensor of the CPU as the fake mode knows it."""
         plain = isinstance(value, Tensor) and not isinstance(value, FakeTensor)
         return self.fake.from_tensor(value, static_shapes=True) if plain else value
+
+
+def _is_double(tensor: Tensor) -> bool:
+    return tensor.dtype == torch.float64 and tensor.device.type == CARD.type
 
 
 def _copied_back(made):
@@ -87,6 +95,9 @@ def card_there() -> Iterator[None]:
     """Networks can be moved to the card, and used there, in this block."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nn.Module, "_apply", _apply)
+        # Else PyTorch computes in float32 where bfloat16 was asked for.
+        patch.setattr("torch.cuda.amp.common.amp_definitely_not_available", lambda: False)
+        patch.setattr("torch.cuda.is_bf16_supported", lambda *_, **__: True)
         # The card is there for this thread only.
         patch.setattr("mytalk_core.pipeline.ahead.MOST_THREADS", 1)
         fake = FakeTensorMode(allow_non_fake_inputs=True)
