@@ -4,6 +4,9 @@ One clip is brought to several sizes, lengths and numbers of faces, and run on o
 ratios are of one run. The machine may be busy: CPU seconds hardly mind.
 
     python benchmarks/speed.py CLIP SPEECH -o benchmarks/results/speed.md
+    python benchmarks/speed.py CLIP SPEECH -o benchmarks/results/speed_device.md --devices cuda cpu
+
+The second form measures nothing but frames a second on devices, in a few minutes.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ import numpy as np
 import torch
 from wav2lip_shape import FACE_PX, MEL, S3FD, Generator
 
+from mytalk_core.appearance.crop import cut_crop
+from mytalk_core.appearance.occlusion import FREE
 from mytalk_core.media.audio import Speech
 from mytalk_core.media.file_clip import FileClip
 from mytalk_core.media.timeline import plan_timeline
@@ -45,7 +50,9 @@ LARGEST_DETECTED = 1920 * 1080
 
 @dataclass
 class Cost:
-    """What a clip cost. seconds: CPU seconds by stage, load among them; wall_s: of all but load."""
+    """What a clip cost. seconds: CPU seconds by stage, load among them; walls: seconds of the clock by stage;
+    wall_s: of all but load; drawn_s: seconds of the clock a frame of the renderer and the composite alone,
+    `together` frames a call; dtype: of the networks."""
 
     name: str
     height: int
@@ -56,6 +63,10 @@ class Cost:
     seconds: dict[str, float] = field(default_factory=dict)
     wall_s: float = 0.0
     peak_mb: float | None = None
+    walls: dict[str, float] = field(default_factory=dict)
+    drawn_s: float = 0.0
+    together: int = 1
+    dtype: str = ""
 
     @property
     def ours(self) -> float:
@@ -88,8 +99,10 @@ def make_clip(source: Path, path: Path, size: tuple[int, int], frames: int, face
         target.mux(stream.encode(None))
 
 
-def measure(clips: list[Path], speech: Path, device: str, threads: int, renderer: str) -> list[Cost]:
-    """Every clip in turn by one loaded model, in this process."""
+def measure(
+    clips: list[Path], speech: Path, device: str, threads: int, renderer: str, alone: bool = False
+) -> list[Cost]:
+    """Every clip in turn by one loaded model, in this process; alone: the renderer too."""
     share_heap()  # as the command does
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
@@ -104,6 +117,8 @@ def measure(clips: list[Path], speech: Path, device: str, threads: int, renderer
         for path in clips:
             cost = _cost(model, FileClip.open(path), sound, out, threads, path.stem)
             cost.seconds["load"] = load_s
+            if alone:
+                _draw_alone(model, FileClip.open(path), cost)
             costs.append(cost)
     return costs
 
@@ -128,18 +143,52 @@ def _cost(model: LipSync, clip: FileClip, sound: Speech, out: Path, threads: int
     return cost
 
 
+def _draw_alone(model: LipSync, clip: FileClip, cost: Cost) -> None:
+    """The renderer and the composite of the clip's frames, decoded and cut before; each mouth is another
+    frame's."""
+    face = model.track(clip).choose("largest")
+    drawn = model.draw(clip, face, None, plan_timeline(clip, clip.duration_s))
+    rows = np.flatnonzero(face.present)
+    source, similarity = face.canonical[rows], face.similarity[rows]
+    size, shape = drawn.references.size, (clip.height, clip.width)
+    crops = np.stack([cut_crop(p.rgb, face.similarity[p.index], size) for p in clip.pictures(rows)])
+    cost.together, cost.dtype = drawn.together(), str(model.dtype).removeprefix("torch.")
+    targets = np.roll(source, 1, axis=0)
+
+    def draw() -> None:
+        for start in range(0, len(rows), cost.together):
+            part = slice(start, start + cost.together)
+            frames = rows[part]
+            rendering = drawn.renderer.render(crops[part], source[part], targets[part], frames)
+            rendering.patches(shape, similarity[part], [FREE] * len(frames), [1.0] * len(frames))
+
+    draw()  # what is done once belongs to no frame
+    synchronise(model.device)
+    begin = time.perf_counter()
+    draw()
+    synchronise(model.device)
+    cost.drawn_s = (time.perf_counter() - begin) / len(rows)
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until a device has done all that it was given."""
+    if device.type != "cpu":
+        getattr(torch, device.type).synchronize()
+
+
 class _Clock:
-    """CPU seconds of this process, all threads, from lap to lap."""
+    """Seconds of this process, all threads, and of the clock, from lap to lap."""
 
     def __init__(self, cost: Cost, device: torch.device) -> None:
-        self.cost, self.device, self.last = cost, device, time.process_time()
+        self.cost, self.device = cost, device
+        self.last, self.last_wall = time.process_time(), time.perf_counter()
 
     def lap(self, stage: str) -> None:
         """End a stage."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-        now = time.process_time()
+        synchronise(self.device)
+        now, wall = time.process_time(), time.perf_counter()
         self.cost.seconds[stage], self.last = now - self.last, now
+        self.cost.walls[stage], self.last_wall = wall - self.last_wall, wall
 
 
 def measure_shape(height: int, width: int, threads: int) -> dict[str, float]:
@@ -179,9 +228,11 @@ def _child_seconds(command: list[str]) -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def in_child(clips: list[Path], speech: Path, device: str, threads: int, renderer: str) -> list[Cost]:
+def in_child(
+    clips: list[Path], speech: Path, device: str, threads: int, renderer: str, alone: bool = False
+) -> list[Cost]:
     """`measure` in a process of its own, whose threads and memory nothing before has touched."""
-    job = {"clips": [str(clip) for clip in clips], "speech": str(speech)}
+    job = {"clips": [str(clip) for clip in clips], "speech": str(speech), "alone": alone}
     rows = _child(job | {"device": device, "threads": threads, "renderer": renderer})
     return [Cost(**row) for row in rows]
 
@@ -231,6 +282,56 @@ def plain_table(costs: list[Cost], first: str) -> list[str]:
     return lines
 
 
+def device_table(costs: dict[str, list[Cost]]) -> list[str]:
+    """Markdown: frames a second of the clock by renderer, and the share of each stage."""
+    columns = ("renderer", "input", "device, threads", "dtype", "frames a call")
+    rates = ("renderer and composite alone, frames/s", "all, frames/s")
+    shares = [f"{stage}, %" for stage in STAGES[1:]]
+    titles = [*columns, *rates, *shares]
+    lines = [f"| {' | '.join(titles)} |", "|" + "---|" * len(titles)]
+    for renderer, rows in costs.items():
+        for cost in rows:
+            cells = [f"`{renderer}`", f"{cost.name} ({cost.width}x{cost.height})"]
+            cells += [f"{cost.device}, {cost.threads}", cost.dtype, str(cost.together)]
+            cells += [f"{1 / cost.drawn_s:.1f}", f"{cost.frames / cost.wall_s:.1f}"]
+            cells += [f"{100 * cost.walls[stage] / cost.wall_s:.0f}" for stage in STAGES[1:]]
+            lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def device_report(source: Path, speech: Path, plan: Plan, devices: list[str], folder: Path) -> list[str]:
+    """Frames a second on each device, by both renderers; markdown lines."""
+    clips = [folder / f"{name}.mp4" for name in plan.sizes]
+    for clip, size in zip(clips, plan.sizes.values(), strict=True):
+        make_clip(source, clip, size, plan.frames)
+    costs = {
+        renderer: [
+            cost
+            for device in devices
+            for cost in in_child(clips, speech, device, max(plan.threads), renderer, alone=True)
+        ]
+        for renderer in ("warp", "network")
+    }
+    return [
+        "# Speed on devices",
+        "",
+        f"{machine()}. Seconds of the clock, {plan.frames} frames, loading apart; threads of PyTorch and "
+        f"OpenCV. `python benchmarks/speed.py --devices {' '.join(devices)}`",
+        "",
+        *device_table(costs),
+    ]
+
+
+def machine() -> str:
+    """Date, processor, card and versions."""
+    processor = platform.processor() or platform.machine()
+    card = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return (
+        f"{datetime.date.today()}, {os.cpu_count()} cores ({processor}), {card}, torch {torch.__version__}, "
+        f"OpenCV {cv2.__version__}, PyAV {av.__version__}"
+    )
+
+
 @dataclass(frozen=True)
 class Plan:
     """What is measured: sizes by name, threads, frames a clip, lengths in seconds, numbers of faces."""
@@ -269,13 +370,10 @@ def report(source: Path, speech: Path, plan: Plan, renderer: str, folder: Path) 
     }
     one = folder / "one frame.mp4"
     make_clip(source, one, small, 1)
-    processor = platform.processor() or platform.machine()
-    card = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     return [
         "# Speed",
         "",
-        f"{datetime.date.today()}, {os.cpu_count()} cores ({processor}), {card}, torch {torch.__version__}, "
-        f"OpenCV {cv2.__version__}, PyAV {av.__version__}; renderer `{renderer}`. CPU seconds a frame, user "
+        f"{machine()}; renderer `{renderer}`. CPU seconds a frame, user "
         f"and system, all threads, of {plan.frames} frames, loading apart. `python benchmarks/speed.py`",
         "",
         *stage_table(costs, shapes),
@@ -315,6 +413,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--renderer", default="warp")
     parser.add_argument("--frames", type=int, default=50)
     parser.add_argument("--seconds", type=float, nargs="+", default=[10, 60, 600])
+    parser.add_argument("--devices", nargs="+", help="frames a second on these devices, and nothing else")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--quick", action="store_true", help="few and small: whether it runs")
     parser.add_argument("--measure", type=json.loads, help=argparse.SUPPRESS)
     parser.add_argument("-o", "--out", type=Path)
@@ -324,11 +424,15 @@ def main(argv: list[str] | None = None) -> None:
         return
     if args.clip is None or args.speech is None or args.out is None:
         parser.error("CLIP, SPEECH and -o are needed")
-    plan = Plan(SIZES, (1, 2), args.frames, tuple(sorted(args.seconds)), (1, 2, 4))
+    plan = Plan(SIZES, tuple(args.threads), args.frames, tuple(sorted(args.seconds)), (1, 2, 4))
     if args.quick:
         plan = Plan({"256 px": (256, 256)}, (1,), 5, (0.2, 0.4), (1, 2))
     with tempfile.TemporaryDirectory() as folder:
-        lines = report(args.clip, args.speech, plan, args.renderer, Path(folder))
+        lines = (
+            device_report(args.clip, args.speech, plan, args.devices, Path(folder))
+            if args.devices
+            else report(args.clip, args.speech, plan, args.renderer, Path(folder))
+        )
     args.out.write_text("\n".join(lines) + "\n")
     print(args.out.read_text())
 

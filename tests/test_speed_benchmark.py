@@ -25,6 +25,19 @@ def test_the_table_is_written(tmp_path):
         assert re.search(rf"^\| {re.escape(row)} \| [0-9.]+ \|", text, re.MULTILINE), row
 
 
+def test_the_table_of_devices_is_written(tmp_path):
+    out = tmp_path / "speed.md"
+    sources = [str(EXAMPLES / "ai_woman.mp4"), str(EXAMPLES / "speech_en.wav")]
+    command = [sys.executable, str(ROOT / "benchmarks" / "speed.py"), *sources, "--quick", "-o", str(out)]
+    subprocess.run([*command, "--devices", "cpu"], check=True, cwd=tmp_path, stdout=subprocess.DEVNULL)
+    for renderer in ("warp", "network"):
+        row = next(line for line in out.read_text().splitlines() if line.startswith(f"| `{renderer}` |"))
+        cells = [cell.strip() for cell in row.split("|")[2:-1]]
+        assert cells[:4] == ["256 px (256x256)", "cpu, 1", "float32", "1"]
+        assert all(float(rate) > 0 for rate in cells[4:6])
+        assert sum(map(int, cells[6:])) == pytest.approx(100, abs=3)
+
+
 def test_networks_of_the_published_shape(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     import torch
