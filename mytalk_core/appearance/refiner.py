@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ..checkpoint.pretrained import PretrainedModel
 from .mask import INNER, LIPS
+from .reading import read_at
 
 GROUPS = 8
 REMADE = 0.4  # a correction of this size leaves nothing of the mixture but its coarse structure
@@ -342,8 +343,7 @@ def _nudged(pictures: Tensor, flow: Tensor) -> Tensor:
     height, width = pictures.shape[-2:]
     y = torch.arange(height, device=flow.device, dtype=flow.dtype)[:, None] + flow[:, 1]
     x = torch.arange(width, device=flow.device, dtype=flow.dtype)[None] + flow[:, 0]
-    grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1)
-    return F.grid_sample(pictures, grid, mode="bicubic", padding_mode="border", align_corners=False)
+    return read_at(pictures, torch.stack([x, y], dim=1))
 
 
 def _soft(pictures: Tensor, sigma_px: float) -> Tensor:

@@ -16,6 +16,7 @@ from mytalk_core.appearance.generator_renderer import GeneratorRenderer
 from mytalk_core.appearance.network_renderer import NetworkRenderer
 from mytalk_core.appearance.occlusion import FREE, Cover
 from mytalk_core.appearance.on_device.windows import averaging, blurring, enlarging, resizing
+from mytalk_core.appearance.reading import gathered_at, read_at
 from mytalk_core.appearance.references import read_references
 from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig
 from mytalk_core.appearance.renderer import TOGETHER, WarpRenderer, WarpSettings
@@ -181,3 +182,14 @@ def test_matrices_do_what_opencv_does(sigma):
     }
     for name, (axis, expected) in pairs.items():
         np.testing.assert_allclose(axis(40) @ grid @ axis(56).T, expected, atol=2e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("kernel", ["bicubic", "bilinear"])
+@pytest.mark.parametrize("beyond", ["border", "zeros"])
+def test_pictures_are_read_alike_where_pytorch_cannot(kernel, beyond):
+    torch.manual_seed(0)
+    pictures, coordinates = torch.rand(2, 3, 9, 12), torch.rand(2, 2, 30, 20) * 20 - 4
+    expected = read_at(pictures, coordinates, kernel, beyond)
+    torch.testing.assert_close(
+        gathered_at(pictures, coordinates, kernel, beyond), expected, atol=1e-5, rtol=0
+    )

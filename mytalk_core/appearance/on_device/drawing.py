@@ -15,9 +15,10 @@ from ..composite import LEAST_ALPHA, Place, place
 from ..occlusion import FREE as UNCOVERED
 from ..occlusion import Cover
 from ..prepared import Prepared
+from ..reading import read_at
 from .batch import Batch, Borrowed
 from .surroundings import move_surroundings
-from .warp import levels, sample
+from .warp import levels
 from .windows import applied, on
 
 if TYPE_CHECKING:
@@ -129,8 +130,8 @@ class DeviceRendering:
         y = torch.arange(height, device=device, dtype=torch.float32)[:, None]
         at = matrix[:, :, 0] * x + matrix[:, :, 1] * y + matrix[:, :, 2]
         which = torch.tensor(numbers, device=device)
-        rgb = _bytes(levels(sample(self.pictures[which], at)))
-        alpha = sample(new[which][:, None], at, "bilinear", "zeros")[:, 0].clamp(0, 1)
+        rgb = _bytes(levels(read_at(self.pictures[which], at)))
+        alpha = read_at(new[which][:, None], at, "bilinear", "zeros")[:, 0].clamp(0, 1)
         shown = torch.where(alpha < LEAST_ALPHA, 0.0, alpha).cpu().numpy()
         return [
             Patch(one.top, one.left, own[: one.height, : one.width], mask[: one.height, : one.width])

@@ -13,12 +13,13 @@ from ...face.layout import LandmarkLayout
 from ..mask import Window
 from ..mouth import Parting, Room, ring_pixels, room_between
 from ..raster import Triangulation
+from ..reading import read_at
 from ..references import mouth_opening
 from ..warp import MeshWarp
 from .batch import Batch
 from .matching import Matched
 from .mouth import Mouths, dark_interior, sealing
-from .warp import MeshWarps, levels, sample
+from .warp import MeshWarps, levels
 from .windows import applied, blurring, on
 
 
@@ -50,7 +51,7 @@ def warped(
             coordinates, dark = mouths.parted(coordinates, how)
             darkness += matched.weights[:, rank, None, None, None] * dark[:, None]
             changed = True
-        pictures.append(levels(sample(batch.lenders(rank), coordinates)))
+        pictures.append(levels(read_at(batch.lenders(rank), coordinates)))
     corrected = matched.corrected(torch.stack(pictures, dim=1), batch, cores, size)
     return corrected, darkness if changed else None
 

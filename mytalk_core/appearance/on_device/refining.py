@@ -14,13 +14,14 @@ from ...face.alignment import UNITS
 from ...face.draw import landmark_image
 from ..mask import lip_map
 from ..raster import Triangulation
+from ..reading import read_at
 from ..references import References
 from ..refiner import MouthRefiner, Refinement, RefinerInputs, crisp, mix
 from ..unit_view import view_window
 from ..warp import MeshWarp
 from .batch import Batch
 from .matching import Matched
-from .warp import MeshWarps, levels, sample
+from .warp import MeshWarps, levels
 from .windows import Windows, applied, enlarging, on, resizing
 
 
@@ -62,7 +63,7 @@ class Refining:
         ]
         warp, crops = MeshWarps.of(warps, views, UNITS, exact), borrowed.crops(device, self.small)
         ranks = [list(borrowed.landmarks(rank)) for rank in range(len(borrowed))]
-        read = [levels(sample(crops(rank), warp.coordinates(ranks[rank]))) for rank in range(len(borrowed))]
+        read = [levels(read_at(crops(rank), warp.coordinates(ranks[rank]))) for rank in range(len(borrowed))]
         references = levels(matched.corrected(torch.stack(read, dim=1), batch, views, UNITS))
         whole = on(resizing(batch.size, UNITS, cv2.INTER_AREA), device)[None]
         frame = views.cut(levels(applied((whole, whole), batch.crops)))

@@ -8,10 +8,11 @@ from torch import Tensor
 
 from ...face.alignment import UNITS
 from ..frame_edge import FREE, depth_units
+from ..reading import read_at
 from ..surroundings import BLEND_UNITS, FOLD_UNITS
 from .batch import Batch
 from .frame_edge import slowed_at_edge
-from .warp import levels, sample
+from .warp import levels
 from .windows import applied, averaging, blurring, on
 
 
@@ -35,7 +36,7 @@ def move_surroundings(batch: Batch) -> Tensor:
     shift = applied(batch.on_pixels(windows, batch.size), shift) * (batch.size / UNITS)
     x, y = windows.pixels(batch.size)
     at = torch.stack([x + shift[:, 0], y + shift[:, 1]], dim=1)
-    windows.put(levels(sample(batch.crops, at)), batch.crops)
+    windows.put(levels(read_at(batch.crops, at)), batch.crops)
     return moved
 
 

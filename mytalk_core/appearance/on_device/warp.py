@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ...face.alignment import UNITS
+from ..reading import read_at
 from ..warp import SMOOTH_UNITS, MeshWarp
 from .windows import Matrices, Windows, applied, averaging, on
 
@@ -78,21 +78,10 @@ class MeshWarps:
         return on(whole, device).flatten(0, 1)[self.triangle + start]
 
 
-def sample(pictures: Tensor, coordinates: Tensor, mode: str = "bicubic", beyond: str = "border") -> Tensor:
-    """Read pictures (B,C,H,W) at pixel indices (B,2,h,w): (B,C,h,w).
-
-    beyond: what is read beyond the edge, "border" or "zeros".
-    """
-    height, width = pictures.shape[-2:]
-    x, y = coordinates.unbind(1)
-    grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1)
-    return F.grid_sample(pictures, grid, mode=mode, padding_mode=beyond, align_corners=False)
-
-
 def sample_units(crops: Tensor, coordinates: Tensor) -> Tensor:
     """Read crops (B,3,S,S) at indices (B,2,h,w) of the unit grid, bilinearly."""
     scale = crops.shape[-1] / UNITS
-    return levels(sample(crops, (coordinates + 0.5) * scale - 0.5, "bilinear"))
+    return levels(read_at(crops, (coordinates + 0.5) * scale - 0.5, "bilinear"))
 
 
 def levels(pictures: Tensor) -> Tensor:

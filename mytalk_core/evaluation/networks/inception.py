@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...appearance.reading import read_at
 from ...checkpoint.pretrained import PretrainedModel
 from ...errors import WeightsError
 from .feature_networks import load_script
@@ -151,13 +152,10 @@ class Inception(PretrainedModel):
 
 def enlarge(pictures: Tensor, size: int) -> Tensor:
     """Bilinear, (B,C,H,W) -> (B,C,size,size), pixel i read at i * H / size, as FID was published."""
+    places = torch.arange(size, device=pictures.device, dtype=pictures.dtype) / size
     height, width = pictures.shape[2:]
-    theta = torch.eye(2, 3, device=pictures.device)
-    # Corners instead of centres: half a source pixel less half a target pixel further left and up.
-    theta[0, 2], theta[1, 2] = 1 / width - 1 / size, 1 / height - 1 / size
-    theta = theta.expand(len(pictures), 2, 3)
-    grid = F.affine_grid(theta, [len(pictures), 3, size, size], align_corners=False)
-    return F.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
+    y, x = torch.meshgrid(height * places, width * places, indexing="ij")
+    return read_at(pictures, torch.stack([x, y]).expand(len(pictures), 2, size, size), "bilinear")
 
 
 def from_script(path: Path, config: InceptionConfig | None = None) -> Inception:
