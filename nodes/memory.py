@@ -18,8 +18,8 @@ from ..mytalk_core.pipeline.rendered import RenderedClip
 
 BUNDLED = "mini"
 # Bytes of activations, by part of a model: the largest published one on a window of 250 frames, float32; a
-# batch of frames; a frame.
-WORK_BYTES = {"motion": 1 << 30, "reader": 1 << 28, "renderer": 1 << 30}
+# batch of frames; the frames that are drawn in one call.
+WORK_BYTES = {"motion": 1 << 30, "reader": 1 << 28, "renderer": 3 << 29}
 
 
 @dataclass(frozen=True, eq=False)
