@@ -14,7 +14,7 @@ from ..appearance.composite import make_patch
 from ..appearance.crop import crop_box, crop_size, cut_crop
 from ..appearance.frame_edge import seen_part, shown_lips
 from ..appearance.grain import grained
-from ..appearance.occlusion import FREE, CoverGauge
+from ..appearance.occlusion import FREE, Cover, CoverGauge
 from ..appearance.references import References
 from ..appearance.renderer import Renderer
 from ..face.layout import LandmarkLayout
@@ -139,6 +139,24 @@ class RenderedClip(ArrangedClip):
     def _crop_px(self) -> int:
         return crop_size(self.track.similarity, self.track.present)
 
+    @cached_property
+    def _uncovered(self) -> dict[int, int]:
+        """The source's frames of which lips are borrowed and before which nothing stands, and where in the
+        references they are."""
+        uncovered, frames = self.references.uncovered, self.references.frame_index.tolist()
+        return {} if uncovered is None else {frames[row]: int(row) for row in np.flatnonzero(uncovered)}
+
+    def _looked_at(
+        self, row: int, rgb: np.ndarray, similarity: np.ndarray, landmarks: np.ndarray
+    ) -> tuple[np.ndarray, Cover]:
+        """The face's crop of a frame (H, W, 3), and what stands before its mouth: what is a reference has
+        been looked at."""
+        reference = self._uncovered.get(int(self.timeline.source_index[row]))
+        if reference is not None:
+            return self.references.crops[reference], FREE
+        crop = cut_crop(rgb, similarity, self._crop_px)
+        return crop, FREE if self.gauge is None else self.gauge.cover(crop, landmarks, similarity)
+
     def _known(self, row: int) -> list[Patch] | None:
         """What is pasted over a frame where nothing must be drawn for it, None where something must."""
         if not self.track.present[row]:
@@ -155,8 +173,7 @@ class RenderedClip(ArrangedClip):
         if shown[0] == 0:
             return Edit(picture, [], False)
         rgb = picture.rgb_in(crop_box(similarity[0], self._crop_px, *frame))
-        crop = cut_crop(rgb, similarity[0], self._crop_px)
-        cover = FREE if self.gauge is None else self.gauge.cover(crop, source[0], similarity[0])
+        crop, cover = self._looked_at(picture.index, rgb, similarity[0], source[0])
         if cover.visible == 0:
             return Edit(picture, [], False)
         seen = seen_part(frame, similarity[0])
