@@ -226,7 +226,7 @@ class CoverGauge:
         face = filled(landmarks[self._layout.oval])
         inner = cv2.erode(face, disc(4))[within] > 0
         # OpenCV multiplies colours several times as fast as NumPy repeats a number over three of them.
-        picture, plain = unit[within].astype(np.float32), cv2.multiply(colours, (*gain.tolist(), 0.0))
+        picture, plain = unit[within].astype(np.float32), cv2.transform(colours, np.diag(gain))
         known = face[within] * (spread < UNKNOWN // 2)
         usual = cv2.multiply(plain, cv2.merge([_shading(picture, plain, known)] * 3))
         limit = LEVELS * float(np.clip(light, 0.15, 1.3)) + LEAST + np.float32(SPREAD * light) * spread
