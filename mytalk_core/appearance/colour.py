@@ -37,8 +37,7 @@ def ring_corrections(
     difference = np.stack([seen - _cells(rendering, rings[0]) for rendering in renderings])
     difference = np.ascontiguousarray(np.moveaxis(difference, -1, 0))
     weight = np.stack([_weight(ring) for ring in rings])
-    for row in np.flatnonzero(weight.sum((1, 2)) < 1e-3):
-        weight[row] = 0
+    weight[weight.sum((1, 2)) < 1e-3] = 0
     for row, on_ring in enumerate(weight > 0):
         if on_ring.any():
             levels = difference[:, row]

@@ -232,9 +232,9 @@ def _darkened(picture: np.ndarray, rings: list[np.ndarray], amount: np.ndarray, 
     alpha, light = amount * room.alpha, room.light[:, None, None]
     # As dark as the picture's own gap between teeth, but without its streaks; there is none beyond the lips.
     filling = np.minimum(light * np.median(lips, axis=0), picture) * alpha[..., None]
-    packed = np.dstack([filling, alpha]).astype(np.float32)
-    packed = cv2.GaussianBlur(packed, (0, 0), SMOOTH * scale, borderType=cv2.BORDER_CONSTANT)
-    filling = packed[..., :3] / np.maximum(packed[..., 3:], 1e-3)
+    both = np.dstack([filling, alpha]).astype(np.float32)
+    soft = cv2.GaussianBlur(both, (0, 0), SMOOTH * scale, borderType=cv2.BORDER_CONSTANT)
+    filling = soft[..., :3] / np.maximum(soft[..., 3:], 1e-3)
     return picture + alpha[..., None] * (filling - picture)
 
 

@@ -213,7 +213,7 @@ class CoverGauge:
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Where a picture is unlike the usual face or `always` covered, and the usual face in its shape and
         light."""
-        found, expected = always.copy(), unit.copy()
+        found = always.copy()
         if self._usual is None or self._is_turned(landmarks) or not near.any():
             return found, None
         top, left, bottom, right = box = _box(near)
@@ -226,7 +226,7 @@ class CoverGauge:
         face = filled(landmarks[self._layout.oval])
         inner = cv2.erode(face, disc(4))[within] > 0
         # OpenCV multiplies colours several times as fast as NumPy repeats a number over three of them.
-        picture, plain = unit[within].astype(np.float32), cv2.multiply(colours, (*gain.tolist(), 0.0))
+        picture, plain = unit[within].astype(np.float32), cv2.transform(colours, np.diag(gain))
         known = face[within] * (spread < UNKNOWN // 2)
         usual = cv2.multiply(plain, cv2.merge([_shading(picture, plain, known)] * 3))
         limit = LEVELS * float(np.clip(light, 0.15, 1.3)) + LEAST + np.float32(SPREAD * light) * spread
@@ -244,8 +244,11 @@ class CoverGauge:
             # What is many times as large is hair or a wall behind it.
             part |= rest & (rest.sum() < 2 * part.sum())
         found[within] |= part
+        if not found[within].any():
+            return found, None
         # The cover's own brightness is no light on the face behind it.
         known *= ~cv2.dilate(found[within].astype(np.uint8), disc(2 * RIM)).astype(bool)
+        expected = unit.copy()
         expected[within] = np.clip(plain * _shading(picture, plain, known)[..., None], 0, 255)
         return found, expected
 
@@ -256,23 +259,27 @@ def free_references(
     """The references whose mouths are free, or nearly so, with what covers a part of them taken away; at
     least half of them, the freest. And the share of all whose mouth cannot be seen.
 
-    gauge: of these references; similarity: as in `CoverGauge`.
+    gauge: of these references; similarity: as in `CoverGauge`. Where that is known, `References.uncovered` is
+    too.
     """
     placed = _placed(references, similarity)
     triples = zip(references.crops, references.landmarks, placed, strict=True)
     crops, hidden = references.crops, np.zeros(len(references))
+    uncovered = np.zeros(len(references), bool)
     seen = references.seen
     own = np.ones((len(crops), UNITS, UNITS), bool) if seen is None else seen.copy()
     for row, (crop, landmarks, place) in enumerate(triples):
         cover = gauge.cover(crop, landmarks, place, bool(gauge.shown[row]))
         hidden[row] = cover.hidden if cover.visible > 0 else 1.0
+        uncovered[row] = cover is FREE
         if cover.touched is not None:
             crops = crops.copy() if crops is references.crops else crops
             crops[row] = cover.mended(crop)
             own[row] &= cover.touched == 0
     keep = hidden <= max(LENT, float(np.quantile(hidden, LEAST_LEFT)))
     free = None if crops is references.crops else own
-    return replace(references, crops=crops, free=free).take(keep), float((hidden == 1).mean())
+    found = replace(references, crops=crops, free=free, uncovered=None if similarity is None else uncovered)
+    return found.take(keep), float((hidden == 1).mean())
 
 
 def _placed(references: References, similarity: np.ndarray | None) -> np.ndarray:

@@ -43,7 +43,8 @@ class References:
     (K,) in the source;
     sharpness: float32 (K,), 1 is the pool's median; shots: int64 (K,) shot numbers; seen: bool (K, 256, 256),
     which units of each crop were inside the frame, None where all were; free: bool (K, 256, 256), which of
-    them nothing stood before either, None where that is `seen`.
+    them nothing stood before either, None where that is `seen`; uncovered: bool (K,), frames before whose
+    mouth nothing stands, for who draws them, None where that is not known.
     """
 
     crops: np.ndarray
@@ -53,6 +54,7 @@ class References:
     shots: np.ndarray
     seen: np.ndarray | None = None
     free: np.ndarray | None = None
+    uncovered: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.crops)
@@ -82,6 +84,7 @@ class References:
             self.shots[keep],
             None if self.seen is None else self.seen[keep],
             None if self.free is None else self.free[keep],
+            None if self.uncovered is None else self.uncovered[keep],
         )
 
     @property

@@ -81,10 +81,10 @@ class MeshWarp:
     def _smoothed(self, mapped: np.ndarray, exact: np.ndarray) -> np.ndarray:
         mapped -= self._pixels
         width = 2 * round(SMOOTH_UNITS * self.size / UNITS / 2) + 1
-        smooth = cv2.blur(cv2.blur(mapped, (width, width)), (width, width))
+        smooth: np.ndarray = cv2.blur(cv2.blur(mapped, (width, width)), (width, width))
         left, top, wide, high = cv2.boundingRect((exact > 0).astype(np.uint8))
         part = slice(top, top + high), slice(left, left + wide)
-        near = mapped[part] - smooth[part]
+        near: np.ndarray = mapped[part] - smooth[part]
         near *= cv2.merge([exact[part]] * 2)
         smooth += self._pixels
         smooth[part] += near

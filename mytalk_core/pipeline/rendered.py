@@ -145,6 +145,24 @@ class RenderedClip(ArrangedClip):
     def _crop_px(self) -> int:
         return crop_size(self.track.similarity, self.track.present)
 
+    @cached_property
+    def _uncovered(self) -> dict[int, int]:
+        """The source's frames of which lips are borrowed and before which nothing stands, and where in the
+        references they are."""
+        uncovered, frames = self.references.uncovered, self.references.frame_index.tolist()
+        return {} if uncovered is None else {frames[row]: int(row) for row in np.flatnonzero(uncovered)}
+
+    def _looked_at(
+        self, row: int, rgb: np.ndarray, similarity: np.ndarray, landmarks: np.ndarray
+    ) -> tuple[np.ndarray, Cover]:
+        """The face's crop of a frame (H, W, 3), and what stands before its mouth: what is a reference has
+        been looked at."""
+        reference = self._uncovered.get(int(self.timeline.source_index[row]))
+        if reference is not None:
+            return self.references.crops[reference], FREE
+        crop = cut_crop(rgb, similarity, self._crop_px)
+        return crop, FREE if self.gauge is None else self.gauge.cover(crop, landmarks, similarity)
+
     def _known(self, row: int) -> list[Patch] | None:
         """What is pasted over a frame where nothing must be drawn for it, None where something must."""
         if not self.track.present[row]:
@@ -173,8 +191,7 @@ class RenderedClip(ArrangedClip):
         if shown == 0:
             return None
         rgb = picture.rgb_in(crop_box(similarity, self._crop_px, *frame))
-        crop = cut_crop(rgb, similarity, self._crop_px)
-        cover = FREE if self.gauge is None else self.gauge.cover(crop, source, similarity)
+        crop, cover = self._looked_at(row, rgb, similarity, source)
         if cover.visible == 0:
             return None
         # A mouth that leaves the frame: at last it moves as in the source, and the source takes over.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,10 +13,13 @@ import numpy as np
 import pytest
 from repository import EXAMPLES
 
+from mytalk_core.appearance.occlusion import CoverGauge
 from mytalk_core.cli.main import main
 from mytalk_core.face.track import FaceTrack
+from mytalk_core.media.arranged import part_of
 from mytalk_core.media.audio import Speech
 from mytalk_core.media.file_clip import FileClip
+from mytalk_core.media.image_clip import ImageClip
 from mytalk_core.media.writer import VideoWriter
 from mytalk_core.motion.generate import MotionOptions
 from mytalk_core.motion.motion import Motion
@@ -168,6 +172,28 @@ def test_a_covered_mouth_stays_and_is_counted(frames, tmp_path, model):
     same = [bool((a == b).all()) for a, b in zip(source, result, strict=True)]
     assert report.frames_with_face - report.frames_edited == 2 and same[6] and same[7] and sum(same) == 2
     assert "something before the mouth" in report.warnings[0]
+
+
+def test_frames_that_lend_their_lips_are_looked_at_once_for_what_stands_before_them(
+    frames, model, monkeypatch
+):
+    track = model.track(ImageClip.from_frames(frames, 25)).choose()
+    hidden = frames.copy()
+    chin = track.landmarks[6][[61, 291, 152, 13], :2]
+    low, high = chin.min(0).astype(int) - 25, chin.max(0).astype(int) + 15
+    hidden[6, low[1] : high[1], low[0] : high[0]] = (60, 90, 160)
+    clip = ImageClip.from_frames(hidden, 25)
+    # Later in the source, so that the output's numbers are none of its own.
+    timeline = part_of(clip, 0.08, 0.4).timeline
+    drawn = model.draw(clip, track, None, timeline)
+    anew = replace(drawn, references=replace(drawn.references, uncovered=None))
+    expected = [picture.rgb for picture in anew.pictures()]
+    looked, cover = [], CoverGauge.cover
+    monkeypatch.setattr(CoverGauge, "cover", lambda *args: looked.append(args) or cover(*args))
+    for got, wanted, source in zip(drawn.pictures(), expected, hidden[2:12], strict=True):
+        assert np.array_equal(got.rgb, wanted)
+        assert np.array_equal(got.rgb, source) == (got.index == 4)
+    assert len(looked) == 1  # the covered one, which lends nothing
 
 
 @pytest.mark.parametrize("colour", [(60, 90, 160), (190, 145, 120)], ids=["blue", "skin"])
