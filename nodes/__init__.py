@@ -13,8 +13,18 @@ class MyTalkExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """All node classes; while a package is missing, nodes that say so in their place."""
         try:
-            from . import analyse, animate, combine, edit, folder, load, measure, render
-            from . import help_pages, templates
+            from . import (
+                analyse,
+                animate,
+                combine,
+                edit,
+                folder,
+                help_pages,
+                load,
+                measure,
+                render,
+                templates,
+            )
         except ModuleNotFoundError as error:
             if not missing.is_missing_package(error):
                 raise
