@@ -145,11 +145,16 @@ class ExtractLandmarks(io.ComfyNode):
         lines += (
             [f"the linked mask chooses the face, '{face}' does not"] if by_mask and face != "mask" else []
         )
-        several = isinstance(video, torch.Tensor) and len(video) > 1
-        lines += [RATE_HINT] if several and frame_rate == DEFAULT_RATE else []
+        lines += rate_hint(video, frame_rate)
         preview = ClipVideo(draw_mesh(clip, track))
         shown = said("Extract Landmarks", lines) | shown_faces(clip, faces, track)
         return io.NodeOutput(TrackedFace(clip, track), preview, missing, float(clip.fps), ui=shown)
+
+
+def rate_hint(video: Input.Video | torch.Tensor, frame_rate: float) -> list[str]:
+    """A line for the user where several images were left at the default rate."""
+    several = isinstance(video, torch.Tensor) and len(video) > 1
+    return [RATE_HINT] if several and frame_rate == DEFAULT_RATE else []
 
 
 def own_faces(clip: Clip) -> Faces:
