@@ -3,6 +3,7 @@ import { app } from "/scripts/app.js";
 
 const ALWAYS = "MyTalkMetrics"; // its table is what it is for, so its place is kept
 const LINE_PX = 15;
+const SOON_MS = 300;
 
 function addText(node, height) {
   const text = document.createElement("pre");
@@ -22,6 +23,14 @@ function heightOf(node, said) {
   return 14 + LINE_PX * lines;
 }
 
+// The first pages with Nodes 2.0 look at a node's widgets once, when it is added to the graph.
+function shown(node) {
+  const text = node.mytalkText?.text;
+  if (text && !text.isConnected) {
+    node.graph?.onNodeAdded?.(node);
+  }
+}
+
 function show(node, said) {
   if (node.comfyClass === ALWAYS) {
     node.mytalkText.text.textContent = said;
@@ -35,6 +44,9 @@ function show(node, said) {
   } else if (said) {
     node.mytalkText ??= addText(node, () => heightOf(node, node.mytalkText?.text.textContent ?? said));
     node.mytalkText.text.textContent = said;
+  }
+  if (LiteGraph.vueNodesMode) {
+    setTimeout(() => shown(node), SOON_MS);
   }
   const [width, height] = node.computeSize();
   node.setSize([Math.max(node.size[0], width), Math.max(node.size[1], height)]);
