@@ -1,6 +1,7 @@
 // Extract Landmarks shows a frame with its faces in boxes; a click on one chooses it for the next run.
 import { app } from "/scripts/app.js";
 import { api } from "/scripts/api.js";
+import { showLate } from "./late_widget.js";
 
 const WORDS = {
   en: { choose: "Choose face", next: "Face {n} is taken when you run again." },
@@ -31,6 +32,7 @@ function addPicker(node) {
   const settings = { serialize: false, hideOnZoom: false, getMinHeight: height, getMaxHeight: height };
   const widget = node.addDOMWidget("faces", "mytalk_faces", picker, settings);
   widget.serialize = false;
+  showLate(node, picker);
   return { frame, boxes, caption, ratio: 0.75 };
 }
 

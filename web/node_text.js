@@ -1,9 +1,9 @@
 // What a MyTalk node says, on the node itself: the frontend shows text results on its own nodes only.
 import { app } from "/scripts/app.js";
+import { showLate } from "./late_widget.js";
 
 const ALWAYS = "MyTalkMetrics"; // its table is what it is for, so its place is kept
 const LINE_PX = 15;
-const SOON_MS = 300;
 
 function addText(node, height) {
   const text = document.createElement("pre");
@@ -23,14 +23,6 @@ function heightOf(node, said) {
   return 14 + LINE_PX * lines;
 }
 
-// The first pages with Nodes 2.0 look at a node's widgets once, when it is added to the graph.
-function shown(node) {
-  const text = node.mytalkText?.text;
-  if (text && !text.isConnected) {
-    node.graph?.onNodeAdded?.(node);
-  }
-}
-
 function show(node, said) {
   if (node.comfyClass === ALWAYS) {
     node.mytalkText.text.textContent = said;
@@ -44,9 +36,7 @@ function show(node, said) {
   } else if (said) {
     node.mytalkText ??= addText(node, () => heightOf(node, node.mytalkText?.text.textContent ?? said));
     node.mytalkText.text.textContent = said;
-  }
-  if (LiteGraph.vueNodesMode) {
-    setTimeout(() => shown(node), SOON_MS);
+    showLate(node, node.mytalkText.text);
   }
   const [width, height] = node.computeSize();
   node.setSize([Math.max(node.size[0], width), Math.max(node.size[1], height)]);
