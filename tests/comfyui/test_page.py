@@ -37,6 +37,8 @@ def comfy(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=["canvas", "nodes_2"])
 def page(comfy, request):
+    # A core of 0.8 tells a page nothing of what ran before it was opened; newer ones do (`test_servers.py`).
+    comfy.call("/free", {"unload_models": True, "free_memory": True})
     with comfy_page.browser_page(comfy, CHROMIUM, request.param == "nodes_2") as page:
         yield page
 
