@@ -14,12 +14,16 @@ masks are smooth there and are enlarged to the crop's pixels afterwards. They ha
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import numpy as np
+from torch import Tensor
 
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
+
+Grid = TypeVar("Grid", np.ndarray, Tensor)
 
 FEATHER = 0.05 * UNITS
 SOLID = 2.0  # units around the hull that are still fully new
@@ -180,9 +184,9 @@ def widened(part: np.ndarray, units: int) -> np.ndarray:
     return wider
 
 
-def smooth_step(share: np.ndarray) -> np.ndarray:
-    """0 up to 0, 1 from 1 on, smoothly between."""
-    share = np.clip(share, 0, 1)
+def smooth_step(share: Grid) -> Grid:
+    """0 up to 0, 1 from 1 on, smoothly between; of an array or a tensor."""
+    share = share.clip(0, 1)
     return share * share * (3 - 2 * share)
 
 

@@ -186,27 +186,26 @@ class CoverGauge:
             coordinates = warp.coordinates(landmarks[row])
             pictures[number] = sample(unit[row], coordinates) / self._gain(self._colours[row])
             if self._overlay is not None:
-                hidden = cv2.dilate(self._overlay.on_crop(similarity[row]).astype(np.uint8), disc(2 * RIM))
+                hidden = widened(self._overlay.on_crop(similarity[row]).astype(np.uint8), 2 * RIM)
                 pictures[number][sample(255 * hidden, coordinates) > 64] = np.nan
         whole = np.full((UNITS, UNITS, 4), UNKNOWN, np.uint8)
-        whole[box[0] : box[2], box[1] : box[3]] = _median_and_spread(pictures)
-        return self._completed(whole)
+        part = whole[box[0] : box[2], box[1] : box[3]]
+        part[:] = _median_and_spread(pictures)
+        self._complete(part, whole, warp)
+        return whole
 
-    def _completed(self, usual: np.ndarray) -> np.ndarray:
-        """The usual face uint8 (256, 256, 4), in the median shape, with what was never seen of it: as the
-        other half of the face, and where neither was seen, as what is about it."""
-        box = _box(_near(self._shape, self._layout))
-        part = usual[box[0] : box[2], box[1] : box[3]]
+    def _complete(self, part: np.ndarray, usual: np.ndarray, warp: MeshWarp) -> None:
+        """Fill what was never seen of the usual face uint8 (256, 256, 4), in place in a part of it, as the
+        other half of the face is, and where neither was seen, as what is about it; warp: of that part, to the
+        median shape."""
         unknown = part[..., 3] == UNKNOWN
         if unknown.all() or not unknown.any():
-            return usual
+            return
         colours = np.ascontiguousarray(part[..., :3])
         part[..., :3] = cv2.inpaint(colours, unknown.astype(np.uint8), 3, cv2.INPAINT_NS)
         flipped = (self._shape * (-1, 1) + (UNITS, 0))[self._layout.mirror].astype(np.float32)
-        coordinates = MeshWarp(self._mesh, self._shape, UNITS, box).coordinates(flipped)
-        mirrored = sample(np.ascontiguousarray(usual[:, ::-1, :3]), coordinates)
+        mirrored = sample(np.ascontiguousarray(usual[:, ::-1, :3]), warp.coordinates(flipped))
         part[..., :3] = _continued(mirrored, part[..., :3], unknown)
-        return usual
 
     def _unusual(
         self, unit: np.ndarray, landmarks: np.ndarray, near: np.ndarray, always: np.ndarray
@@ -247,7 +246,7 @@ class CoverGauge:
         if not found[within].any():
             return found, None
         # The cover's own brightness is no light on the face behind it.
-        known *= ~cv2.dilate(found[within].astype(np.uint8), disc(2 * RIM)).astype(bool)
+        known *= widened(found[within].astype(np.uint8), 2 * RIM) == 0
         expected = unit.copy()
         expected[within] = np.clip(plain * _shading(picture, plain, known)[..., None], 0, 255)
         return found, expected
@@ -266,18 +265,22 @@ def free_references(
     triples = zip(references.crops, references.landmarks, placed, strict=True)
     crops, hidden = references.crops, np.zeros(len(references))
     uncovered = np.zeros(len(references), bool)
-    seen = references.seen
-    own = np.ones((len(crops), UNITS, UNITS), bool) if seen is None else seen.copy()
+    behind: dict[int, np.ndarray] = {}
     for row, (crop, landmarks, place) in enumerate(triples):
         cover = gauge.cover(crop, landmarks, place, bool(gauge.shown[row]))
         hidden[row] = cover.hidden if cover.visible > 0 else 1.0
         uncovered[row] = cover is FREE
         if cover.touched is not None:
-            crops = crops.copy() if crops is references.crops else crops
+            crops = crops if behind else crops.copy()
             crops[row] = cover.mended(crop)
-            own[row] &= cover.touched == 0
+            behind[row] = cover.touched > 0
     keep = hidden <= max(LENT, float(np.quantile(hidden, LEAST_LEFT)))
-    free = None if crops is references.crops else own
+    free = None
+    if behind:
+        seen = references.seen
+        free = np.ones((len(crops), UNITS, UNITS), bool) if seen is None else seen.copy()
+        for row, part in behind.items():
+            free[row] &= ~part
     found = replace(references, crops=crops, free=free, uncovered=None if similarity is None else uncovered)
     return found.take(keep), float((hidden == 1).mean())
 
@@ -334,7 +337,7 @@ def _parts(unlike: np.ndarray, where: np.ndarray, tells: np.ndarray) -> np.ndarr
     parts = enough(where & tells)
     if not parts.any():
         return parts
-    beside = cv2.dilate(parts.astype(np.uint8), disc(LETTERS)) > 0
+    beside = widened(parts.astype(np.uint8), LETTERS) > 0
     return parts | (enough(where) & beside)
 
 
@@ -342,10 +345,10 @@ def _with_rim(picture: np.ndarray, found: np.ndarray, usual: np.ndarray | None) 
     """How much of each place a cover hides, float32 (256, 256): all of what was `found` of it, bool; about
     that, as much as the picture has of its colour instead of the usual face's."""
     if usual is None:
-        return cv2.dilate(found.astype(np.uint8), disc(RIM)).astype(np.float32)
+        return widened(found.astype(np.uint8), RIM).astype(np.float32)
     # Between the letters of a word nothing of the face is worth the risk to lose a stroke.
     closed = cv2.morphologyEx(found.astype(np.uint8), cv2.MORPH_CLOSE, disc(RIM))
-    covered = cv2.dilate(closed, disc(1)) > 0
+    covered = widened(closed, 1) > 0
     behind = usual.astype(np.float32)
     colours, distance = nearest_colours(picture, found)
     step = colours - behind
@@ -380,7 +383,7 @@ def _median_and_spread(pictures: np.ndarray) -> np.ndarray:
     shown = (~np.isnan(pictures[..., 0])).sum(0)
     # Beside what is always covered its shadow and its soft edge are seen: no usual face either.
     unknown = (shown < max(FEWEST, LEAST_SHOWN * len(pictures))).astype(np.uint8)
-    unknown = cv2.dilate(unknown, disc(3 * RIM)) > 0
+    unknown = widened(unknown, 3 * RIM) > 0
     pictures[:, unknown] = 0
     median = np.nanmedian if np.isnan(pictures).any() else np.median
     usual = median(pictures, axis=0)

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..checkpoint.pretrained import PretrainedModel
-from .mask import INNER, LIPS
+from .mask import INNER, LIPS, smooth_step
 from .reading import read_at
 
 GROUPS = 8
@@ -201,8 +201,7 @@ def needed(inputs: RefinerInputs) -> Tensor:
     between = inputs.lips == INNER
     stretch = (inputs.weights[:, :, None, None, None] * inputs.stretch).sum(1)
     octaves = -(stretch * between).sum((1, 2, 3)) / between.sum((1, 2, 3)).clamp(min=1)
-    share = ((octaves - BORROWED) / (INVENTED - BORROWED)).clamp(0, 1)
-    return (share * share * (3 - 2 * share))[:, None, None, None]
+    return smooth_step((octaves - BORROWED) / (INVENTED - BORROWED))[:, None, None, None]
 
 
 def mouth_corners(lips: Tensor) -> Tensor:

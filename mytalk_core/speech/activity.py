@@ -80,8 +80,7 @@ def _singing(heard: np.ndarray, loud: np.ndarray) -> np.ndarray:
     """In which motion frames (F,) of sound (S,) at the level that is heard somebody sings after all, of those
     where it is loud for longer and the voice detector hears nobody."""
     singing = np.zeros(len(loud), bool)
-    edges = np.flatnonzero(np.diff(_without_gaps(loud, LOUD_GAP_FRAMES), prepend=False, append=False))
-    for first, stop in edges.reshape(-1, 2):
+    for first, stop in _runs(_without_gaps(loud, LOUD_GAP_FRAMES)):
         if stop - first < ASKED_FRAMES:
             continue
         part = heard[first * SAMPLES_PER_FRAME : stop * SAMPLES_PER_FRAME]
@@ -143,6 +142,11 @@ def _hysteresis(opens: np.ndarray, stays: np.ndarray) -> np.ndarray:
     return stays & np.isin(run, np.unique(run[opens & stays]))
 
 
+def _runs(flags: np.ndarray) -> np.ndarray:
+    """The runs of True (F,): int64 (R, 2), each one's first row and the one behind its last."""
+    return np.flatnonzero(np.diff(flags, prepend=False, append=False)).reshape(-1, 2)
+
+
 def _without_gaps(speaking: np.ndarray, shortest: int) -> np.ndarray:
     """Runs of False between two of True filled where they have fewer frames than `shortest`."""
     rows = np.flatnonzero(speaking)
@@ -156,8 +160,7 @@ def _without_gaps(speaking: np.ndarray, shortest: int) -> np.ndarray:
 def _without_echo(speaking: np.ndarray, level_db: np.ndarray) -> np.ndarray:
     """Runs of True (F,) cut where their level (F,) has fallen to that of what follows them."""
     cut = speaking.copy()
-    edges = np.flatnonzero(np.diff(speaking, prepend=False, append=False))
-    for first, stop in edges.reshape(-1, 2):
+    for first, stop in _runs(speaking):
         behind = level_db[stop : stop + END_FRAMES]
         if len(behind):
             spoken_db = np.quantile(level_db[max(first, stop - 25) : stop], 0.9)
@@ -170,8 +173,7 @@ def _without_echo(speaking: np.ndarray, level_db: np.ndarray) -> np.ndarray:
 def _without_breaths(speaking: np.ndarray, voice: np.ndarray) -> np.ndarray:
     """Runs of True (F,) but for short ones in which no voice (F,) is sure."""
     heard = speaking.copy()
-    edges = np.flatnonzero(np.diff(speaking, prepend=False, append=False))
-    for first, stop in edges.reshape(-1, 2):
+    for first, stop in _runs(speaking):
         if stop - first < ALONE_FRAMES and voice[first:stop].max() < SURE:
             heard[first:stop] = False
     return heard

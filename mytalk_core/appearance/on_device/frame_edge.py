@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..frame_edge import FREE
+from ..mask import smooth_step
 
 
 def fill_unseen(pictures: Tensor, lent: Tensor, weights: Tensor, used: Tensor) -> Tensor:
@@ -25,5 +26,4 @@ def slowed_at_edge(shift: Tensor, depth: Tensor) -> Tensor:
     """Movement (B,2,h,w) in units, less towards the frame's edge and none there; depth: (B,1,h,w), see
     `depth_units`."""
     near = (torch.linalg.vector_norm(shift, dim=1, keepdim=True) * (depth < FREE)).amax((2, 3), keepdim=True)
-    share = (depth / (2 * near).clamp(2, FREE)).clamp(0, 1)
-    return torch.where(near > 0, shift * share * share * (3 - 2 * share), shift)
+    return torch.where(near > 0, shift * smooth_step(depth / (2 * near).clamp(2, FREE)), shift)
