@@ -2,8 +2,9 @@
 
 Of every clip the references are only those frames whose opening is under 2 units (1/256 of the crop's side),
 as with a source that never speaks; the targets are frames that are open wide, spread over the upper half of
-the openings. Everything else is as in reconstruction.py: true landmarks, the mouth erased before rendering,
-no references from within 0.6 s. Measured is what lies between the lips: PSNR, LPIPS (AlexNet) as the mean of
+the openings. Open mouths are lent as in use, spread over all wide frames of the clip; DARK is `warp` without
+them. Everything else is as in reconstruction.py: true landmarks, the mouth erased before rendering, no
+references from within 0.6 s. Measured is what lies between the lips: PSNR, LPIPS (AlexNet) as the mean of
 its spatial map there, and as the mean over the mouth's box at 128 px, with true pixels around the inner lips.
 Writes a Markdown table and, with --sheet, a picture: for each person the true mouths, and below them those of
 each renderer.
@@ -28,6 +29,7 @@ from motion import read_track
 
 from mytalk_core.appearance.crop import crop_size, cut_crop
 from mytalk_core.appearance.mask import MouthMask, mouth_mask
+from mytalk_core.appearance.open_mouths import with_open_mouths
 from mytalk_core.appearance.perceptual import PerceptualDistance
 from mytalk_core.appearance.references import (
     APART_S,
@@ -49,6 +51,8 @@ from mytalk_core.media.file_clip import FileClip
 CLOSED, OPEN = 2.0, 5.0  # units
 FEWEST = 3  # closed and open frames of a clip that is measured
 TARGETS, SHOWN, SHOWN_PX = 8, 3, (320, 200)
+
+DARK = "warp, nothing lent"
 
 Make = Callable[..., WarpRenderer]
 
@@ -98,9 +102,12 @@ def measure_clip(
         truth, erased = mask.core.cut(crop), crop.copy()
         mask.core.cut(erased)[masked] = 0
         box = _box(landmarks[layout.lips_outer], mask, size)
+        own = references.take(far)
+        lent = with_open_mouths(own, track.canonical[wide], layout)
         shown = [_enlarged(truth[box])]
         for name, make in made.items():
-            renderer = make(references.take(far), landmarks[None], layout, track.shots[[frame]])
+            lenders = own if name == DARK else lent
+            renderer = make(lenders, landmarks[None], layout, track.shots[[frame]])
             lips = np.rint(renderer.lips(erased, landmarks, 0, mask)).astype(np.uint8)
             guess = np.where(masked[..., None], lips, truth)
             shown.append(_enlarged(guess[box]))
@@ -153,7 +160,7 @@ def main() -> None:
     torch.set_num_threads(1)
     lpips = find_networks(arguments.weights, skip=frozenset(NEEDS) - {"lpips_mouth"}).lpips
     layout = LandmarkLayout.load("mesh478")
-    made: dict[str, Make] = {"warp": WarpRenderer}
+    made: dict[str, Make] = {DARK: WarpRenderer, "warp": WarpRenderer}
     made |= {f"network of {model}": load_renderer("network", model).make for model in arguments.model}
     results, sheet = {}, []
     for row in rows_of(arguments.manifest, arguments.split):

@@ -167,7 +167,7 @@ class AppearanceGenerate(io.ComfyNode):
         )
         # By the time somebody reads it, other models may have taken the network's place on the device.
         lender = (lip_references or track).track
-        doubts = check_pictures(rendered.references, lender, rendered.covered).doubts
+        doubts = check_pictures(rendered.references, lender, rendered.covered, rendered.lent).doubts
         kept = KeptPatches(existing(folder_paths.get_temp_directory()))
         drawn_with = DrawnWith.of(loaded, sources(clip))
         # Without a network several frames may be drawn at once.

@@ -44,7 +44,6 @@ class NetworkRenderer(WarpRenderer):
     ):
         super().__init__(references, targets, layout, shots, choice or CHOICE, settings)
         self.refiner, self.dtype = refiner, dtype
-        self.parts_interior = not refiner.config.invents
         # One sample a unit is what the refiner reads; larger references are averaged down once.
         self.small = references.resized(UNITS)
 

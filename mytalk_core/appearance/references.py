@@ -8,7 +8,7 @@ from.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
 import numpy as np
@@ -87,6 +87,15 @@ class References:
             None if self.uncovered is None else self.uncovered[keep],
         )
 
+    def joined(self, others: References) -> References:
+        """These, and others of the same person and size after them; both or neither know of an edge, of what
+        stands before a mouth, and of frames without."""
+        joined: dict[str, Any] = {
+            name: None if one is None or other is None else np.concatenate([one, other])
+            for (name, one), other in zip(vars(self).items(), vars(others).values(), strict=True)
+        }
+        return References(**joined)
+
     @property
     def own(self) -> np.ndarray | None:
         """Which units of each crop show the person: bool (K, 256, 256), None where all do."""
@@ -138,6 +147,14 @@ class CanonicalTrack(Protocol):
 
     @property
     def canonical(self) -> Rows: ...
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """See `CanonicalTrack`: some rows of landmarks without the rest of a track."""
+
+    present: np.ndarray
+    canonical: Rows
 
 
 def choose_pool(

@@ -3,8 +3,7 @@
 It goes beyond the paper's generator (section 3.4), which has to invent the lips: references that are already
 warped to the target's landmarks need only be chosen pixel by pixel, nudged into place and corrected in light.
 It reads one sample a canonical unit; its maps are enlarged to the source's own resolution and applied to the
-references' own pixels there, so teeth and skin keep the sharpness of the source. What no reference shows, as
-the teeth of a source that never opens its mouth, a second network makes (`Inventor`).
+references' own pixels there, so teeth and skin keep the sharpness of the source.
 """
 
 from __future__ import annotations
@@ -18,16 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..checkpoint.pretrained import PretrainedModel
-from .mask import INNER, LIPS, smooth_step
 from .reading import read_at
 
 GROUPS = 8
-REMADE = 0.4  # a correction of this size leaves nothing of the mixture but its coarse structure
-MOUTH = (64, 96)  # height and width in units of what an `Inventor` sees
-# Octaves by which the references are stretched between the lips: nothing is invented up to the first of them,
-# where their own teeth are sharper, and all is from the second on.
-BORROWED, INVENTED = 0.3, 1.0
-NEAR, SOFT = 9, 5  # it changes nothing farther from the lips than half of these widths together, units
 
 
 @dataclass(frozen=True)
@@ -35,8 +27,7 @@ class RefinerConfig:
     """Sizes: `width` of a reference's features, `widths` of the U-Net at 1/2, 1/4, ... of the grid.
 
     landmark_layout: whose contours it reads; flow: the farthest that a pixel is nudged, units; preferred:
-    whether the renderer `auto` takes it before `warp`, for weights that a table shows to do better; inventor:
-    widths of the `Inventor` at 1/2, 1/4, ... of its window, none where there is none.
+    whether the renderer `auto` takes it before `warp`, for weights that a table shows to do better.
     """
 
     landmark_layout: str = "mesh478"
@@ -44,17 +35,11 @@ class RefinerConfig:
     widths: tuple[int, ...] = (64, 96, 128, 160)
     flow: float = 4.0
     preferred: bool = False
-    inventor: tuple[int, ...] = ()
 
     @property
     def step(self) -> int:
         """Grids are padded to multiples of this."""
         return 2 ** max(3, len(self.widths))
-
-    @property
-    def invents(self) -> bool:
-        """Whether it makes what no reference shows: no dark filling is needed then."""
-        return len(self.inventor) > 0
 
 
 @dataclass(frozen=True)
@@ -86,14 +71,13 @@ class Refinement:
     """Maps on the unit grid.
 
     coarse, fine (B,R,H,W): weights of the references in coarse and fine structure, each sums to 1 over R;
-    flow (B,2,H,W): how far beside each pixel their mixture is read, units (x, y); kept (B,1,H,W) in 0..1: how
-    much of the mixture stays; residual (B,3,H,W): added after.
+    flow (B,2,H,W): how far beside each pixel their mixture is read, units (x, y); residual (B,3,H,W): added
+    after.
     """
 
     coarse: Tensor
     fine: Tensor
     flow: Tensor
-    kept: Tensor
     residual: Tensor
 
 
@@ -137,100 +121,15 @@ class UNet(nn.Module):
         return x
 
 
-class Inventor(nn.Module):
-    """Makes the inside of a mouth from its surroundings, its contours and what the references have."""
-
-    CHANNELS = 14  # of `inventor_view`
-
-    def __init__(self, widths: tuple[int, ...]):
-        super().__init__()
-        self.stem = nn.Conv2d(4 * self.CHANNELS, widths[0], 3, padding=1)
-        self.unet = UNet(widths)
-        self.norm = nn.GroupNorm(GROUPS, widths[0])
-        self.head = nn.Conv2d(widths[0], 4 * 3, 3, padding=1)
-        for parameter in self.head.parameters():
-            nn.init.zeros_(parameter)
-
-    def forward(self, seen: Tensor) -> Tensor:
-        """seen (B,CHANNELS,*MOUTH) of `inventor_view` -> (B,3,*MOUTH), what must be added to its mixture."""
-        x = self.unet(self.stem(F.pixel_unshuffle(seen, 2)))
-        x = F.pixel_shuffle(self.head(F.silu(self.norm(x))), 2).float()
-        near = (seen[:, 9:11].sum(1, keepdim=True) > 0).float()
-        near = F.max_pool2d(near, NEAR, stride=1, padding=NEAR // 2)
-        return x * F.avg_pool2d(near, SOFT, stride=1, padding=SOFT // 2)
-
-
-def inventor_view(inputs: RefinerInputs) -> Tensor:
-    """What an `Inventor` sees, on the whole grid: (B,14,H,W).
-
-    The mixture 3, the reference of most weight 3, contours 3, lips and what is between them 2, the mask 1,
-    the stretch of that reference and of the mixture 2.
-    """
-    first = inputs.weights.argmax(1)
-    rows = torch.arange(len(first), device=first.device)
-    weights = inputs.weights[:, :, None, None, None]
-    parts = [
-        inputs.mixture,
-        inputs.references[rows, first],
-        inputs.contours,
-        inputs.lips == LIPS,
-        inputs.lips == INNER,
-        inputs.mask,
-        inputs.stretch[rows, first],
-        (weights * inputs.stretch).sum(1),
-    ]
-    return torch.cat([part.to(inputs.mask.dtype) for part in parts], dim=1)
-
-
-def invented(inventor: Inventor, inputs: RefinerInputs) -> Tensor:
-    """What an inventor adds to the mixture, (B,3,H,W) on the whole grid; 0 outside its window, and where the
-    references show what is wanted."""
-    height, width = inputs.mask.shape[-2:]
-    margin = (0, max(0, MOUTH[1] - width), 0, max(0, MOUTH[0] - height))
-    lips = F.pad(inputs.lips, margin)
-    corners = mouth_corners(lips)
-    added = inventor(cut_mouths(F.pad(inventor_view(inputs), margin), corners))
-    whole = added.new_zeros(len(added), 3, *lips.shape[-2:])
-    for row, (top, left) in enumerate(corners.tolist()):
-        whole[row, :, top : top + MOUTH[0], left : left + MOUTH[1]] = added[row]
-    return needed(inputs) * whole[..., :height, :width]
-
-
-def needed(inputs: RefinerInputs) -> Tensor:
-    """How much of a mouth no reference shows, (B,1,1,1) in 0..1: they are stretched between the lips."""
-    between = inputs.lips == INNER
-    stretch = (inputs.weights[:, :, None, None, None] * inputs.stretch).sum(1)
-    octaves = -(stretch * between).sum((1, 2, 3)) / between.sum((1, 2, 3)).clamp(min=1)
-    return smooth_step((octaves - BORROWED) / (INVENTED - BORROWED))[:, None, None, None]
-
-
-def mouth_corners(lips: Tensor) -> Tensor:
-    """Top and left, int64 (B,2), of the window MOUTH about lips (B,1,H,W), on the grid; without lips, the
-    middle."""
-    corners = []
-    for own in lips[:, 0] > 0:
-        sides = []
-        for places, size in zip((own.any(1), own.any(0)), MOUTH, strict=True):
-            found = places.nonzero()
-            middle = float(found.float().mean()) + 0.5 if len(found) else len(places) / 2
-            sides.append(max(0, min(round(middle - size / 2), len(places) - size)))
-        corners.append(sides)
-    return torch.tensor(corners)
-
-
-def cut_mouths(maps: Tensor, corners: Tensor) -> Tensor:
-    """The windows MOUTH of maps (B,C,H,W): (B,C,*MOUTH)."""
-    pairs = zip(maps, corners.tolist(), strict=True)
-    return torch.stack([own[:, top : top + MOUTH[0], left : left + MOUTH[1]] for own, (top, left) in pairs])
-
-
 class MouthRefiner(PretrainedModel):
     """Any number of references in any order: each is encoded alike and seen beside the mean and maximum."""
 
     config_class = RefinerConfig
-    format_version: ClassVar[int] = 2
+    format_version: ClassVar[int] = 3
     migrations: ClassVar[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {
-        1: lambda config: config | {"inventor": []}
+        1: dict,
+        # A part that ships no weights any more.
+        2: lambda config: {name: value for name, value in config.items() if name != "inventor"},
     }
 
     def __init__(self, config: RefinerConfig):
@@ -261,8 +160,6 @@ class MouthRefiner(PretrainedModel):
         for layer in (self.shares, self.mend):
             for parameter in layer.parameters():
                 nn.init.zeros_(parameter)
-        if config.invents:
-            self.inventor = Inventor(config.inventor)
 
     def forward(self, inputs: RefinerInputs) -> Refinement:
         """The maps for a batch."""
@@ -287,18 +184,11 @@ class MouthRefiner(PretrainedModel):
         mend = F.pixel_shuffle(self.mend(x), 2)[..., :height, :width].float()
         # The weights of the choice are the prior: a reference that fades out over time fades out here.
         prior = inputs.weights.clamp_min(1e-6).log()[:, :, None, None]
-        kept, residual = torch.ones_like(mend[:, :1]), mend[:, 2:]
-        if self.config.invents:
-            added = invented(self.inventor, inputs)
-            # The references' fine structure would show through what is made, as stripes of lip across teeth.
-            kept = 1 - (_soft(added.abs().mean(1, keepdim=True), 1.0) / REMADE).clamp(max=1)
-            residual = kept * residual + (1 - kept) * inputs.mixture + added
         return Refinement(
             coarse=(mixing[:, :, 0] + prior).softmax(1),
             fine=(mixing[:, :, 1] + prior).softmax(1),
             flow=self.config.flow * mend[:, :2].tanh(),
-            kept=kept,
-            residual=residual,
+            residual=mend[:, 2:],
         )
 
 
@@ -313,7 +203,7 @@ def mix(references: Tensor, refinement: Refinement, split_px: float, scale: floa
     coarse = (refinement.coarse[:, :, None] * references).sum(1)
     # Blurring is linear and the weights are smooth: blur the difference of the two mixtures, once.
     mixture = fine + _soft(coarse - fine, split_px)
-    return refinement.kept * _nudged(mixture, refinement.flow * scale) + refinement.residual
+    return _nudged(mixture, refinement.flow * scale) + refinement.residual
 
 
 def crisp(refinement: Refinement, detail: float) -> Refinement:
@@ -332,7 +222,6 @@ def enlarged(refinement: Refinement, size: tuple[int, int]) -> Refinement:
         enlarge(refinement.coarse),
         enlarge(refinement.fine),
         enlarge(refinement.flow),
-        enlarge(refinement.kept),
         enlarge(refinement.residual),
     )
 

@@ -98,9 +98,6 @@ class WarpRenderer:
         all frames of a call at once, on any other.
     """
 
-    # Whether teeth are kept from being stretched; a network that invents mouths sees to it by itself.
-    parts_interior = True
-
     def __init__(
         self,
         references: References,
@@ -323,8 +320,6 @@ class WarpRenderer:
 
     def parting(self, target: np.ndarray, reference: int) -> Parting:
         """What becomes of a reference's teeth in a mouth with landmarks (N, 2)."""
-        if not self.parts_interior:
-            return Parting()
         opening, own = float(mouth_opening(target, self.layout)), float(self.openings[reference])
         crop, landmarks = self.references.crops[reference], self.references.landmarks[reference]
         return parting(opening, own, crop, landmarks, self.layout)
@@ -333,8 +328,6 @@ class WarpRenderer:
         self, matched: MatchedReferences, target: np.ndarray, dark: list[np.ndarray | float]
     ) -> np.ndarray | float:
         """How much of the mouth's interior is plainly dark, 0..1, everywhere or (h, w) of mask.core."""
-        if not self.parts_interior:
-            return 0.0
         opening = float(mouth_opening(target, self.layout))
         sealed = seal(opening, self.openings[matched.chosen], matched.weights)
         parted = sum(weight * part for weight, part in zip(matched.weights, dark, strict=True))

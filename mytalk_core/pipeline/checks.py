@@ -107,11 +107,12 @@ def check_track(track: FaceTrack, clip: Clip) -> Check:
     )
 
 
-def check_pictures(references: References, track: FaceTrack, covered: float) -> Check:
+def check_pictures(references: References, track: FaceTrack, covered: float, lent: int) -> Check:
     """Whether the pictures that lips are borrowed from are sharp and free.
 
-    references, of the face `track`; covered: the share of them, 0..1, that was put aside. Figures:
-    `detail_px`, how wide a sharp mouth with as much detail would be, and `covered_share`.
+    references, of the face `track`; covered: the share of them, 0..1, that was put aside; lent: open mouths
+    that another face lent the inside of. Figures: `detail_px`, how wide a sharp mouth with as much detail
+    would be, `covered_share` and `lent_mouths`.
     """
     width_px = alignment.UNITS / np.median(
         np.hypot(*track.similarity[_spread(track.present, TRACK_FRAMES), :, 0].T)
@@ -132,7 +133,7 @@ def check_pictures(references: References, track: FaceTrack, covered: float) -> 
         "such frames stay as they are: choose a part without it"
     )
     return Check.of(
-        {"detail_px": detail_px, "covered_share": covered},
+        {"detail_px": detail_px, "covered_share": covered, "lent_mouths": lent},
         [
             # A small one has been told.
             blurred_line if share <= BLURRED_SHARE and detail_px < BLURRED_PX <= 2 * mouth_px else None,

@@ -73,10 +73,11 @@ class RenderedClip(ArrangedClip):
 
     track: the face on that timeline; targets: its wanted landmarks; renderer: what draws the lips;
     references: the pictures that lips are borrowed from; covered: of those looked at, the share whose mouth
-    cannot be seen; gauge: tells what stands before the mouth and stays on top, None where that is not asked
-    for; prepare: called in each pass over the frames before the first lips are drawn, for a network that is
-    kept elsewhere until it is needed; keeper: where drawn lips wait for the next reader, None to draw for
-    each anew; beside: the same pictures with another face's lips, which are pasted first.
+    cannot be seen; lent: open mouths beside them whose inside another face lends; gauge: tells what stands
+    before the mouth and stays on top, None where that is not asked for; prepare: called in each pass over
+    the frames before the first lips are drawn, for a network that is kept elsewhere until it is needed;
+    keeper: where drawn lips wait for the next reader, None to draw for each anew; beside: the same pictures
+    with another face's lips, which are pasted first.
     """
 
     track: FaceTrack = field(repr=False)
@@ -84,6 +85,7 @@ class RenderedClip(ArrangedClip):
     renderer: Renderer = field(repr=False)
     references: References = field(repr=False)
     covered: float = 0.0
+    lent: int = 0
     gauge: CoverGauge | None = field(default=None, repr=False)
     prepare: Callable[[], object] | None = field(default=None, repr=False)
     keeper: Keeper | None = field(default=None, repr=False)

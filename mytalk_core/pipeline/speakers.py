@@ -60,7 +60,7 @@ class Voice:
 
     def check_pictures(self) -> Check:
         """See `check_pictures`."""
-        return check_pictures(self.drawn.references, self.track, self.drawn.covered)
+        return check_pictures(self.drawn.references, self.track, self.drawn.covered, self.drawn.lent)
 
 
 def voices_of(

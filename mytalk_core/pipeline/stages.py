@@ -15,6 +15,7 @@ import numpy as np
 from ..appearance.crop import crop_size
 from ..appearance.frame_edge import cut_lips, held_at_edge
 from ..appearance.occlusion import CoverGauge, free_references
+from ..appearance.open_mouths import with_open_mouths
 from ..appearance.references import choose_pool, pool_count, read_references
 from ..appearance.renderer import WarpSettings
 from ..appearance.renderers import LoadedRenderer
@@ -126,15 +127,17 @@ def draw(
     placed = lending.similarity[references.frame_index] if lips is None else None
     gauge = CoverGauge(references, layout, placed)
     references, covered = free_references(references, gauge, placed)
+    lenders = with_open_mouths(references, targets, layout)
     return RenderedClip.arrange(
         clip,
         timeline,
         speech,
         track=shown,
         targets=targets,
-        renderer=renderer.make(references, targets, layout, shown.shots, settings),
+        renderer=renderer.make(lenders, targets, layout, shown.shots, settings),
         references=references,
         covered=covered,
+        lent=len(lenders) - len(references),
         gauge=gauge if (settings or WarpSettings()).check_visibility else None,
     )
 

@@ -12,7 +12,6 @@ import torch
 
 from mytalk_core.appearance.mask import mouth_mask
 from mytalk_core.appearance.network_renderer import CHOICE, NetworkRenderer
-from mytalk_core.appearance.raster import triangulate
 from mytalk_core.appearance.references import References
 from mytalk_core.appearance.refiner import (
     MouthRefiner,
@@ -21,12 +20,9 @@ from mytalk_core.appearance.refiner import (
     RefinerInputs,
     crisp,
     enlarged,
-    invented,
     mix,
-    needed,
 )
 from mytalk_core.appearance.renderer import WarpRenderer, WarpSettings
-from mytalk_core.appearance.warp import MeshWarp
 from mytalk_core.face.layout import LandmarkLayout
 
 TINY = RefinerConfig(width=8, widths=(16, 16))
@@ -83,49 +79,12 @@ def test_untrained_it_is_the_plain_mixture_of_the_references(layout):
     assert np.abs(difference[4:-4, 4:-4]).max() < 0.5
 
 
-def test_a_new_inventor_changes_nothing():
-    given, plain = inputs(), stirred()
-    inventive = MouthRefiner(replace(TINY, inventor=(8, 8))).eval()
-    inventive.load_state_dict(inventive.state_dict() | plain.state_dict())
-    with torch.no_grad():
-        one, other = (mix(given.references, refiner(given), split_px=1.0) for refiner in (plain, inventive))
-    torch.testing.assert_close(one, other)
-
-
-def stretched(given, octaves):
-    return replace(given, stretch=torch.full_like(given.stretch, -octaves))
-
-
-@pytest.mark.parametrize(("octaves", "share"), [(-1.0, 0.0), (0.25, 0.0), (0.65, 0.5), (1.2, 1.0)])
-def test_nothing_is_invented_that_references_show(octaves, share):
-    torch.manual_seed(0)
-    refiner, given = MouthRefiner(replace(TINY, inventor=(8, 8))), stretched(inputs(), octaves)
-    torch.nn.init.normal_(refiner.inventor.head.weight, std=0.1)
-    whole = invented(refiner.inventor, stretched(given, 3.0))
-    # The inventor sees the stretch too: compared is where it acts at all, and how much of a mouth is needed.
-    assert needed(given).flatten().tolist() == pytest.approx([share, share], abs=0.01)
-    assert bool(invented(refiner.inventor, given).any()) == (share > 0) and whole.any()
-
-
-def test_what_an_inventive_one_makes_is_not_filled_with_darkness(layout):
-    wide = layout.template[:, :2].astype(np.float32)
-    half = len(layout.lips_inner) // 2
-    wide[layout.lips_inner[1:half], 1] += 12
-    for inventor, filled in (((), True), ((8, 8), False)):
-        network = MouthRefiner(replace(TINY, inventor=inventor)).eval()
-        renderer = NetworkRenderer(network, references(layout), wide[None], layout)
-        mask = mouth_mask(wide, wide, layout)
-        warp = MeshWarp(triangulate(layout), wide, 256, mask.core.pixels(256))
-        coordinates = warp.coordinates(references(layout).landmarks[0])
-        _, dark = renderer._parted(coordinates, 0, wide, mask)
-        assert (np.max(dark) > 0.5) == filled
-
-
-def test_weights_from_before_inventing_still_load(tmp_path):
+@pytest.mark.parametrize(("version", "more"), [(1, {}), (2, {"inventor": []})])
+def test_older_weights_still_load(tmp_path, version, more):
     folder = MouthRefiner(TINY).save_pretrained(tmp_path)
     description = json.loads((folder / "config.json").read_text())
-    del description["config"]["inventor"]
-    (folder / "config.json").write_text(json.dumps(description | {"format_version": 1}))
+    description |= {"config": description["config"] | more, "format_version": version}
+    (folder / "config.json").write_text(json.dumps(description))
     assert MouthRefiner.from_pretrained(folder).config == TINY
 
 
@@ -170,20 +129,18 @@ def test_a_reference_without_weight_lends_nothing():
 def test_mixing_nudges_by_whole_pixels_and_adds_the_residual():
     pictures = torch.rand(1, 2, 3, 20, 20)
     half, zero = torch.full((1, 2, 20, 20), 0.5), torch.zeros(1, 2, 20, 20)
-    whole, none = torch.ones(1, 1, 20, 20), torch.zeros(1, 3, 20, 20)
+    none = torch.zeros(1, 3, 20, 20)
     flow = zero + torch.tensor([2.0, -1.0])[None, :, None, None]
-    still = mix(pictures, Refinement(half, half, zero, whole, none + 0.25), split_px=1.0)
+    still = mix(pictures, Refinement(half, half, zero, none + 0.25), split_px=1.0)
     torch.testing.assert_close(still, pictures.mean(1) + 0.25)
-    moved = mix(pictures, Refinement(half, half, flow, whole, none), split_px=1.0)
+    moved = mix(pictures, Refinement(half, half, flow, none), split_px=1.0)
     expected = pictures.mean(1)[:, :, 3:15, 6:18]
     torch.testing.assert_close(moved[:, :, 4:16, 4:16], expected, atol=1e-5, rtol=0)
-    replaced = mix(pictures, Refinement(half, half, zero, 0 * whole, none + 0.25), split_px=1.0)
-    torch.testing.assert_close(replaced, none + 0.25)
 
 
 def test_enlarged_maps_keep_their_sums():
     maps = torch.rand(1, 3, 8, 10).softmax(1)
-    rest = torch.zeros(1, 2, 8, 10), torch.ones(1, 1, 8, 10), torch.zeros(1, 3, 8, 10)
+    rest = torch.zeros(1, 2, 8, 10), torch.zeros(1, 3, 8, 10)
     large = enlarged(Refinement(maps, maps, *rest), (17, 23))
     assert large.coarse.shape == (1, 3, 17, 23) and large.residual.shape == (1, 3, 17, 23)
     torch.testing.assert_close(large.coarse.sum(1), torch.ones(1, 17, 23))
@@ -191,8 +148,8 @@ def test_enlarged_maps_keep_their_sums():
 
 def test_the_gradient_reaches_every_parameter():
     torch.manual_seed(0)
-    refiner, given = MouthRefiner(replace(TINY, inventor=(8, 8))), stretched(inputs(), octaves=2.0)
-    for layer in (refiner.shares, refiner.mend, refiner.inventor.head):
+    refiner, given = MouthRefiner(TINY), inputs()
+    for layer in (refiner.shares, refiner.mend):
         torch.nn.init.normal_(layer.weight, std=0.1)
     mix(given.references, refiner(given), split_px=1.0).square().mean().backward()
     silent = [name for name, p in refiner.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
@@ -202,7 +159,7 @@ def test_the_gradient_reaches_every_parameter():
 
 def test_crisp_leans_on_the_largest_share_in_fine_structure_only():
     shares = torch.tensor([0.5, 0.3, 0.2])[None, :, None, None].expand(1, 3, 4, 4)
-    rest = torch.zeros(1, 2, 4, 4), torch.ones(1, 1, 4, 4), torch.zeros(1, 3, 4, 4)
+    rest = torch.zeros(1, 2, 4, 4), torch.zeros(1, 3, 4, 4)
     maps = Refinement(shares, shares, *rest)
     sharper = crisp(maps, 8.0)
     torch.testing.assert_close(sharper.coarse, shares)

@@ -105,10 +105,9 @@ def test_warped_references(scene, settings):
     assert_alike(*both(renderer, crops, source, targets), crops)
 
 
-@pytest.mark.parametrize("inventor", [(), (8, 8)])
-def test_refined_references(scene, inventor):
+def test_refined_references(scene):
     _, _, references, crops, source, targets = scene
-    refiner = stirred(MouthRefiner(RefinerConfig(width=8, widths=(16, 16), inventor=inventor)))
+    refiner = stirred(MouthRefiner(RefinerConfig(width=8, widths=(16, 16))))
     renderer = NetworkRenderer(refiner, references, targets, LAYOUT)
     assert_alike(*both(renderer, crops, source, targets), crops)
 

@@ -5,8 +5,6 @@ A tensor made on the wrong device fails here, without a GPU.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -17,7 +15,6 @@ from mytalk_core.appearance.discriminator import DiscriminatorConfig, PatchDiscr
 from mytalk_core.appearance.generator import AppearanceConfig, AppearanceGenerator
 from mytalk_core.appearance.mouth import Parting
 from mytalk_core.appearance.perceptual import PerceptualConfig, PerceptualDistance
-from mytalk_core.appearance.refiner import MouthRefiner
 from mytalk_core.appearance.renderer import WarpRenderer
 from mytalk_core.appearance.renderers import LoadedRenderer
 from mytalk_core.evaluation.networks.alexnet import AlexNetConfig, AlexNetDistance
@@ -199,17 +196,6 @@ def test_picture_work_that_is_left_on_the_cpu_is_found(warped, parted, module, m
     monkeypatch.setattr(path, lambda array, device: torch.from_numpy(np.array(array, np.float32)))
     with card_there(), pytest.raises((RuntimeError, IndexError), match=f"{LEFT}|must be"):
         draw_together(warped)
-
-
-def test_a_refiner_that_invents_draws(model, clip, face):
-    config = replace(model.renderer.network.config, width=8, widths=(8, 8, 8, 8), inventor=(8, 8))
-    with card_there():
-        renderer = replace(model.renderer, network=MouthRefiner(config).to(CARD).eval())
-        drawn = drawn_with(renderer, clip, face)
-        draw_together(drawn)
-        renderer.network.inventor.stem.to("cpu")
-        with pytest.raises(RuntimeError, match=LEFT):
-            draw_together(drawn)
 
 
 @pytest.mark.parametrize("changes", [{}, {"reference_alignment": "mesh"}, {"references": "full-single"}])

@@ -111,7 +111,6 @@ PROGRAMS = (
     "motion.train_identity",
     "expert.train",
     "refiner.train",
-    "refiner.train_inventor",
     "generator.train",
 )
 
@@ -126,8 +125,7 @@ def flags_of(program: str, inputs: Path) -> list[str]:
         "motion.train": [*spoken, "--identity", str(inputs / "identity"), *motion.split()],
         "motion.train_identity": ["--hidden", "8", "--layers", "1", "--embedding", "4"],
         "expert.train": spoken,
-        "refiner.train": f"--width 8 --widths 8 8 --inventor 8 8 --mixed-precision no {JUDGED}".split(),
-        "refiner.train_inventor": f"--inventor 8 8 {JUDGED}".split(),
+        "refiner.train": f"--width 8 --widths 8 8 --mixed-precision no {JUDGED}".split(),
         "generator.train": APPEARANCE.split(),
     }
     return [*common, "--steps", "7", "--save-every", "2", "--warmup", "2", *own[program]]

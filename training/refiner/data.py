@@ -26,8 +26,16 @@ from mytalk_core.appearance.choosing import plan_references
 from mytalk_core.appearance.mask import mouth_mask
 from mytalk_core.appearance.matching import match_references
 from mytalk_core.appearance.network_renderer import CHOICE
+from mytalk_core.appearance.open_mouths import with_open_mouths
 from mytalk_core.appearance.raster import Triangulation, triangulate
-from mytalk_core.appearance.references import APART_S, References, choose_pool, mouth_opening, sharpness
+from mytalk_core.appearance.references import (
+    APART_S,
+    Candidates,
+    References,
+    choose_pool,
+    mouth_opening,
+    sharpness,
+)
 from mytalk_core.appearance.refiner import RefinerInputs
 from mytalk_core.appearance.renderer import WarpSettings
 from mytalk_core.appearance.unit_view import UnitView, unit_view
@@ -73,14 +81,6 @@ class MouthSamples:
 
 
 @dataclass(frozen=True)
-class CroppedTrack:
-    """What `choose_pool` asks of a track: present bool (T,), canonical (T,N,2)."""
-
-    present: np.ndarray
-    canonical: np.ndarray
-
-
-@dataclass(frozen=True)
 class MouthView:
     """A frame with its references; regime: a name of REGIMES; opening: of its mouth, units."""
 
@@ -108,7 +108,8 @@ class Lender:
         regimes: Mapping[str, float],
     ) -> MouthView | None:
         """A frame's crop uint8 (256,256,3) with landmarks (N,2), canonical units, and what is lent to it from
-        more than APART_S away, under one of the regimes, drawn by their shares. None where nothing is.
+        more than APART_S away, under one of the regimes, drawn by their shares, and open mouths where that is
+        too little, as in use. None where nothing is.
         """
         apart = np.abs(self.times_s - time_s) > APART_S
         if not apart.any():
@@ -118,6 +119,7 @@ class Lender:
         left = left_of(fitting, target, self.layout, regime, rng)
         if left is None:
             regime, left = "full", fitting
+        left = with_open_mouths(left, target[None], self.layout)
         view = _view(crop, target, shot, left, self.layout, self.triangulation)
         return MouthView(view, regime, float(mouth_opening(target, self.layout)))
 
@@ -138,7 +140,7 @@ def clip_views(
     landmarks = track["landmarks"].astype(np.float32)
     usable = np.zeros(len(landmarks), bool)
     usable[cropped] = track["present"][cropped] > 0
-    pool = choose_pool(CroppedTrack(usable, landmarks), layout)
+    pool = choose_pool(Candidates(usable, landmarks), layout)
     frames = np.flatnonzero(usable)
     frames = spread_frames(frames, mouth_opening(landmarks[frames], layout), count)
     crops = np.stack([dataset.crop(row, int(frame)) for frame in pool])

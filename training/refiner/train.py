@@ -1,7 +1,7 @@
 """Train the refiner, the network behind the renderer `network`.
 
     python -m mytalk_training.refiner.prepare DATASET -o MOUTHS
-    accelerate launch -m mytalk_training.refiner.train MOUTHS -o OUT --perceptual LPIPS --inventor 48 80 128
+    accelerate launch -m mytalk_training.refiner.train MOUTHS -o OUT --perceptual LPIPS
 
 parse -> build -> step -> save. A sample is a frame whose mouth is hidden and references of the same person,
 warped to its landmarks. The loss is the mean absolute error inside the mask, more between the lips; with the
@@ -33,9 +33,7 @@ from mytalk_core.appearance.refiner import (
     RefinerConfig,
     RefinerInputs,
     crisp,
-    cut_mouths,
     mix,
-    mouth_corners,
 )
 from mytalk_core.arguments import DefaultsHelpFormatter
 from mytalk_core.program import in_one_line
@@ -50,6 +48,7 @@ from .data import OPEN, REGIMES, MouthDataset, MouthSamples, held_out
 VALIDATED, AT_ONCE, SHOWN = 32, 16, 6
 # VGG costs more than the refiner: it looks at one sample in so many, and at the mouth alone.
 LOOKED_AT = 3
+MOUTH = (64, 96)  # units
 DISCRIMINATOR = DiscriminatorConfig(width=32, layers=2)
 
 
@@ -122,7 +121,6 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--adversarial-weight", type=float, default=0.0, help="of a discriminator's word; 0: none is trained")
     add("--adversarial-from", type=int, default=1000, metavar="STEP", help="when the discriminator joins")
     add("--init", help="a whole model (mini, a folder, hub:OWNER/NAME) whose refiner is trained on")
-    add("--inventor", type=int, nargs="+", metavar="WIDTH", help="widths of what makes what none shows")
     add("--width", type=int, default=defaults.width, help="channels of a reference's features")
     add("--widths", type=int, nargs="+", default=list(defaults.widths), help="of the U-Net, at 1/2, 1/4, ...")
     return parser.parse_args(argv)
@@ -133,7 +131,7 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, MouthDataset]:
     known, held = held_out(args.dataset)
     if args.overfit is not None:
         known = held = known[: args.overfit]
-    config = RefinerConfig(width=args.width, widths=tuple(args.widths), inventor=tuple(args.inventor or ()))
+    config = RefinerConfig(width=args.width, widths=tuple(args.widths))
     refiner = MouthRefiner(config)
     if args.init is not None:
         start_from(refiner, args.init)
@@ -156,21 +154,16 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, MouthDataset]:
 
 
 def start_from(refiner: MouthRefiner, source: str) -> None:
-    """Give a refiner the weights of a whole model's; an inventor that has none there stays new.
-
-    Raises ValueError where the two differ in more than that.
-    """
+    """Give a refiner the weights of a whole model's. Raises ValueError where the two differ."""
     other = MouthRefiner.from_pretrained(source, "refiner")
     found, wanted = (
         {name: value for name, value in vars(model.config).items() if name != "preferred"}
         for model in (other, refiner)
     )
-    if not other.config.invents:
-        del found["inventor"], wanted["inventor"]
     differ = [f"{name} {found[name]}, not {wanted[name]}" for name in wanted if found[name] != wanted[name]]
     if differ:
         raise ValueError(f"{source} cannot be trained on as this model: its refiner has {'; '.join(differ)}")
-    refiner.load_state_dict(refiner.state_dict() | other.state_dict())
+    refiner.load_state_dict(other.state_dict())
 
 
 def losses(pictures: Tensor, samples: MouthSamples, state: State) -> dict[str, Tensor]:
@@ -191,8 +184,22 @@ def losses(pictures: Tensor, samples: MouthSamples, state: State) -> dict[str, T
 
 
 def mouths(maps: Tensor, samples: MouthSamples) -> Tensor:
-    """The windows about the lips of maps (B,C,H,W)."""
-    return cut_mouths(maps, mouth_corners(samples.inputs.lips))
+    """The windows MOUTH about the lips of maps (B,C,H,W): (B,C,*MOUTH)."""
+    pairs = zip(maps, mouth_corners(samples.inputs.lips), strict=True)
+    return torch.stack([own[:, top : top + MOUTH[0], left : left + MOUTH[1]] for own, (top, left) in pairs])
+
+
+def mouth_corners(lips: Tensor) -> list[list[int]]:
+    """Top and left of the window MOUTH about each of B lips (B,1,H,W); without lips, the middle's."""
+    corners = []
+    for own in lips[:, 0] > 0:
+        sides = []
+        for places, size in zip((own.any(1), own.any(0)), MOUTH, strict=True):
+            found = places.nonzero()
+            middle = float(found.float().mean()) + 0.5 if len(found) else len(places) / 2
+            sides.append(max(0, min(round(middle - size / 2), len(places) - size)))
+        corners.append(sides)
+    return corners
 
 
 def step(state: State, batch: MouthSamples, draws: Draws, accelerator: Accelerator) -> dict[str, Tensor]:

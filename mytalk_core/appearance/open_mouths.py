@@ -1,0 +1,173 @@
+"""Open mouths for who never opens theirs: what is between the lips is lent by another.
+
+Lips and skin stay the person's own: one of their references is stretched to the mouth that is wanted, and
+what opens between its lips is filled with the inside of a like mouth of one generated face, in the colours
+that the person's own skin and lips ask for. What is made so are references as any others, once a clip and
+for every renderer; a source that shows its own teeth keeps them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from safetensors import safe_open
+
+from ..checkpoint.pretrained import BUNDLED
+from ..face.alignment import UNITS
+from ..face.layout import LandmarkLayout
+from ..face.packed import Rows
+from .choosing import Choice, reference_distance
+from .frame_edge import lent_part
+from .mask import INNER, LIPS, Window, lip_map
+from .mouth import ring_pixels, room_between
+from .raster import triangulate
+from .references import CHUNK, Candidates, References, choose_pool, lip_shape, mouth_opening
+from .warp import MeshWarp, sample
+
+WEIGHTS = BUNDLED / "mouth" / "interiors.safetensors"
+SHOWN = 4.0  # units of opening from which on a source's own teeth show
+WIDER = 1.6  # a target so many times as wide open as any reference is one that the source never showed
+FEWEST = 3.0  # units of opening up to which no teeth are missed
+MADE = 12  # such references at most
+# What 38 people's mouths are like inside, on the mean: so much as bright as the skin, with so much of the
+# lips' colour, up to a strength that paint goes beyond.
+BRIGHT, COLOURFUL, STRONGEST = 0.65, 0.7, 30.0
+SQUARE = Window(0, 0, UNITS, UNITS)
+
+
+@dataclass(frozen=True)
+class Colours:
+    """Brightness and two colour differences, float (3,) each: a face's median, its lips', and the mean of
+    what is between them, nan where that is nothing."""
+
+    skin: np.ndarray
+    lips: np.ndarray
+    inside: np.ndarray
+
+
+@dataclass(frozen=True)
+class Interiors:
+    """K mouths of one face: as crops uint8 (K,S,S,3), black but for what is between the lips; their landmarks
+    float32 (K,N,2), canonical units; and the mean of their colours."""
+
+    crops: np.ndarray
+    landmarks: np.ndarray
+    colours: Colours
+
+    def fill(self, warp: MeshWarp, shape: np.ndarray, layout: LandmarkLayout, wanted: Colours) -> np.ndarray:
+        """What a mouth of that shape (N,2), canonical units, has between its lips, on the pixels of the warp
+        to it: uint8 (h,w,3), in a face of the wanted colours."""
+        apart = lip_shape(self.landmarks, layout) - lip_shape(shape, layout)
+        nearest = int(np.square(apart[:, len(layout.lips_outer) :]).sum((1, 2)).argmin())
+        at = (warp.coordinates(self.landmarks[nearest]) + 0.5) * np.float32(self.crops.shape[1] / warp.size)
+        return self._recoloured(sample(self.crops[nearest], at - np.float32(0.5)), wanted)
+
+    def _recoloured(self, picture: np.ndarray, wanted: Colours) -> np.ndarray:
+        own, parts = self.colours, _parts(picture)
+        colourful = _strength(wanted.lips) / max(_strength(own.lips), 1e-3)
+        colour = wanted.lips[1:] * min(COLOURFUL, STRONGEST / max(_strength(wanted.lips), 1e-3))
+        missing = colour - colourful * own.inside[1:]
+        share = np.minimum(parts[..., :1] / own.inside[0], 1)
+        parts[..., 1:] = colourful * parts[..., 1:] + share * missing + 128
+        parts[..., 0] *= BRIGHT * wanted.skin[0] / own.inside[0]
+        return cv2.cvtColor(np.rint(parts).clip(0, 255).astype(np.uint8), cv2.COLOR_YCrCb2RGB)
+
+
+@lru_cache(maxsize=2)
+def interiors(layout_name: str) -> Interiors:
+    """The bundled mouths, by `mytalk_training.refiner.cut_interiors`, with landmarks in a layout."""
+    with safe_open(WEIGHTS, "np") as file:
+        stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        size = int(file.metadata()["size"])
+    crops = np.zeros((len(stored["pictures"]), size, size, 3), np.uint8)
+    for crop, picture, (top, left) in zip(crops, stored["pictures"], stored["corners"], strict=True):
+        crop[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+    landmarks = LandmarkLayout.load(layout_name).from_source(stored["landmarks"])
+    return Interiors(crops, landmarks, Colours(*stored["colours"]))
+
+
+def with_open_mouths(references: References, targets: Rows, layout: LandmarkLayout) -> References:
+    """The references and, where the source's own teeth never show, up to `MADE` more: open mouths, spread
+    over those of the targets (T,N,2), canonical units, that are wider open than all of them."""
+    widest = float(mouth_opening(references.landmarks, layout).max())
+    if widest >= SHOWN:
+        return references
+    starts = range(0, len(targets), CHUNK)
+    openings = [mouth_opening(targets[start : start + CHUNK], layout) for start in starts]
+    missed = np.concatenate(openings) > max(WIDER * widest, FEWEST)
+    if not missed.any():
+        return references
+    shapes = targets[choose_pool(Candidates(missed, targets), layout, MADE)]
+    return references.joined(opened(references, shapes.astype(np.float32), layout))
+
+
+def opened(references: References, shapes: np.ndarray, layout: LandmarkLayout) -> References:
+    """A reference for each of some shapes (P,N,2), canonical units: of the one that is nearest to it."""
+    nearest = reference_distance(references, shapes, layout, Choice(), None).argmin(1)
+    lenders = references.take(nearest)
+    lent, colours = interiors(layout.name), colours_of(lenders, layout)
+    crops = [
+        _opened(crop, landmarks, shape, layout, lent, colours)
+        for crop, landmarks, shape in zip(lenders.crops, lenders.landmarks, shapes, strict=True)
+    ]
+    seen, free = (_moved(parts, lenders.landmarks, shapes, layout) for parts in (lenders.seen, lenders.free))
+    return replace(lenders, crops=np.stack(crops), landmarks=shapes, seen=seen, free=free)
+
+
+def colours_of(references: References, layout: LandmarkLayout) -> Colours:
+    """The means over all references."""
+    small = references.resized(UNITS)
+    found = []
+    for crop, landmarks in zip(small.crops, small.landmarks, strict=True):
+        parts, lips = _parts(crop), lip_map(landmarks, layout, SQUARE)
+        hull = cv2.convexHull(np.rint(landmarks).astype(np.int32))
+        face = cv2.fillConvexPoly(np.zeros_like(lips), hull, 1) > 0
+        inside = parts[lips == INNER].mean(0) if (lips == INNER).any() else np.full(3, np.nan)
+        found.append([np.median(parts[face], 0), np.median(parts[lips == LIPS], 0), inside])
+    return Colours(*np.mean(found, axis=0))
+
+
+def _opened(
+    crop: np.ndarray,
+    landmarks: np.ndarray,
+    shape: np.ndarray,
+    layout: LandmarkLayout,
+    lent: Interiors,
+    colours: Colours,
+) -> np.ndarray:
+    """A crop uint8 (S,S,3) with its mouth opened to a shape (N,2), and what is lent in it."""
+    size = len(crop)
+    warp = MeshWarp(triangulate(layout), shape, size, SQUARE.pixels(size))
+    picture = warp.warp(crop, landmarks)
+    rings = [ring_pixels(ring, shape, SQUARE, size) for ring in (layout.lips_outer, layout.lips_inner)]
+    alpha = room_between(picture.shape[:2], rings, size / UNITS).alpha[..., None]
+    mixed = picture + alpha * (lent.fill(warp, shape, layout, colours) - picture.astype(np.float32))
+    return np.rint(mixed).astype(np.uint8)
+
+
+def _moved(
+    parts: np.ndarray | None, landmarks: np.ndarray, shapes: np.ndarray, layout: LandmarkLayout
+) -> np.ndarray | None:
+    """Which units of each warped crop are some (P,256,256) of the crop's."""
+    if parts is None:
+        return None
+    moved = []
+    for part, own, shape in zip(parts, landmarks, shapes, strict=True):
+        warp = MeshWarp(triangulate(layout), shape, UNITS, SQUARE.pixels(UNITS))
+        lent = lent_part(part, warp.coordinates(own))
+        moved.append(np.ones_like(part) if lent is None else lent == 1)
+    return np.stack(moved)
+
+
+def _parts(picture: np.ndarray) -> np.ndarray:
+    """Brightness and two colour differences of a picture uint8 (h,w,3): float32, 0 for grey."""
+    parts = cv2.cvtColor(picture, cv2.COLOR_RGB2YCrCb).astype(np.float32)
+    parts[..., 1:] -= 128
+    return parts
+
+
+def _strength(colour: np.ndarray) -> float:
+    return float(np.linalg.norm(colour[1:]))
