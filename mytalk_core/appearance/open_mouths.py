@@ -21,7 +21,7 @@ from ..face.layout import LandmarkLayout
 from ..face.packed import Rows
 from .choosing import Choice, reference_distance
 from .frame_edge import lent_part
-from .mask import INNER, LIPS, Window, lip_map
+from .mask import INNER, LIPS, Window, lip_map, mouth_mask
 from .mouth import ring_pixels, room_between
 from .raster import triangulate
 from .references import CHUNK, Candidates, References, choose_pool, lip_shape, mouth_opening
@@ -138,14 +138,17 @@ def _opened(
     lent: Interiors,
     colours: Colours,
 ) -> np.ndarray:
-    """A crop uint8 (S,S,3) with its mouth opened to a shape (N,2), and what is lent in it."""
-    size = len(crop)
-    warp = MeshWarp(triangulate(layout), shape, size, SQUARE.pixels(size))
+    """A crop uint8 (S,S,3) with its mouth opened to a shape (N,2), and what is lent in it; it is warped only
+    as far as mouths are read."""
+    size, window = len(crop), mouth_mask(shape, shape, layout).window
+    warp = MeshWarp(triangulate(layout), shape, size, window.pixels(size))
     picture = warp.warp(crop, landmarks)
-    rings = [ring_pixels(ring, shape, SQUARE, size) for ring in (layout.lips_outer, layout.lips_inner)]
+    rings = [ring_pixels(ring, shape, window, size) for ring in (layout.lips_outer, layout.lips_inner)]
     alpha = room_between(picture.shape[:2], rings, size / UNITS).alpha[..., None]
     mixed = picture + alpha * (lent.fill(warp, shape, layout, colours) - picture.astype(np.float32))
-    return np.rint(mixed).astype(np.uint8)
+    whole = np.array(crop)
+    window.cut(whole)[:] = np.rint(mixed)
+    return whole
 
 
 def _moved(
