@@ -67,7 +67,8 @@ class Interiors:
 
     def _recoloured(self, picture: np.ndarray, wanted: Colours) -> np.ndarray:
         own, parts = self.colours, _parts(picture)
-        colourful = _strength(wanted.lips) / max(_strength(own.lips), 1e-3)
+        # More of its own colour would be more of its noise.
+        colourful = min(_strength(wanted.lips) / max(_strength(own.lips), 1e-3), 1.0)
         colour = wanted.lips[1:] * min(COLOURFUL, STRONGEST / max(_strength(wanted.lips), 1e-3))
         missing = colour - colourful * own.inside[1:]
         share = np.minimum(parts[..., :1] / own.inside[0], 1)

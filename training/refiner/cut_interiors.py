@@ -2,8 +2,8 @@
 
     python -m mytalk_training.refiner.cut_interiors VIDEO -o OUT
 
-They are spread over the openings and shapes of the video's mouth, sharp ones first. Of each picture only what
-is between the lips is kept, and a rim of `RIM` units about it, which the soft edge of the lips needs.
+They are spread over the openings and shapes of the video's mouth. Of each picture only what is between the lips
+is kept, and a rim of `RIM` units about it, which the soft edge of the lips needs.
 """
 
 from __future__ import annotations
@@ -60,15 +60,15 @@ def main() -> None:
     )
     parser.add_argument("video", type=Path, help="of one face, in its largest size")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder of interiors.safetensors")
-    parser.add_argument("--count", type=int, default=20, help="mouths to keep")
+    parser.add_argument("--count", type=int, default=32, help="mouths to keep")
     parser.add_argument("--size", type=int, default=320, help="side of the crops they are cut from, pixels")
     args = parser.parse_args()
     clip = FileClip.open(args.video)
     track = stages.track(load_face_reader(), clip).choose()
     layout = LandmarkLayout.load(track.layout)
     shut = ~(mouth_opening(track.canonical[:], layout) >= FEWEST)
-    pool = choose_pool(track, layout, args.count * 3 // 2, exclude=shut)
-    references = read_references(clip, track, pool, args.size, layout, keep=args.count)
+    pool = choose_pool(track, layout, args.count, exclude=shut)
+    references = read_references(clip, track, pool, args.size, layout)
     args.out.mkdir(parents=True, exist_ok=True)
     save_file(cut(references, layout), args.out / "interiors.safetensors", {"size": str(args.size)})
     openings = ", ".join(f"{value:.0f}" for value in np.sort(mouth_opening(references.landmarks, layout)))
