@@ -8,7 +8,15 @@ import pytest
 from drawn_face import SIZE, picture, shape
 
 from mytalk_core.appearance.mask import Window
-from mytalk_core.appearance.mouth import GAP, STRETCH, hide_edges, seal, stretch_factor, teeth_end
+from mytalk_core.appearance.mouth import (
+    GAP,
+    STRETCH,
+    dark_interior,
+    hide_edges,
+    seal,
+    stretch_factor,
+    teeth_end,
+)
 from mytalk_core.appearance.references import References
 from mytalk_core.appearance.renderer import WarpRenderer
 from mytalk_core.face.layout import LandmarkLayout
@@ -66,7 +74,10 @@ def test_teeth_keep_their_height_however_far_the_mouth_opens(layout, opening, sh
 
 def test_nearly_closed_lips_show_no_line_of_teeth(layout):
     source, wide = shape(layout).astype(np.float32), shape(layout, 14)
-    target, half = source.copy(), len(layout.lips_inner) // 2
+    half = len(layout.lips_inner) // 2
+    # Lips meet as a whole: their inner edge alone would stretch them.
+    apart = np.ptp(source[layout.lips_inner[[half // 2, half + half // 2]], 1])
+    target = shape(layout, -apart).astype(np.float32)
     target[layout.lips_inner[1:half], 1] = target[layout.lips_inner[:half:-1], 1] + 0.4
     result = render(layout, [(toothed(layout, wide, 1.0), wide)], source, target)
     seam = int(target[layout.lips_inner[:half:-1], 1].min())
@@ -87,6 +98,25 @@ def test_the_seam_has_no_edge_of_teeth_that_reach_over_the_landmarks(layout, ope
     seam = int(closed[upper, 1].mean())
     # From lip to lip nothing is whiter than the lips.
     assert result[seam - 3 : seam + 4, 114:142].min(-1).max() < 90
+
+
+@pytest.mark.parametrize("curve", [0.0, 5.0])
+@pytest.mark.parametrize("size", [SIZE, 2 * SIZE])
+def test_lips_that_meet_over_an_open_mouth_have_a_seam_as_filmed_ones(layout, curve, size):
+    closed, half = shape(layout).astype(np.float32), len(layout.lips_inner) // 2
+    upper, lower = layout.lips_inner[:half:-1], layout.lips_inner[1:half]
+    closed[lower] = closed[upper]
+    closed[:, 1] += curve * np.square((closed[:, 0] - 128) / 30)  # a smile's
+    whole = Window(0, 0, SIZE, SIZE)
+    lips = np.full((size, size, 3), (170, 60, 70), np.float32)
+    result = dark_interior(lips, closed, layout, whole, size, 1.0).mean(-1) / 100
+    scale = size // SIZE
+    column, seam = (scale * closed[upper[4]]).astype(int)
+    profile = result[seam - 8 * scale : seam + 8 * scale, column]
+    # Neither a bar nor a line that is hardly there: filmed ones are 0.46 to 0.74 as bright as the lips, and
+    # half way back to them one unit from their middle.
+    assert 0.5 < profile.min() < 0.75
+    assert 1.5 < (profile < 0.83).sum() / scale < 3.5
 
 
 def test_lips_that_were_closed_stay_as_they_were(layout):
