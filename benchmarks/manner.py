@@ -28,8 +28,9 @@ from mytalk_core.evaluation.metrics.lips import KEPT_SPREAD, opening_jitter, vel
 from mytalk_core.face.tracker import load_face_reader
 from mytalk_core.media.arranged import part_of
 from mytalk_core.media.file_clip import FileClip
+from mytalk_core.motion.amplitude import amplified
 from mytalk_core.motion.diffusion import PROCESSES
-from mytalk_core.motion.generate import GAIN, MotionModel, embed_identity
+from mytalk_core.motion.generate import MotionModel, embed_identity
 from mytalk_core.motion.manner import LEAST_GAIN, MOST_GAIN, Manner
 from mytalk_core.motion.person import RATE_HZ, interocular, opening_ratio, remove_pose
 from mytalk_core.motion.sampler import EncodedSpeech, sample_motion
@@ -67,7 +68,7 @@ class Sampled:
 
     def generated(self, space: LandmarkSpace, gain: float = 1.0) -> np.ndarray:
         """The generated face without pose (F,N,3)."""
-        channels = self.channels * torch.from_numpy(GAIN * gain * self.presence)[:, None]
+        channels = amplified(space, self.channels) * torch.from_numpy(gain * self.presence)[:, None]
         return self.rest + space.decode_lower(channels) * self.mouth_width
 
 

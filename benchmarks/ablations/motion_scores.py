@@ -11,9 +11,10 @@ from torch import Tensor
 
 from mytalk_core.evaluation.metrics.lips import velocity_distance
 from mytalk_core.expert.sync_expert import SyncExpert
+from mytalk_core.motion.amplitude import amplified
 from mytalk_core.motion.denoiser import MotionDenoiser
 from mytalk_core.motion.diffusion import PROCESSES
-from mytalk_core.motion.generate import GAIN, MotionOptions
+from mytalk_core.motion.generate import MotionOptions
 from mytalk_core.motion.identity import IdentityExtractor, describe_person, identity_similarity
 from mytalk_core.motion.person import RATE_HZ, identity_channels, interocular, opening_ratio
 from mytalk_core.motion.sampler import sample_motion
@@ -82,7 +83,9 @@ def generate(model: Candidate, clip: RawClip, features: Tensor, options: MotionO
     )
     made = clip.displacement[:frames].copy()
     points = model.space.lower_points
-    made[:, points] = model.space.decode_lower(channels * (GAIN * options.expression))[:, points]
+    made[:, points] = model.space.decode_lower(amplified(model.space, channels) * options.expression)[
+        :, points
+    ]
     return made
 
 

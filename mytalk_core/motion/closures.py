@@ -12,6 +12,7 @@ from ..speech.closures import load_closure_detector
 from ..speech.features import FEATURES_PER_FRAME, SpeechEncoder, SpeechFeatures
 from .person import Person
 from .rest import closing
+from .smoothing import smoothed
 from .space import LandmarkSpace
 
 # Below the first nothing is done, from the second on as much as ever is: of the way to lips that meet. With
@@ -26,10 +27,7 @@ def closure_share(features: SpeechFeatures) -> np.ndarray:
     """How far lips that are apart come together, (F,) in 0..1 at 25 Hz, in speech of these features (2F)."""
     sure = load_closure_detector().probabilities(features)
     share = MOST * ((sure - UNSURE) / (SURE - UNSURE)).clip(0, 1)
-    deviation = EASE_S * SpeechEncoder.rate_hz
-    reach = int(3 * deviation)
-    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / deviation) ** 2)
-    eased = np.convolve(np.pad(share, reach, "edge"), weights / weights.sum(), "valid")
+    eased = smoothed(share, EASE_S * SpeechEncoder.rate_hz)
     # Feature 2 j is at motion frame j.
     return eased[::FEATURES_PER_FRAME].astype(np.float32)
 

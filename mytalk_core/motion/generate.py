@@ -14,6 +14,7 @@ from ..face.layout import LandmarkLayout
 from ..face.track import FaceTrack
 from ..speech.activity import speech_presence
 from ..speech.features import SpeechEncoder, SpeechFeatures
+from .amplitude import amplified
 from .closures import close_lips, closure_share
 from .denoiser import MotionDenoiser
 from .diffusion import PROCESSES, SAMPLERS
@@ -32,9 +33,6 @@ from .space import LandmarkSpace
 BLOCK_FRAMES = 500
 # The generated face fades into the source's over this height below the nose base, canonical units.
 FADE_PX = 12.0
-# The likeliest motion is a mean over all that could be, and so too small: on people kept from training its
-# mouth opening varies 0.83 times as much as the real one.
-GAIN = 1.2
 # Beyond these nothing follows that looks like speech; seeds are those that PyTorch takes.
 OPTION_RANGES: dict[str, tuple[int, int]] = {
     "steps": (1, 1000),
@@ -195,7 +193,7 @@ def generate_motion(
         progress=progress,
     )
     presence = speech_presence(mono_16k, frames)
-    channels = GAIN * channels.cpu()
+    channels = amplified(model.space, channels.cpu())
     if options.manner == "own":
         heard = channels[torch.from_numpy(presence == 1)]
         channels *= manner_gain(model.space, heard, track, person, identity, options.emotion_strength)

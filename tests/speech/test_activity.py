@@ -8,6 +8,7 @@ import torch
 from repository import EXAMPLES
 
 from mytalk_core.media.audio import Speech
+from mytalk_core.speech import activity
 from mytalk_core.speech.activity import PAUSE_FRAMES, speech_frames, speech_presence
 from mytalk_core.speech.singing import load_singing_detector
 from mytalk_core.speech.voice import load_voice_detector
@@ -129,6 +130,20 @@ def test_a_single_word_is_heard_however_short(speech, level_db):
     alone = np.concatenate([quiet, word, quiet]) * np.float32(10 ** (level_db / 20))
     speaking = speech_frames(alone, frames_of(alone))
     assert speaking[50:62].mean() > 0.5 and not speaking[:45].any() and not speaking[75:].any()
+
+
+@pytest.mark.parametrize(("level_db", "heard"), [(0, True), (-20, False)])
+def test_a_short_answer_is_heard_where_it_is_as_loud_as_what_is_surely_said(
+    speech, monkeypatch, level_db, heard
+):
+    """Of a single word the voice detector may be half sure; a breath is far below the voice."""
+    quiet, word = np.zeros(3 * RATE_HZ, np.float32), speech[int(0.4 * RATE_HZ) :][: int(0.4 * RATE_HZ)]
+    mono = np.concatenate([word * np.float32(10 ** (level_db / 20)), quiet, speech[: 2 * RATE_HZ]])
+    likely = np.zeros(frames_of(mono))
+    likely[:10], likely[86:] = 0.65, 1.0
+    monkeypatch.setattr(activity, "voice_by_frame", lambda sound, frames: likely)
+    speaking = speech_frames(mono, len(likely))
+    assert bool(speaking[:10].any()) == heard and speaking[90:120].all() and not speaking[15:80].any()
 
 
 @pytest.mark.parametrize("sound", [tune, gusts, clicks])
