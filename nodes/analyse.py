@@ -169,7 +169,7 @@ def given_faces(clip: Clip, payload: dict) -> Faces:
         [with_depth(np.asarray(face["landmarks_xy"]), np.asarray(face["landmarks_3d"])) for face in faces]
         for faces in payload["frames"]
     ]
-    return join_faces(frames, clip.times_s, find_shots(clip.frames()))
+    return join_faces(frames, clip.times_s, find_shots(clip.pictures()))
 
 
 def mask_centre(mask: torch.Tensor | None, clip: Clip) -> tuple[float, float]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from ..media.picture import Picture
 from .packed import PackedLandmarks
 from .shots import ShotFinder
 from .track import Faces
@@ -60,13 +61,12 @@ def _continues(
     return bool(np.hypot(*(landmarks[-1][:, :2].mean(0) - face[:, :2].mean(0))) < NEAR * size)
 
 
-def find_shots(batches: Iterable[np.ndarray]) -> np.ndarray:
-    """Shot numbers int32 (T,) of batches (B,H,W,3) uint8, a new one after each cut or dissolve, -1 in the
-    blended frames of a dissolve."""
+def find_shots(pictures: Iterable[Picture]) -> np.ndarray:
+    """Shot numbers int32 (T,) of a clip's frames, a new one after each cut or dissolve, -1 in the blended
+    frames of a dissolve."""
     finder = ShotFinder()
-    for frames in batches:
-        for frame in frames:
-            finder.add(frame)
+    for picture in pictures:
+        finder.add(picture)
     shots = finder.finish()
     return np.where(shots.blended, np.int32(-1), shots.numbers)
 

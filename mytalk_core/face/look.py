@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import cv2
@@ -41,6 +41,12 @@ class Look:
     colours: np.ndarray
     shape: np.ndarray
     embedding: np.ndarray | None = None
+
+    @cached_property
+    def pattern(self) -> np.ndarray:
+        """The pattern of lightness: (V,) float32 of mean 0 and length 1, or all 0."""
+        lightness = self.colours[:, 0] - self.colours[:, 0].mean()
+        return lightness / max(float(np.linalg.norm(lightness)), 1e-12)
 
 
 class FaceRecogniser:
@@ -117,14 +123,18 @@ def likeness(a: Look, b: Look) -> float:
 
 def _pattern(a: Look, b: Look) -> float:
     """What the patterns of lightness lack to a correlation of 1."""
-    one, other = (look.colours[:, 0] - look.colours[:, 0].mean() for look in (a, b))
-    size = float(np.linalg.norm(one) * np.linalg.norm(other))
-    return 1 - float(one @ other) / size if size > 0 else 1.0
+    return 1 - float(a.pattern @ b.pattern)
 
 
-def least_difference(look: Look, others: Iterable[Look]) -> float:
-    """To the most alike of others; infinite where there are none."""
-    return min((difference(look, other) for other in others), default=np.inf)
+def least_difference(look: Look, others: Iterable[Look], enough: float = 0.0) -> float:
+    """To the most alike of others, or to the first that differs by less than is `enough`; infinite where
+    there are none."""
+    least = np.inf
+    for other in others:
+        least = min(least, difference(look, other))
+        if least < enough:
+            break
+    return float(least)
 
 
 def looks_apart(some: Sequence[Look], others: Sequence[Look]) -> float:

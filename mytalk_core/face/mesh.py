@@ -13,6 +13,8 @@ from torch import Tensor, nn
 INPUT_PX = 256
 POINTS = 478
 REGION_SCALE = 1.5
+# Of its side: one frame's region is seldom further from the next one's.
+ROOM = 0.05
 # The outer corners of the subject's right and left eye: they give the region's rotation.
 EYE_CORNERS = (33, 263)
 
@@ -95,6 +97,17 @@ def region_from_landmarks(landmarks: np.ndarray) -> np.ndarray:
     low, high = points.min(0), points.max(0)
     centre = np.array([[cos, -sin], [sin, cos]]) @ ((low + high) / 2)
     return np.array([centre[0], centre[1], REGION_SCALE * (high - low).max(), angle])
+
+
+def region_box(region: np.ndarray, height: int, width: int) -> tuple[int, int, int, int]:
+    """Top, left, bottom, right of a region in a frame of that height and width, px, with the pixels that its
+    samples reach to, and room for one that lies a little elsewhere."""
+    x, y, side, angle = region
+    reach = 2 + side * (0.5 + ROOM) * (abs(np.cos(angle)) + abs(np.sin(angle)))
+    # A region beside the frame reads none of it.
+    left, top = np.clip(np.floor([x - reach, y - reach]), 0, (width - 1, height - 1)).astype(int)
+    right, bottom = np.clip(np.ceil([x + reach, y + reach]), (left + 1, top + 1), (width, height)).astype(int)
+    return int(top), int(left), int(bottom), int(right)
 
 
 def region_matrix(region: np.ndarray) -> np.ndarray:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ..media.picture import Picture
+
 # Two pictures of a cut differ more than this in mean luminance (0..255) and in histogram (share of pixels),
 CUT_LUMINANCE, CUT_HISTOGRAM = 18.0, 0.3
 # or more than this in luminance alone, which a head or a camera that moves does not reach.
@@ -44,9 +46,9 @@ class ShotFinder:
         self._last: np.ndarray | None = None
         self._grey: list[np.ndarray] = []
 
-    def add(self, frame: np.ndarray) -> bool:
-        """Whether a frame (H,W,3) uint8 RGB begins a shot, as the first one does."""
-        view = small_view(frame)
+    def add(self, picture: Picture) -> bool:
+        """Whether a frame begins a shot, as the first one does."""
+        view = small_view(picture)
         cut = self._last is None or is_cut(self._last, view)
         self._last = view
         self.numbers.append((self.numbers[-1] if self.numbers else -1) + int(cut))
@@ -68,11 +70,10 @@ class ShotFinder:
         return Shots(np.cumsum(cuts).astype(np.int32), blended)
 
 
-def small_view(frame: np.ndarray) -> np.ndarray:
-    """A frame (H,W,3) uint8 as `is_cut` wants it: (36,64,3), each pixel the mean of sixteen samples."""
+def small_view(picture: Picture) -> np.ndarray:
+    """A frame as `is_cut` wants it: (36,64,3) uint8, each pixel the mean of sixteen samples."""
     # The mean of all pixels would take longer than reading the face.
-    samples = cv2.resize(frame, (128, 72), interpolation=cv2.INTER_LINEAR)
-    return cv2.resize(samples, (64, 36), interpolation=cv2.INTER_AREA)
+    return cv2.resize(picture.sampled(144, 256), (64, 36), interpolation=cv2.INTER_AREA)
 
 
 def is_cut(before: np.ndarray, after: np.ndarray) -> bool:

@@ -5,14 +5,15 @@ A face that is followed stays the same person's: where another is seen in its pl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..media.picture import Picture
 from .detector import Detection
 from .look import Look, difference, least_difference
-from .mesh import POINTS, region_from_box, region_from_landmarks
+from .mesh import POINTS, region_box, region_from_box, region_from_landmarks
 from .packed import PackedLandmarks
 from .reader import PRESENCE_THRESHOLD, FaceReader, load_face_reader
 from .shots import ShotFinder
@@ -57,11 +58,11 @@ class _Follower:
         self.rows.append(row)
         self.region, self.lost = region_from_landmarks(landmarks), 0
 
-    def unlike(self, look: Look) -> float:
-        """How much a look differs from the face's own, see `difference`; 0 for its first."""
+    def unlike(self, look: Look, enough: float = 0.0) -> float:
+        """How much a look differs from the face's own, see `least_difference`; 0 for its first."""
         if not self.looks:
             return 0.0
-        return least_difference(look, reversed(self.looks.values()))
+        return least_difference(look, reversed(self.looks.values()), enough)
 
     def wants_look(self, row: int) -> bool:
         """Whether none of late is remembered."""
@@ -91,16 +92,16 @@ class _Follower:
 
 
 def track_faces(
-    batches: Iterable[np.ndarray],
+    batches: Iterable[Sequence[Picture]],
     times_s: np.ndarray,
     reader: FaceReader,
     progress: Callable[[int], None] | None = None,
 ) -> Faces:
     """Follow every face through a video.
 
-    batches: arrays (B,H,W,3) uint8 RGB that together are the T frames shown at times_s (T,) seconds; they are
-    not kept: the next may come in the same memory. progress is called with each batch's number of frames.
-    In the blended frames of a dissolve no face is seen.
+    batches: that together are the T frames shown at times_s (T,) seconds; they are not kept, and of most only
+    the faces become RGB. progress is called with each batch's number of frames. In the blended frames of a
+    dissolve no face is seen.
     """
     tracker = _Tracker(reader, len(times_s))
     for frames in batches:
@@ -123,12 +124,12 @@ class _Tracker:
         # Frames that show a face in the place of another: (row, region).
         self.strangers: list[tuple[int, np.ndarray]] = []
 
-    def read(self, frames: np.ndarray) -> None:
+    def read(self, frames: Sequence[Picture]) -> None:
         start = len(self.shots.numbers)
         for run, cut in self._runs(frames):
             self._read_run(frames[run], start + run.start, cut)
 
-    def _runs(self, frames: np.ndarray) -> Iterator[tuple[slice, bool]]:
+    def _runs(self, frames: Sequence[Picture]) -> Iterator[tuple[slice, bool]]:
         """Parts of a batch without a cut and not longer than the interval of detection, and whether a shot
         begins with each."""
         begin, count, begins_shot = 0, len(self.shots.numbers), False
@@ -143,11 +144,11 @@ class _Tracker:
                     self.active = []
         yield slice(begin, len(frames)), begins_shot
 
-    def _read_run(self, frames: np.ndarray, start: int, begins_shot: bool) -> None:
+    def _read_run(self, frames: Sequence[Picture], start: int, begins_shot: bool) -> None:
         done = 0
         if self.active:
             if start % REDETECT_FRAMES == 0:
-                self._look_for_new(frames[0], start)
+                self._look_for_new(frames[0].rgb, start)
         else:
             done = self._search(frames, start, begins_shot)
         for follower in list(self.active):
@@ -159,22 +160,22 @@ class _Tracker:
         self.strangers.clear()
         self._drop_lost_and_doubled()
 
-    def _search(self, frames: np.ndarray, start: int, begins_shot: bool) -> int:
+    def _search(self, frames: Sequence[Picture], start: int, begins_shot: bool) -> int:
         """Begin to follow the faces of the first frame that shows one; its number, all where none does.
 
         Frames are tried every so often and at the run's end, and then those that were left out.
         """
         tried = 0
-        if begins_shot and self._find_new(frames[0], start):
+        if begins_shot and self._find_new(frames[0].rgb, start):
             return 0
         if begins_shot:
             tried = 1
         while tried < len(frames):
             probe = min(tried + SEARCH_FRAMES, len(frames)) - 1
-            if self._find_new(frames[probe], start + probe):
+            if self._find_new(frames[probe].rgb, start + probe):
                 found, self.active = self.active, []
                 for i in range(tried, probe):
-                    if self._find_new(frames[i], start + i):
+                    if self._find_new(frames[i].rgb, start + i):
                         return i
                 self.active = found
                 return probe
@@ -213,10 +214,10 @@ class _Tracker:
         landmarks = PackedLandmarks(self.length - row, POINTS)
         self.active.append(_Follower(self.shots.numbers[row], region, landmarks))
 
-    def _follow(self, follower: _Follower, frames: np.ndarray, start: int) -> None:
+    def _follow(self, follower: _Follower, frames: Sequence[Picture], start: int) -> None:
         if not len(frames):
             return
-        landmarks, presence = self._read_steady(list(frames), follower.region)
+        landmarks, presence = self._read_steady(frames, follower.region)
         rivals = [f for f in self.active + self.done if f.shot == follower.shot and f is not follower]
         for i, frame in enumerate(frames):
             row = start + i
@@ -229,16 +230,14 @@ class _Tracker:
                 continue
             follower.see(row, points)
             if follower.wants_look(row):
-                follower.remember(row, self.reader.look(frame, points))
+                follower.remember(row, self._look(frame, points))
 
-    def _same(
-        self, follower: _Follower, frame: np.ndarray, points: np.ndarray, rivals: list[_Follower]
-    ) -> bool:
+    def _same(self, follower: _Follower, frame: Picture, points: np.ndarray, rivals: list[_Follower]) -> bool:
         """Whether landmarks (478,3) are the followed face's, by the looks of it and of its rivals."""
-        look = self.reader.look(frame, points, embed=False)
-        own = follower.unlike(look)
+        look = self._look(frame, points, embed=False)
+        own = follower.unlike(look, UNLIKE)  # how far below that makes no difference
         if own > 1 and self.reader.recogniser is not None:
-            look = self.reader.look(frame, points)
+            look = self._look(frame, points)
             own = follower.unlike(look)
         steady = follower.last is not None and difference(follower.last, look) < STEADY
         known = own <= 1 or (steady and not follower.lost)
@@ -248,16 +247,29 @@ class _Tracker:
             follower.last = look
         return known
 
-    def _read_steady(self, frames: list[np.ndarray], region: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _look(self, frame: Picture, points: np.ndarray, embed: bool = True) -> Look:
+        """See `FaceReader.look`."""
+        if embed and self.reader.recogniser is not None:
+            return self.reader.look(frame.rgb, points)
+        return self.reader.look(_region_of(frame, region_from_landmarks(points)), points, embed=False)
+
+    def _read(
+        self, frames: Sequence[Picture], regions: Sequence[np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """See `FaceMeshReader.read`."""
+        parts = [_region_of(frame, region) for frame, region in zip(frames, regions, strict=True)]
+        return self.reader.mesh.read(parts, list(regions))
+
+    def _read_steady(self, frames: Sequence[Picture], region: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Read all frames with one region, then those that moved away from it with regions of their own."""
-        landmarks, presence = self.reader.mesh.read(frames, [region] * len(frames))
+        landmarks, presence = self._read(frames, [region] * len(frames))
         used = [region] * len(frames)
         for _ in range(3):
             wanted = [region_from_landmarks(points) for points in landmarks]
             moved = [i for i in range(len(frames)) if not _close(used[i], wanted[i], DRIFT)]
             if not moved:
                 break
-            again, there = self.reader.mesh.read([frames[i] for i in moved], [wanted[i] for i in moved])
+            again, there = self._read([frames[i] for i in moved], [wanted[i] for i in moved])
             for k, i in enumerate(moved):
                 if there[k] >= presence[i] or there[k] > PRESENCE_THRESHOLD:
                     landmarks[i], presence[i] = again[k], there[k]
@@ -265,7 +277,7 @@ class _Tracker:
         return landmarks, presence
 
     def _refind(
-        self, frame: np.ndarray, row: int, follower: _Follower, rivals: list[_Follower]
+        self, frame: Picture, row: int, follower: _Follower, rivals: list[_Follower]
     ) -> np.ndarray | None:
         """A lost face's landmarks (478,3): the nearest detected one with its looks, None if there is none.
 
@@ -273,14 +285,14 @@ class _Tracker:
         """
         others = [f for f in self.active if f is not follower]
         found = []
-        for face in self.reader.detector.detect(frame):
-            region = self.reader.upright_region(frame, face)
+        for face in self.reader.detector.detect(frame.rgb):
+            region = self.reader.upright_region(frame.rgb, face)
             if not any(other.was_at(row, region) for other in others):
                 found.append((float(np.hypot(*(region[:2] - follower.region[:2]))), region))
         found.sort(key=lambda candidate: candidate[0])
         for _, region in found[:CANDIDATES]:
             near = _close(region, follower.region, REACH)
-            points = self.reader.read_face(frame, region)
+            points = self.reader.read_face(frame.rgb, region)
             if points is None or not (near or follower.looks):
                 continue
             if self._same(follower, frame, points, rivals):
@@ -300,6 +312,11 @@ class _Tracker:
             else:
                 keep.append(follower)
         self.active = keep
+
+
+def _region_of(frame: Picture, region: np.ndarray) -> np.ndarray:
+    """A frame (H,W,3) uint8 RGB for who reads a region of it alone: elsewhere it is undefined."""
+    return frame.rgb_in(region_box(region, frame.height, frame.width))
 
 
 def _close(a: np.ndarray, b: np.ndarray, share: float = 0.3) -> bool:

@@ -8,7 +8,7 @@ import av
 import numpy as np
 
 from .colour import FULL, RGB_MATRIX, Box, Colour, RgbConverter, matrix_for_height
-from .pixels import planes_of
+from .pixels import planes_of, spread, thinned
 
 
 @dataclass(eq=False)
@@ -16,7 +16,7 @@ class Picture:
     """A decoded frame: planar, upright, never written to (`paste` makes a new one).
 
     index: frame number in its clip; frame: native planes; colour: tags that hold for the whole clip;
-    converted: its RGB once somebody asked for it.
+    converted: its RGB once somebody asked for it; part: a box that was asked for, in RGB.
     """
 
     index: int
@@ -24,6 +24,7 @@ class Picture:
     colour: Colour
     converter: RgbConverter
     converted: np.ndarray | None = field(default=None, repr=False)
+    part: tuple[Box, np.ndarray] | None = field(default=None, repr=False)
 
     @property
     def height(self) -> int:
@@ -44,15 +45,27 @@ class Picture:
     def rgb(self) -> np.ndarray:
         """uint8 (H, W, 3) by the clip's matrix and range; converted once. Shared: copy before changing it."""
         if self.converted is None:
-            self.converted = self.converter(self.frame)
+            self.converted, self.part = self.converter(self.frame), None
         return self.converted
 
     def rgb_in(self, box: Box) -> np.ndarray:
-        """`rgb` whose pixels outside the box are undefined, for who reads no others: they cost nothing.
+        """`rgb` whose pixels outside the box are undefined, for who reads no others: they cost nothing, and
+        those of the last box and what lies in it are converted once.
 
         box: top, left, bottom, right, px, inside the frame.
         """
-        return self.converter(self.frame, box) if self.converted is None else self.converted
+        if self.converted is not None:
+            return self.converted
+        if self.part is None or not holds(self.part[0], box):
+            self.part = box, self.converter(self.frame, box)
+        return self.part[1]
+
+    def sampled(self, height: int, width: int) -> np.ndarray:
+        """uint8 (height, width, 3): `rgb` of so many pixels, spread evenly; no other is converted."""
+        if self.converted is not None:
+            rows, columns = spread(self.height, height), spread(self.width, width)
+            return self.converted[rows][:, columns]
+        return self.converter(thinned(self.frame, height, width))
 
     def numbered(self, index: int) -> Picture:
         """The same picture under another number; its RGB is not made again."""
@@ -71,6 +84,11 @@ class Picture:
         for plane, channel in zip(planes_of(frame), (1, 2, 0), strict=True):
             np.copyto(plane, rgb[..., channel])
         return cls(index, frame, colour, RgbConverter(colour), rgb)
+
+
+def holds(box: Box, other: Box) -> bool:
+    """Whether another box lies in a box."""
+    return box[0] <= other[0] and box[1] <= other[1] and box[2] >= other[2] and box[3] >= other[3]
 
 
 def rgb_colour(height: int) -> Colour:

@@ -161,6 +161,24 @@ def copy_frame(frame: av.VideoFrame) -> av.VideoFrame:
     return copied
 
 
+def spread(side: int, count: int) -> np.ndarray:
+    """Where `count` pixels lie that are spread evenly over a side of so many: int64 (count,)."""
+    return (np.arange(count) * 2 + 1) * side // (2 * count)
+
+
+def thinned(frame: av.VideoFrame, height: int, width: int) -> av.VideoFrame:
+    """So many pixels of a planar frame, spread evenly, each with its own colour sample; without alpha."""
+    layout = layout_of(frame.format.name)
+    family = "gray" if layout.is_gray else "gbrp" if layout.is_rgb else "yuv444p"
+    thin = new_frame(frame, width, height, family if layout.depth <= 8 else f"{family}{layout.depth}le")
+    rows, columns = spread(frame.height, height), spread(frame.width, width)
+    step_y, step_x = 1, 1
+    for target, source in zip(planes_of(thin), planes_of(frame), strict=False):
+        target[...] = source[rows // step_y][:, columns // step_x]
+        step_y, step_x = layout.step_y, layout.step_x
+    return thin
+
+
 def unpack(frame: av.VideoFrame, reformatter: VideoReformatter, colour: Colour) -> av.VideoFrame:
     """Any decoded frame -> the planar normal form, sample values kept."""
     name = frame.format.name

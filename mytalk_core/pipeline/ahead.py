@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import cv2
 import torch
@@ -17,6 +17,8 @@ Made = TypeVar("Made")
 
 # More threads than this hinder each other: a good part of the work is Python's, one thread at a time.
 MOST_THREADS = 4
+# Behind the last item.
+_END: Any = object()
 
 
 def work_threads() -> int:
@@ -66,6 +68,20 @@ def made_in_batches(
     with closing(made_ahead(make, _batches(items, together), threads)) as batches:
         for batch in batches:
             yield from batch
+
+
+def read_ahead(items: Iterable[Item], threads: int) -> Generator[Item, None, None]:
+    """The items, each made on a thread of its own while the caller works on the one before; with one thread
+    only when it is asked for. An error comes in its place. Who stops early closes the generator."""
+    if threads < 2:
+        yield from items
+        return
+    source = iter(items)
+    with ThreadPoolExecutor(1, "mytalk") as pool:
+        upcoming = pool.submit(next, source, _END)
+        while (item := upcoming.result()) is not _END:
+            upcoming = pool.submit(next, source, _END)
+            yield item
 
 
 def _batches(items: Iterable[Item], together: Callable[[], int]) -> Iterator[list[Item]]:

@@ -6,9 +6,9 @@ evaluation, training and the programs that measure. `write` (beside this file) i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from operator import attrgetter
+from itertools import islice
 
 import numpy as np
 
@@ -25,12 +25,13 @@ from ..face.track import Faces, FaceTrack
 from ..face.tracker import FaceReader, track_faces
 from ..media.audio import Speech
 from ..media.clip import Clip
+from ..media.picture import Picture
 from ..media.timeline import Timeline
 from ..motion.emotion import Identity
 from ..motion.generate import MotionModel, MotionOptions, generate_motion
 from ..motion.motion import Motion
 from ..motion.person import RATE_HZ
-from .ahead import made_ahead, work_threads
+from .ahead import read_ahead, work_threads
 from .rendered import RenderedClip
 
 # progress(stage, done, total)
@@ -51,23 +52,16 @@ def track(
         if progress is not None:
             progress("landmarks", done, len(clip))
 
-    # Pictures become RGB while the next one is decoded.
-    with closing(made_ahead(attrgetter("rgb"), clip.pictures(), min(work_threads(), 2))) as frames:
-        batches = _batches(frames, (batch_frames, clip.height, clip.width, 3))
+    # The next pictures are decoded while the faces of these are read.
+    with closing(read_ahead(_batches(clip.pictures(), batch_frames), work_threads())) as batches:
         return track_faces(batches, clip.times_s, reader, advance)
 
 
-def _batches(frames: Iterator[np.ndarray], shape: tuple[int, ...]) -> Iterator[np.ndarray]:
-    """Frames (H,W,3) uint8 in arrays of at most `shape` (B,H,W,3), each in the memory of the one before."""
-    held = np.empty(shape, np.uint8)
-    while True:
-        count = 0
-        for row, frame in zip(held, frames, strict=False):
-            row[...] = frame
-            count += 1
-        if not count:
-            return
-        yield held[:count]
+def _batches(pictures: Iterable[Picture], most: int) -> Iterator[list[Picture]]:
+    """Pictures in lists of so many at most."""
+    pictures = iter(pictures)
+    while batch := list(islice(pictures, most)):
+        yield batch
 
 
 def speak(

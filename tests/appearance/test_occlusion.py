@@ -16,6 +16,7 @@ from mytalk_core.appearance.references import References
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.tracker import load_face_reader, track_faces
 from mytalk_core.media.file_clip import FileClip
+from mytalk_core.media.picture import Picture
 
 LAYOUT = LandmarkLayout.load("mesh478")
 SIZE, STEP, FRAMES = 256, 4, 20
@@ -68,7 +69,8 @@ class Scene:
 def scene() -> Scene:
     clip = FileClip.open(EXAMPLES / "ai_woman.mp4")
     frames = np.concatenate(list(clip.frames(0, STEP * FRAMES)))[::STEP]
-    track = track_faces([frames], clip.times_s[: STEP * FRAMES : STEP], load_face_reader()).choose()
+    pictures = [Picture.from_rgb(*numbered) for numbered in enumerate(frames)]
+    track = track_faces([pictures], clip.times_s[: STEP * FRAMES : STEP], load_face_reader()).choose()
     every = np.arange(FRAMES)
     return Scene(frames, track.landmarks[every][..., :2], track.similarity[every], track.canonical[every])
 

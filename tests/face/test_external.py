@@ -7,6 +7,7 @@ import pytest
 
 from mytalk_core.face.external import find_shots, join_faces, with_depth
 from mytalk_core.face.layout import LandmarkLayout
+from mytalk_core.media.picture import Picture
 
 TEMPLATE = LandmarkLayout.load("mesh478").template
 
@@ -62,7 +63,8 @@ def test_landmarks_of_other_frames_are_refused(times):
 
 def test_a_cut_begins_a_new_shot():
     dark, bright = np.zeros((3, 40, 60, 3), np.uint8), np.full((2, 40, 60, 3), 200, np.uint8)
-    assert find_shots([dark, bright]).tolist() == [0, 0, 0, 1, 1]
+    pictures = [Picture.from_rgb(*numbered) for numbered in enumerate([*dark, *bright])]
+    assert find_shots(pictures).tolist() == [0, 0, 0, 1, 1]
 
 
 def test_depth_comes_back_in_pixels():

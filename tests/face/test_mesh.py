@@ -11,7 +11,7 @@ import torch
 from repository import EXAMPLES
 
 from mytalk_core.face import mesh_opencv
-from mytalk_core.face.mesh import FaceMesh, region_from_box, region_matrix
+from mytalk_core.face.mesh import FaceMesh, region_box, region_from_box, region_matrix
 from mytalk_core.face.mesh_reader import FaceMeshReader, cut_crop
 from mytalk_core.face.tracker import load_face_reader
 from mytalk_core.media.file_clip import FileClip
@@ -31,6 +31,22 @@ def frames():
 def region(reader, frames):
     face = reader.detector.detect(frames[0])[0]
     return region_from_box(face.box, *face.key_points[:2])
+
+
+def test_a_region_is_read_from_its_box_alone():
+    rng = np.random.default_rng(0)
+    height, width = 120, 160
+    frame = rng.integers(0, 256, (height, width, 3), np.uint8)
+    for _ in range(100):
+        # Also beside the frame, and over its edges.
+        region = np.array([*rng.uniform((-80, -80), (240, 200)), rng.uniform(9, 150), rng.uniform(-4, 4)])
+        top, left, bottom, right = region_box(region, height, width)
+        assert 0 <= top < bottom <= height and 0 <= left < right <= width
+        noise = rng.integers(0, 256, frame.shape, np.uint8)
+        noise[top:bottom, left:right] = frame[top:bottom, left:right]
+        for size in (256, 96):
+            matrix = region_matrix(region) * (size / 256)
+            assert np.array_equal(cut_crop(noise, matrix, size), cut_crop(frame, matrix, size))
 
 
 @torch.inference_mode()

@@ -13,6 +13,7 @@ from mytalk_core.face.external import find_shots
 from mytalk_core.face.track import FaceTrack
 from mytalk_core.face.tracker import load_face_reader, track_faces
 from mytalk_core.media.file_clip import FileClip
+from mytalk_core.media.picture import Picture
 
 SIDE = 120
 FRAME = (150, 480, 3)
@@ -51,8 +52,14 @@ def placed(layers: list[tuple[np.ndarray, np.ndarray]], ground: int = 110) -> np
 
 
 def follow(reader, frames: np.ndarray):
-    times_s = np.arange(len(frames)) / 25
-    return track_faces([frames[i : i + 16] for i in range(0, len(frames), 16)], times_s, reader)
+    pictures = pictures_from(frames)
+    return track_faces(
+        [pictures[i : i + 16] for i in range(0, len(frames), 16)], np.arange(len(frames)) / 25, reader
+    )
+
+
+def pictures_from(frames: np.ndarray) -> list[Picture]:
+    return [Picture.from_rgb(*numbered) for numbered in enumerate(frames)]
 
 
 def distance_px(track: FaceTrack, lefts: np.ndarray) -> np.ndarray:
@@ -123,14 +130,14 @@ def test_blended_frames_of_a_dissolve_show_nobody(reader, woman, boy, blended):
 
 
 def test_dissolves_end_shots_of_faces_found_elsewhere_too(woman, boy):
-    shots = find_shots([mixed(woman[:32], boy[:32], 6)])
+    shots = find_shots(pictures_from(mixed(woman[:32], boy[:32], 6)))
     assert shots.tolist() == [0] * 10 + [-1] * 6 + [1] * 16
 
 
 @pytest.mark.parametrize("length", [4, 8, 20])
 def test_a_fade_from_black_and_to_it_is_no_cut(woman, length):
     share = np.clip(np.minimum(np.arange(40), 39 - np.arange(40)) / length, 0, 1)[:, None, None, None]
-    shots = find_shots([np.rint(woman * share).astype(np.uint8)])
+    shots = find_shots(pictures_from(np.rint(woman * share).astype(np.uint8)))
     # The black picture and the first that shows something have nothing in common.
     assert len(np.unique(shots[1:-1])) == 1 and (shots >= 0).all()
 
@@ -138,7 +145,8 @@ def test_a_fade_from_black_and_to_it_is_no_cut(woman, length):
 def test_a_cut_of_luminance_alone_ends_a_shot(woman):
     """The histogram of a picture and of its mirror are one."""
     ramp = np.tile(np.linspace(20, 220, 128, dtype=np.uint8)[None, :, None], (72, 1, 3))
-    assert find_shots([np.stack([ramp, ramp, ramp[:, ::-1], ramp[:, ::-1]])]).tolist() == [0, 0, 1, 1]
+    frames = np.stack([ramp, ramp, ramp[:, ::-1], ramp[:, ::-1]])
+    assert find_shots(pictures_from(frames)).tolist() == [0, 0, 1, 1]
 
 
 @pytest.mark.parametrize("degrees", [60, 90, 135, 180, 200, 270])

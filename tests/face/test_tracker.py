@@ -11,6 +11,7 @@ from mytalk_core.errors import NoFaceError
 from mytalk_core.face.track import FaceTrack
 from mytalk_core.face.tracker import load_face_reader, track_faces
 from mytalk_core.media.file_clip import FileClip
+from mytalk_core.media.picture import Picture
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +30,10 @@ def boy():
 
 
 def follow(reader, frames):
-    times_s = np.arange(len(frames)) / 25
-    return track_faces([frames[i : i + 5] for i in range(0, len(frames), 5)], times_s, reader)
+    pictures = [Picture.from_rgb(*numbered) for numbered in enumerate(frames)]
+    return track_faces(
+        [pictures[i : i + 5] for i in range(0, len(frames), 5)], np.arange(len(frames)) / 25, reader
+    )
 
 
 def test_landmarks_lie_on_the_face(reader, woman):
@@ -43,6 +46,17 @@ def test_landmarks_lie_on_the_face(reader, woman):
     for key, points in ((0, [33, 133]), (1, [362, 263]), (2, [1]), (3, [13, 14])):
         distance = np.linalg.norm(landmarks[points].mean(0) - face.key_points[key])
         assert distance < 0.15 * eye_distance
+
+
+def test_faces_read_from_native_planes_are_those_read_from_rgb(reader, woman):
+    clip = FileClip.open(EXAMPLES / "ai_woman.mp4")
+    pictures = list(clip.pictures(np.arange(12)))
+    native = track_faces([pictures], np.arange(12) / 25, reader)
+    again = track_faces(
+        [[Picture.from_rgb(*numbered) for numbered in enumerate(woman)]], np.arange(12) / 25, reader
+    )
+    assert np.array_equal(native.choose().landmarks[:], again.choose().landmarks[:])
+    assert [picture.index for picture in pictures if picture.converted is not None] == [0]
 
 
 def test_canonical_landmarks_are_upright_and_of_one_size(reader, woman):

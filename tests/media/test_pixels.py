@@ -10,6 +10,7 @@ from made_media import moving_image, write_video
 
 from mytalk_core.media.colour import FULL, LIMITED, Colour, RgbConverter
 from mytalk_core.media.file_clip import FileClip
+from mytalk_core.media.picture import Picture
 from mytalk_core.media.pixels import (
     convert,
     is_planar,
@@ -35,6 +36,39 @@ def packed_frame(pix_fmt: str, high: int, shift: int = 0) -> tuple[av.VideoFrame
 
 def unpacked(frame: av.VideoFrame) -> list[np.ndarray]:
     return planes_of(unpack(frame, VideoReformatter(), Colour()))
+
+
+@pytest.mark.parametrize(
+    "name", ["yuv420p", "yuv411p", "yuva422p", "yuv440p10le", "yuva444p12le", "gbrap10le", "gray12le"]
+)
+def test_pixels_spread_over_a_picture_become_rgb_as_the_whole_does(name):
+    frame = av.VideoFrame(34, 22, name)
+    rng = np.random.default_rng(0)
+    for plane in planes_of(frame):
+        plane[...] = rng.integers(0, 2 ** layout_of(name).depth, plane.shape)
+    for size in ((5, 7), (22, 34), (40, 50)):
+        picture = Picture(0, frame, Colour(), RgbConverter(Colour()))
+        few = picture.sampled(*size)
+        rows, columns = ((np.arange(n) + 0.5) * side // n for n, side in zip(size, (22, 34), strict=True))
+        expected = picture.rgb[rows.astype(int)][:, columns.astype(int)]
+        assert np.array_equal(few, expected) and np.array_equal(picture.sampled(*size), expected)
+
+
+def test_a_part_is_converted_once_and_again_where_more_is_wanted():
+    frame, _ = packed_frame("nv12", 256)
+    frame, asked = unpack(frame, VideoReformatter(), Colour()), []
+
+    def convert(frame, box=None):
+        asked.append(box)
+        return RgbConverter(Colour())(frame, box)
+
+    picture = Picture(0, frame, Colour(), convert)
+    whole = RgbConverter(Colour())(frame)
+    for top, left, bottom, right in ((4, 4, 12, 20), (5, 6, 12, 20), (3, 4, 12, 20), (4, 4, 12, 20)):
+        part = picture.rgb_in((top, left, bottom, right))
+        assert np.array_equal(part[top:bottom, left:right], whole[top:bottom, left:right])
+    assert asked == [(4, 4, 12, 20), (3, 4, 12, 20)]
+    assert np.array_equal(picture.rgb, whole) and picture.rgb_in((0, 0, 1, 1)) is picture.rgb
 
 
 def test_nv12_and_p010_are_taken_apart():

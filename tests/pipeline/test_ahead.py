@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 import torch
 
-from mytalk_core.pipeline.ahead import made_ahead
+from mytalk_core.pipeline.ahead import made_ahead, read_ahead
 
 WAIT_S = 20.0
 
@@ -44,6 +44,27 @@ def test_few_are_taken_ahead(threads):
         for given, _ in enumerate(made, 1):
             # What the caller works on, and one for each thread.
             assert len(taken) - given <= (threads if threads > 1 else 0)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_items_are_read_one_ahead(threads):
+    here, taken = threading.get_ident(), []
+
+    def items():
+        for item in range(9):
+            taken.append(threading.get_ident() == here)
+            yield item
+        raise ZeroDivisionError
+
+    given = []
+    with pytest.raises(ZeroDivisionError):
+        for item in read_ahead(items(), threads):
+            assert len(taken) - item <= threads
+            given.append(item)
+    assert given == list(range(9)) and taken == [threads == 1] * 9
+    with closing(read_ahead(items(), threads)) as some:
+        assert next(some) == 0
+    assert not still_running()
 
 
 def test_an_error_comes_in_its_place():

@@ -34,7 +34,7 @@ def clips(tmp_path_factory) -> Clips:
     reader = load_face_reader()
     for name in made:
         clip = FileClip.open(folder / "train" / f"{name}.mp4")
-        faces = track_faces(clip.frames(), clip.times_s, reader)
+        faces = track_faces([list(clip.pictures())], clip.times_s, reader)
         faces.choose_in_each_shot().save(tracks / f"{name}.safetensors")
     return Clips(folder, tracks)
 
