@@ -2,8 +2,8 @@
 
     python -m mytalk_training.refiner.cut_interiors VIDEO -o OUT
 
-They are spread over the openings and shapes of the video's mouth. Of each picture only what is between the lips
-is kept, and a rim of `RIM` units about it, which the soft edge of the lips needs.
+They are spread over the openings and shapes of the video's mouth. Of each picture only what is between the
+lips is kept, and a rim of `RIM` units about it, which the soft edge of the lips needs.
 """
 
 from __future__ import annotations
