@@ -31,11 +31,10 @@ from mytalk_core.appearance.crop import crop_size, cut_crop
 from mytalk_core.appearance.mask import MouthMask, mouth_mask
 from mytalk_core.appearance.open_mouths import with_open_mouths
 from mytalk_core.appearance.perceptual import PerceptualDistance
+from mytalk_core.appearance.pool import choose_pool, pool_count
 from mytalk_core.appearance.references import (
     APART_S,
-    choose_pool,
     mouth_opening,
-    pool_count,
     read_references,
 )
 from mytalk_core.appearance.renderer import WarpRenderer
@@ -84,7 +83,7 @@ def measure_clip(
     if closed.sum() < FEWEST or len(wide) < FEWEST:
         return {}
     size = crop_size(track.similarity, track.present)
-    pool = choose_pool(track, layout, pool_count(size), exclude=~closed)
+    pool = choose_pool(closed, track.canonical, layout, pool_count(size), track.canonical[wide])
     references = read_references(clip, track, pool, size, layout)
     wide = wide[np.argsort(openings[wide])][len(wide) // 2 :]
     chosen = np.unique(wide[np.linspace(0, len(wide) - 1, targets).round().astype(int)])

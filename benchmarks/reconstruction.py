@@ -32,7 +32,8 @@ from mytalk_core.appearance.choosing import Choice
 from mytalk_core.appearance.crop import crop_size, cut_crop
 from mytalk_core.appearance.mask import mouth_mask
 from mytalk_core.appearance.perceptual import PerceptualDistance
-from mytalk_core.appearance.references import APART_S, choose_pool, pool_count, read_references
+from mytalk_core.appearance.pool import WANTED, choose_pool, pool_count
+from mytalk_core.appearance.references import APART_S, read_references
 from mytalk_core.appearance.renderer import WarpRenderer, WarpSettings
 from mytalk_core.appearance.renderers import LoadedRenderer, load_renderer
 from mytalk_core.evaluation.metrics.pictures import psnr
@@ -114,16 +115,20 @@ def measure_clip(
     among: bool (T,), the frames that targets are taken from; all where None.
     """
     size = crop_size(track.similarity, track.present)
-    pool = choose_pool(track, layout, pool_count(size))
-    references = read_references(clip, track, pool, size, layout)
     present = np.flatnonzero(track.present if among is None else track.present & among)
     chosen = np.unique(present[np.linspace(0, len(present) - 1, targets + 2).round().astype(int)[1:-1]])
     scores = {name: [] for name in made}
-    for picture in clip.pictures(chosen):
+    wanted, pools = track.canonical[track.seen_rows(WANTED)], {}
+    for frame in chosen:
+        far = track.present & (np.abs(track.times_s - track.times_s[frame]) > APART_S)
+        if far.any():
+            pools[frame] = choose_pool(far, track.canonical, layout, pool_count(size), wanted)
+    if not pools:
+        return {}
+    references = read_references(clip, track, np.unique(np.concatenate([*pools.values()])), size, layout)
+    for picture in clip.pictures(np.array([*pools])):
         frame = picture.index
-        near = np.abs(track.times_s[references.frame_index] - track.times_s[frame]) <= APART_S
-        if near.all():
-            continue
+        lenders = references.take(np.isin(references.frame_index, pools[frame]))
         landmarks = track.canonical[frame]
         crop = cut_crop(picture.rgb, track.similarity[frame], size)
         mask = mouth_mask(landmarks, landmarks, layout)
@@ -137,7 +142,7 @@ def measure_clip(
         person = _embedding(judges, crop, landmarks)
         pictures = {}
         for name, make in made.items():
-            renderer = make(references.take(~near), track.canonical[around], layout, track.shots[around])
+            renderer = make(lenders, track.canonical[around], layout, track.shots[around])
             lips = renderer.lips(erased, landmarks, position, mask)
             guess = np.where(inside[..., None], np.rint(lips), truth).astype(np.uint8)
             pictures[name] = guess

@@ -14,7 +14,9 @@ import numpy as np
 
 from ..face.layout import LandmarkLayout
 from ..face.packed import Rows
-from .references import CHUNK, References, lip_shape, pose_points
+from .references import References, lip_shape, pose_points
+
+CHUNK = 512  # targets whose landmarks are unpacked at once
 
 
 @dataclass(frozen=True)
@@ -47,19 +49,26 @@ def reference_distance(
     shots: np.ndarray | None,
 ) -> np.ndarray:
     """Distance float32 (T, K) of every target (T, N, 2) to every reference, prices included."""
-    still = pose_points(layout)
     distance = np.empty((len(targets), len(references)), np.float32)
     for start in range(0, len(targets), CHUNK):
         rows = np.arange(start, min(start + CHUNK, len(targets)))
-        target = targets[rows]
-        lips = _rms(lip_shape(target, layout), lip_shape(references.landmarks, layout))
-        pose = _rms(target[:, still], references.landmarks[:, still])
-        distance[rows] = np.sqrt(lips**2 + (choice.pose * pose) ** 2)
+        distance[rows] = shape_distance(targets[rows], references.landmarks, layout, choice.pose)
     distance += choice.blur * np.clip(-np.log2(np.maximum(references.sharpness, 1e-3)), 0, 3)
     distance += choice.unseen * references.unseen_share(layout)
     if shots is not None:
         distance += choice.other_shot * (np.asarray(shots)[:, None] != references.shots[None])
     return distance
+
+
+def shape_distance(
+    targets: np.ndarray, shapes: np.ndarray, layout: LandmarkLayout, pose: float
+) -> np.ndarray:
+    """How far lips and, by a weight, pose of targets (T, N, 2 or 3) and other shapes (K, ...) are apart:
+    (T, K) canonical units."""
+    still = pose_points(layout)
+    lips = _rms(*(lip_shape(landmarks[..., :2], layout) for landmarks in (targets, shapes)))
+    heads = _rms(*(landmarks[:, still, :2] for landmarks in (targets, shapes)))
+    return np.sqrt(lips**2 + (pose * heads) ** 2)
 
 
 def _rms(one: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -19,12 +19,13 @@ from ..checkpoint.pretrained import BUNDLED
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
 from ..face.packed import Rows
-from .choosing import Choice, reference_distance
+from .choosing import CHUNK, Choice, reference_distance
 from .frame_edge import lent_part
 from .mask import INNER, LIPS, Window, lip_map, mouth_mask
 from .mouth import ring_pixels, room_between
+from .pool import choose_pool
 from .raster import triangulate
-from .references import CHUNK, Candidates, References, choose_pool, lip_shape, mouth_opening
+from .references import References, lip_shape, mouth_opening
 from .warp import MeshWarp, sample
 
 WEIGHTS = BUNDLED / "mouth" / "interiors.safetensors"
@@ -101,7 +102,7 @@ def with_open_mouths(references: References, targets: Rows, layout: LandmarkLayo
     missed = np.concatenate(openings) > max(WIDER * widest, FEWEST)
     if not missed.any():
         return references
-    shapes = targets[choose_pool(Candidates(missed, targets), layout, MADE)]
+    shapes = targets[choose_pool(missed, targets, layout, MADE)]
     return references.joined(opened(references, shapes.astype(np.float32), layout))
 
 

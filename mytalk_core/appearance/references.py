@@ -8,12 +8,11 @@ from.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
-from ..errors import NoFaceError
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
 from .crop import crop_box, cut_crop
@@ -21,18 +20,14 @@ from .frame_edge import seen_part
 from .mask import mouth_mask
 
 if TYPE_CHECKING:
-    from ..face.packed import Rows
     from ..face.track import FaceTrack
     from ..media.clip import Clip
 
-POOL = 96
-POOL_BYTES = 96 << 20  # what the crops may take together, whatever their size
 INNER = 1.6
 CENTRE_WEIGHT = 0.3
 # A frame that is rebuilt to be measured or learned from uses no reference from nearer in time: no syllable of
 # its own, which new speech would not have either.
 APART_S = 0.6
-CHUNK = 512  # frames whose landmarks are unpacked at once
 
 
 @dataclass(frozen=True)
@@ -137,74 +132,6 @@ def mouth_opening(landmarks: np.ndarray, layout: LandmarkLayout) -> np.ndarray:
     half = len(layout.lips_inner) // 2
     lower, upper = ring[..., 1:half, 1], ring[..., :half:-1, 1]
     return np.clip(lower - upper, 0, None).mean(-1)
-
-
-class CanonicalTrack(Protocol):
-    """What a pool is chosen from: present bool (T,), canonical (T,N,2) in canonical units."""
-
-    @property
-    def present(self) -> np.ndarray: ...
-
-    @property
-    def canonical(self) -> Rows: ...
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """See `CanonicalTrack`: some rows of landmarks without the rest of a track."""
-
-    present: np.ndarray
-    canonical: Rows
-
-
-def choose_pool(
-    track: CanonicalTrack, layout: LandmarkLayout, count: int = POOL, exclude: np.ndarray | None = None
-) -> np.ndarray:
-    """Frames that cover the lip shapes of a track: even ranks of the mouth's opening, then farthest points.
-
-    Args:
-        track: the source's face.
-        count: most frames to return.
-        exclude: bool (T,), frames that must not be taken.
-
-    Returns:
-        int64 (K,) increasing frame indices, K <= count.
-
-    Raises:
-        NoFaceError: no frame with a face is left.
-    """
-    allowed = track.present if exclude is None else track.present & ~exclude
-    frames = np.flatnonzero(allowed)
-    if len(frames) == 0:
-        raise NoFaceError(
-            f"lip references need a frame with a face; none of {len(track.present)} frames has one"
-        )
-    if len(frames) <= count:
-        return frames
-    shapes, openings = [], []
-    for start in range(0, len(frames), CHUNK):
-        canonical = track.canonical[frames[start : start + CHUNK]]
-        openings.append(mouth_opening(canonical, layout))
-        # Points of the still part of the face, at low weight, spread the pool over poses too.
-        parts = lip_shape(canonical, layout), 0.3 * canonical[:, pose_points(layout)]
-        shapes.append(np.concatenate([part.reshape(len(canonical), -1) for part in parts], axis=1))
-    features, opening = np.concatenate(shapes), np.concatenate(openings)
-    order = np.argsort(opening, kind="stable")
-    taken = np.unique(order[np.linspace(0, len(order) - 1, count // 2).round().astype(int)])
-    distance = np.full(len(frames), np.inf)
-    for index in taken:
-        distance = np.minimum(distance, ((features - features[index]) ** 2).sum(1))
-    chosen = list(taken)
-    while len(chosen) < count:
-        farthest = int(distance.argmax())
-        chosen.append(farthest)
-        distance = np.minimum(distance, ((features - features[farthest]) ** 2).sum(1))
-    return np.sort(frames[np.array(chosen)])
-
-
-def pool_count(size: int, most: int = POOL) -> int:
-    """How many crops of that size the pool may hold."""
-    return max(8, min(most, POOL_BYTES // (3 * size * size)))
 
 
 def read_references(

@@ -16,7 +16,8 @@ from ..appearance.crop import crop_size
 from ..appearance.frame_edge import cut_lips, held_at_edge
 from ..appearance.occlusion import CoverGauge, free_references
 from ..appearance.open_mouths import with_open_mouths
-from ..appearance.references import choose_pool, pool_count, read_references
+from ..appearance.pool import WANTED, choose_pool, pool_count
+from ..appearance.references import read_references
 from ..appearance.renderer import WarpSettings
 from ..appearance.renderers import LoadedRenderer
 from ..face.layout import LandmarkLayout
@@ -115,7 +116,8 @@ def draw(
     lender, lending = lips or (clip, face)
     cut = cut_lips(lending, (lender.height, lender.width), layout)
     cut &= not cut[lending.present].all()  # Who has nothing else lends these, for what they are worth.
-    pool = choose_pool(lending, layout, pool_count(size), exclude=cut)
+    wanted = targets[shown.seen_rows(WANTED)]
+    pool = choose_pool(lending.present & ~cut, lending.canonical, layout, pool_count(size), wanted)
     references = read_references(lender, lending, pool, size, layout)
     # What stands still in the pictures of another clip says nothing about those of this one.
     placed = lending.similarity[references.frame_index] if lips is None else None

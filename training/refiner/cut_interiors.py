@@ -17,7 +17,8 @@ from safetensors.numpy import save_file
 
 from mytalk_core.appearance.mask import INNER, lip_map
 from mytalk_core.appearance.open_mouths import FEWEST, SQUARE, colours_of
-from mytalk_core.appearance.references import References, choose_pool, mouth_opening, read_references
+from mytalk_core.appearance.pool import choose_pool
+from mytalk_core.appearance.references import References, mouth_opening, read_references
 from mytalk_core.arguments import DefaultsHelpFormatter
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.reader import load_face_reader
@@ -66,8 +67,8 @@ def main() -> None:
     clip = FileClip.open(args.video)
     track = stages.track(load_face_reader(), clip).choose()
     layout = LandmarkLayout.load(track.layout)
-    shut = ~(mouth_opening(track.canonical[:], layout) >= FEWEST)
-    pool = choose_pool(track, layout, args.count, exclude=shut)
+    opened = track.present & (mouth_opening(track.canonical[:], layout) >= FEWEST)
+    pool = choose_pool(opened, track.canonical, layout, args.count)
     references = read_references(clip, track, pool, args.size, layout)
     args.out.mkdir(parents=True, exist_ok=True)
     save_file(cut(references, layout), args.out / "interiors.safetensors", {"size": str(args.size)})

@@ -27,12 +27,11 @@ from mytalk_core.appearance.mask import mouth_mask
 from mytalk_core.appearance.matching import match_references
 from mytalk_core.appearance.network_renderer import CHOICE
 from mytalk_core.appearance.open_mouths import with_open_mouths
+from mytalk_core.appearance.pool import choose_pool
 from mytalk_core.appearance.raster import Triangulation, triangulate
 from mytalk_core.appearance.references import (
     APART_S,
-    Candidates,
     References,
-    choose_pool,
     mouth_opening,
     sharpness,
 )
@@ -140,7 +139,7 @@ def clip_views(
     landmarks = track["landmarks"].astype(np.float32)
     usable = np.zeros(len(landmarks), bool)
     usable[cropped] = track["present"][cropped] > 0
-    pool = choose_pool(Candidates(usable, landmarks), layout)
+    pool = choose_pool(usable, landmarks, layout)
     frames = np.flatnonzero(usable)
     frames = spread_frames(frames, mouth_opening(landmarks[frames], layout), count)
     crops = np.stack([dataset.crop(row, int(frame)) for frame in pool])

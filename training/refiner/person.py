@@ -10,8 +10,9 @@ import torch
 from mytalk_core.appearance.crop import crop_box, cut_crop
 from mytalk_core.appearance.frame_edge import cut_lips
 from mytalk_core.appearance.occlusion import FREE, CoverGauge, free_references
+from mytalk_core.appearance.pool import choose_pool
 from mytalk_core.appearance.raster import triangulate
-from mytalk_core.appearance.references import References, choose_pool, mouth_opening, sharpness
+from mytalk_core.appearance.references import References, mouth_opening, sharpness
 from mytalk_core.errors import NoFaceError
 from mytalk_core.face.alignment import UNITS
 from mytalk_core.face.layout import LandmarkLayout
@@ -111,7 +112,7 @@ def read_person(
     _check_enough(track, known, held, layout)
     openings = np.zeros(len(track), np.float32)
     openings[usable] = mouth_opening(track.canonical[np.flatnonzero(usable)], layout)
-    pool = choose_pool(track, layout, exclude=~known)
+    pool = choose_pool(track.present & known, track.canonical, layout)
     parts = [
         spread_frames(np.flatnonzero(part), openings[part], most)
         for part, most in ((known, LEARNED), (held, LEFT_OUT))
