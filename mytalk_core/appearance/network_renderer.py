@@ -21,8 +21,6 @@ from .refiner import MouthRefiner, Refinement, RefinerInputs, crisp, enlarged, m
 from .renderer import WarpRenderer, WarpSettings
 from .unit_view import refiner_inputs, unit_view
 
-CHOICE = Choice(references=8)
-
 
 class NetworkRenderer(WarpRenderer):
     """`WarpRenderer` whose references are mixed by a `MouthRefiner` instead of by fixed weights.
@@ -42,7 +40,9 @@ class NetworkRenderer(WarpRenderer):
         settings: WarpSettings | None = None,
         dtype: torch.dtype = torch.float32,
     ):
-        super().__init__(references, targets, layout, shots, choice or CHOICE, settings)
+        super().__init__(
+            references, targets, layout, shots, choice or Choice(refiner.config.references), settings
+        )
         self.refiner, self.dtype = refiner, dtype
         # One sample a unit is what the refiner reads; larger references are averaged down once.
         self.small = references.resized(UNITS)

@@ -26,11 +26,13 @@ GROUPS = 8
 class RefinerConfig:
     """Sizes: `width` of a reference's features, `widths` of the U-Net at 1/2, 1/4, ... of the grid.
 
-    landmark_layout: whose contours it reads; flow: the farthest that a pixel is nudged, units; preferred:
-    whether the renderer `auto` takes it before `warp`, for weights that a table shows to do better.
+    landmark_layout: whose contours it reads; references: of a frame, whose number says what it costs; flow:
+    the farthest that a pixel is nudged, units; preferred: whether the renderer `auto` takes it before `warp`,
+    for weights that a table shows to do better.
     """
 
     landmark_layout: str = "mesh478"
+    references: int = 8
     width: int = 24
     widths: tuple[int, ...] = (64, 96, 128, 160)
     flow: float = 4.0
@@ -64,6 +66,19 @@ class RefinerInputs:
     def mixture(self) -> Tensor:
         """(B,3,H,W): what will be mended, as it is without a network."""
         return (self.weights[:, :, None, None, None] * self.references).sum(1)
+
+    def heaviest(self, count: int) -> RefinerInputs:
+        """The same with at most so many references, those of the largest weights."""
+        if self.weights.shape[1] <= count:
+            return self
+        weights, order = self.weights.topk(count, dim=1)
+        rows = torch.arange(len(order), device=order.device)[:, None]
+        return replace(
+            self,
+            references=self.references[rows, order],
+            stretch=self.stretch[rows, order],
+            weights=weights / weights.sum(1, keepdim=True),
+        )
 
 
 @dataclass(frozen=True)
@@ -128,8 +143,8 @@ class MouthRefiner(PretrainedModel):
     format_version: ClassVar[int] = 3
     migrations: ClassVar[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {
         1: dict,
-        # A part that ships no weights any more.
-        2: lambda config: {name: value for name, value in config.items() if name != "inventor"},
+        # "inventor" was of a part that never had weights.
+        2: lambda config: {name: config[name] for name in config if name != "inventor"} | {"references": 8},
     }
 
     def __init__(self, config: RefinerConfig):

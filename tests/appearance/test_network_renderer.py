@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from mytalk_core.appearance.choosing import Choice
 from mytalk_core.appearance.mask import mouth_mask
-from mytalk_core.appearance.network_renderer import CHOICE, NetworkRenderer
+from mytalk_core.appearance.network_renderer import NetworkRenderer
 from mytalk_core.appearance.references import References
 from mytalk_core.appearance.refiner import (
     MouthRefiner,
@@ -74,7 +75,7 @@ def test_untrained_it_is_the_plain_mixture_of_the_references(layout):
     crop = pool.crops[1]
     settings = WarpSettings(detail=1.0)
     network = NetworkRenderer(MouthRefiner(TINY).eval(), pool, target[None], layout, settings=settings)
-    plain = WarpRenderer(pool, target[None], layout, choice=CHOICE, settings=settings)
+    plain = WarpRenderer(pool, target[None], layout, choice=Choice(TINY.references), settings=settings)
     difference = network.lips(crop, target, 0, mask) - plain.lips(crop, target, 0, mask)
     assert np.abs(difference[4:-4, 4:-4]).max() < 0.5
 
@@ -83,6 +84,7 @@ def test_untrained_it_is_the_plain_mixture_of_the_references(layout):
 def test_older_weights_still_load(tmp_path, version, more):
     folder = MouthRefiner(TINY).save_pretrained(tmp_path)
     description = json.loads((folder / "config.json").read_text())
+    del description["config"]["references"]
     description |= {"config": description["config"] | more, "format_version": version}
     (folder / "config.json").write_text(json.dumps(description))
     assert MouthRefiner.from_pretrained(folder).config == TINY
@@ -166,3 +168,23 @@ def test_crisp_leans_on_the_largest_share_in_fine_structure_only():
     torch.testing.assert_close(sharper.fine.sum(1), torch.ones(1, 4, 4))
     assert sharper.fine[0, 0].min() > 0.97
     torch.testing.assert_close(crisp(maps, 1.0).fine, shares)
+
+
+def test_the_heaviest_references_are_kept_and_their_weights_still_sum_to_one():
+    given = replace(inputs(), weights=torch.tensor([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3]]))
+    two = given.heaviest(2)
+    torch.testing.assert_close(two.weights, torch.tensor([[0.625, 0.375], [2 / 3, 1 / 3]]))
+    torch.testing.assert_close(
+        two.references, torch.stack([given.references[0, [1, 2]], given.references[1, [0, 2]]])
+    )
+    torch.testing.assert_close(two.stretch, torch.stack([given.stretch[0, [1, 2]], given.stretch[1, [0, 2]]]))
+    assert given.heaviest(3) is given
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_frame_is_given_as_many_references_as_the_network_takes(layout, count):
+    pool, target = references(layout), layout.template[:, :2].astype(np.float32)
+    network = MouthRefiner(replace(TINY, references=count)).eval()
+    renderer = NetworkRenderer(network, pool, target[None], layout)
+    assert len(renderer.chosen(0)[0]) <= count + 2 and len(pool) >= 3
+    assert renderer.plan.indices.shape[1] == min(count + 2, len(pool))

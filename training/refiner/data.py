@@ -22,10 +22,9 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
-from mytalk_core.appearance.choosing import plan_references
+from mytalk_core.appearance.choosing import Choice, plan_references
 from mytalk_core.appearance.mask import mouth_mask
 from mytalk_core.appearance.matching import match_references
-from mytalk_core.appearance.network_renderer import CHOICE
 from mytalk_core.appearance.open_mouths import with_open_mouths
 from mytalk_core.appearance.pool import choose_pool
 from mytalk_core.appearance.raster import Triangulation, triangulate
@@ -47,6 +46,7 @@ from ..dataset.shards import ShardDataset
 from ..loop.order import DATA, Draws
 
 PEOPLE, HELD = "people.json", 0.06  # share of the people that are kept from training
+CHOICE = Choice(references=8)  # a network that takes fewer sees the heaviest of them
 GRID = (128, 160)  # height and width of a sample in units: the mask and some skin around it
 THIN = (0.1, 0.6)  # share of the pool that is left when it is thinned out
 LOST = 0.1  # share of the references that augmentation takes away

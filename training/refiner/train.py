@@ -61,6 +61,7 @@ class Mender(nn.Module):
 
     def forward(self, inputs: RefinerInputs) -> Tensor:
         """Pictures (B,3,H,W), about [-1,1]."""
+        inputs = inputs.heaviest(self.refiner.config.references)
         refinement = self.refiner(inputs)
         if self.detail is not None:
             refinement = crisp(refinement, self.detail)
@@ -121,6 +122,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--adversarial-weight", type=float, default=0.0, help="of a discriminator's word; 0: none is trained")
     add("--adversarial-from", type=int, default=1000, metavar="STEP", help="when the discriminator joins")
     add("--init", help="a whole model (mini, a folder, hub:OWNER/NAME) whose refiner is trained on")
+    add("--references", type=int, default=defaults.references, help="of a frame, at most those packed")
     add("--width", type=int, default=defaults.width, help="channels of a reference's features")
     add("--widths", type=int, nargs="+", default=list(defaults.widths), help="of the U-Net, at 1/2, 1/4, ...")
     return parser.parse_args(argv)
@@ -131,7 +133,7 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, MouthDataset]:
     known, held = held_out(args.dataset)
     if args.overfit is not None:
         known = held = known[: args.overfit]
-    config = RefinerConfig(width=args.width, widths=tuple(args.widths))
+    config = RefinerConfig(references=args.references, width=args.width, widths=tuple(args.widths))
     refiner = MouthRefiner(config)
     if args.init is not None:
         start_from(refiner, args.init)
