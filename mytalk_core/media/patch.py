@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .colour import Colour, rgb_to_native
+from .colour import Box, Colour, rgb_to_native
 from .picture import Picture
 from .pixels import PixelLayout, copy_frame, layout_of, planes_of
 
@@ -37,6 +37,12 @@ class Patch:
                 f"rgb (h, w, 3) and alpha (h, w) were required, but shapes {self.rgb.shape} and "
                 f"{self.alpha.shape} arrived"
             )
+
+    @property
+    def box(self) -> Box:
+        """Top, left, bottom, right of its rectangle, px."""
+        height, width = self.alpha.shape
+        return self.top, self.left, self.top + height, self.left + width
 
 
 def paste(picture: Picture, patches: Sequence[Patch]) -> Picture:

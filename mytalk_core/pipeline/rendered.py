@@ -155,14 +155,15 @@ class RenderedClip(ArrangedClip):
         return {} if uncovered is None else {frames[row]: int(row) for row in np.flatnonzero(uncovered)}
 
     def _looked_at(
-        self, row: int, rgb: np.ndarray, similarity: np.ndarray, landmarks: np.ndarray
+        self, picture: Picture, similarity: np.ndarray, landmarks: np.ndarray
     ) -> tuple[np.ndarray, Cover]:
-        """The face's crop of a frame (H, W, 3), and what stands before its mouth: what is a reference has
-        been looked at."""
-        reference = self._uncovered.get(int(self.timeline.source_index[row]))
+        """The face's crop of a frame, and what stands before its mouth: what is a reference has been looked
+        at."""
+        reference = self._uncovered.get(int(self.timeline.source_index[picture.index]))
         if reference is not None:
             return self.references.crops[reference], FREE
-        crop = cut_crop(rgb, similarity, self._crop_px)
+        box = crop_box(similarity, self._crop_px, picture.height, picture.width)
+        crop = cut_crop(picture.rgb_in(box), similarity, self._crop_px)
         return crop, FREE if self.gauge is None else self.gauge.cover(crop, landmarks, similarity)
 
     def _known(self, row: int) -> list[Patch] | None:
@@ -192,17 +193,16 @@ class RenderedClip(ArrangedClip):
         shown = float(shown_lips(source[None], similarity[None], frame, layout)[0])
         if shown == 0:
             return None
-        rgb = picture.rgb_in(crop_box(similarity, self._crop_px, *frame))
-        crop, cover = self._looked_at(row, rgb, similarity, source)
+        crop, cover = self._looked_at(picture, similarity, source)
         if cover.visible == 0:
             return None
         # A mouth that leaves the frame: at last it moves as in the source, and the source takes over.
         share = min(HANDED_OVER * shown, 1.0)
-        return Shot(row, rgb, cover.mended(crop), cover, source, seen_part(frame, similarity), share)
+        return Shot(picture, cover.mended(crop), cover, source, seen_part(frame, similarity), share)
 
     def _patches(self, shots: Sequence[Shot], prepare: Callable[[], object]) -> list[Patch | None]:
         """The new lips of frames, in one call of the renderer."""
-        rows, seen = np.array([shot.row for shot in shots]), None
+        rows, seen = np.array([shot.picture.index for shot in shots]), None
         if any(shot.seen is not None for shot in shots):
             whole = np.ones((UNITS, UNITS), bool)
             seen = np.stack([whole if shot.seen is None else shot.seen for shot in shots])
@@ -210,14 +210,14 @@ class RenderedClip(ArrangedClip):
         crops, source = np.stack([shot.crop for shot in shots]), np.stack([shot.source for shot in shots])
         rendering = self.renderer.render(crops, source, self.targets[rows], rows, seen)
         patches = rendering.patches(
-            shots[0].rgb.shape[:2],
+            (self.height, self.width),
             self.track.similarity[rows],
             [shot.cover for shot in shots],
             [shot.share for shot in shots],
         )
         return [
-            None if patch is None else grained(patch, shot.rgb, shot.row)
-            for patch, shot in zip(patches, shots, strict=True)
+            None if patch is None else grained(patch, picture.rgb_in(patch.box), picture.index)
+            for patch, picture in zip(patches, (shot.picture for shot in shots), strict=True)
         ]
 
 
@@ -228,12 +228,11 @@ def _over(below: Edit, above: Edit) -> Edit:
 
 @dataclass(frozen=True, eq=False)
 class Shot:
-    """A frame to draw on. row: of the output; rgb: uint8 (H, W, 3), valid about the face; crop: its canonical
-    square; cover: what stands before the mouth; source: its landmarks (N, 2) there; seen: bool (256, 256),
-    what of the square lies inside the frame, None for all; share: 0..1, how much of the new lips shows."""
+    """A frame to draw on. picture: under the output's number; crop: its canonical square; cover: what stands
+    before the mouth; source: its landmarks (N, 2) there; seen: bool (256, 256), what of the square lies
+    inside the frame, None for all; share: 0..1, how much of the new lips shows."""
 
-    row: int
-    rgb: np.ndarray
+    picture: Picture
     crop: np.ndarray
     cover: Cover
     source: np.ndarray
