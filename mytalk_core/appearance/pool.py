@@ -29,14 +29,16 @@ def choose_pool(
     layout: LandmarkLayout,
     count: int = POOL,
     wanted: np.ndarray | None = None,
+    shots: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> np.ndarray:
-    """Frames whose lips and pose come nearest to what is wanted.
+    """Frames whose lips and pose come nearest to what is wanted, those of its own shot before others.
 
     Args:
         allowed: bool (T,), frames that may be taken.
         shapes: their landmarks (T, N, 2 or 3) canonical units, read where they are compared.
         count: most frames to return.
         wanted: landmarks (W, N, 2 or 3) canonical units; the frames' own shapes where None.
+        shots: the shot numbers (T,) of the frames and (W,) of what is wanted, where they are of one video.
 
     Returns:
         int64 (K,) increasing frame indices, K <= count.
@@ -50,9 +52,12 @@ def choose_pool(
     if len(frames) <= count:
         return frames
     frames = spread(frames, max(CANDIDATES, count))
-    own = shapes[frames]
-    wanted = spread(own if wanted is None or len(wanted) == 0 else wanted, WANTED)
-    distance = shape_distance(wanted, own, layout, Choice().pose)
+    own, choice = shapes[frames], Choice()
+    if wanted is None or len(wanted) == 0:
+        wanted, shots = spread(own, WANTED), None
+    distance = shape_distance(wanted, own, layout, choice.pose)
+    if shots is not None:
+        distance += choice.other_shot * (shots[1][:, None] != shots[0][frames])
     return frames[np.sort(_nearest(distance, count))]
 
 

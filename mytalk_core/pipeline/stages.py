@@ -116,8 +116,10 @@ def draw(
     lender, lending = lips or (clip, face)
     cut = cut_lips(lending, (lender.height, lender.width), layout)
     cut &= not cut[lending.present].all()  # Who has nothing else lends these, for what they are worth.
-    wanted = targets[shown.seen_rows(WANTED)]
-    pool = choose_pool(lending.present & ~cut, lending.canonical, layout, pool_count(size), wanted)
+    wanted = shown.seen_rows(WANTED)
+    shots = None if lips else (lending.shots, shown.shots[wanted])
+    usable, count = lending.present & ~cut, pool_count(size)
+    pool = choose_pool(usable, lending.canonical, layout, count, targets[wanted], shots)
     references = read_references(lender, lending, pool, size, layout)
     # What stands still in the pictures of another clip says nothing about those of this one.
     placed = lending.similarity[references.frame_index] if lips is None else None

@@ -246,6 +246,13 @@ def test_a_pool_comes_nearest_to_what_is_wanted(layout, speaking):
     assert ranks[few].max() < 24
 
 
+def test_a_pool_is_of_the_shots_that_it_is_wanted_in(layout, speaking):
+    twice, everywhere = np.concatenate([speaking, speaking]), np.ones(800, bool)
+    shots = np.repeat([3, 7], 400), np.full(30, 7)
+    chosen = choose_pool(everywhere, twice, layout, 12, speaking[:30], shots)
+    assert (chosen >= 400).all()
+
+
 def test_references_are_read_in_one_pass_and_cut_by_the_similarity(layout):
     shapes = np.stack([shape(layout, o) for o in (0, 10, 20)]).astype(np.float32)
     frames = [picture(layout, s) for s in shapes]
