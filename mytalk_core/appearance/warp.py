@@ -38,7 +38,7 @@ class MeshWarp:
         self.triangles, self.triangle = triangulation.triangles[drawn], row[triangle]
         self.inverses = edge_inverses(self.target, self.triangles)
         self._pixels = pixel_grid(window)
-        self._exact = exact
+        self._followed = None if exact is None else _part_above_zero(exact)
 
     def coordinates(self, source: np.ndarray) -> np.ndarray:
         """Where each pixel of the window comes from: float32 (h, w, 2), indices (x, y) into the crop."""
@@ -52,7 +52,7 @@ class MeshWarp:
         mapped += down
         mapped += self._taken(affines[:, :, 2])
         mapped = mapped.reshape(self._pixels.shape)
-        return mapped if self._exact is None else self._smoothed(mapped, self._exact)
+        return mapped if self._followed is None else self._smoothed(mapped, *self._followed)
 
     def affines(self, source: np.ndarray) -> np.ndarray:
         """The map float32 (F, 2, 3) of each drawn triangle, from pixel indices (x, y) of the crop to where
@@ -78,14 +78,12 @@ class MeshWarp:
         affines = triangle_affines(self.target, self.inverses, vertices, self.triangles)[:, :, :2]
         return np.log2(np.abs(np.linalg.det(affines)).clip(1 / 8, 8)).astype(np.float32)
 
-    def _smoothed(self, mapped: np.ndarray, exact: np.ndarray) -> np.ndarray:
+    def _smoothed(self, mapped: np.ndarray, part: tuple[slice, slice], exact: np.ndarray) -> np.ndarray:
         mapped -= self._pixels
         width = 2 * round(SMOOTH_UNITS * self.size / UNITS / 2) + 1
         smooth: np.ndarray = cv2.blur(cv2.blur(mapped, (width, width)), (width, width))
-        left, top, wide, high = cv2.boundingRect((exact > 0).astype(np.uint8))
-        part = slice(top, top + high), slice(left, left + wide)
         near: np.ndarray = mapped[part] - smooth[part]
-        near *= cv2.merge([exact[part]] * 2)
+        near *= exact
         smooth += self._pixels
         smooth[part] += near
         return smooth
@@ -97,6 +95,13 @@ class MeshWarp:
     def warp(self, crop: np.ndarray, source: np.ndarray) -> np.ndarray:
         """The window (h, w, 3) of a crop uint8 (S, S, 3), its landmarks (N, 2) moved onto the target's."""
         return sample(crop, self.coordinates(source))
+
+
+def _part_above_zero(share: np.ndarray) -> tuple[tuple[slice, slice], np.ndarray]:
+    """Where a share (h, w) is above zero: the smallest part, and the share there for x and y, (h', w', 2)."""
+    left, top, wide, high = cv2.boundingRect((share > 0).astype(np.uint8))
+    part = slice(top, top + high), slice(left, left + wide)
+    return part, cv2.merge([share[part]] * 2)
 
 
 def pixel_grid(window: PixelBox) -> np.ndarray:
