@@ -14,7 +14,7 @@ INPUT_PX = 256
 POINTS = 478
 REGION_SCALE = 1.5
 # Of its side: one frame's region is seldom further from the next one's.
-ROOM = 0.05
+ROOM = 0.1
 # The outer corners of the subject's right and left eye: they give the region's rotation.
 EYE_CORNERS = (33, 263)
 

@@ -156,16 +156,19 @@ class RgbConverter:
         # The pictures of one reading share the converter, and may be converted on other threads.
         self._lock = threading.Lock()
 
-    def __call__(self, frame: av.VideoFrame, box: Box | None = None) -> np.ndarray:
+    def __call__(
+        self, frame: av.VideoFrame, box: Box | None = None, room: np.ndarray | None = None
+    ) -> np.ndarray:
         """An upright planar frame -> uint8 RGB (H, W, 3).
 
-        box: top, left, bottom, right of the only pixels that are asked for; all else is then left undefined.
+        box: top, left, bottom, right of the only pixels that are asked for; all else is then left undefined;
+        room: memory of that shape that may be used.
         """
         box = (0, 0, frame.height, frame.width) if box is None else box
         with self._lock:
-            return self._convert(frame, box)
+            return self._convert(frame, box, room)
 
-    def _convert(self, frame: av.VideoFrame, box: Box) -> np.ndarray:
+    def _convert(self, frame: av.VideoFrame, box: Box, room: np.ndarray | None) -> np.ndarray:
         name = frame.format.name
         if name.startswith(("gray", "gbr")):
             return self._without_matrix(frame)
@@ -185,7 +188,7 @@ class RgbConverter:
         bottom, right = min(bottom, frame.height), min(right, frame.width)
         green, blue, red = (rows_of(plane)[: bottom - top, : right - left] for plane in converted.planes)
         # Memory that is never touched costs nothing.
-        rgb = np.empty((frame.height, frame.width, 3), np.uint8)
+        rgb = np.empty((frame.height, frame.width, 3), np.uint8) if room is None else room
         cv2.merge([red, green, blue], rgb[top:bottom, left:right])
         return rgb
 

@@ -16,7 +16,8 @@ class Picture:
     """A decoded frame: planar, upright, never written to (`paste` makes a new one).
 
     index: frame number in its clip; frame: native planes; colour: tags that hold for the whole clip;
-    converted: its RGB once somebody asked for it; part: a box that was asked for, in RGB.
+    converted: its RGB once somebody asked for it; part: a box that was asked for, in RGB; room: uint8
+    (H, W, 3), memory that its RGB may be made in.
     """
 
     index: int
@@ -25,6 +26,7 @@ class Picture:
     converter: RgbConverter
     converted: np.ndarray | None = field(default=None, repr=False)
     part: tuple[Box, np.ndarray] | None = field(default=None, repr=False)
+    room: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def height(self) -> int:
@@ -45,7 +47,7 @@ class Picture:
     def rgb(self) -> np.ndarray:
         """uint8 (H, W, 3) by the clip's matrix and range; converted once. Shared: copy before changing it."""
         if self.converted is None:
-            self.converted, self.part = self.converter(self.frame), None
+            self.converted, self.part = self.converter(self.frame, room=self.room), None
         return self.converted
 
     def rgb_in(self, box: Box) -> np.ndarray:
@@ -54,10 +56,12 @@ class Picture:
 
         box: top, left, bottom, right, px, inside the frame.
         """
-        if self.converted is not None:
-            return self.converted
+        top, left, bottom, right = box
+        # Of a large one another is soon wanted that does not lie in it.
+        if self.converted is not None or 2 * (bottom - top) * (right - left) > self.height * self.width:
+            return self.rgb
         if self.part is None or not holds(self.part[0], box):
-            self.part = box, self.converter(self.frame, box)
+            self.part = box, self.converter(self.frame, box, self.room)
         return self.part[1]
 
     def sampled(self, height: int, width: int) -> np.ndarray:

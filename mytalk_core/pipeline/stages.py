@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -54,15 +55,17 @@ def track(
             progress("landmarks", done, len(clip))
 
     # The next pictures are decoded while the faces of these are read.
-    with closing(read_ahead(_batches(clip.pictures(), batch_frames), work_threads())) as batches:
+    rooms = np.empty((batch_frames, clip.height, clip.width, 3), np.uint8)
+    with closing(read_ahead(_batches(clip.pictures(), rooms), work_threads())) as batches:
         return track_faces(batches, clip.times_s, reader, advance)
 
 
-def _batches(pictures: Iterable[Picture], most: int) -> Iterator[list[Picture]]:
-    """Pictures in lists of so many at most."""
+def _batches(pictures: Iterable[Picture], rooms: np.ndarray) -> Iterator[list[Picture]]:
+    """Pictures in lists, at most as many as there are rooms (B,H,W,3) uint8: their RGB is made in the memory
+    of those before, whose pages are there already."""
     pictures = iter(pictures)
-    while batch := list(islice(pictures, most)):
-        yield batch
+    while batch := list(islice(pictures, len(rooms))):
+        yield [replace(picture, room=room) for picture, room in zip(batch, rooms, strict=False)]
 
 
 def speak(

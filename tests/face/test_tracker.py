@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -48,15 +50,14 @@ def test_landmarks_lie_on_the_face(reader, woman):
         assert distance < 0.15 * eye_distance
 
 
-def test_faces_read_from_native_planes_are_those_read_from_rgb(reader, woman):
-    clip = FileClip.open(EXAMPLES / "ai_woman.mp4")
-    pictures = list(clip.pictures(np.arange(12)))
-    native = track_faces([pictures], np.arange(12) / 25, reader)
-    again = track_faces(
-        [[Picture.from_rgb(*numbered) for numbered in enumerate(woman)]], np.arange(12) / 25, reader
-    )
-    assert np.array_equal(native.choose().landmarks[:], again.choose().landmarks[:])
-    assert [picture.index for picture in pictures if picture.converted is not None] == [0]
+def test_only_faces_become_rgb_and_are_read_as_in_the_whole_picture(reader, woman):
+    wide = np.pad(woman, ((0, 0), (100, 200), (500, 300), (0, 0)))
+    pictures = [Picture.from_rgb(*numbered) for numbered in enumerate(wide)]
+    native = [replace(picture, converted=None) for picture in pictures]
+    times_s = np.arange(len(wide)) / 25
+    tracks = [track_faces([given], times_s, reader).choose() for given in (native, pictures)]
+    assert np.array_equal(tracks[0].landmarks[:], tracks[1].landmarks[:])
+    assert [picture.index for picture in native if picture.converted is not None] == [0]
 
 
 def test_canonical_landmarks_are_upright_and_of_one_size(reader, woman):

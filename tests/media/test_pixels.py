@@ -58,17 +58,18 @@ def test_a_part_is_converted_once_and_again_where_more_is_wanted():
     frame, _ = packed_frame("nv12", 256)
     frame, asked = unpack(frame, VideoReformatter(), Colour()), []
 
-    def convert(frame, box=None):
+    def convert(frame, box=None, room=None):
         asked.append(box)
-        return RgbConverter(Colour())(frame, box)
+        return RgbConverter(Colour())(frame, box, room)
 
-    picture = Picture(0, frame, Colour(), convert)
+    room = np.zeros((frame.height, frame.width, 3), np.uint8)
+    picture = Picture(0, frame, Colour(), convert, room=room)
     whole = RgbConverter(Colour())(frame)
     for top, left, bottom, right in ((4, 4, 12, 20), (5, 6, 12, 20), (3, 4, 12, 20), (4, 4, 12, 20)):
         part = picture.rgb_in((top, left, bottom, right))
         assert np.array_equal(part[top:bottom, left:right], whole[top:bottom, left:right])
     assert asked == [(4, 4, 12, 20), (3, 4, 12, 20)]
-    assert np.array_equal(picture.rgb, whole) and picture.rgb_in((0, 0, 1, 1)) is picture.rgb
+    assert part is room and np.array_equal(picture.rgb, whole) and picture.rgb_in((0, 0, 1, 1)) is picture.rgb
 
 
 def test_nv12_and_p010_are_taken_apart():
