@@ -38,6 +38,7 @@ LEAST_SHOWN = 0.2  # of them that must show a place of it
 # A pixel is unlike the usual face from so many levels on in full light, LEAST in the dark, and SPREAD times
 # what the references differ by there; a part of the picture needs some that are STRONG times as unlike.
 LEVELS, LEAST, SPREAD, STRONG = 22.0, 6.0, 3.0, 1.7
+SURE = 12  # the spread up to which what lies beyond the face's outline is known
 UNKNOWN = 255  # the spread where no reference shows the face
 SMALLEST, SMALLEST_STRONG = 25, 12  # square units
 SHADING_UNITS, SHADES = 41, (0.65, 1.5)  # light and shadow on a part of the face
@@ -229,19 +230,24 @@ class CoverGauge:
         known = face[within] * (spread < UNKNOWN // 2)
         usual = cv2.multiply(plain, cv2.merge([_shading(picture, plain, known)] * 3))
         limit = LEVELS * float(np.clip(light, 0.15, 1.3)) + LEAST + np.float32(SPREAD * light) * spread
-        unlike = largest(cv2.absdiff(picture, usual)) / limit
+        unlike = different = largest(cv2.absdiff(picture, usual)) / limit
         # Teeth and the dark between the lips are seldom as usual: alone they are no cover.
         between = widened(filled(landmarks[self._layout.lips_inner]), BETWEEN)[within] > 0
         part = _parts(unlike, near[within] & inner, ~between)
         if part.any():
             # Free skin where the references are covered is no cover.
             skin = self._skin * gain
-            unlike[~unlike_skin(picture, skin) & unlike_skin(usual, skin)] = 0
+            unlike = np.where(~unlike_skin(picture, skin) & unlike_skin(usual, skin), 0, different)
             part = _parts(unlike, near[within] & inner, ~between)
         if part.any():
-            rest = joined(part, ~inner & like_nearest(picture, part)) & ~part
-            # What is many times as large is hair or a wall behind it.
-            part |= rest & (rest.sum() < 2 * part.sum())
+            # Beyond mouth and outline it goes on: a hand's arm, the greater part of a microphone. The neck
+            # behind it has the colour of a hand, but is as usual.
+            skin = self._skin * gain
+            behind = (
+                (different < 1) & (spread < SURE) & ~(unlike_skin(picture, skin) | unlike_skin(usual, skin))
+            )
+            beyond = (different > 1) | (~inner & ~behind)
+            part = joined(part, beyond & like_nearest(picture, part))
         found[within] |= part
         if not found[within].any():
             return found, None

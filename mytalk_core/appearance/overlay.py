@@ -14,7 +14,7 @@ import numpy as np
 
 from ..face.alignment import UNITS, apply, invert
 from ..face.layout import LandmarkLayout
-from .mask import filled
+from .mask import filled, widened
 from .references import References
 
 FRAMES = 24  # looked at
@@ -23,7 +23,9 @@ STEADY = 11.0  # levels that most frames stay within: noise and compression
 EDGES = 0.25  # of the change beside a pixel, which is allowed as well
 QUARTERS = 0.75  # most
 MOVED_UNITS = 2.0  # by how much the face must have moved under a pixel: its deviation over the frames
+PASSED = 0.3  # share of a part under which it must
 INSIDE = 0.5  # share of the frames in which a pixel must have lain on the face
+LIPS, TOLD = 5, 0.2  # units about the lips; share of the frames in which they must be elsewhere
 ALIEN = 26.0  # levels from every shade of the person's skin, where it is as bright; fewer in a dark one
 SHADES = 0.5, 1.15  # of the skin's brightness
 STEP, OUTLINE = 26.0, 0.5  # levels by which the picture changes within 3 units of this share of its outline
@@ -76,25 +78,35 @@ def find_overlay(
     if max(width, height) > 3 * UNITS:
         return None  # a head that crosses the picture: nothing stands before its mouth all the time
     to_grid = np.column_stack([scale * np.eye(2), -low])
-    moved = in_frame * scale - low
-    pictures, inside = [], []
+    pictures: list[np.ndarray] = []
+    inside: list[np.ndarray] = []
+    on_lips: list[np.ndarray] = []
     for row, points in zip(chosen, landmarks, strict=True):
         matrix = _between(to_grid, similarity[row])
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        size = int(width), int(height)
+        flags, size = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, (int(width), int(height))
         pictures.append(
             cv2.warpAffine(unit_crops[row], matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
         )
-        inside.append(cv2.warpAffine(filled(points[layout.oval]), matrix, size, flags=cv2.WARP_INVERSE_MAP))
-    matte = _standing_still(np.stack(pictures), np.stack(inside) > 0, moved, skin)
+        lips = widened(filled(points[layout.lips_outer]), LIPS)
+        for parts, part in ((inside, filled(points[layout.oval])), (on_lips, lips)):
+            parts.append(cv2.warpAffine(part, matrix, size, flags=cv2.WARP_INVERSE_MAP) > 0)
+    moved = apply(invert(similarity[chosen].astype(np.float64)), landmarks.astype(np.float64)) * scale - low
+    matte = _standing_still(
+        np.stack(pictures), np.stack(inside), np.stack(on_lips), moved, layout.lower, skin
+    )
     return Overlay(matte, to_grid) if matte.any() else None
 
 
 def _standing_still(
-    pictures: np.ndarray, inside: np.ndarray, points: np.ndarray, skin: np.ndarray
+    pictures: np.ndarray,
+    inside: np.ndarray,
+    on_lips: np.ndarray,
+    points: np.ndarray,
+    lower: np.ndarray,
+    skin: np.ndarray,
 ) -> np.ndarray:
-    """The matte bool (h, w) of pictures uint8 (F, h, w, 3) whose faces lie `inside` (F, h, w) bool and whose
-    lower faces have points (F, P, 2) on the same grid."""
+    """The matte bool (h, w) of pictures uint8 (F, h, w, 3) whose faces lie `inside` and whose lips `on_lips`,
+    bool (F, h, w), and that have landmarks (F, N, 2) on the same grid, `lower` of them the lower face's."""
     usual = np.median(pictures, axis=0)
     # One by one, and halves of levels are exact in four bytes: a fifth of the time, a tenth of the memory.
     halves = usual.astype(np.float32)
@@ -102,35 +114,52 @@ def _standing_still(
     # A sharp edge is never read twice at the same place between two samples.
     light, beside = usual.mean(-1).astype(np.float32), np.ones((3, 3), np.uint8)
     edges = cv2.dilate(light, beside) - cv2.erode(light, beside)
-    steady = np.quantile(away, QUARTERS, axis=0) < STEADY + EDGES * edges
+    still = away < STEADY + EDGES * edges
+    # Lips and upper teeth of a head that hardly moves stand still too: what does so when they are elsewhere
+    # stands before them.
+    apart = (~on_lips).sum(0)
+    told = apart >= max(FEWEST, TOLD * len(pictures))
+    steady = told & ((still & ~on_lips).sum(0) >= QUARTERS * apart)
     # Not the edge of the face: what stands still there may as well be the neck.
     on_face = cv2.erode((inside.mean(0) > INSIDE).astype(np.uint8), np.ones((11, 11), np.uint8)) > 0
-    different = unlike_skin(usual, skin)
-    found = (steady & different & on_face & _passed_under(points, steady.shape)).astype(np.uint8)
+    alien = unlike_skin(usual, skin)
+    found = (steady & alien & on_face).astype(np.uint8)
     found = cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    passed = _passed_under(points, lower, steady.shape)
     count, numbers, facts, _ = cv2.connectedComponentsWithStats(found)
+    under = np.bincount(numbers[passed], minlength=count)
     matte = np.zeros(found.shape, bool)
     for number in range(1, count):
-        if facts[number, cv2.CC_STAT_AREA] >= SMALLEST:
+        if under[number] >= max(SMALLEST, PASSED * facts[number, cv2.CC_STAT_AREA]):
             part = numbers == number
             matte |= part & _ends_sharply(usual, part, on_face)
     if not matte.any():
         return matte
-    return matte | _rest(usual, matte, steady & ~on_face)
+    always = still.sum(0) >= QUARTERS * len(still)
+    # Over the lips it may go on to a part of another colour, which then goes on itself.
+    for _ in range(2):
+        matte = joined(matte, alien & on_face & steady)
+        matte |= _rest(usual, matte, always & alien & ~(told & on_face), ~on_face)
+    return matte
 
 
-def _rest(usual: np.ndarray, matte: np.ndarray, allowed: np.ndarray) -> np.ndarray:
-    """What belongs to a matte (h, w) beyond the face: a microphone's stand is joined to it, a caption's other
-    letters are near, and both have one of its two colours. usual: (h, w, 3); allowed, result: bool (h, w)."""
-    seeds = np.ascontiguousarray(usual[matte], np.float32)
+def _rest(usual: np.ndarray, matte: np.ndarray, allowed: np.ndarray, beyond: np.ndarray) -> np.ndarray:
+    """What belongs to a matte (h, w) on the lips and beyond the face: a microphone's stand is joined to it, a
+    caption's other letters are near, and both have one of its two colours.
+
+    usual: (h, w, 3); allowed, beyond, result: bool (h, w), letters only beyond the face.
+    """
+    # Its outermost pixels have some of what is beside it; a thin stroke has no others.
+    core = cv2.erode(matte.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    seeds = np.ascontiguousarray(usual[core if core.sum() >= SMALLEST else matte], np.float32)
     stop = (cv2.TERM_CRITERIA_MAX_ITER, 10, 1.0)
     first = (seeds.sum(1) > np.median(seeds.sum(1))).astype(np.int32)[:, None]
     _, _, colours = cv2.kmeans(seeds, 2, first, stop, 1, cv2.KMEANS_USE_INITIAL_LABELS)
     alike = allowed & (np.min([largest(np.abs(usual - one)) for one in colours], axis=0) < ALIKE)
-    beside = cv2.dilate(matte.astype(np.uint8), np.ones((2 * LETTERS + 1,) * 2, np.uint8)) > 0
-    rest = joined(matte, alike) & ~matte | (alike & beside)
-    # A wall of the same colour is none of it.
-    return rest if rest.sum() < 4 * matte.sum() else np.zeros_like(rest)
+    beside = alike & beyond & (widened(matte.astype(np.uint8), LETTERS) > 0) & ~matte
+    # A wall of the same colour is none of its letters.
+    few = beside.sum() < 4 * matte.sum()
+    return joined(matte, alike) | (beside if few else np.zeros_like(matte))
 
 
 def _ends_sharply(usual: np.ndarray, part: np.ndarray, on_face: np.ndarray) -> bool:
@@ -142,15 +171,19 @@ def _ends_sharply(usual: np.ndarray, part: np.ndarray, on_face: np.ndarray) -> b
     return len(step) > 0 and float((step > STEP).mean()) >= OUTLINE
 
 
-def _passed_under(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Where the face has moved by more than jitter, bool (h, w), from points (F, P, 2) of it."""
+def _passed_under(points: np.ndarray, lower: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Where the lower face has moved by more than jitter, bool (h, w), from landmarks (F, N, 2)."""
     deviation = np.sqrt(points.var(0).sum(-1))
     total, weight = np.zeros(shape, np.float32), np.full(shape, 1e-6, np.float32)
     at = np.clip(points.mean(0).round().astype(int), 0, (shape[1] - 1, shape[0] - 1))
+    # The nose above them does not move with the lips: all landmarks tell, each of what is about it.
     np.add.at(total, (at[:, 1], at[:, 0]), deviation)
     np.add.at(weight, (at[:, 1], at[:, 0]), 1.0)
     smooth = [cv2.GaussianBlur(part, (0, 0), 12.0) for part in (total, weight)]
-    return smooth[0] > MOVED_UNITS * smooth[1]
+    hull = cv2.convexHull(at[lower].astype(np.int32))
+    below = cv2.fillConvexPoly(np.zeros(shape, np.uint8), hull, 1) > 0
+    moved: np.ndarray = below & (smooth[0] > MOVED_UNITS * smooth[1])
+    return moved
 
 
 def largest(values: np.ndarray) -> np.ndarray:

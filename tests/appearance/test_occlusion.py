@@ -12,6 +12,7 @@ from repository import EXAMPLES
 
 from mytalk_core.appearance.crop import cut_crop
 from mytalk_core.appearance.occlusion import FREE, Cover, CoverGauge, free_references
+from mytalk_core.appearance.overlay import find_overlay
 from mytalk_core.appearance.references import References
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.tracker import load_face_reader, track_faces
@@ -207,6 +208,50 @@ def test_what_covers_a_part_is_found_pixel_by_pixel(scene, painter, on, share):
         about = cv2.dilate(changed.astype(np.uint8), np.ones((13, 13), np.uint8)) > 0
         # Lips in another light that touch white letters are taken for a part of them.
         assert cover.matte[near & ~about].mean() < 0.12, "what is free is made anew"
+
+
+def beside_chin(frame: np.ndarray, landmarks: np.ndarray, width: float) -> None:
+    """A large microphone, little of which lies before the face."""
+    cv2.circle(frame, (100, 420), 130, (24, 24, 26), -1)
+
+
+def raised(frame: np.ndarray, landmarks: np.ndarray, width: float) -> None:
+    """An arm whose hand is before the chin, elsewhere in every frame."""
+    hand, elbow = landmarks[CHIN] - [0, 0.1 * width], landmarks[CHIN] + [1.2 * width, 2.5 * width]
+    cv2.line(frame, hand.astype(int), elbow.astype(int), (60, 90, 120), int(0.5 * width))
+
+
+@pytest.mark.parametrize(("painter", "on"), [(beside_chin, range(FRAMES)), (raised, range(6, 12))])
+def test_a_cover_goes_on_beyond_the_face(scene, painter, on):
+    frames = scene.painted(painter, on)
+    found = []
+    for number, (cover, changed) in enumerate(zip(scene.covers(frames), scene.changed(frames), strict=True)):
+        about = cv2.dilate(near_mouth(scene, number).astype(np.uint8), np.ones((61, 61), np.uint8)) > 0
+        if number in on and cover.matte is not None:
+            found.append((cover.matte[changed & about] > 0.99).mean())
+    # What moves with the jaw beside what stands still would be a gap through it.
+    assert len(found) > 0.8 * len(on) and min(found) > 0.9
+
+
+def test_an_open_mouth_in_a_head_that_hardly_moves_is_no_overlay(scene):
+    opening = np.ptp(scene.canonical[:, LAYOUT.lips_inner, 1], axis=1)
+    still = np.repeat(opening.argmax(), FRAMES)
+    head = Scene(*(part[still].copy() for part in vars(scene).values()))
+    half = len(LAYOUT.lips_outer) // 2
+    lower = np.concatenate([LAYOUT.lips_outer[1:half], LAYOUT.lips_inner[1:half]])
+    for number, frame in enumerate(head.frames):
+        down = 6 * np.sin(number)
+        head.canonical[number, [*LAYOUT.jaw, *lower], 1] += down
+        ring = head.landmarks[number][LAYOUT.lips_outer].astype(np.int32)
+        cv2.fillPoly(frame, [ring], (190, 140, 120))
+        cv2.fillPoly(frame, [head.landmarks[number][LAYOUT.lips_inner].astype(np.int32)], (28, 12, 12))
+        # The lower lip comes and goes under the dark that stands still below the upper one.
+        part = head.landmarks[number][LAYOUT.lips_inner[: half + 1]].astype(np.int32)
+        cv2.polylines(frame, [part], False, (150 + int(8 * down), 90, 90), 9)
+    references = head.references(head.frames)
+    cheeks = head.canonical[0, [50, 280]].astype(int)
+    skin = references.crops[0][cheeks[:, 1], cheeks[:, 0]].astype(np.float32)
+    assert find_overlay(references.crops, references, head.similarity, skin, LAYOUT) is None
 
 
 @pytest.mark.parametrize("head", [(70, 74, 80), (170, 40, 40)])
