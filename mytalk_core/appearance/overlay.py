@@ -78,7 +78,9 @@ def find_overlay(
     if max(width, height) > 3 * UNITS:
         return None  # a head that crosses the picture: nothing stands before its mouth all the time
     to_grid = np.column_stack([scale * np.eye(2), -low])
-    pictures, inside, on_lips = [], [], []
+    pictures: list[np.ndarray] = []
+    inside: list[np.ndarray] = []
+    on_lips: list[np.ndarray] = []
     for row, points in zip(chosen, landmarks, strict=True):
         matrix = _between(to_grid, similarity[row])
         flags, size = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, (int(width), int(height))
@@ -134,14 +136,19 @@ def _standing_still(
     if not matte.any():
         return matte
     always = still.sum(0) >= QUARTERS * len(still)
-    # On the lips it goes on where it has the same colour.
-    matte = joined(matte, alien & on_face & (steady | (always & like_nearest(halves, matte))))
-    return matte | _rest(usual, matte, always & alien & ~on_face)
+    # Over the lips it may go on to a part of another colour, which then goes on itself.
+    for _ in range(2):
+        matte = joined(matte, alien & on_face & steady)
+        matte |= _rest(usual, matte, always & alien & ~(told & on_face), ~on_face)
+    return matte
 
 
-def _rest(usual: np.ndarray, matte: np.ndarray, allowed: np.ndarray) -> np.ndarray:
-    """What belongs to a matte (h, w) beyond the face: a microphone's stand is joined to it, a caption's other
-    letters are near, and both have one of its two colours. usual: (h, w, 3); allowed, result: bool (h, w)."""
+def _rest(usual: np.ndarray, matte: np.ndarray, allowed: np.ndarray, beyond: np.ndarray) -> np.ndarray:
+    """What belongs to a matte (h, w) on the lips and beyond the face: a microphone's stand is joined to it, a
+    caption's other letters are near, and both have one of its two colours.
+
+    usual: (h, w, 3); allowed, beyond, result: bool (h, w), letters only beyond the face.
+    """
     # Its outermost pixels have some of what is beside it; a thin stroke has no others.
     core = cv2.erode(matte.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     seeds = np.ascontiguousarray(usual[core if core.sum() >= SMALLEST else matte], np.float32)
@@ -149,7 +156,7 @@ def _rest(usual: np.ndarray, matte: np.ndarray, allowed: np.ndarray) -> np.ndarr
     first = (seeds.sum(1) > np.median(seeds.sum(1))).astype(np.int32)[:, None]
     _, _, colours = cv2.kmeans(seeds, 2, first, stop, 1, cv2.KMEANS_USE_INITIAL_LABELS)
     alike = allowed & (np.min([largest(np.abs(usual - one)) for one in colours], axis=0) < ALIKE)
-    beside = alike & (widened(matte.astype(np.uint8), LETTERS) > 0) & ~matte
+    beside = alike & beyond & (widened(matte.astype(np.uint8), LETTERS) > 0) & ~matte
     # A wall of the same colour is none of its letters.
     few = beside.sum() < 4 * matte.sum()
     return joined(matte, alike) | (beside if few else np.zeros_like(matte))
