@@ -32,11 +32,7 @@ from mytalk_core.appearance.mask import MouthMask, mouth_mask
 from mytalk_core.appearance.open_mouths import with_open_mouths
 from mytalk_core.appearance.perceptual import PerceptualDistance
 from mytalk_core.appearance.pool import choose_pool, pool_count
-from mytalk_core.appearance.references import (
-    APART_S,
-    mouth_opening,
-    read_references,
-)
+from mytalk_core.appearance.references import APART_S, mouth_opening, read_references
 from mytalk_core.appearance.renderer import WarpRenderer
 from mytalk_core.appearance.renderers import load_renderer
 from mytalk_core.evaluation.metrics.pictures import psnr
@@ -50,8 +46,7 @@ from mytalk_core.media.file_clip import FileClip
 CLOSED, OPEN = 2.0, 5.0  # units
 FEWEST = 3  # closed and open frames of a clip that is measured
 TARGETS, SHOWN, SHOWN_PX = 8, 3, (320, 200)
-
-DARK = "warp, nothing lent"
+DARK = "warp, nothing lent"  # that renderer's name in the table
 
 Make = Callable[..., WarpRenderer]
 

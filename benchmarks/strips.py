@@ -3,7 +3,7 @@
 Every FACE says SPEECH. Shown are the neighbouring frames over which the mouth moves farthest; what is to be
 looked at is whether teeth hold still, keep their size and are sharp.
 
-    python benchmarks/strips.py SPEECH FACE FACE ... -o docs/strips.jpg
+    python benchmarks/strips.py SPEECH FACE FACE ... -o strips.jpg
 """
 
 from __future__ import annotations

@@ -230,24 +230,21 @@ class CoverGauge:
         known = face[within] * (spread < UNKNOWN // 2)
         usual = cv2.multiply(plain, cv2.merge([_shading(picture, plain, known)] * 3))
         limit = LEVELS * float(np.clip(light, 0.15, 1.3)) + LEAST + np.float32(SPREAD * light) * spread
-        unlike = different = largest(cv2.absdiff(picture, usual)) / limit
+        different = largest(cv2.absdiff(picture, usual)) / limit
         # Teeth and the dark between the lips are seldom as usual: alone they are no cover.
         between = widened(filled(landmarks[self._layout.lips_inner]), BETWEEN)[within] > 0
-        part = _parts(unlike, near[within] & inner, ~between)
+        about = near[within] & inner
+        part = _parts(different, about, ~between)
         if part.any():
             # Free skin where the references are covered is no cover.
-            skin = self._skin * gain
-            unlike = np.where(~unlike_skin(picture, skin) & unlike_skin(usual, skin), 0, different)
-            part = _parts(unlike, near[within] & inner, ~between)
-        if part.any():
-            # Beyond mouth and outline it goes on: a hand's arm, the greater part of a microphone. The neck
-            # behind it has the colour of a hand, but is as usual.
-            skin = self._skin * gain
-            behind = (
-                (different < 1) & (spread < SURE) & ~(unlike_skin(picture, skin) | unlike_skin(usual, skin))
-            )
-            beyond = (different > 1) | (~inner & ~behind)
-            part = joined(part, beyond & like_nearest(picture, part))
+            alien, usually = (unlike_skin(one, self._skin * gain) for one in (picture, usual))
+            part = _parts(np.where(~alien & usually, 0, different), about, ~between)
+            if part.any():
+                # Beyond mouth and outline it goes on: a hand's arm, the greater part of a microphone. The
+                # neck behind it has the colour of a hand, but is as usual.
+                neck = (different < 1) & (spread < SURE) & ~(alien | usually)
+                beyond = (different > 1) | ~(inner | neck)
+                part = joined(part, beyond & like_nearest(picture, part))
         found[within] |= part
         if not found[within].any():
             return found, None

@@ -41,7 +41,7 @@ SQUARE = Window(0, 0, UNITS, UNITS)
 
 @dataclass(frozen=True)
 class Colours:
-    """Brightness and two colour differences, float (3,) each: a face's median, its lips', and the mean of
+    """Luma and two chroma, 0 for grey, levels, float (3,) each: a face's median, its lips', and the mean of
     what is between them, nan where that is nothing."""
 
     skin: np.ndarray
@@ -67,10 +67,10 @@ class Interiors:
         return self._recoloured(sample(self.crops[nearest], at - np.float32(0.5)), wanted)
 
     def _recoloured(self, picture: np.ndarray, wanted: Colours) -> np.ndarray:
-        own, parts = self.colours, _parts(picture)
+        own, parts = self.colours, _luma_chroma(picture)
         # More of its own colour would be more of its noise.
-        colourful = min(_strength(wanted.lips) / max(_strength(own.lips), 1e-3), 1.0)
-        colour = wanted.lips[1:] * min(COLOURFUL, STRONGEST / max(_strength(wanted.lips), 1e-3))
+        colourful = min(_saturation(wanted.lips) / max(_saturation(own.lips), 1e-3), 1.0)
+        colour = wanted.lips[1:] * min(COLOURFUL, STRONGEST / max(_saturation(wanted.lips), 1e-3))
         missing = colour - colourful * own.inside[1:]
         share = np.minimum(parts[..., :1] / own.inside[0], 1)
         parts[..., 1:] = colourful * parts[..., 1:] + share * missing + 128
@@ -120,11 +120,11 @@ def opened(references: References, shapes: np.ndarray, layout: LandmarkLayout) -
 
 
 def colours_of(references: References, layout: LandmarkLayout) -> Colours:
-    """The means over all references."""
+    """The means of their colours over all references; of every one some of its lips must show."""
     small = references.resized(UNITS)
     found = []
     for crop, landmarks in zip(small.crops, small.landmarks, strict=True):
-        parts, lips = _parts(crop), lip_map(landmarks, layout, SQUARE)
+        parts, lips = _luma_chroma(crop), lip_map(landmarks, layout, SQUARE)
         hull = cv2.convexHull(np.rint(landmarks).astype(np.int32))
         face = cv2.fillConvexPoly(np.zeros_like(lips), hull, 1) > 0
         inside = parts[lips == INNER].mean(0) if (lips == INNER).any() else np.full(3, np.nan)
@@ -167,12 +167,13 @@ def _moved(
     return np.stack(moved)
 
 
-def _parts(picture: np.ndarray) -> np.ndarray:
-    """Brightness and two colour differences of a picture uint8 (h,w,3): float32, 0 for grey."""
+def _luma_chroma(picture: np.ndarray) -> np.ndarray:
+    """A picture uint8 (h,w,3) as luma 0..255 and two chroma, 0 for grey: float32 (h,w,3)."""
     parts = cv2.cvtColor(picture, cv2.COLOR_RGB2YCrCb).astype(np.float32)
     parts[..., 1:] -= 128
     return parts
 
 
-def _strength(colour: np.ndarray) -> float:
+def _saturation(colour: np.ndarray) -> float:
+    """How far from grey a colour (3,) of `Colours` is, levels."""
     return float(np.linalg.norm(colour[1:]))

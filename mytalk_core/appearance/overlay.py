@@ -25,7 +25,7 @@ QUARTERS = 0.75  # most
 MOVED_UNITS = 2.0  # by how much the face must have moved under a pixel: its deviation over the frames
 PASSED = 0.3  # share of a part under which it must
 INSIDE = 0.5  # share of the frames in which a pixel must have lain on the face
-LIPS, TOLD = 5, 0.2  # units about the lips; share of the frames in which they must be elsewhere
+ABOUT_LIPS, TOLD = 5, 0.2  # units about the lips; share of the frames in which they must be elsewhere
 ALIEN = 26.0  # levels from every shade of the person's skin, where it is as bright; fewer in a dark one
 SHADES = 0.5, 1.15  # of the skin's brightness
 STEP, OUTLINE = 26.0, 0.5  # levels by which the picture changes within 3 units of this share of its outline
@@ -71,10 +71,11 @@ def find_overlay(
     chosen = np.unique(np.linspace(0, len(references) - 1, FRAMES).round().astype(int))
     lower = np.concatenate([layout.lower, layout.jaw, layout.lips_outer])
     landmarks = references.landmarks[chosen]
-    in_frame = apply(invert(similarity[chosen].astype(np.float64)), landmarks[:, lower].astype(np.float64))
+    in_frame = apply(invert(similarity[chosen].astype(np.float64)), landmarks.astype(np.float64))
+    below = in_frame[:, lower]
     scale = float(np.median(np.hypot(similarity[chosen, 0, 0], similarity[chosen, 1, 0])))
-    low = in_frame.min((0, 1)) * scale - ROOM
-    width, height = np.ceil(in_frame.max((0, 1)) * scale + ROOM - low).astype(int)
+    low = below.min((0, 1)) * scale - ROOM
+    width, height = np.ceil(below.max((0, 1)) * scale + ROOM - low).astype(int)
     if max(width, height) > 3 * UNITS:
         return None  # a head that crosses the picture: nothing stands before its mouth all the time
     to_grid = np.column_stack([scale * np.eye(2), -low])
@@ -87,12 +88,11 @@ def find_overlay(
         pictures.append(
             cv2.warpAffine(unit_crops[row], matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
         )
-        lips = widened(filled(points[layout.lips_outer]), LIPS)
+        lips = widened(filled(points[layout.lips_outer]), ABOUT_LIPS)
         for parts, part in ((inside, filled(points[layout.oval])), (on_lips, lips)):
             parts.append(cv2.warpAffine(part, matrix, size, flags=cv2.WARP_INVERSE_MAP) > 0)
-    moved = apply(invert(similarity[chosen].astype(np.float64)), landmarks.astype(np.float64)) * scale - low
     matte = _standing_still(
-        np.stack(pictures), np.stack(inside), np.stack(on_lips), moved, layout.lower, skin
+        np.stack(pictures), np.stack(inside), np.stack(on_lips), in_frame * scale - low, layout.lower, skin
     )
     return Overlay(matte, to_grid) if matte.any() else None
 

@@ -51,17 +51,17 @@ def choose_pool(
         raise NoFaceError(f"lip references need a frame with a face; none of {len(allowed)} frames has one")
     if len(frames) <= count:
         return frames
-    frames = spread(frames, max(CANDIDATES, count))
+    frames = even_sample(frames, max(CANDIDATES, count))
     own, choice = shapes[frames], Choice()
     if wanted is None or len(wanted) == 0:
-        wanted, shots = spread(own, WANTED), None
+        wanted, shots = even_sample(own, WANTED), None
     distance = shape_distance(wanted, own, layout, choice.pose)
     if shots is not None:
         distance += choice.other_shot * (shots[1][:, None] != shots[0][frames])
     return frames[np.sort(_nearest(distance, count))]
 
 
-def spread(rows: np.ndarray, most: int) -> np.ndarray:
+def even_sample(rows: np.ndarray, most: int) -> np.ndarray:
     """At most so many of some rows (n, ...), evenly."""
     return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).round().astype(int)]
 

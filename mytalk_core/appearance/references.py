@@ -71,16 +71,7 @@ class References:
         """The references of those positions, or where a mask (K,) is true; these themselves if it all is."""
         if keep.dtype == bool and keep.all():
             return self
-        return References(
-            self.crops[keep],
-            self.landmarks[keep],
-            self.frame_index[keep],
-            self.sharpness[keep],
-            self.shots[keep],
-            None if self.seen is None else self.seen[keep],
-            None if self.free is None else self.free[keep],
-            None if self.uncovered is None else self.uncovered[keep],
-        )
+        return References(**{name: None if own is None else own[keep] for name, own in vars(self).items()})
 
     def joined(self, others: References) -> References:
         """These, and others of the same person and size after them; both or neither know of an edge, of what

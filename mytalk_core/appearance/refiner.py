@@ -26,9 +26,9 @@ GROUPS = 8
 class RefinerConfig:
     """Sizes: `width` of a reference's features, `widths` of the U-Net at 1/2, 1/4, ... of the grid.
 
-    landmark_layout: whose contours it reads; references: of a frame, whose number says what it costs; flow:
-    the farthest that a pixel is nudged, units; preferred: whether the renderer `auto` takes it before `warp`,
-    for weights that a table shows to do better.
+    landmark_layout: whose contours it reads; references: how many a frame is given, what most of the work
+    grows with; flow: the farthest that a pixel is nudged, units; preferred: whether the renderer `auto` takes
+    it before `warp`, for weights that a table shows to do better.
     """
 
     landmark_layout: str = "mesh478"
@@ -68,7 +68,8 @@ class RefinerInputs:
         return (self.weights[:, :, None, None, None] * self.references).sum(1)
 
     def heaviest(self, count: int) -> RefinerInputs:
-        """The same with at most so many references, those of the largest weights."""
+        """The same with at most `count` of the R references, those of the largest weights, which sum to 1
+        again."""
         if self.weights.shape[1] <= count:
             return self
         weights, order = self.weights.topk(count, dim=1)

@@ -1,4 +1,5 @@
-"""Several things at once, in order: while one frame is encoded, the next ones are decoded and drawn."""
+"""Several things at once, in order: while one frame is encoded, the next ones are decoded and drawn; while
+faces are read, the next frames are decoded."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
+from ..appearance.pool import even_sample
 from ..appearance.references import References, mouth_opening
 from ..errors import DoubtError
 from ..face import alignment
@@ -74,7 +75,7 @@ def check_track(track: FaceTrack, clip: Clip) -> Check:
     the face.
     """
     layout = LandmarkLayout.load(track.layout)
-    landmarks = track.landmarks[_spread(track.present, TRACK_FRAMES)]
+    landmarks = track.landmarks[even_sample(np.flatnonzero(track.present), TRACK_FRAMES)]
     corners = landmarks[:, MOUTH_CORNERS, :2]
     rotation = alignment.fit_pose(landmarks, layout.template, layout.anchors).rotation
     facing = np.hypot(rotation[:, 1, 2], rotation[:, 2, 2])
@@ -115,10 +116,10 @@ def check_pictures(references: References, track: FaceTrack, covered: float, len
     would be, `covered_share` and `lent_mouths`.
     """
     width_px = alignment.UNITS / np.median(
-        np.hypot(*track.similarity[_spread(track.present, TRACK_FRAMES), :, 0].T)
+        np.hypot(*track.similarity[even_sample(np.flatnonzero(track.present), TRACK_FRAMES), :, 0].T)
     )
     native = max(16, min(references.size, round(float(width_px))))
-    chosen = np.linspace(0, len(references) - 1, min(len(references), 12)).round().astype(int)
+    chosen = even_sample(np.arange(len(references)), 12)
     shares = [_detail_share(references.crops[row], references.landmarks[row], native) for row in chosen]
     corners = references.landmarks[chosen][:, MOUTH_CORNERS]
     mouth_px = float(np.median(np.hypot(*(corners[:, 0] - corners[:, 1]).T))) * native / alignment.UNITS
@@ -167,7 +168,7 @@ class LipWatch:
     def __init__(self, mesh: FaceMeshReader, shown: FaceTrack, targets: Rows, alone: bool = True):
         self._mesh, self._shown, self._targets, self._alone = mesh, shown, targets, alone
         self._layout = LandmarkLayout.load(shown.layout)
-        self._wanted = frozenset(_spread(shown.present, RESULT_FRAMES).tolist())
+        self._wanted = frozenset(even_sample(np.flatnonzero(shown.present), RESULT_FRAMES).tolist())
         self._frames = self._edited = self.partial = 0
         self._seen: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
@@ -242,12 +243,6 @@ class LipWatch:
             )
             doubts.append(line if r < CORRELATED else None)
         return figures, doubts
-
-
-def _spread(present: np.ndarray, most: int) -> np.ndarray:
-    """At most so many of the frames that show a face, evenly."""
-    rows = np.flatnonzero(present)
-    return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).round().astype(int)]
 
 
 def _detail_share(crop: np.ndarray, landmarks: np.ndarray, native: int) -> float:

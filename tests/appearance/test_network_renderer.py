@@ -181,10 +181,9 @@ def test_the_heaviest_references_are_kept_and_their_weights_still_sum_to_one():
     assert given.heaviest(3) is given
 
 
-@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("count", [1, 3, 6])
 def test_a_frame_is_given_as_many_references_as_the_network_takes(layout, count):
-    pool, target = references(layout), layout.template[:, :2].astype(np.float32)
+    pool, target = references(layout, count=8), layout.template[:, :2].astype(np.float32)
     network = MouthRefiner(replace(TINY, references=count)).eval()
     renderer = NetworkRenderer(network, pool, target[None], layout)
-    assert len(renderer.chosen(0)[0]) <= count + 2 and len(pool) >= 3
-    assert renderer.plan.indices.shape[1] == min(count + 2, len(pool))
+    assert len(renderer.chosen(0)[0]) == count

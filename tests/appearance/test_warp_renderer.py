@@ -10,22 +10,15 @@ import pytest
 from drawn_face import SIZE, picture, shape
 
 from mytalk_core.appearance.blend import blend
-from mytalk_core.appearance.choosing import Choice, plan_references, shape_distance, steady_path
+from mytalk_core.appearance.choosing import Choice, plan_references, steady_path
 from mytalk_core.appearance.colour import ring_corrections
 from mytalk_core.appearance.composite import make_patch
 from mytalk_core.appearance.crop import crop_size, cut_crop
 from mytalk_core.appearance.mask import FEATHER, mouth_mask
-from mytalk_core.appearance.pool import choose_pool, pool_count
 from mytalk_core.appearance.raster import draw_triangles, signed_area, triangulate, uncrossed
-from mytalk_core.appearance.references import (
-    References,
-    mouth_opening,
-    read_references,
-    sharpness,
-)
+from mytalk_core.appearance.references import References, mouth_opening, read_references, sharpness
 from mytalk_core.appearance.renderer import WarpRenderer, WarpSettings
 from mytalk_core.appearance.warp import MeshWarp
-from mytalk_core.errors import NoFaceError
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.media.picture import Picture
 
@@ -42,14 +35,11 @@ def pool(layout, openings, shade=0, size=SIZE):
     return References(crops, shapes, np.arange(len(openings)), ones, np.zeros(len(openings), np.int64))
 
 
-def track_of(shapes, present=None):
+def track_of(shapes):
     """A face track whose frames are the canonical squares themselves."""
     count = len(shapes)
-    present = np.ones(count, bool) if present is None else present
     similarity = np.tile(np.eye(2, 3, dtype=np.float32), (count, 1, 1))
-    return SimpleNamespace(
-        canonical=shapes, present=present, similarity=similarity, shots=np.zeros(count, np.int32)
-    )
+    return SimpleNamespace(canonical=shapes, similarity=similarity, shots=np.zeros(count, np.int32))
 
 
 def test_triangulation_covers_the_square_without_folds(layout):
@@ -210,47 +200,6 @@ def test_blend_keeps_detail_of_the_heaviest():
     mean, crisp = (blend([one, other], weights, detail, 2.0) for detail in (1, 8))
     assert crisp.std() > 1.2 * mean.std()
     assert abs(cv2.GaussianBlur(crisp - mean, (0, 0), 6)).mean() < 1
-
-
-@pytest.fixture(scope="module")
-def speaking(layout):
-    """400 mouths that open and shut, and two beyond them."""
-    openings = 10 + 10 * np.sin(np.arange(400) / 7)
-    openings[[33, 250]] = 0, 30
-    return np.stack([shape(layout, o) for o in openings]).astype(np.float32)
-
-
-def test_a_pool_covers_the_mouths_that_there_are_and_skips_absent_frames(layout, speaking):
-    present = np.arange(400) % 5 != 4
-    present[[33, 250]] = True
-    chosen = choose_pool(present, speaking, layout, 32)
-    assert len(chosen) == 32 and (np.diff(chosen) > 0).all() and present[chosen].all()
-    assert 250 in chosen
-    assert shape_distance(speaking[present], speaking[chosen], layout, 0.6).min(1).max() < 0.3
-    with pytest.raises(NoFaceError, match="400"):
-        choose_pool(np.zeros(400, bool), speaking, layout)
-    assert pool_count(256) == 96 and pool_count(768) * 768 * 768 * 3 <= 96 << 20
-
-
-def test_a_pool_comes_nearest_to_what_is_wanted(layout, speaking):
-    wanted = np.stack([shape(layout, o) for o in np.linspace(17, 20, 30)]).astype(np.float32)
-    everywhere = np.ones(400, bool)
-    fitting, plain = (choose_pool(everywhere, speaking, layout, 12, given) for given in (wanted, None))
-    away = [
-        shape_distance(wanted, speaking[chosen], layout, 0.6).min(1).mean() for chosen in (fitting, plain)
-    ]
-    assert away[0] < 0.5 * away[1]
-    # Once each is served by its nearest, the next nearest follow.
-    few = choose_pool(everywhere, speaking, layout, 12, wanted[:2])
-    ranks = shape_distance(wanted[:2], speaking, layout, 0.6).min(0).argsort().argsort()
-    assert ranks[few].max() < 24
-
-
-def test_a_pool_is_of_the_shots_that_it_is_wanted_in(layout, speaking):
-    twice, everywhere = np.concatenate([speaking, speaking]), np.ones(800, bool)
-    shots = np.repeat([3, 7], 400), np.full(30, 7)
-    chosen = choose_pool(everywhere, twice, layout, 12, speaking[:30], shots)
-    assert (chosen >= 400).all()
 
 
 def test_references_are_read_in_one_pass_and_cut_by_the_similarity(layout):

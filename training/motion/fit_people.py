@@ -9,6 +9,7 @@ components.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from mytalk_core.arguments import DefaultsHelpFormatter
 from mytalk_core.face.alignment import UNITS
 from mytalk_core.motion.emotion import People
 from mytalk_core.motion.person import Person
+from mytalk_core.program import in_one_line
 
 from .data import RawClip, mirrored, read_clips
 
@@ -73,4 +75,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(in_one_line(main, "mytalk_training.motion.fit_people"))

@@ -9,6 +9,7 @@ lips is kept, and a rim of `RIM` units about it, which the soft edge of the lips
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import cv2
@@ -24,6 +25,7 @@ from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.reader import load_face_reader
 from mytalk_core.media.file_clip import FileClip
 from mytalk_core.pipeline import stages
+from mytalk_core.program import in_one_line
 
 RIM = 3  # units
 
@@ -77,4 +79,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(in_one_line(main, "mytalk_training.refiner.cut_interiors"))

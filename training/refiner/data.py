@@ -26,14 +26,9 @@ from mytalk_core.appearance.choosing import Choice, plan_references
 from mytalk_core.appearance.mask import mouth_mask
 from mytalk_core.appearance.matching import match_references
 from mytalk_core.appearance.open_mouths import with_open_mouths
-from mytalk_core.appearance.pool import choose_pool
+from mytalk_core.appearance.pool import choose_pool, even_sample
 from mytalk_core.appearance.raster import Triangulation, triangulate
-from mytalk_core.appearance.references import (
-    APART_S,
-    References,
-    mouth_opening,
-    sharpness,
-)
+from mytalk_core.appearance.references import APART_S, References, mouth_opening, sharpness
 from mytalk_core.appearance.refiner import RefinerInputs
 from mytalk_core.appearance.renderer import WarpSettings
 from mytalk_core.appearance.unit_view import UnitView, unit_view
@@ -157,7 +152,7 @@ def spread_frames(frames: np.ndarray, openings: np.ndarray, count: int) -> np.nd
     """Up to `count` of some frames (F,), increasing: half of them spread over time, half over the openings
     (F,) above the median, since open mouths are harder."""
     opened = frames[np.argsort(openings)][len(frames) // 2 :]
-    return np.unique(np.concatenate([_spread(frames, count // 2), _spread(opened, count - count // 2)]))
+    return np.union1d(even_sample(frames, count // 2), even_sample(opened, count - count // 2))
 
 
 def left_of(
@@ -183,11 +178,6 @@ def left_of(
         "stretched": lambda: widths >= np.quantile(widths, STRETCHED),
     }[regime]()
     return references.take(kept) if kept.any() else None
-
-
-def _spread(frames: np.ndarray, count: int) -> np.ndarray:
-    """`count` of some frames, evenly."""
-    return frames[np.linspace(0, len(frames) - 1, count).round().astype(int)]
 
 
 def _view(

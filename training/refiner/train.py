@@ -28,13 +28,7 @@ from mytalk_core.appearance.discriminator import DiscriminatorConfig, PatchDiscr
 from mytalk_core.appearance.inputs import to_rgb
 from mytalk_core.appearance.mask import INNER
 from mytalk_core.appearance.perceptual import PerceptualDistance
-from mytalk_core.appearance.refiner import (
-    MouthRefiner,
-    RefinerConfig,
-    RefinerInputs,
-    crisp,
-    mix,
-)
+from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig, RefinerInputs, crisp, mix
 from mytalk_core.arguments import DefaultsHelpFormatter
 from mytalk_core.program import in_one_line
 
@@ -48,7 +42,7 @@ from .data import OPEN, REGIMES, MouthDataset, MouthSamples, held_out
 VALIDATED, AT_ONCE, SHOWN = 32, 16, 6
 # VGG costs more than the refiner: it looks at one sample in so many, and at the mouth alone.
 LOOKED_AT = 3
-MOUTH = (64, 96)  # units
+MOUTH = (64, 96)  # height and width of that window, units
 DISCRIMINATOR = DiscriminatorConfig(width=32, layers=2)
 
 
@@ -70,14 +64,13 @@ class Mender(nn.Module):
 
 @dataclass(frozen=True)
 class LossWeights:
-    """inner: how much more a pixel between the lips counts than one outside them; perceptual and adversarial:
-    from a step on, until when the discriminator is not trained either."""
+    """inner: how much more a pixel between the lips counts than one outside them; adversarial_from: the step
+    from which on that loss counts, until when the discriminator is not trained either."""
 
     inner: float
     perceptual: float
     adversarial: float
     adversarial_from: int
-    perceptual_from: int = 0
 
 
 @dataclass(kw_only=True)
@@ -192,7 +185,8 @@ def mouths(maps: Tensor, samples: MouthSamples) -> Tensor:
 
 
 def mouth_corners(lips: Tensor) -> list[list[int]]:
-    """Top and left of the window MOUTH about each of B lips (B,1,H,W); without lips, the middle's."""
+    """Top and left, units, of the window MOUTH about the lips of each of B maps of `lip_map` (B,1,H,W); where
+    there are none, of the middle's."""
     corners = []
     for own in lips[:, 0] > 0:
         sides = []

@@ -10,6 +10,7 @@ person in eight, by name, is kept from training and gives the figures at the end
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from tqdm import tqdm
 
 from mytalk_core.arguments import DefaultsHelpFormatter
 from mytalk_core.evaluation.networks.phones import PhoneRecogniser, find_recogniser
+from mytalk_core.program import in_one_line
 from mytalk_core.speech.closures import LAYERS, ClosureHead
 from mytalk_core.speech.features import SAMPLES_PER_FRAME, SpeechEncoder
 
@@ -131,4 +133,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(in_one_line(main, "mytalk_training.speech.train_closures"))

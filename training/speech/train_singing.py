@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from torch import Tensor
 from mytalk_core.arguments import DefaultsHelpFormatter
 from mytalk_core.errors import MediaError
 from mytalk_core.media.audio import MODEL_RATE_HZ, Speech
+from mytalk_core.program import in_one_line
 from mytalk_core.speech.activity import at_heard_level, band_level_db, voice_by_frame
 from mytalk_core.speech.features import FEATURES_PER_FRAME, SAMPLES_PER_FRAME, SpeechEncoder
 from mytalk_core.speech.singing import LAYER, SingingDetector, SingingHead, pooled
@@ -188,4 +190,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(in_one_line(main, "mytalk_training.speech.train_singing"))
