@@ -71,7 +71,8 @@ class References:
         """The references of those positions, or where a mask (K,) is true; these themselves if it all is."""
         if keep.dtype == bool and keep.all():
             return self
-        return References(**{name: None if own is None else own[keep] for name, own in vars(self).items()})
+        taken: dict[str, Any] = {name: None if own is None else own[keep] for name, own in vars(self).items()}
+        return References(**taken)
 
     def joined(self, others: References) -> References:
         """These, and others of the same person and size after them; both or neither know of an edge, of what
