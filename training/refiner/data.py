@@ -3,7 +3,8 @@
 For every chosen frame a few references are picked as the renderer would, from a pool without the frame's own
 neighbourhood in time. Of that pool a regime, drawn at random, leaves what some sources have to offer: all, a
 part, closed mouths only, nothing as open as the target, one frame, stretched mouths only. So fitting ones are
-missing, as they are when new speech asks for a mouth that the source never made.
+missing, as they are when new speech asks for a mouth that the source never made; where none that is left
+shows teeth, an open mouth is lent to them.
 """
 
 from __future__ import annotations
