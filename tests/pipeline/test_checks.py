@@ -101,10 +101,10 @@ def test_covered_pictures_are_told(frames, model):
     clip = ImageClip.from_frames(frames, 25)
     track = model.track(clip).choose()
     drawn = model.draw(clip, track, None, plan_timeline(clip, clip.duration_s))
-    assert (
-        drawn.covered == 0 and check_pictures(drawn.references, track, drawn.covered, drawn.lent).doubts == ()
-    )
-    assert "lies over the mouth" in check_pictures(drawn.references, track, 0.3, 0).doubts[0]
+    assert drawn.covered == 0
+    assert check_pictures(drawn.references, track, drawn.covered, drawn.lent).doubts == ()
+    covered = check_pictures(drawn.references, track, 0.3, 5)
+    assert "lies over the mouth" in covered.doubts[0] and covered.figures["lent_mouths"] == 5
 
 
 def draw_the_old_lips(self, crops, source, target, frame_index, seen=None):
