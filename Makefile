@@ -59,7 +59,6 @@ endif
 # mytalk_training.convert.lpips writes, adds the perceptual loss that the bundled refiner had.
 LAUNCH := $(RUN) accelerate.commands.launch -m
 MOTION := --penalty l1 --velocity-weight 4 --hide-speech 3 --time-power 0.4 --dropout 0.2 --lr 2e-4
-REFINER := --inner-weight 3 --batch 16 --lr 2e-3 --ema 0.995
 train-mini: $(VENV)/.training
 	@test -n "$(DATA)" || { echo "make train-mini needs DATA=FOLDER, a folder of talking clips"; exit 1; }
 	$(RUN) mytalk_core prepare "$(DATA)" -o out/dataset
@@ -72,9 +71,8 @@ train-mini: $(VENV)/.training
 		$(MOTION) --init out/half/model --own-guess 0.9 --warmup 20 --steps 150
 	$(RUN) mytalk_training.expert.train out/dataset -o out/sync --space out/run/model/space --steps 1500
 	$(RUN) mytalk_training.refiner.prepare out/dataset -o out/mouths
-	$(LAUNCH) mytalk_training.refiner.train out/mouths -o out/refiner $(REFINER) --steps 2400
-	$(LAUNCH) mytalk_training.refiner.train out/mouths -o out/refiner $(REFINER) --steps 3200 \
-		$(if $(LPIPS),--perceptual "$(LPIPS)" --perceptual-weight 0.3)
+	$(LAUNCH) mytalk_training.refiner.train out/mouths -o out/refiner --steps 1100 \
+		$(if $(LPIPS),--perceptual "$(LPIPS)")
 
 clean:
 	rm -rf "$(VENV)" out build *.egg-info

@@ -32,9 +32,9 @@ class RefinerConfig:
     """
 
     landmark_layout: str = "mesh478"
-    references: int = 4
-    width: int = 16
-    widths: tuple[int, ...] = (24, 48, 96, 128)
+    references: int = 8
+    width: int = 24
+    widths: tuple[int, ...] = (64, 96, 128, 160)
     flow: float = 4.0
     preferred: bool = False
 
