@@ -115,8 +115,14 @@ def opened(references: References, shapes: np.ndarray, layout: LandmarkLayout) -
         _opened(crop, landmarks, shape, layout, lent, colours)
         for crop, landmarks, shape in zip(lenders.crops, lenders.landmarks, shapes, strict=True)
     ]
-    seen, free = (_moved(parts, lenders.landmarks, shapes, layout) for parts in (lenders.seen, lenders.free))
-    return replace(lenders, crops=np.stack(crops), landmarks=shapes, seen=seen, free=free)
+    made = replace(lenders, crops=np.stack(crops), landmarks=shapes)
+    if lenders.own is None:
+        return made
+    moves = [
+        MeshWarp(triangulate(layout), shape, UNITS, SQUARE.pixels(UNITS)).coordinates(landmarks)
+        for landmarks, shape in zip(lenders.landmarks, shapes, strict=True)
+    ]
+    return replace(made, seen=_moved(lenders.seen, moves), free=_moved(lenders.free, moves))
 
 
 def colours_of(references: References, layout: LandmarkLayout) -> Colours:
@@ -153,18 +159,13 @@ def _opened(
     return whole
 
 
-def _moved(
-    parts: np.ndarray | None, landmarks: np.ndarray, shapes: np.ndarray, layout: LandmarkLayout
-) -> np.ndarray | None:
-    """Which units of each warped crop are some (P,256,256) of the crop's."""
+def _moved(parts: np.ndarray | None, moves: list[np.ndarray]) -> np.ndarray | None:
+    """Which units of each warped crop are some bool (P,256,256) of the crop's; moves: where its units come
+    from, (256,256,2) each."""
     if parts is None:
         return None
-    moved = []
-    for part, own, shape in zip(parts, landmarks, shapes, strict=True):
-        warp = MeshWarp(triangulate(layout), shape, UNITS, SQUARE.pixels(UNITS))
-        lent = lent_part(part, warp.coordinates(own))
-        moved.append(np.ones_like(part) if lent is None else lent == 1)
-    return np.stack(moved)
+    lent = [lent_part(part, coordinates) for part, coordinates in zip(parts, moves, strict=True)]
+    return np.stack([np.ones((UNITS, UNITS), bool) if part is None else part == 1 for part in lent])
 
 
 def _luma_chroma(picture: np.ndarray) -> np.ndarray:

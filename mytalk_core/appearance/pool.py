@@ -71,14 +71,14 @@ def _nearest(distance: np.ndarray, count: int) -> np.ndarray:
     far = distance.max() + 1
     left = np.full(len(distance), far)
     taken: list[int] = []
-    open_ = np.ones(distance.shape[1], bool)
+    free = np.ones(distance.shape[1], bool)
     while len(taken) < count:
         gain = np.clip(left[:, None] - distance, 0, None).sum(0)
-        best = int(np.where(open_, gain, -1).argmax())
+        best = int(np.where(free, gain, -1).argmax())
         if gain[best] == 0 and (left < far).any():
             left[:] = far  # All are served by their nearest: now by their next.
             continue
         taken.append(best)
-        open_[best] = False
+        free[best] = False
         left = np.minimum(left, distance[:, best])
     return np.array(taken)
