@@ -26,14 +26,20 @@ def vary_voice(speech: Tensor, generator: torch.Generator) -> Tensor:
     return (out + noise).clamp(-1, 1)
 
 
-def hide_spans(features: Tensor, spans: int, generator: torch.Generator) -> Tensor:
-    """Speech features (T,L,Ds) at 50 Hz whose mean replaces `spans` stretches, each of up to 0.5 s:
-    what was said there is to be told from what is around (SpecAugment, Park et al. 2019)."""
-    position, hidden = torch.arange(len(features)), torch.zeros(len(features), dtype=torch.bool)
-    for _ in range(spans):
-        first, length = torch.rand(2, generator=generator) * torch.tensor([len(features), LONGEST_HIDDEN + 1])
-        hidden |= (position >= first.long()) & (position < first.long() + length.long())
-    return torch.where(hidden[:, None, None], features.mean(0), features)
+def hidden_spans(length: int, spans: int, generator: torch.Generator) -> Tensor:
+    """Which of `length` speech features at 50 Hz are hidden, (T,) bool: `spans` stretches, each of up to
+    0.5 s (SpecAugment, Park et al. 2019)."""
+    first, count = (
+        torch.rand(spans, 2, generator=generator).mul(torch.tensor([length, LONGEST_HIDDEN + 1])).long().T
+    )
+    position, first = torch.arange(length), first[:, None]
+    return ((position >= first) & (position < first + count[:, None])).any(0)
+
+
+def hide(features: Tensor, hidden: Tensor) -> Tensor:
+    """Speech features (...,T,L,Ds) whose mean stands where `hidden` (...,T) is set: what was said there is to
+    be told from what is around."""
+    return torch.where(hidden[..., None, None], features.mean(-3, keepdim=True), features)
 
 
 def change_tempo(speech: Tensor, displacement: np.ndarray, rate: float) -> tuple[Tensor, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -19,7 +19,7 @@ from mytalk_core.speech.features import SAMPLES_PER_FRAME
 
 from ..dataset.shards import ShardDataset
 from ..loop.order import DATA, Draws
-from .augment import change_tempo, hide_spans, vary_voice
+from .augment import change_tempo, hidden_spans, hide, vary_voice
 from .kept_features import Encoder
 
 # Pauses put around some copies: in them the mouth comes to rest within about 0.2 s.
@@ -52,7 +52,7 @@ class RawClip:
 @dataclass(frozen=True)
 class MotionClip:
     """What a window is cut from: x0 (F,D), upper (F,U), features (2F,L,Ds) float16, rest (N,2) and present
-    (F,) as in `RawClip`; person: number."""
+    (F,), the last on the CPU, as in `RawClip`; person: number."""
 
     x0: Tensor
     upper: Tensor
@@ -160,7 +160,8 @@ class MotionData:
     """All clips and their changed copies, in memory, to draw windows from.
 
     tempi: a copy of each clip for each, the first unchanged; mirror: as many again, seen in a mirror;
-    hidden: stretches of each window's speech that are hidden.
+    hidden: stretches of each window's speech that are hidden; device: where the clips lie and windows are
+    cut, a GPU only for a run whose own process draws them.
     """
 
     def __init__(
@@ -172,8 +173,9 @@ class MotionData:
         tempi: tuple[float, ...] = TEMPI,
         mirror: bool = True,
         hidden: int = 0,
+        device: torch.device | str = "cpu",
     ) -> None:
-        self.space, self.hidden = space, hidden
+        self.space, self.hidden, self.device = space, hidden, device
         generator = torch.Generator().manual_seed(seed)
         people = sorted({clip.identity for clip in clips})
         self.clips: list[MotionClip] = []
@@ -188,7 +190,7 @@ class MotionData:
                 if present is None:
                     continue
                 speech = vary_voice(speech, generator) if copy else speech
-                features = encoder.encode(speech, 2 * len(displacement)).half()
+                features = encoder.encode(speech, 2 * len(displacement)).half().to(device)
                 self._add(clip, displacement, present, features, people.index(clip.identity), mirror)
         self._reach = torch.tensor([len(clip.x0) for clip in self.clips]).sqrt().cumsum(0)
 
@@ -208,14 +210,17 @@ class MotionData:
                 displacement = mirrored(displacement, clip.layout)
                 rest = mirrored(rest - centre, clip.layout) + centre
             x0, upper = self.space.encode_lower(displacement), self.space.encode_upper(displacement)
-            rest_xy = torch.from_numpy(rest[:, :2].copy())
+            x0, upper, rest_xy = (
+                part.to(self.device) for part in (x0, upper, torch.from_numpy(rest[:, :2].copy()))
+            )
             self.clips.append(MotionClip(x0, upper, features, rest_xy, torch.from_numpy(present), person))
 
     def draw(self, samples: list[int], frames: int, seed: int) -> MotionBatch:
         """The windows, of `frames` frames, that a seed gives these sample numbers; clips are drawn by the
         square root of their length, starts among those that show the face."""
-        rows = []
-        for generator in Draws(seed, DATA, samples).generators:
+        batch = self._empty(len(samples), frames)
+        hidden = torch.zeros(len(samples), 2 * frames, dtype=torch.bool)
+        for row, generator in enumerate(Draws(seed, DATA, samples).generators):
             share = torch.rand((), generator=generator) * self._reach[-1]
             clip = self.clips[
                 min(int(torch.searchsorted(self._reach, share, right=True)), len(self.clips) - 1)
@@ -224,20 +229,34 @@ class MotionData:
             while not shows_face:
                 start = int(torch.randint(max(1, len(clip.x0) - frames + 1), (), generator=generator))
                 shows_face = bool(clip.present[start : start + frames].any())
-            x0, upper, features, rest, valid = _window(clip, start, frames)
+            _cut(clip, start, frames, batch, row)
             if self.hidden:
-                features = hide_spans(features, self.hidden, generator)
-            rows.append((x0, upper, features, rest, valid))
-        return MotionBatch(*(torch.stack(part) for part in zip(*rows, strict=True)))
+                hidden[row] = hidden_spans(2 * frames, self.hidden, generator)
+        if self.hidden:
+            batch = replace(batch, features=hide(batch.features, hidden.to(self.device)))
+        return batch
+
+    def _empty(self, samples: int, frames: int) -> MotionBatch:
+        """A batch of nothing but padding; `valid` on the CPU."""
+        clip = self.clips[0]
+
+        def zeros(like: Tensor, *shape: int) -> Tensor:
+            return torch.zeros(samples, *shape, device=like.device)
+
+        return MotionBatch(
+            zeros(clip.x0, frames, clip.x0.shape[1]),
+            zeros(clip.upper, frames, clip.upper.shape[1]),
+            zeros(clip.features, 2 * frames, *clip.features.shape[1:]),
+            zeros(clip.rest, *clip.rest.shape),
+            torch.zeros(samples, frames, dtype=torch.bool),
+        )
 
 
-def _window(clip: MotionClip, start: int, frames: int) -> tuple[Tensor, ...]:
-    """Frames start..start + frames, padded with zeros where the clip ends sooner."""
-
-    def cut(values: Tensor, begin: int, count: int) -> Tensor:
-        part = values[begin : begin + count]
-        return torch.cat([part, part.new_zeros(count - len(part), *part.shape[1:])])
-
-    features = cut(clip.features, 2 * start, 2 * frames).float()
-    x0, upper, valid = (cut(v, start, frames) for v in (clip.x0, clip.upper, clip.present))
-    return x0, upper, features, clip.rest, valid
+def _cut(clip: MotionClip, start: int, frames: int, batch: MotionBatch, row: int) -> None:
+    """Put frames start..start + frames, or those that the clip has, into a row of padding."""
+    count = min(frames, len(clip.x0) - start)
+    batch.x0[row, :count] = clip.x0[start : start + count]
+    batch.upper[row, :count] = clip.upper[start : start + count]
+    batch.features[row, : 2 * count] = clip.features[2 * start : 2 * (start + count)]
+    batch.rest[row] = clip.rest
+    batch.valid[row, :count] = clip.present[start : start + count]

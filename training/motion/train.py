@@ -86,6 +86,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add("--least-confidence", type=float, default=Limits.min_confidence, help="of --lags-by; the rest is out")
     add("--plain", action="store_true", help="no copies at other tempi: quicker, less robust")
+    add("--tempi", type=float, nargs="+", default=TEMPI, help="of the copies, all but the first other voices")
+    add("--validate-on", type=Path, metavar="DATASET", help="of other people; or every 16th person is kept")
     add(
         "--process",
         default="diffusion",
@@ -100,12 +102,25 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         help="how the denoiser is told of the person: the paper's Tab. 5",
     )
     args = parser.parse_args(argv)
+    if min(args.tempi) <= 0:
+        parser.error(f"--tempi must be above 0, 1 for a copy as fast as the clip; got {min(args.tempi)}")
     if args.penalty is None:
         args.penalty = "l1" if args.process == "regression" else "l2"
     if args.overfit is not None:
         args.drop_speech = args.drop_identity = 0.0
         args.hide_speech = 0
     return args
+
+
+def read_people(args: argparse.Namespace, layout: str | None) -> tuple[list[RawClip], list[RawClip]]:
+    """The clips to learn from, and those of people kept from training; errors as in `read_clips`."""
+    clips = read_clips(args.dataset, layout)
+    apart = None if args.validate_on is None else read_clips(args.validate_on, layout)
+    if args.lags_by is not None:
+        expert = load_expert(args.lags_by, "cpu")
+        clips = in_sync(clips, expert, args.least_confidence)
+        apart = None if apart is None else in_sync(apart, expert, args.least_confidence)
+    return hold_out(clips) if apart is None else (clips, apart)
 
 
 def build(run: Run, args: argparse.Namespace) -> tuple[State, MotionData]:
@@ -122,10 +137,7 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, MotionData]:
     )
     preset = Preset.load(args.preset) if args.preset else None
     layout = preset.space.layout if preset else None
-    clips = read_clips(args.dataset, layout)
-    if args.lags_by is not None:
-        clips = in_sync(clips, load_expert(args.lags_by, "cpu"), args.least_confidence)
-    known, held = hold_out(clips)
+    known, held = read_people(args, layout)
     if args.overfit is not None:
         known = held = choose_few(known, args.overfit)
     if args.init is None:
@@ -135,7 +147,9 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, MotionData]:
     wanted = preset.motion.speech_encoder if preset else "speech"
     own = wanted == "speech"
     source = args.speech_encoder or ("mini" if own else wanted)
-    speech = SpeechEncoder.from_pretrained(source, layers=preset.motion.speech_layers if preset else None)
+    speech = SpeechEncoder.from_pretrained(
+        source, layers=preset.motion.speech_layers if preset else None, device=device
+    )
     encoder: Encoder = speech if args.features is None else KeptFeatures(speech, args.features)
     plain = args.plain or args.overfit is not None
     data = MotionData(
@@ -143,9 +157,11 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, MotionData]:
         space,
         encoder,
         args.seed,
-        tempi=(1.0,) if plain else TEMPI,
+        tempi=(1.0,) if plain else tuple(args.tempi),
         mirror=args.overfit is None,
         hidden=args.hide_speech,
+        # Workers are other processes, which get the clips by value.
+        device="cpu" if args.workers else device,
     )
     identity = IdentityExtractor.from_pretrained(args.identity, device=device).requires_grad_(False)
     config = motion_config(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from mytalk_training.motion.augment import LONGEST_HIDDEN, change_tempo, hide_spans, vary_voice
+from mytalk_training.motion.augment import LONGEST_HIDDEN, change_tempo, hidden_spans, hide, vary_voice
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -13,14 +13,16 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 def test_hidden_stretches_are_the_mean_and_short():
     features = torch.randn(200, 2, 3, generator=seeded())
-    hidden = [hide_spans(features, 3, seeded(seed)) for seed in range(40)]
-    changed = torch.stack([(other != features).any(-1).any(-1) for other in hidden])
+    chosen = torch.stack([hidden_spans(200, 3, seeded(seed)) for seed in range(40)])
+    hidden = hide(features.expand(40, 200, 2, 3), chosen)
+    changed = (hidden != features).any(-1).any(-1)
+    assert torch.equal(changed, chosen)
     for other, frames in zip(hidden, changed, strict=True):
         torch.testing.assert_close(other[frames], features.mean(0).expand(int(frames.sum()), 2, 3))
     assert 20 < changed.sum(1).float().mean() < 3 * LONGEST_HIDDEN / 2
     assert changed.sum(1).max() <= 3 * LONGEST_HIDDEN
     assert changed.any(0).float().mean() > 0.95  # no frame is spared
-    assert torch.equal(hide_spans(features, 3, seeded(5)), hidden[5])
+    assert torch.equal(hidden_spans(200, 3, seeded(5)), chosen[5])
 
 
 def test_another_voice_says_the_same_at_the_same_time():
