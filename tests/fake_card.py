@@ -98,6 +98,8 @@ def card_there() -> Iterator[None]:
         # Else PyTorch computes in float32 where bfloat16 was asked for.
         patch.setattr("torch.cuda.amp.common.amp_definitely_not_available", lambda: False)
         patch.setattr("torch.cuda.is_bf16_supported", lambda *_, **__: True)
+        # Memory that a card reads by itself is the driver's to give.
+        patch.setattr(Tensor, "pin_memory", lambda self: self)
         # The card is there for this thread only.
         patch.setattr("mytalk_core.pipeline.ahead.MOST_THREADS", 1)
         fake = FakeTensorMode(allow_non_fake_inputs=True)

@@ -13,7 +13,7 @@ from ..face.packed import Rows
 from .choosing import Choice
 from .mask import MouthMask
 from .matching import MatchedReferences
-from .on_device.batch import Batch
+from .on_device.batch import Batch, Lenders
 from .on_device.matching import Matched
 from .on_device.refining import Refining
 from .references import References
@@ -46,6 +46,7 @@ class NetworkRenderer(WarpRenderer):
         self.refiner, self.dtype = refiner, dtype
         # One sample a unit is what the refiner reads; larger references are averaged down once.
         self.small = references.resized(UNITS)
+        self._small_lenders = Lenders(self.small)
 
     @property
     def device(self) -> torch.device:
@@ -54,7 +55,8 @@ class NetworkRenderer(WarpRenderer):
 
     def mix_together(self, pictures: Tensor, matched: Matched, batch: Batch) -> Tensor:
         """See `WarpRenderer.mix_together`."""
-        refining = Refining(self.refiner, self.dtype, self.small, self.triangulation, self.settings.detail)
+        small, detail = self._small_lenders.on(batch.device), self.settings.detail
+        refining = Refining(self.refiner, self.dtype, small, self.triangulation, detail)
         split = self.settings.split * self.references.size / UNITS
         return refining.mixed(batch, pictures, matched, split)
 

@@ -143,16 +143,16 @@ def edge_inverses(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
 def triangle_affines(
     from_vertices: np.ndarray, from_inverses: np.ndarray, to_vertices: np.ndarray, triangles: np.ndarray
 ) -> np.ndarray:
-    """The affine map (F, 2, 3) of each triangle from one set of vertices (V, 2) to another.
+    """The affine maps (..., F, 2, 3) of each triangle from one set of vertices (V, 2) to others (..., V, 2).
 
     from_inverses: what `edge_inverses` gives for from_vertices.
     """
-    p, q, r = to_vertices[triangles.T]
+    p, q, r = (to_vertices[..., corner, :] for corner in triangles.T)
     u, v, origin = q - p, r - p, from_vertices[triangles[:, 0]]
-    affines = np.empty((len(triangles), 2, 3), np.float32)
+    affines = np.empty((*p.shape, 3), np.float32)
     # Written out: NumPy's product of many small matrices takes several times as long.
     along_x = u * from_inverses[:, 0, 0, None] + v * from_inverses[:, 1, 0, None]
     along_y = u * from_inverses[:, 0, 1, None] + v * from_inverses[:, 1, 1, None]
-    affines[:, :, 0], affines[:, :, 1] = along_x, along_y
-    affines[:, :, 2] = p - along_x * origin[:, :1] - along_y * origin[:, 1:]
+    affines[..., 0], affines[..., 1] = along_x, along_y
+    affines[..., 2] = p - along_x * origin[:, :1] - along_y * origin[:, 1:]
     return affines

@@ -19,7 +19,7 @@ from .frame_edge import lent_part
 from .mask import FEATHER, MouthMask, lip_map, mouth_mask
 from .matching import MatchedReferences, match_references
 from .mouth import Parting, dark_interior, hide_edges, part_interior, parting, seal
-from .on_device.batch import Batch, Borrowed
+from .on_device.batch import Batch, Borrowed, Lenders
 from .on_device.drawing import DeviceRendering, draw
 from .on_device.lips import blend as blend_together
 from .on_device.lips import darken as darken_together
@@ -114,6 +114,7 @@ class WarpRenderer:
         self.plan: ReferencePlan = plan_references(references, targets, layout, choice, shots)
         self.triangulation = triangulate(layout)
         self.openings = mouth_opening(references.landmarks, layout)
+        self._lenders = Lenders(references)
 
     def render(
         self,
@@ -134,7 +135,11 @@ class WarpRenderer:
             inside = None if seen is None else seen[row]
             frame = self.prepared(row, int(index), source_landmarks[row], target_landmarks[row], inside)
             frames += [] if frame is None else [frame]
-        return self._drawn(crops, frames) if self.device.type == "cpu" else self.drawn_together(crops, frames)
+        return (
+            self.drawn_by_turns(crops, frames)
+            if self.device.type == "cpu"
+            else self.drawn_together(crops, frames)
+        )
 
     @property
     def device(self) -> torch.device:
@@ -159,7 +164,7 @@ class WarpRenderer:
         shown = self._shown(source, target, mask, known, inside)
         return None if shown is None else Prepared(row, index, source, target, shown, coarse, lent, inside)
 
-    def _drawn(self, crops: np.ndarray, frames: list[Prepared]) -> ArrayRendering:
+    def drawn_by_turns(self, crops: np.ndarray, frames: list[Prepared]) -> ArrayRendering:
         """One frame after the other, by OpenCV."""
         size = self.references.size
         rendered, alpha = np.array(crops), np.zeros(crops.shape[:3], np.float32)
@@ -181,7 +186,8 @@ class WarpRenderer:
 
     def drawn_together(self, crops: np.ndarray, frames: list[Prepared]) -> DeviceRendering:
         """All at once, by PyTorch on the device."""
-        borrowed = Borrowed.of(self.references, [self.chosen(frame.index) for frame in frames])
+        chosen = [self.chosen(frame.index) for frame in frames]
+        borrowed = Borrowed.of(self._lenders.on(self.device), self.references.landmarks, chosen)
         return draw(crops, frames, borrowed, self.device, self.lips_together)
 
     def _coarse(self, target: np.ndarray, mask: MouthMask) -> MeshWarp:

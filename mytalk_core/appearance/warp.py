@@ -55,12 +55,12 @@ class MeshWarp:
         return mapped if self._followed is None else self._smoothed(mapped, *self._followed)
 
     def affines(self, source: np.ndarray) -> np.ndarray:
-        """The map float32 (F, 2, 3) of each drawn triangle, from pixel indices (x, y) of the crop to where
-        they come from, for a source's landmarks (N, 2)."""
+        """The map float32 (..., F, 2, 3) of each drawn triangle, from pixel indices (x, y) of the crop to
+        where they come from, for sources' landmarks (..., N, 2)."""
         vertices = self.triangulation.vertices(source)
         affines = triangle_affines(self.target, self.inverses, vertices, self.triangles)
         # In pixel indices: p' = A p + s b + (A 0.5 - 0.5), since pixel centres lie at half a pixel.
-        affines[:, :, 2] = affines[:, :, 2] * (self.size / UNITS) + affines[:, :, :2].sum(2) * 0.5 - 0.5
+        affines[..., 2] = affines[..., 2] * (self.size / UNITS) + affines[..., :2].sum(-1) * 0.5 - 0.5
         return affines
 
     def _taken(self, values: np.ndarray) -> np.ndarray:

@@ -1,4 +1,5 @@
-"""Batches drawn by PyTorch, on the CPU's tensors, equal what OpenCV draws frame after frame."""
+"""Batches drawn by PyTorch, on the CPU's tensors and on a card where there is one, equal what OpenCV draws
+frame after frame."""
 
 from __future__ import annotations
 
@@ -32,6 +33,18 @@ FRAMES = np.array([0, 3, 6, 9, 12])
 # is read from above in one and from below in the other.
 FEW = 1e-4
 pytestmark = pytest.mark.skipif(cv2.__version__ < "5", reason="OpenCV 4 reads at whole 32nds of a pixel only")
+
+
+@pytest.fixture(
+    params=[
+        "cpu",
+        pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no card")),
+    ]
+)
+def device(request, monkeypatch):
+    """Where batches are drawn; networks with all digits, as on the CPU."""
+    monkeypatch.setattr("torch.backends.cudnn.allow_tf32", False)
+    return request.param
 
 
 @pytest.fixture(scope="module", params=["ai_woman", "cartoon_boy"])
@@ -71,8 +84,8 @@ def both(renderer, crops, source, targets, seen=None):
     rows = np.arange(len(crops))
     inside = [None] * len(crops) if seen is None else seen
     frames = [renderer.prepared(row, row, source[row], targets[row], inside[row]) for row in rows]
-    drawn = renderer.drawn_together(crops, [frame for frame in frames if frame is not None])
-    return renderer.render(crops, source, targets, rows, seen), drawn
+    known = [frame for frame in frames if frame is not None]
+    return renderer.drawn_by_turns(crops, known), renderer.drawn_together(crops, known)
 
 
 def assert_alike(one, other, given):
@@ -99,33 +112,33 @@ def stretched(size):
 @pytest.mark.parametrize(
     "settings", [WarpSettings(), WarpSettings(colour_match=False, detail=1.0, feather=30.0)]
 )
-def test_warped_references(scene, settings):
+def test_warped_references(scene, settings, device):
     _, _, references, crops, source, targets = scene
-    renderer = WarpRenderer(references, targets, LAYOUT, settings=settings)
+    renderer = WarpRenderer(references, targets, LAYOUT, settings=settings, device=device)
     assert_alike(*both(renderer, crops, source, targets), crops)
 
 
-def test_refined_references(scene):
+def test_refined_references(scene, device):
     _, _, references, crops, source, targets = scene
     refiner = stirred(MouthRefiner(RefinerConfig(width=8, widths=(16, 16))))
-    renderer = NetworkRenderer(refiner, references, targets, LAYOUT)
+    renderer = NetworkRenderer(refiner.to(device), references, targets, LAYOUT)
     assert_alike(*both(renderer, crops, source, targets), crops)
 
 
-def test_generated_mouths(scene):
+def test_generated_mouths(scene, device):
     _, _, references, crops, source, targets = scene
-    renderer = GeneratorRenderer(stretched(64), references, targets, LAYOUT)
+    renderer = GeneratorRenderer(stretched(64).to(device), references, targets, LAYOUT)
     assert_alike(*both(renderer, crops, source, targets), crops)
 
 
-def test_at_the_frames_edge_and_with_references_that_saw_less(scene):
+def test_at_the_frames_edge_and_with_references_that_saw_less(scene, device):
     _, _, references, crops, source, targets = scene
     seen = np.ones((len(references), 256, 256), bool)
     seen[::2, :, 150:] = False
     seen[1, 190:] = False
     inside = np.ones((len(crops), 256, 256), bool)
     inside[:2, :, 200:] = False
-    renderer = WarpRenderer(replace(references, seen=seen), targets, LAYOUT)
+    renderer = WarpRenderer(replace(references, seen=seen), targets, LAYOUT, device=device)
     one, other = both(renderer, crops, source, targets, inside)
     assert_alike(one, other, crops)
 
@@ -140,9 +153,9 @@ def test_frames_that_nothing_is_known_of_stay(scene):
     assert rendering.patches((9, 9), np.eye(2, 3)[None], [FREE], [1.0]) == [None] * len(crops)
 
 
-def test_patches_are_those_of_the_cpu(scene):
+def test_patches_are_those_of_the_cpu(scene, device):
     frame, similarity, references, crops, source, targets = scene
-    renderer = WarpRenderer(references, targets, LAYOUT)
+    renderer = WarpRenderer(references, targets, LAYOUT, device=device)
     renderings = both(renderer, crops, source, targets)
     matte = np.zeros((256, 256), np.float32)
     matte[:, 128:] = 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from threading import Lock
 
 import numpy as np
 import torch
@@ -17,45 +18,60 @@ from .warp import MeshWarps
 from .windows import Matrices, Windows, enlarging, on
 
 
+class Lenders:
+    """A pool's crops on the device where frames are drawn, brought there for the first of them."""
+
+    def __init__(self, pool: References) -> None:
+        self._pool, self._lock = pool, Lock()
+        self._crops: Tensor | None = None
+
+    def on(self, device: torch.device) -> Tensor:
+        """uint8 (K,3,S,S)."""
+        with self._lock:
+            if self._crops is None or self._crops.device.type != device.type:
+                self._crops = on(self._pool.crops, device).movedim(-1, 1).contiguous()
+            return self._crops
+
+
 @dataclass(frozen=True)
 class Borrowed:
     """R references of each of B frames.
 
+    crops: uint8 (K,3,S,S), all references', on the device; landmarks: float32 (B,R,N,2) canonical units;
     chosen: int (B,R) positions in the pool; who has fewer repeats the first; used: bool (B,R), false there;
     weights: float (B,R), 0 there.
     """
 
-    pool: References
+    crops: Tensor
+    landmarks: np.ndarray
     chosen: np.ndarray
     used: np.ndarray
     weights: np.ndarray
 
     @classmethod
-    def of(cls, pool: References, chosen: Sequence[tuple[np.ndarray, np.ndarray]]) -> Borrowed:
-        """chosen: of each frame the positions (R,) and weights (R,)."""
+    def of(
+        cls, crops: Tensor, landmarks: np.ndarray, chosen: Sequence[tuple[np.ndarray, np.ndarray]]
+    ) -> Borrowed:
+        """landmarks: (K,N,2), all references'; chosen: of each frame the positions (R,) and weights (R,)."""
         count = max((len(positions) for positions, _ in chosen), default=0)
         rows = [np.r_[positions, np.repeat(positions[:1], count - len(positions))] for positions, _ in chosen]
         weights = [np.r_[own, np.zeros(count - len(own))] for _, own in chosen]
         used = [np.arange(count) < len(positions) for positions, _ in chosen]
         shape = len(rows), count
-        return cls(pool, *(np.reshape(part, shape) for part in (rows, used, weights)))
+        positions = np.reshape(rows, shape).astype(np.int64)
+        return cls(
+            crops, landmarks[positions], positions, np.reshape(used, shape), np.reshape(weights, shape)
+        )
 
     def __len__(self) -> int:
         """R."""
         return self.chosen.shape[1]
 
-    def landmarks(self, rank: int) -> np.ndarray:
-        """Of each frame's reference of that rank, (B,N,2) canonical units."""
-        landmarks: np.ndarray = self.pool.landmarks[self.chosen[:, rank]]
-        return landmarks
-
-    def crops(self, device: torch.device, pool: References | None = None) -> Callable[[int], Tensor]:
-        """What gives the crops float32 (B,3,S,S) of a rank, once those of all ranks are on the device; pool:
-        the same references in another size."""
-        unique, numbers = np.unique(self.chosen, return_inverse=True)
-        pictures = on((pool or self.pool).crops[unique], device)
-        which = on(numbers.reshape(self.chosen.shape), device)
-        return lambda rank: pictures[which[:, rank]].movedim(-1, 1).float()
+    def lenders(self, crops: Tensor | None = None) -> Callable[[int], Tensor]:
+        """What gives the crops float32 (B,3,S,S) of a rank; crops: the same references' in another size."""
+        pictures = self.crops if crops is None else crops
+        which = on(self.chosen, pictures.device)
+        return lambda rank: pictures[which[:, rank]].float()
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +120,7 @@ class Batch:
     @cached_property
     def lenders(self) -> Callable[[int], Tensor]:
         """The references' crops float32 (B,3,S,S) by rank."""
-        return self.borrowed.crops(self.device)
+        return self.borrowed.lenders()
 
     @cached_property
     def used(self) -> Tensor:
@@ -117,15 +133,13 @@ class Batch:
         where all of all."""
         if all(part is None for frame in self.frames for part in frame.lent):
             return None
-        ranks = []
-        for rank in range(len(self.borrowed)):
-            parts = [frame.lent[rank] if rank < len(frame.lent) else None for frame in self.frames]
-            whole = [
-                np.ones(mask.window.shape, np.float32) if part is None else part
-                for part, mask in zip(parts, self.masks, strict=True)
-            ]
-            ranks.append(self.windows.packed(whole))
-        return torch.stack(ranks, dim=1)
+        grids = []
+        for frame, mask in zip(self.frames, self.masks, strict=True):
+            grids.append(np.ones((*mask.window.shape, len(self.borrowed)), np.float32))
+            for rank, part in enumerate(frame.lent):
+                if part is not None:
+                    grids[-1][..., rank] = part
+        return self.windows.packed(grids).movedim(-1, 1)
 
     def of_masks(self, name: str) -> Tensor:
         """A part of the masks on the windows' unit grids, 0 beyond: float32 (B,1,h,w)."""

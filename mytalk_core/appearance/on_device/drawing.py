@@ -37,7 +37,7 @@ def draw(
 
     borrowed: these frames' references; lips: the new ones float32 (D,3,h,w) of the batch's cores, levels.
     """
-    pictures = on(crops[[frame.row for frame in frames]], device).movedim(-1, 1).float()
+    pictures = on(crops[[frame.row for frame in frames]], device).movedim(-1, 1).float().contiguous()
     if not frames:
         return DeviceRendering(crops, (), pictures, pictures[:, 0])
     batch = Batch(frames, pictures, borrowed)
@@ -129,7 +129,7 @@ class DeviceRendering:
         x = torch.arange(width, device=device, dtype=torch.float32)
         y = torch.arange(height, device=device, dtype=torch.float32)[:, None]
         at = matrix[:, :, 0] * x + matrix[:, :, 1] * y + matrix[:, :, 2]
-        which = torch.tensor(numbers, device=device)
+        which = on(np.array(numbers), device)
         rgb = _bytes(levels(read_at(self.pictures[which], at)))
         alpha = read_at(new[which][:, None], at, "bilinear", "zeros")[:, 0].clamp(0, 1)
         shown = torch.where(alpha < LEAST_ALPHA, 0.0, alpha).cpu().numpy()

@@ -42,13 +42,17 @@ def warped(
     ]
     fine = MeshWarps.of(warps, cores, size, exact)
     mouths = Mouths.of(batch.targets, triangulation.layout, cores, size)
+    affines = fine.affines(borrowed.landmarks)
+    how = [
+        [parting(target, int(reference)) for reference in chosen]
+        for target, chosen in zip(batch.targets, borrowed.chosen, strict=True)
+    ]
+    parts = on(np.array([[[one.sealed, one.factor, one.gap] for one in own] for own in how]), batch.device)
     pictures, darkness, changed = [], torch.zeros_like(exact), False
     for rank in range(len(borrowed)):
-        coordinates = fine.coordinates(list(borrowed.landmarks(rank)))
-        pairs = zip(batch.targets, borrowed.chosen[:, rank], strict=True)
-        how = [parting(target, int(reference)) for target, reference in pairs]
-        if any(one != Parting() for one in how):
-            coordinates, dark = mouths.parted(coordinates, how)
+        coordinates = fine.coordinates(affines[:, rank, None])[:, 0]
+        if any(own[rank] != Parting() for own in how):
+            coordinates, dark = mouths.parted(coordinates, parts[:, rank])
             darkness += matched.weights[:, rank, None, None, None] * dark[:, None]
             changed = True
         pictures.append(levels(read_at(batch.lenders(rank), coordinates)))

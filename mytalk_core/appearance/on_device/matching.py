@@ -29,9 +29,7 @@ class Matched:
         """Warped pictures (B,R,3,h,w) of parts of the windows in crops of `size`, in the frame's colours,
         and what one has not seen from those that have."""
         if self.corrections is not None:
-            enlarge = batch.on_pixels(parts, size, CELL)
-            for rank in range(pictures.shape[1]):
-                pictures[:, rank] += applied(enlarge, self.corrections[:, rank])
+            pictures += applied(batch.on_pixels(parts, size, CELL), self.corrections)
         if batch.lent is None:
             return pictures
         lent = applied(batch.on_pixels(parts, size), batch.lent)
@@ -52,16 +50,12 @@ def match_references(batch: Batch, misfit: float | None) -> Matched:
         lambda side: resizing(side * batch.size // UNITS, side, cv2.INTER_AREA), windows.shape
     )
     around = levels(applied(shrink, windows.cut(batch.crops)))
-    ring, blurs = batch.of_masks("ring"), cell_blurs(windows)
-    corrections, misfits = [], []
-    for rank in range(len(batch.borrowed)):
-        coordinates = batch.coarse.coordinates(list(batch.borrowed.landmarks(rank)))
-        warped = sample_units(batch.lenders(rank), coordinates)
-        seen = ring if batch.lent is None else ring * (batch.lent[:, rank, None] > 0.999)
-        correction, left = ring_correction(around, warped, seen, blurs)
-        corrections.append(correction)
-        misfits.append(left)
-    left = torch.stack(misfits, dim=1)
+    coordinates = batch.coarse.coordinates(batch.coarse.affines(batch.borrowed.landmarks))
+    warped = [sample_units(batch.lenders(rank), coordinates[:, rank]) for rank in range(len(batch.borrowed))]
+    ring = batch.of_masks("ring")[:, None].expand(-1, len(warped), -1, -1, -1)
+    if batch.lent is not None:
+        ring = ring * (batch.lent[:, :, None] > 0.999)
+    corrections, left = ring_correction(around, torch.stack(warped, dim=1), ring, cell_blurs(windows))
     least = left.masked_fill(~batch.used, torch.inf).amin(1, keepdim=True)
     weights = weights * torch.exp((least - left) / misfit)
-    return Matched(weights / weights.sum(1, keepdim=True), torch.stack(corrections, dim=1))
+    return Matched(weights / weights.sum(1, keepdim=True), corrections)

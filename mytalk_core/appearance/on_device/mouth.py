@@ -22,7 +22,6 @@ from ..mouth import (
     SMOOTH,
     SQUEEZED,
     STRETCH,
-    Parting,
     Room,
     lip_lines,
     ring_pixels,
@@ -68,13 +67,11 @@ class Mouths:
         left, right = (on(corners[:, side], x.device)[:, None, None] for side in (0, 1))
         return cls(size / UNITS, rows, x - x[..., :1], rows[:, -1:], top, bottom, left, right)
 
-    def parted(self, coordinates: Tensor, how: Sequence[Parting]) -> tuple[Tensor, Tensor]:
+    def parted(self, coordinates: Tensor, how: Tensor) -> tuple[Tensor, Tensor]:
         """A warp (B,2,h,w) with teeth of their own size, or none where lips meet, and how dark it is between
-        the parts, (B,h,w) 0..1; see `part_interior` and `hide_edges`."""
-        sealed, factor, gap = (
-            on(np.array([getattr(one, name) for one in how], np.float32), coordinates.device)[:, None, None]
-            for name in ("sealed", "factor", "gap")
-        )
+        the parts, (B,h,w) 0..1; see `part_interior` and `hide_edges`. how: (B,3), the sealed, factor and gap
+        of a `Parting`."""
+        sealed, factor, gap = how[..., None, None].unbind(1)
         high = (self.bottom - self.top).clamp_min(1e-3)
         share = (self.rows - self.top) / high
         inside = (share > 0) & (share < 1) & (self.columns > self.left) & (self.columns < self.right)

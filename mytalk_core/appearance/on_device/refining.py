@@ -15,7 +15,6 @@ from ...face.draw import landmark_image
 from ..mask import lip_map
 from ..raster import Triangulation
 from ..reading import read_at
-from ..references import References
 from ..refiner import MouthRefiner, Refinement, RefinerInputs, crisp, mix
 from ..unit_view import view_window
 from ..warp import MeshWarp
@@ -27,12 +26,12 @@ from .windows import Windows, applied, enlarging, on, resizing
 
 @dataclass(frozen=True, eq=False)
 class Refining:
-    """refiner: on the batch's device, in eval mode; dtype: what it computes in; small: the references in its
-    size; detail: see `crisp`."""
+    """refiner: on the batch's device, in eval mode; dtype: what it computes in; small: the references' crops
+    in its size, see `Borrowed`; detail: see `crisp`."""
 
     refiner: MouthRefiner
     dtype: torch.dtype
-    small: References
+    small: Tensor
     triangulation: Triangulation
     detail: float
 
@@ -61,22 +60,22 @@ class Refining:
             MeshWarp(self.triangulation, target, UNITS, window.pixels(UNITS))
             for target, window in zip(batch.targets, views.own, strict=True)
         ]
-        warp, crops = MeshWarps.of(warps, views, UNITS, exact), borrowed.crops(device, self.small)
-        ranks = [list(borrowed.landmarks(rank)) for rank in range(len(borrowed))]
-        read = [levels(read_at(crops(rank), warp.coordinates(ranks[rank]))) for rank in range(len(borrowed))]
+        warp, crops = MeshWarps.of(warps, views, UNITS, exact), borrowed.lenders(self.small)
+        affines = warp.affines(borrowed.landmarks)
+        coordinates = warp.coordinates(affines)
+        read = [levels(read_at(crops(rank), coordinates[:, rank])) for rank in range(len(borrowed))]
         references = levels(matched.corrected(torch.stack(read, dim=1), batch, views, UNITS))
         whole = on(resizing(batch.size, UNITS, cv2.INTER_AREA), device)[None]
         frame = views.cut(levels(applied((whole, whole), batch.crops)))
         layout, pairs = self.triangulation.layout, list(zip(batch.targets, views.own, strict=True))
         contours = [window.cut(landmark_image(target, layout, UNITS)) for target, window in pairs]
         lips = [lip_map(target, layout, window) for target, window in pairs]
-        stretch = torch.stack([warp.stretch(landmarks) for landmarks in ranks], dim=1)
         return RefinerInputs(
             frame=(frame / 127.5 - 1) * (mask == 0) * ones,
             mask=mask,
             contours=(views.packed(contours).movedim(-1, 1) / 127.5 - 1) * ones,
             references=(references / 127.5 - 1) * ones[:, None],
-            stretch=stretch[:, :, None] * ones[:, None],
+            stretch=warp.stretch(affines)[:, :, None] * ones[:, None],
             weights=matched.weights,
             lips=views.packed(lips, "constant")[:, None],
         )
@@ -86,7 +85,7 @@ class Refining:
         height, width = views.shape
         device, maps = inputs.mask.device, dict[str, Tensor]()
         for rows, shape in _alike(views, self.refiner.config.step):
-            which = torch.tensor(rows, device=device)
+            which = on(np.array(rows), device)
             parts = {name: value[which] for name, value in vars(inputs).items()}
             given = {name: _cut(part, shape) if part.ndim > 2 else part for name, part in parts.items()}
             with torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32):

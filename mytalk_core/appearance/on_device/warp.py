@@ -45,37 +45,44 @@ class MeshWarps:
             )
         return cls(warps, triangle, *windows.pixels(size), exact, smooth)
 
-    def coordinates(self, sources: Sequence[np.ndarray]) -> Tensor:
-        """Where the pixels come from, by the landmarks (N,2) of each frame's source: float32 (B,2,h,w),
-        indices (x, y)."""
-        tables = [warp.affines(source) for warp, source in zip(self.warps, sources, strict=True)]
-        a, b, c, d, e, f = self._taken([table.reshape(-1, 6) for table in tables]).unbind(-1)
-        mapped = torch.stack([a * self.x + b * self.y + c, d * self.x + e * self.y + f], dim=1)
+    def affines(self, sources: np.ndarray) -> Tensor:
+        """The triangles' maps by the landmarks (B,R,N,2) of each frame's R sources, on the device: float32
+        (B,R,F,6), see `MeshWarp.affines`; zeros behind the triangles of a warp that has fewer."""
+        most = max(len(warp.triangles) for warp in self.warps)
+        made = np.zeros((*sources.shape[:2], most, 6), np.float32)
+        for own, warp, source in zip(made, self.warps, sources, strict=True):
+            own[:, : len(warp.triangles)] = warp.affines(source).reshape(len(source), -1, 6)
+        return on(made, self.triangle.device)
+
+    def coordinates(self, affines: Tensor) -> Tensor:
+        """Where the pixels come from, by the maps (B,R,F,6) of R sources: float32 (B,R,2,h,w), indices
+        (x, y)."""
+        a, b, c, d, e, f = self._taken(affines)
+        x, y = self.x[:, None], self.y[:, None]
+        mapped = torch.stack([a * x + b * y + c, d * x + e * y + f], dim=2)
         if self.exact is None or self.smooth is None:
             return mapped
-        moved = mapped - self.pixels()
+        own = self.pixels()[:, None]
+        moved = mapped - own
         smooth = applied(self.smooth, moved)
-        return smooth + self.pixels() + (moved - smooth) * self.exact
+        return smooth + own + (moved - smooth) * self.exact[:, None]
 
-    def stretch(self, sources: Sequence[np.ndarray]) -> Tensor:
-        """log2 of how many of the source's pixels make one of the target's: float32 (B,h,w) in -3..3."""
-        pairs = zip(self.warps, sources, strict=True)
-        return self._taken([warp.stretches(source)[:, None] for warp, source in pairs])[..., 0]
+    def stretch(self, affines: Tensor) -> Tensor:
+        """log2 of how many of a source's pixels make one of the target's: float32 (B,R,h,w) in -3..3."""
+        a, b, _, d, e, _ = affines.unbind(-1)
+        stretches = (a * e - b * d).abs().clamp(1 / 8, 8).log2()
+        return self._taken(stretches[..., None])[0]
 
     def pixels(self) -> Tensor:
         """The pixels' own indices (x, y): float32 (B,2,h,w)."""
         shape = self.triangle.shape
         return torch.stack([self.x.expand(shape), self.y.expand(shape)], dim=1)
 
-    def _taken(self, tables: Sequence[np.ndarray]) -> Tensor:
-        """Values (F,C) float32 of each pixel's triangle: (B,h,w,C)."""
-        rows = max(len(table) for table in tables)
-        whole = np.zeros((len(tables), rows, tables[0].shape[1]), np.float32)
-        for row, table in zip(whole, tables, strict=True):
-            row[: len(table)] = table
-        device = self.triangle.device
-        start = rows * torch.arange(len(tables), device=device)[:, None, None]
-        return on(whole, device).flatten(0, 1)[self.triangle + start]
+    def _taken(self, values: Tensor) -> Tensor:
+        """Of values (B,R,F,C) those of each pixel's triangle: (C,B,R,h,w)."""
+        batch, count, most, _ = values.shape
+        start = most * torch.arange(batch * count, device=values.device).view(batch, count, 1, 1)
+        return values.flatten(0, 2).T.contiguous()[:, self.triangle[:, None] + start]
 
 
 def sample_units(crops: Tensor, coordinates: Tensor) -> Tensor:

@@ -8,14 +8,15 @@ the identity does the same on any device, to each frame by its own size.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ...face.alignment import UNITS
@@ -77,12 +78,9 @@ class Windows:
         """The windows of crops (B,C,S,S): (B,C,h,w)."""
         size = crops.shape[-1]
         height, width = self.canvas(size)
-        made = []
-        for window, crop in zip(self.own, crops, strict=True):
-            top, left, bottom, right = window.pixels(size)
-            beyond = (0, width - (right - left), 0, height - (bottom - top))
-            made.append(F.pad(crop[None, :, top:bottom, left:right], beyond, mode="replicate"))
-        return torch.cat(made)
+        x, y = self.pixels(size)
+        at = (y * size + x).long().flatten(1)[:, None].expand(-1, crops.shape[1], -1)
+        return crops.flatten(2).gather(2, at).unflatten(2, (height, width))
 
     def put(self, pictures: Tensor, crops: Tensor) -> None:
         """Write pictures (B,C,h,w) of the canvas into the windows of crops (B,C,S,S)."""
@@ -97,39 +95,86 @@ class Windows:
         """
         step = self.own[0].shape[0] / grids[0].shape[0]
         height, width = (round(side / step) for side in self.shape)
-        made = []
-        for grid in grids:
-            room = [(0, height - grid.shape[0]), (0, width - grid.shape[1])]
-            made.append(np.pad(grid, room + [(0, 0)] * (grid.ndim - 2), mode=beyond))  # type: ignore[call-overload]
-        return on(np.stack(made), self.device)
+        made = np.zeros((len(grids), height, width, *grids[0].shape[2:]), grids[0].dtype)
+        for row, grid in zip(made, grids, strict=True):
+            high, wide = grid.shape[:2]
+            row[:high, :wide] = grid
+            if beyond == "edge":
+                row[high:, :wide] = grid[-1]
+                row[:, wide:] = row[:, wide - 1 : wide]
+        return on(made, self.device)
 
 
 def on(array: np.ndarray, device: torch.device) -> Tensor:
     """An array as a tensor on a device; what has twice the digits becomes float32, which every device has."""
     if array.dtype == np.float64:
         array = array.astype(np.float32)
-    return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    if device.type == "cuda":
+        # From other memory a card takes nothing before it has done all that it was given.
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def applied(matrices: Matrices, planes: Tensor) -> Tensor:
     """Rows (B,h,H) and columns (B,w,W) applied to planes (B,...,H,W): (B,...,h,w)."""
-    rows, columns = matrices
-    if planes.ndim == 4:
-        rows, columns = rows[:, None], columns[:, None]
+    rows, columns = (
+        matrix.view(len(matrix), *[1] * (planes.ndim - 3), *matrix.shape[1:]) for matrix in matrices
+    )
     return rows @ planes @ columns.mT
 
 
 def stacked(matrices: Sequence[np.ndarray], rows: int, device: torch.device) -> Tensor:
     """Matrices (h,H) of B frames as (B,rows,largest H): the last row repeated, columns of nothing behind."""
-    unique = list({id(matrix): matrix for matrix in matrices}.values())
-    width = max(matrix.shape[1] for matrix in unique)
-    table = [
-        np.pad(np.pad(m, [(0, rows - len(m)), (0, 0)], mode="edge"), [(0, 0), (0, width - m.shape[1])])
-        for m in unique
-    ]
-    numbers = {id(matrix): number for number, matrix in enumerate(unique)}
-    which = torch.tensor([numbers[id(matrix)] for matrix in matrices], device=device)
-    return on(np.stack(table), device)[which]
+    unique = {id(matrix): matrix for matrix in matrices}
+    order = sorted(unique)
+    table = TABLES.get([unique[one] for one in order], rows, device)
+    if len(order) == 1:
+        return table.expand(len(matrices), -1, -1)
+    numbers = {one: number for number, one in enumerate(order)}
+    return table[on(np.array([numbers[id(matrix)] for matrix in matrices]), device)]
+
+
+class Tables:
+    """Matrices of several sides in one tensor on a device, kept there: frames that follow each other need the
+    same ones. most: how many are kept, those that were asked for last."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._lock = most, Lock()
+        # With each the matrices it is of, so that no others take their numbers.
+        self._kept: OrderedDict[tuple[object, ...], tuple[list[np.ndarray], Tensor]] = OrderedDict()
+
+    def get(self, matrices: list[np.ndarray], rows: int, device: torch.device) -> Tensor:
+        """The matrices (h,H), which nobody writes to, as (N,rows,largest H) on a device."""
+        key = (device, rows, *map(id, matrices))
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            else:
+                self._kept[key] = matrices, on(_table(matrices, rows), device)
+            table = self._kept[key][1]
+            while len(self._kept) > self._most:
+                self._kept.popitem(last=False)
+        return table
+
+    def clear(self) -> None:
+        """Keep none."""
+        with self._lock:
+            self._kept.clear()
+
+
+# Some thirty belong to a batch; at 512 px one has half a megabyte.
+TABLES = Tables(96)
+
+
+def _table(matrices: list[np.ndarray], rows: int) -> np.ndarray:
+    """Matrices (h,H) as (N,rows,largest H)."""
+    table = np.zeros((len(matrices), rows, max(matrix.shape[1] for matrix in matrices)), np.float32)
+    for part, matrix in zip(table, matrices, strict=True):
+        high, wide = matrix.shape
+        part[:high, :wide] = matrix
+        part[high:, :wide] = matrix[-1]
+    return table
 
 
 @lru_cache(maxsize=256)
