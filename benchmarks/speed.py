@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -34,16 +35,23 @@ from wav2lip_shape import FACE_PX, MEL, S3FD, Generator
 
 from mytalk_core.appearance.crop import cut_crop
 from mytalk_core.appearance.occlusion import FREE
+from mytalk_core.appearance.renderer import WarpRenderer
+from mytalk_core.appearance.rendering import Rendering
 from mytalk_core.media.audio import Speech
 from mytalk_core.media.file_clip import FileClip
 from mytalk_core.media.timeline import plan_timeline
 from mytalk_core.memory import peak_memory_mb, share_heap
 from mytalk_core.pipeline import LipSync, write
+from mytalk_core.pipeline.ahead import made_ahead, work_threads
 
 SIZES = {"512 px": (512, 512), "1080p": (1080, 1920), "2160p": (2160, 3840)}
 STAGES = ("decode + encode", "track", "speak", "references", "render + write")
+# Of the renderer alone: calls one after the other, and what each does; as many at once as the pipeline has.
+ALONE = ("call by call", "masks and mesh", "pixels", "composite", "several calls at once")
 # Wav2Lip's generator is run on so many frames at once.
 TOGETHER = 16
+# So many frames warm a device; so many at most are drawn by the renderer alone.
+WARM, MOST_ALONE = 20, 64
 # Larger frames take S3FD minutes and gigabytes.
 LARGEST_DETECTED = 1920 * 1080
 
@@ -51,8 +59,8 @@ LARGEST_DETECTED = 1920 * 1080
 @dataclass
 class Cost:
     """What a clip cost. seconds: CPU seconds by stage, load among them; walls: seconds of the clock by stage;
-    wall_s: of all but load; drawn_s: seconds of the clock a frame of the renderer and the composite alone,
-    `together` frames a call; dtype: of the networks."""
+    wall_s: of all but load; alone: seconds of the clock a frame of the renderer and the composite alone, see
+    `ALONE`, `together` frames a call; dtype: of the networks."""
 
     name: str
     height: int
@@ -64,9 +72,10 @@ class Cost:
     wall_s: float = 0.0
     peak_mb: float | None = None
     walls: dict[str, float] = field(default_factory=dict)
-    drawn_s: float = 0.0
+    alone: dict[str, float] = field(default_factory=dict)
     together: int = 1
     dtype: str = ""
+    renderer: str = "warp"
 
     @property
     def ours(self) -> float:
@@ -100,26 +109,28 @@ def make_clip(source: Path, path: Path, size: tuple[int, int], frames: int, face
 
 
 def measure(
-    clips: list[Path], speech: Path, device: str, threads: int, renderer: str, alone: bool = False
+    clips: list[Path], speech: Path, device: str, threads: int, renderers: list[str], alone: bool = False
 ) -> list[Cost]:
-    """Every clip in turn by one loaded model, in this process; alone: the renderer too."""
+    """By every renderer every clip in turn, in this process; alone: the renderers too, and of the first clip
+    nothing."""
     share_heap()  # as the command does
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
-    begin = time.process_time()
-    model = LipSync.from_pretrained("mini", renderer, device)
-    load_s = time.process_time() - begin
     sound, costs = Speech.open(speech), []
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "out.mp4"
-        # What is done once a process (the first convolution, the first file) belongs to no clip.
-        _cost(model, FileClip.open(clips[0]), sound, out, threads, "warm")
-        for path in clips:
-            cost = _cost(model, FileClip.open(path), sound, out, threads, path.stem)
-            cost.seconds["load"] = load_s
-            if alone:
-                _draw_alone(model, FileClip.open(path), cost)
-            costs.append(cost)
+    for renderer in renderers:
+        begin = time.process_time()
+        model = LipSync.from_pretrained("mini", renderer, device)
+        load_s = time.process_time() - begin
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "out.mp4"
+            # What is done once a process (the first convolution, the first file) belongs to no clip.
+            _cost(model, FileClip.open(clips[0]), sound, out, threads, "warm")
+            for path in clips[1:] if alone else clips:
+                cost = _cost(model, FileClip.open(path), sound, out, threads, path.stem)
+                cost.seconds["load"], cost.renderer = load_s, renderer
+                if alone:
+                    _draw_alone(model, FileClip.open(path), cost)
+                costs.append(cost)
     return costs
 
 
@@ -148,26 +159,40 @@ def _draw_alone(model: LipSync, clip: FileClip, cost: Cost) -> None:
     frame's."""
     face = model.track(clip).choose("largest")
     drawn = model.draw(clip, face, None, plan_timeline(clip, clip.duration_s))
-    rows = np.flatnonzero(face.present)
+    rows = np.flatnonzero(face.present)[:MOST_ALONE]
     source, similarity = face.canonical[rows], face.similarity[rows]
     size, shape = drawn.references.size, (clip.height, clip.width)
     crops = np.stack([cut_crop(p.rgb, face.similarity[p.index], size) for p in clip.pictures(rows)])
     cost.together, cost.dtype = drawn.together(), str(model.dtype).removeprefix("torch.")
-    targets = np.roll(source, 1, axis=0)
+    targets, renderer = np.roll(source, 1, axis=0), drawn.renderer
+    assert isinstance(renderer, WarpRenderer)
+    parts = [slice(start, start + cost.together) for start in range(0, len(rows), cost.together)]
 
-    def draw() -> None:
-        for start in range(0, len(rows), cost.together):
-            part = slice(start, start + cost.together)
-            frames = rows[part]
-            rendering = drawn.renderer.render(crops[part], source[part], targets[part], frames)
-            rendering.patches(shape, similarity[part], [FREE] * len(frames), [1.0] * len(frames))
+    def prepare(part: slice) -> None:
+        for number, row in enumerate(rows[part]):
+            renderer.prepared(number, int(row), source[part][number], targets[part][number], None)
 
-    draw()  # what is done once belongs to no frame
-    synchronise(model.device)
-    begin = time.perf_counter()
-    draw()
-    synchronise(model.device)
-    cost.drawn_s = (time.perf_counter() - begin) / len(rows)
+    def render(part: slice) -> Rendering:
+        return renderer.render(crops[part], source[part], targets[part], rows[part])
+
+    def draw(part: slice) -> None:
+        count = len(rows[part])
+        render(part).patches(shape, similarity[part], [FREE] * count, [1.0] * count)
+
+    def seconds(work: Callable[[list[slice]], object]) -> float:
+        work(parts[:1])  # what is done once belongs to no frame
+        synchronise(model.device)
+        begin = time.perf_counter()
+        work(parts)
+        synchronise(model.device)
+        return (time.perf_counter() - begin) / len(rows)
+
+    whole = seconds(lambda parts: [draw(part) for part in parts])
+    prepared = seconds(lambda parts: [prepare(part) for part in parts])
+    rendered = seconds(lambda parts: [render(part) for part in parts])
+    several = seconds(lambda parts: list(made_ahead(draw, parts, work_threads())))
+    shares = (whole, prepared, rendered - prepared, whole - rendered, several)
+    cost.alone = dict(zip(ALONE, shares, strict=True))
 
 
 def synchronise(device: torch.device) -> None:
@@ -229,11 +254,11 @@ def _child_seconds(command: list[str]) -> float:
 
 
 def in_child(
-    clips: list[Path], speech: Path, device: str, threads: int, renderer: str, alone: bool = False
+    clips: list[Path], speech: Path, device: str, threads: int, renderers: list[str], alone: bool = False
 ) -> list[Cost]:
     """`measure` in a process of its own, whose threads and memory nothing before has touched."""
     job = {"clips": [str(clip) for clip in clips], "speech": str(speech), "alone": alone}
-    rows = _child(job | {"device": device, "threads": threads, "renderer": renderer})
+    rows = _child(job | {"device": device, "threads": threads, "renderers": renderers})
     return [Cost(**row) for row in rows]
 
 
@@ -286,36 +311,52 @@ def plain_table(costs: list[Cost], first: str) -> list[str]:
     return lines
 
 
-def device_table(costs: dict[str, list[Cost]]) -> list[str]:
-    """Markdown: frames a second of the clock by renderer, and the share of each stage."""
+def device_table(costs: list[Cost]) -> list[str]:
+    """Markdown: frames a second of the clock, and the share of each stage."""
     columns = ("renderer", "input", "device, threads", "dtype", "frames a call")
-    rates = ("renderer and composite alone, frames/s", "all, frames/s")
+    rates = ("renderer and composite alone, frames/s", f"{ALONE[-1]}", "all, frames/s")
     shares = [f"{stage}, %" for stage in STAGES[1:]]
     titles = [*columns, *rates, *shares]
     lines = [f"| {' | '.join(titles)} |", "|" + "---|" * len(titles)]
-    for renderer, rows in costs.items():
-        for cost in rows:
-            cells = [f"`{renderer}`", f"{cost.name} ({cost.width}x{cost.height})"]
-            cells += [f"{cost.device}, {cost.threads}", cost.dtype, str(cost.together)]
-            cells += [f"{1 / cost.drawn_s:.1f}", f"{cost.frames / cost.wall_s:.1f}"]
-            cells += [f"{100 * cost.walls[stage] / cost.wall_s:.0f}" for stage in STAGES[1:]]
-            lines.append(f"| {' | '.join(cells)} |")
+    for cost in costs:
+        cells = [*_named(cost), cost.dtype, str(cost.together)]
+        cells += [f"{1 / cost.alone[way]:.1f}" for way in (ALONE[0], ALONE[-1])]
+        cells += [f"{cost.frames / cost.wall_s:.1f}"]
+        cells += [f"{100 * cost.walls[stage] / cost.wall_s:.0f}" for stage in STAGES[1:]]
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def stage_walls(costs: list[Cost]) -> list[str]:
+    """Markdown: milliseconds of the clock a frame of every stage, and within the renderer alone."""
+    titles = ["renderer", "input", "device, threads", *STAGES, *(f"alone: {part}" for part in ALONE)]
+    lines = [f"| {' | '.join(titles)} |", "|" + "---|" * len(titles)]
+    for cost in costs:
+        cells = [f"{1000 * cost.walls[stage] / cost.frames:.2f}" for stage in STAGES]
+        cells += [f"{1000 * cost.alone[part]:.2f}" for part in ALONE]
+        lines.append(f"| {' | '.join([*_named(cost), *cells])} |")
+    return lines
+
+
+def _named(cost: Cost) -> list[str]:
+    return [
+        f"`{cost.renderer}`",
+        f"{cost.name} ({cost.width}x{cost.height})",
+        f"{cost.device}, {cost.threads}",
+    ]
 
 
 def device_report(source: Path, speech: Path, plan: Plan, devices: list[str], folder: Path) -> list[str]:
     """Frames a second on each device, by both renderers; markdown lines."""
-    clips = [folder / f"{name}.mp4" for name in plan.sizes]
-    for clip, size in zip(clips, plan.sizes.values(), strict=True):
+    clips = [folder / "warm.mp4", *(folder / f"{name}.mp4" for name in plan.sizes)]
+    for clip, size in zip(clips[1:], plan.sizes.values(), strict=True):
         make_clip(source, clip, size, plan.frames)
-    costs = {
-        renderer: [
-            cost
-            for device in devices
-            for cost in in_child(clips, speech, device, max(plan.threads), renderer, alone=True)
-        ]
-        for renderer in ("warp", "network")
-    }
+    make_clip(source, clips[0], next(iter(plan.sizes.values())), min(WARM, plan.frames))
+    costs = [
+        cost
+        for device in devices
+        for cost in in_child(clips, speech, device, max(plan.threads), ["warp", "network"], alone=True)
+    ]
     return [
         "# Speed on devices",
         "",
@@ -323,6 +364,10 @@ def device_report(source: Path, speech: Path, plan: Plan, devices: list[str], fo
         f"OpenCV. `python benchmarks/speed.py --devices {' '.join(devices)}`",
         "",
         *device_table(costs),
+        "",
+        "## Milliseconds a frame",
+        "",
+        *stage_walls(costs),
     ]
 
 
@@ -358,14 +403,14 @@ def report(source: Path, speech: Path, plan: Plan, renderer: str, folder: Path) 
     for clip, (size, frames, faces) in zip(clips, made.values(), strict=True):
         make_clip(source, clip, size, frames, faces)
     # The long ones before the large ones: the peak of the memory is the process's.
-    costs = in_child(clips, speech, "cpu", plan.threads[0], renderer)
+    costs = in_child(clips, speech, "cpu", plan.threads[0], [renderer])
     lengths, costs = costs[: len(plan.lengths_s)], costs[len(plan.lengths_s) :]
     crowds, costs = costs[: len(plan.faces)], costs[len(plan.faces) :]
     clips = clips[-len(plan.sizes) :]
     for threads in plan.threads[1:]:
-        costs += in_child(clips, speech, "cpu", threads, renderer)
+        costs += in_child(clips, speech, "cpu", threads, [renderer])
     if torch.cuda.is_available():
-        costs += in_child(clips, speech, "cuda", max(plan.threads), renderer)
+        costs += in_child(clips, speech, "cuda", max(plan.threads), [renderer])
     shapes = {
         (name, threads): shape_in_child(size, threads)
         for name, size in plan.sizes.items()
@@ -418,6 +463,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--frames", type=int, default=50)
     parser.add_argument("--seconds", type=float, nargs="+", default=[10, 60, 600])
     parser.add_argument("--devices", nargs="+", help="frames a second on these devices, and nothing else")
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--quick", action="store_true", help="few and small: whether it runs")
     parser.add_argument("--measure", type=json.loads, help=argparse.SUPPRESS)
@@ -428,7 +474,8 @@ def main(argv: list[str] | None = None) -> None:
         return
     if args.clip is None or args.speech is None or args.out is None:
         parser.error("CLIP, SPEECH and -o are needed")
-    plan = Plan(SIZES, tuple(args.threads), args.frames, tuple(sorted(args.seconds)), (1, 2, 4))
+    sizes = {name: SIZES[name] for name in args.sizes}
+    plan = Plan(sizes, tuple(args.threads), args.frames, tuple(sorted(args.seconds)), (1, 2, 4))
     if args.quick:
         plan = Plan({"256 px": (256, 256)}, (1,), 5, (0.2, 0.4), (1, 2))
     with tempfile.TemporaryDirectory() as folder:

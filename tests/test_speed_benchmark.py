@@ -31,11 +31,17 @@ def test_the_table_of_devices_is_written(tmp_path):
     command = [sys.executable, str(ROOT / "benchmarks" / "speed.py"), *sources, "--quick", "-o", str(out)]
     subprocess.run([*command, "--devices", "cpu"], check=True, cwd=tmp_path, stdout=subprocess.DEVNULL)
     for renderer in ("warp", "network"):
-        row = next(line for line in out.read_text().splitlines() if line.startswith(f"| `{renderer}` |"))
-        cells = [cell.strip() for cell in row.split("|")[2:-1]]
-        assert cells[:4] == ["256 px (256x256)", "cpu, 1", "float32", "1"]
-        assert all(float(rate) > 0 for rate in cells[4:6])
-        assert sum(map(int, cells[6:])) == pytest.approx(100, abs=3)
+        rows = [line for line in out.read_text().splitlines() if line.startswith(f"| `{renderer}` |")]
+        rates, walls = ([cell.strip() for cell in row.split("|")[2:-1]] for row in rows)
+        assert rates[:4] == ["256 px (256x256)", "cpu, 1", "float32", "1"]
+        assert all(float(rate) > 0 for rate in rates[4:7])
+        assert sum(map(int, rates[7:])) == pytest.approx(100, abs=3)
+        assert walls[:2] == rates[:2]
+        *stages, whole, prepared, pixels, composite, _ = map(float, walls[2:])
+        assert len(stages) == 5 and min(*stages, whole, prepared) > 0
+        assert prepared + pixels + composite == pytest.approx(whole, abs=0.03), (
+            "the renderer is not its parts"
+        )
 
 
 def test_networks_of_the_published_shape(monkeypatch):
