@@ -30,7 +30,7 @@ from .overlay import (
     unlike_skin,
 )
 from .raster import triangulate
-from .references import References, pose_points
+from .references import Each, References, pose_points
 from .warp import MeshWarp, sample
 
 USUAL_FRAMES, FEWEST = 32, 4  # references that make the usual face; fewer can't
@@ -103,11 +103,15 @@ class CoverGauge:
 
     shown: bool (K,), which of the references show a mouth; similarity: float (K, 2, 3), frame pixels to
     canonical units, of the frames that they were cut from; None where those are another clip's, or stand in
-    no order.
+    no order; each: what looks at every reference.
     """
 
     def __init__(
-        self, references: References, layout: LandmarkLayout, similarity: np.ndarray | None = None
+        self,
+        references: References,
+        layout: LandmarkLayout,
+        similarity: np.ndarray | None = None,
+        each: Each = map,
     ) -> None:
         self._layout, self._mesh = layout, triangulate(layout)
         self._still, cheeks = pose_points(layout), _cheeks(layout)
@@ -119,11 +123,16 @@ class CoverGauge:
         left = np.isin(self._cheeks, cheeks[0])
         self._skin = np.stack([np.median(self._light[side], axis=0) for side in (left, ~left)])
         known = _placed(references, similarity)
-        triples = list(zip(unit, landmarks, known, strict=True))
-        shown = np.array([shows_mouth(*triple, layout) for triple in triples])
-        self._certainty = 1.0 if shown.mean() >= 0.5 else SUSPECT
-        if self._certainty > 1:
-            shown = np.array([shows_mouth(*triple, layout, self._certainty) for triple in triples])
+
+        def shows(certainty: float) -> np.ndarray:
+            def at(row: int) -> bool:
+                return shows_mouth(unit[row], landmarks[row], known[row], layout, certainty)
+
+            return np.array(list(each(at, range(len(unit)))))
+
+        shown, self._certainty = shows(1.0), 1.0
+        if shown.mean() < 0.5:
+            shown, self._certainty = shows(SUSPECT), SUSPECT
         self.shown = shown
         self._overlay: Overlay | None = None
         if similarity is not None:
@@ -256,26 +265,25 @@ class CoverGauge:
 
 
 def free_references(
-    references: References, gauge: CoverGauge, similarity: np.ndarray | None = None
+    references: References, gauge: CoverGauge, similarity: np.ndarray | None = None, each: Each = map
 ) -> tuple[References, float]:
     """The references whose mouths are free, or nearly so, with what covers a part of them taken away; at
     least half of them, the freest. And the share of all whose mouth cannot be seen.
 
-    gauge: of these references; similarity: as in `CoverGauge`. Where that is known, `References.uncovered` is
-    too.
+    gauge: of these references; similarity, each: as in `CoverGauge`. Where that is known,
+    `References.uncovered` is too.
     """
     placed = _placed(references, similarity)
-    triples = zip(references.crops, references.landmarks, placed, strict=True)
+    looked_at = zip(references.crops, references.landmarks, placed, map(bool, gauge.shown), strict=True)
     crops, hidden = references.crops, np.zeros(len(references))
     uncovered = np.zeros(len(references), bool)
     behind: dict[int, np.ndarray] = {}
-    for row, (crop, landmarks, place) in enumerate(triples):
-        cover = gauge.cover(crop, landmarks, place, bool(gauge.shown[row]))
+    for row, cover in enumerate(each(lambda one: gauge.cover(*one), looked_at)):
         hidden[row] = cover.hidden if cover.visible > 0 else 1.0
         uncovered[row] = cover is FREE
         if cover.touched is not None:
             crops = crops if behind else crops.copy()
-            crops[row] = cover.mended(crop)
+            crops[row] = cover.mended(references.crops[row])
             behind[row] = cover.touched > 0
     keep = hidden <= max(LENT, float(np.quantile(hidden, LEAST_LEFT)))
     free = None

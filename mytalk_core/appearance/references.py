@@ -7,6 +7,7 @@ from.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,10 @@ from .mask import mouth_mask
 if TYPE_CHECKING:
     from ..face.track import FaceTrack
     from ..media.clip import Clip
+    from ..media.picture import Picture
 
+# Calls a function with every item, in their order: one after the other, as `map` does, or several at once.
+Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 INNER = 1.6
 CENTRE_WEIGHT = 0.3
 # A frame that is rebuilt to be measured or learned from uses no reference from nearer in time: no syllable of
@@ -133,6 +137,7 @@ def read_references(
     size: int,
     layout: LandmarkLayout,
     keep: int | None = None,
+    each: Each = map,
 ) -> References:
     """Read the crops of a pool in one pass of the clip.
 
@@ -143,15 +148,20 @@ def read_references(
         size: side of the crops in pixels.
         layout: the track's layout.
         keep: how many of the sharpest remain; the widest mouth and the closed one always do. All where None.
+        each: what cuts a crop from every picture.
     """
     indices = np.asarray(indices, np.int64)
     crops = np.empty((len(indices), size, size, 3), np.uint8)
     seen = np.ones((len(indices), UNITS, UNITS), bool)
-    for position, picture in enumerate(clip.pictures(indices)):
-        similarity = track.similarity[indices[position]]
-        box = crop_box(similarity, size, picture.height, picture.width)
-        crops[position] = cut_crop(picture.rgb_in(box), similarity, size)
-        part = seen_part((picture.height, picture.width), similarity)
+
+    def cut(numbered: tuple[int, Picture]) -> tuple[np.ndarray, np.ndarray | None]:
+        position, picture = numbered
+        similarity, frame = track.similarity[indices[position]], (picture.height, picture.width)
+        box = crop_box(similarity, size, *frame)
+        return cut_crop(picture.rgb_in(box), similarity, size), seen_part(frame, similarity)
+
+    for position, (crop, part) in enumerate(each(cut, enumerate(clip.pictures(indices)))):
+        crops[position] = crop
         if part is not None:
             seen[position] = part
     landmarks = track.canonical[indices].astype(np.float32)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -33,7 +34,7 @@ from ..motion.emotion import Identity
 from ..motion.generate import MotionModel, MotionOptions, generate_motion
 from ..motion.motion import Motion
 from ..motion.person import RATE_HZ
-from .ahead import read_ahead, work_threads
+from .ahead import made_ahead, read_ahead, work_threads
 from .rendered import RenderedClip
 
 # progress(stage, done, total)
@@ -123,11 +124,12 @@ def draw(
     shots = None if lips else (lending.shots, shown.shots[wanted])
     usable, count = lending.present & ~cut, pool_count(size)
     pool = choose_pool(usable, lending.canonical, layout, count, targets[wanted], shots)
-    references = read_references(lender, lending, pool, size, layout)
+    each = partial(made_ahead, threads=work_threads())
+    references = read_references(lender, lending, pool, size, layout, each=each)
     # What stands still in the pictures of another clip says nothing about those of this one.
     placed = lending.similarity[references.frame_index] if lips is None else None
-    gauge = CoverGauge(references, layout, placed)
-    references, covered = free_references(references, gauge, placed)
+    gauge = CoverGauge(references, layout, placed, each)
+    references, covered = free_references(references, gauge, placed, each)
     lenders = with_open_mouths(references, targets, layout)
     return RenderedClip.arrange(
         clip,
