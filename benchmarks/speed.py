@@ -43,6 +43,7 @@ from mytalk_core.media.timeline import plan_timeline
 from mytalk_core.memory import peak_memory_mb, share_heap
 from mytalk_core.pipeline import LipSync, write
 from mytalk_core.pipeline.ahead import made_ahead, work_threads
+from mytalk_core.pipeline.rendered import RenderedClip
 
 SIZES = {"512 px": (512, 512), "1080p": (1080, 1920), "2160p": (2160, 3840)}
 STAGES = ("decode + encode", "track", "speak", "references", "render + write")
@@ -109,10 +110,16 @@ def make_clip(source: Path, path: Path, size: tuple[int, int], frames: int, face
 
 
 def measure(
-    clips: list[Path], speech: Path, device: str, threads: int, renderers: list[str], alone: bool = False
+    clips: list[Path],
+    speech: Path,
+    device: str,
+    threads: int,
+    renderers: list[str],
+    alone: bool = False,
+    told: Callable[[Cost], object] = lambda cost: None,
 ) -> list[Cost]:
     """By every renderer every clip in turn, in this process; alone: the renderers too, and of the first clip
-    nothing."""
+    nothing; told: each cost as soon as it is known."""
     share_heap()  # as the command does
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
@@ -126,15 +133,19 @@ def measure(
             # What is done once a process (the first convolution, the first file) belongs to no clip.
             _cost(model, FileClip.open(clips[0]), sound, out, threads, "warm")
             for path in clips[1:] if alone else clips:
-                cost = _cost(model, FileClip.open(path), sound, out, threads, path.stem)
+                cost, drawn = _cost(model, FileClip.open(path), sound, out, threads, path.stem)
                 cost.seconds["load"], cost.renderer = load_s, renderer
                 if alone:
-                    _draw_alone(model, FileClip.open(path), cost)
+                    _draw_alone(model, drawn, cost)
                 costs.append(cost)
+                told(cost)
     return costs
 
 
-def _cost(model: LipSync, clip: FileClip, sound: Speech, out: Path, threads: int, name: str) -> Cost:
+def _cost(
+    model: LipSync, clip: FileClip, sound: Speech, out: Path, threads: int, name: str
+) -> tuple[Cost, RenderedClip]:
+    """What a clip cost, and the clip with new lips."""
     cost = Cost(name, clip.height, clip.width, len(clip), model.device.type, threads)
     timeline = plan_timeline(clip, sound.duration_s)
     clock = _Clock(cost, model.device)
@@ -151,18 +162,17 @@ def _cost(model: LipSync, clip: FileClip, sound: Speech, out: Path, threads: int
     clock.lap("render + write")
     cost.wall_s = time.perf_counter() - begin
     cost.peak_mb = peak_memory_mb()
-    return cost
+    return cost, drawn
 
 
-def _draw_alone(model: LipSync, clip: FileClip, cost: Cost) -> None:
-    """The renderer and the composite of the clip's frames, decoded and cut before; each mouth is another
+def _draw_alone(model: LipSync, drawn: RenderedClip, cost: Cost) -> None:
+    """The renderer and the composite of a clip's frames, decoded and cut before; each mouth is another
     frame's."""
-    face = model.track(clip).choose("largest")
-    drawn = model.draw(clip, face, None, plan_timeline(clip, clip.duration_s))
+    face = drawn.track
     rows = np.flatnonzero(face.present)[:MOST_ALONE]
     source, similarity = face.canonical[rows], face.similarity[rows]
-    size, shape = drawn.references.size, (clip.height, clip.width)
-    crops = np.stack([cut_crop(p.rgb, face.similarity[p.index], size) for p in clip.pictures(rows)])
+    size, shape = drawn.references.size, (drawn.height, drawn.width)
+    crops = np.stack([cut_crop(p.rgb, face.similarity[p.index], size) for p in drawn.untouched(rows)])
     cost.together, cost.dtype = drawn.together(), str(model.dtype).removeprefix("torch.")
     targets, renderer = np.roll(source, 1, axis=0), drawn.renderer
     assert isinstance(renderer, WarpRenderer)

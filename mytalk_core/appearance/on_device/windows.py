@@ -110,7 +110,7 @@ def on(array: np.ndarray, device: torch.device) -> Tensor:
     if array.dtype == np.float64:
         array = array.astype(np.float32)
     tensor = torch.from_numpy(np.ascontiguousarray(array))
-    if device.type == "cuda":
+    if device.type == "cuda" and tensor.numel():
         # From other memory a card takes nothing before it has done all that it was given.
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
