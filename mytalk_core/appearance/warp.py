@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import cv2
 import numpy as np
 
@@ -53,6 +55,15 @@ class MeshWarp:
         mapped += self._taken(affines[:, :, 2])
         mapped = mapped.reshape(self._pixels.shape)
         return mapped if self._followed is None else self._smoothed(mapped, *self._followed)
+
+    def part(self, window: PixelBox) -> MeshWarp:
+        """The same warp on a part of its window, followed to the letter everywhere."""
+        made = copy(self)
+        top, left, bottom, right = window
+        rows = slice(top - self.window[0], bottom - self.window[0])
+        made.window, made._pixels, made._followed = window, pixel_grid(window), None
+        made.triangle = self.triangle[rows, left - self.window[1] : right - self.window[1]]
+        return made
 
     def affines(self, source: np.ndarray) -> np.ndarray:
         """The map float32 (..., F, 2, 3) of each drawn triangle, from pixel indices (x, y) of the crop to

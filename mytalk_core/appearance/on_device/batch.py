@@ -118,6 +118,11 @@ class Batch:
         return MeshWarps.of([frame.coarse for frame in self.frames], self.windows, 256)
 
     @cached_property
+    def affines(self) -> Tensor:
+        """The triangles' maps of `coarse` by the references: see `MeshWarps.affines`."""
+        return self.coarse.affines(self.borrowed.landmarks)
+
+    @cached_property
     def lenders(self) -> Callable[[int], Tensor]:
         """The references' crops float32 (B,3,S,S) by rank."""
         return self.borrowed.lenders()

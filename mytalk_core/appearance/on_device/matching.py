@@ -50,7 +50,7 @@ def match_references(batch: Batch, misfit: float | None) -> Matched:
         lambda side: resizing(side * batch.size // UNITS, side, cv2.INTER_AREA), windows.shape
     )
     around = levels(applied(shrink, windows.cut(batch.crops)))
-    coordinates = batch.coarse.coordinates(batch.coarse.affines(batch.borrowed.landmarks))
+    coordinates = batch.coarse.coordinates(batch.affines)
     warped = [sample_units(batch.lenders(rank), coordinates[:, rank]) for rank in range(len(batch.borrowed))]
     ring = batch.of_masks("ring")[:, None].expand(-1, len(warped), -1, -1, -1)
     if batch.lent is not None:

@@ -17,7 +17,6 @@ from ..raster import Triangulation
 from ..reading import read_at
 from ..refiner import MouthRefiner, Refinement, RefinerInputs, crisp, mix
 from ..unit_view import view_window
-from ..warp import MeshWarp
 from .batch import Batch
 from .matching import Matched
 from .warp import MeshWarps, levels
@@ -56,13 +55,13 @@ class Refining:
         ones = views.packed([np.ones(window.shape, np.float32) for window in views.own], "constant")[:, None]
         mask = applied(batch.on_pixels(views, UNITS), batch.of_masks("lips")) * ones
         exact = applied(batch.on_pixels(views, UNITS), batch.of_masks("mouth"))
+        # The views are parts of the masks' windows.
         warps = [
-            MeshWarp(self.triangulation, target, UNITS, window.pixels(UNITS))
-            for target, window in zip(batch.targets, views.own, strict=True)
+            frame.coarse.part(window.pixels(UNITS))
+            for frame, window in zip(batch.frames, views.own, strict=True)
         ]
         warp, crops = MeshWarps.of(warps, views, UNITS, exact), borrowed.lenders(self.small)
-        affines = warp.affines(borrowed.landmarks)
-        coordinates = warp.coordinates(affines)
+        coordinates = warp.coordinates(batch.affines)
         read = [levels(read_at(crops(rank), coordinates[:, rank])) for rank in range(len(borrowed))]
         references = levels(matched.corrected(torch.stack(read, dim=1), batch, views, UNITS))
         whole = on(resizing(batch.size, UNITS, cv2.INTER_AREA), device)[None]
@@ -75,7 +74,7 @@ class Refining:
             mask=mask,
             contours=(views.packed(contours).movedim(-1, 1) / 127.5 - 1) * ones,
             references=(references / 127.5 - 1) * ones[:, None],
-            stretch=warp.stretch(affines)[:, :, None] * ones[:, None],
+            stretch=warp.stretch(batch.affines)[:, :, None] * ones[:, None],
             weights=matched.weights,
             lips=views.packed(lips, "constant")[:, None],
         )
