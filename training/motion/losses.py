@@ -141,8 +141,8 @@ def identity_loss(
     """1 - cos(M(generated), M(reference)) on a frame a window, weighted by the signal at t (eq. 4)."""
     if objective.options.identity == 0:
         return x0.new_zeros(())
-    frame = batch.valid.float().argmax(1)
-    displacement = objective.space.lower_displacement(x0[torch.arange(len(x0), device=x0.device), frame])[..., :2]
+    rows, frame = torch.arange(len(x0), device=x0.device), batch.valid.float().argmax(1)
+    displacement = objective.space.lower_displacement(x0[rows, frame])[..., :2]
     points = torch.from_numpy(objective.space.lower_points).to(x0.device)
     right, left = MOUTH_CORNERS
     width = (batch.rest[:, right] - batch.rest[:, left]).norm(dim=-1)[:, None, None]
