@@ -48,7 +48,7 @@ from mytalk_core.pipeline.rendered import RenderedClip
 SIZES = {"512 px": (512, 512), "1080p": (1080, 1920), "2160p": (2160, 3840)}
 STAGES = ("decode + encode", "track", "speak", "references", "render + write")
 # Of the renderer alone: calls one after the other, and what each does; as many at once as the pipeline has.
-ALONE = ("call by call", "masks and mesh", "pixels", "composite", "several calls at once")
+ALONE = ("call by call", "masks", "pixels", "composite", "several calls at once")
 # Wav2Lip's generator is run on so many frames at once.
 TOGETHER = 16
 # So many frames warm a device; so many at most are drawn by the renderer alone.

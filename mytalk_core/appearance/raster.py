@@ -90,9 +90,11 @@ def uncrossed(landmarks: np.ndarray, layout: LandmarkLayout) -> np.ndarray:
 
 
 def signed_area(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Twice the signed area (F,) of each triangle over vertices (V, 2)."""
-    a, b, c = (vertices[triangles[:, corner]] for corner in range(3))
-    return (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
+    """Twice the signed area (..., F) of each triangle over vertices (..., V, 2)."""
+    a, b, c = (np.take(vertices, corner, axis=-2) for corner in triangles.T)
+    along, down = b - a, c - a
+    area: np.ndarray = along[..., 0] * down[..., 1] - along[..., 1] * down[..., 0]
+    return area
 
 
 def draw_triangles(
@@ -112,7 +114,7 @@ def draw_triangles(
         int32 (bottom - top, right - left) of triangle numbers.
     """
     top, left, bottom, right = window
-    points = (vertices * (size / UNITS) - np.array([left, top]) - 0.5).astype(np.float32)
+    points = on_window(vertices, np.array([left, top]), size)
     triangles = triangulation.triangles
     corners = points[triangles]
     a, b, c = corners.swapaxes(0, 1)
@@ -128,31 +130,44 @@ def draw_triangles(
     return covered
 
 
+def on_window(vertices: np.ndarray, corner: np.ndarray, size: int) -> np.ndarray:
+    """Vertices (..., V, 2) in canonical units as float32 pixel indices (x, y) of a window whose upper left
+    corner is the pixel (x, y) (..., 2) of a crop of `size`."""
+    points: np.ndarray = (vertices * (size / UNITS) - corner - 0.5).astype(np.float32)
+    return points
+
+
 def edge_inverses(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """The inverse (F, 2, 2) of each triangle's two edges over vertices (V, 2).
+    """The inverse (..., F, 2, 2) of each triangle's two edges over vertices (..., V, 2).
 
     A triangle without area is widened a little instead of dividing by nothing.
     """
-    a, b, c = (vertices[triangles[:, corner]].astype(np.float64) for corner in range(3))
+    a, b, c = (np.take(vertices, corner, axis=-2).astype(np.float64) for corner in triangles.T)
     u, v = b - a, c - a
-    area = u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]
+    area = u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0]
     area = np.where(np.abs(area) < 1e-2, np.where(area < 0, -1e-2, 1e-2), area)
-    return np.stack([v[:, 1], -v[:, 0], -u[:, 1], u[:, 0]], 1).reshape(-1, 2, 2) / area[:, None, None]
+    entries = np.stack([v[..., 1], -v[..., 0], -u[..., 1], u[..., 0]], -1)
+    inverses: np.ndarray = entries.reshape(*area.shape, 2, 2) / area[..., None, None]
+    return inverses
 
 
 def triangle_affines(
     from_vertices: np.ndarray, from_inverses: np.ndarray, to_vertices: np.ndarray, triangles: np.ndarray
 ) -> np.ndarray:
-    """The affine maps (..., F, 2, 3) of each triangle from one set of vertices (V, 2) to others (..., V, 2).
+    """The affine maps (..., F, 2, 3) of each triangle from one set of vertices (V, 2) to others (..., V, 2);
+    or from several sets (..., V, 2), each to its own.
 
     from_inverses: what `edge_inverses` gives for from_vertices.
     """
-    p, q, r = (to_vertices[..., corner, :] for corner in triangles.T)
-    u, v, origin = q - p, r - p, from_vertices[triangles[:, 0]]
-    affines = np.empty((*p.shape, 3), np.float32)
+    first = triangles[:, 0]
+    origin_x, origin_y = (np.take(from_vertices[..., axis], first, axis=-1) for axis in (0, 1))
     # Written out: NumPy's product of many small matrices takes several times as long.
-    along_x = u * from_inverses[:, 0, 0, None] + v * from_inverses[:, 1, 0, None]
-    along_y = u * from_inverses[:, 0, 1, None] + v * from_inverses[:, 1, 1, None]
-    affines[..., 0], affines[..., 1] = along_x, along_y
-    affines[..., 2] = p - along_x * origin[:, :1] - along_y * origin[:, 1:]
+    (x_u, y_u), (x_v, y_v) = ([from_inverses[..., row, axis] for axis in (0, 1)] for row in (0, 1))
+    affines = np.empty((*to_vertices.shape[:-2], len(triangles), 2, 3), np.float32)
+    for axis in (0, 1):
+        p, q, r = (np.take(to_vertices[..., axis], corner, axis=-1) for corner in triangles.T)
+        u, v = q - p, r - p
+        along_x, along_y = u * x_u + v * x_v, u * y_u + v * y_v
+        affines[..., axis, 0], affines[..., axis, 1] = along_x, along_y
+        affines[..., axis, 2] = p - along_x * origin_x - along_y * origin_y
     return affines

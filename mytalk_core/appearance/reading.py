@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,10 +18,30 @@ def read_at(pictures: Tensor, coordinates: Tensor, kernel: str = "bicubic", beyo
     """
     if pictures.device.type == "mps":
         return gathered_at(pictures, coordinates, kernel, beyond)
-    height, width = pictures.shape[-2:]
-    x, y = coordinates.unbind(1)
-    grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1)
+    grid = _grid(coordinates, pictures.shape[-2:])
     return F.grid_sample(pictures, grid, mode=kernel, padding_mode=beyond, align_corners=False)
+
+
+def read_each_at(pictures: Iterable[Tensor], coordinates: Tensor, kernel: str = "bicubic") -> Tensor:
+    """`read_at` of R pictures (B,C,H,W) of one size, one after the other, each at its own coordinates
+    (B,R,2,h,w): (B,R,C,h,w); the edge repeats beyond it."""
+    read, grid = [], None
+    for own, at in zip(pictures, coordinates.unbind(1), strict=True):
+        if own.device.type == "mps":
+            read.append(gathered_at(own, at, kernel, "border"))
+            continue
+        if grid is None:
+            every = _grid(coordinates.flatten(0, 1), own.shape[-2:])
+            grid = iter(every.unflatten(0, coordinates.shape[:2]).unbind(1))
+        at = next(grid)
+        read.append(F.grid_sample(own, at, mode=kernel, padding_mode="border", align_corners=False))
+    return torch.stack(read, dim=1)
+
+
+def _grid(coordinates: Tensor, shape: Sequence[int]) -> Tensor:
+    """Pixel indices (x, y) (B,2,h,w) of pictures (H,W) as `grid_sample` has them: (B,h,w,2)."""
+    (height, width), (x, y) = shape, coordinates.unbind(1)
+    return torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1)
 
 
 def gathered_at(pictures: Tensor, coordinates: Tensor, kernel: str, beyond: str) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from copy import copy
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -32,13 +32,6 @@ class MeshWarp:
         """
         self.triangulation, self.size, self.window = triangulation, size, window
         self.target = triangulation.vertices(target)
-        triangle = draw_triangles(self.target, triangulation, window, size)
-        # Only triangles that are drawn are ever mapped.
-        drawn = np.flatnonzero(np.bincount(triangle.ravel()))
-        row = np.zeros(len(triangulation.triangles), np.intp)
-        row[drawn] = np.arange(len(drawn))
-        self.triangles, self.triangle = triangulation.triangles[drawn], row[triangle]
-        self.inverses = edge_inverses(self.target, self.triangles)
         self._pixels = pixel_grid(window)
         self._followed = None if exact is None else _part_above_zero(exact)
 
@@ -56,20 +49,26 @@ class MeshWarp:
         mapped = mapped.reshape(self._pixels.shape)
         return mapped if self._followed is None else self._smoothed(mapped, *self._followed)
 
-    def part(self, window: PixelBox) -> MeshWarp:
-        """The same warp on a part of its window, followed to the letter everywhere."""
-        made = copy(self)
-        top, left, bottom, right = window
-        rows = slice(top - self.window[0], bottom - self.window[0])
-        made.window, made._pixels, made._followed = window, pixel_grid(window), None
-        made.triangle = self.triangle[rows, left - self.window[1] : right - self.window[1]]
-        return made
+    @cached_property
+    def _drawn(self) -> tuple[np.ndarray, np.ndarray]:
+        """The drawn triangles, int32 (F, 3), and which of them covers each pixel, (h, w): drawn when they
+        are first needed."""
+        triangle = draw_triangles(self.target, self.triangulation, self.window, self.size)
+        # Only triangles that are drawn are ever mapped.
+        drawn = np.flatnonzero(np.bincount(triangle.ravel()))
+        row = np.zeros(len(self.triangulation.triangles), np.intp)
+        row[drawn] = np.arange(len(drawn))
+        return self.triangulation.triangles[drawn], row[triangle]
+
+    @cached_property
+    def _inverses(self) -> np.ndarray:
+        return edge_inverses(self.target, self._drawn[0])
 
     def affines(self, source: np.ndarray) -> np.ndarray:
         """The map float32 (..., F, 2, 3) of each drawn triangle, from pixel indices (x, y) of the crop to
         where they come from, for sources' landmarks (..., N, 2)."""
         vertices = self.triangulation.vertices(source)
-        affines = triangle_affines(self.target, self.inverses, vertices, self.triangles)
+        affines = triangle_affines(self.target, self._inverses, vertices, self._drawn[0])
         # In pixel indices: p' = A p + s b + (A 0.5 - 0.5), since pixel centres lie at half a pixel.
         affines[..., 2] = affines[..., 2] * (self.size / UNITS) + affines[..., :2].sum(-1) * 0.5 - 0.5
         return affines
@@ -77,16 +76,16 @@ class MeshWarp:
     def _taken(self, values: np.ndarray) -> np.ndarray:
         """The values (F, 2) of each pixel's triangle: float32 (h, 2 w)."""
         pairs = np.ascontiguousarray(values, np.float32).view(np.complex64)[:, 0]
-        return np.take(pairs, self.triangle, mode="clip").view(np.float32)
+        return np.take(pairs, self._drawn[1], mode="clip").view(np.float32)
 
     def stretch(self, source: np.ndarray) -> np.ndarray:
         """log2 of how many of the source's pixels make one of the target's: float32 (h, w) in -3..3."""
-        return np.take(self.stretches(source), self.triangle)
+        return np.take(self.stretches(source), self._drawn[1])
 
     def stretches(self, source: np.ndarray) -> np.ndarray:
         """The same of each drawn triangle: float32 (F,)."""
         vertices = self.triangulation.vertices(source)
-        affines = triangle_affines(self.target, self.inverses, vertices, self.triangles)[:, :, :2]
+        affines = triangle_affines(self.target, self._inverses, vertices, self._drawn[0])[:, :, :2]
         return np.log2(np.abs(np.linalg.det(affines)).clip(1 / 8, 8)).astype(np.float32)
 
     def _smoothed(self, mapped: np.ndarray, part: tuple[slice, slice], exact: np.ndarray) -> np.ndarray:

@@ -3,7 +3,9 @@ frame after frame."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -14,18 +16,22 @@ from repository import EXAMPLES
 from mytalk_core.appearance.crop import cut_crop
 from mytalk_core.appearance.generator import AppearanceConfig, AppearanceGenerator
 from mytalk_core.appearance.generator_renderer import GeneratorRenderer
+from mytalk_core.appearance.mask import Window
 from mytalk_core.appearance.network_renderer import NetworkRenderer
 from mytalk_core.appearance.occlusion import FREE, Cover
-from mytalk_core.appearance.on_device.windows import averaging, blurring, enlarging, resizing
+from mytalk_core.appearance.on_device.raster import cover
+from mytalk_core.appearance.on_device.windows import Windows, averaging, blurring, enlarging, resizing
+from mytalk_core.appearance.raster import draw_triangles, triangulate
 from mytalk_core.appearance.reading import gathered_at, read_at
 from mytalk_core.appearance.references import read_references
 from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig
-from mytalk_core.appearance.renderer import TOGETHER, WarpRenderer, WarpSettings
+from mytalk_core.appearance.renderer import AT_ONCE, TOGETHER, WarpRenderer, WarpSettings
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.tracker import load_face_reader
 from mytalk_core.media.file_clip import FileClip
 from mytalk_core.media.remux import copy_untagged
 from mytalk_core.pipeline import stages
+from mytalk_core.pipeline.ahead import made_ahead
 
 LAYOUT = LandmarkLayout.load("mesh478")
 FRAMES = np.array([0, 3, 6, 9, 12])
@@ -177,6 +183,37 @@ def test_a_device_is_given_several_frames_at_once_as_many_as_fit(scene):
     assert WarpRenderer(references, targets, LAYOUT, device="cuda").together == TOGETHER
     large = replace(references, crops=np.broadcast_to(np.uint8(0), (len(references), 768, 768, 3)))
     assert 1 <= WarpRenderer(large, targets, LAYOUT, device="cuda").together < TOGETHER
+
+
+def test_a_device_is_given_two_calls_at_once_by_however_many_threads(scene, monkeypatch):
+    _, _, references, crops, source, targets = scene
+    renderer, counted, there = WarpRenderer(references, targets, LAYOUT, device="cuda"), [], []
+
+    def drawn_together(crops, frames):
+        there.append(1)
+        time.sleep(0.05)
+        counted.append(len(there))
+        there.pop()
+
+    monkeypatch.setattr(renderer, "drawn_together", drawn_together)
+    one = slice(0, 1)
+    draw = partial(renderer.render, crops[one], source[one], targets[one], np.arange(1))
+    list(made_ahead(lambda _: draw(), range(8), 4))
+    assert len(counted) == 8 and max(counted) == AT_ONCE
+
+
+@pytest.mark.parametrize("noise", [0.0, 3.0, 20.0], ids=["smooth", "folded", "torn"])
+def test_every_pixel_has_the_triangle_that_opencv_paints_last(noise, device):
+    mesh, rng = triangulate(LAYOUT), np.random.default_rng(0)
+    landmarks = LAYOUT.template[:, :2] + rng.normal(0, noise, (3, LAYOUT.points, 2))
+    vertices = mesh.vertices(landmarks)
+    own = [Window(104, 48, 248, 208), Window(0, 0, 256, 256), Window(136, 72, 216, 184)]
+    places = [(Windows(own, torch.device(device)), 256), (Windows(own[::-1], torch.device(device)), 416)]
+    for (windows, size), found in zip(places, cover(vertices, mesh, places), strict=True):
+        for points, window, triangle in zip(vertices, windows.own, found.cpu().numpy(), strict=True):
+            expected = draw_triangles(points, mesh, window.pixels(size), size)
+            beyond = [(0, whole - side) for whole, side in zip(triangle.shape, expected.shape, strict=True)]
+            assert np.array_equal(triangle, np.pad(expected, beyond, "edge"))
 
 
 @pytest.mark.parametrize("sigma", [0.8, 2.5, 10.0])

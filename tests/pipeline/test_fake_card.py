@@ -190,7 +190,9 @@ def test_lips_that_are_warped_are_drawn_there_without_a_network(warped, parted, 
     assert devices == [CARD.type]
 
 
-@pytest.mark.parametrize("module", ["batch", "lips", "matching", "mouth", "surroundings", "warp", "windows"])
+@pytest.mark.parametrize(
+    "module", ["batch", "lips", "matching", "mouth", "raster", "surroundings", "warp", "windows"]
+)
 def test_picture_work_that_is_left_on_the_cpu_is_found(warped, parted, module, monkeypatch):
     path = f"mytalk_core.appearance.on_device.{module}.on"
     monkeypatch.setattr(path, lambda array, device: torch.from_numpy(np.array(array, np.float32)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
@@ -11,11 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...face.alignment import UNITS
 from ..mask import MouthMask
 from ..prepared import Prepared
+from ..raster import Triangulation
 from ..references import References
-from .warp import MeshWarps
+from .raster import cover
+from .warp import MeshWarps, pixel_maps, triangle_maps
 from .windows import Matrices, Windows, enlarging, on
+
+# Of the masks.
+PARTS = ("lips", "reach", "ring", "mouth")
 
 
 class Lenders:
@@ -67,12 +73,6 @@ class Borrowed:
         """R."""
         return self.chosen.shape[1]
 
-    def lenders(self, crops: Tensor | None = None) -> Callable[[int], Tensor]:
-        """What gives the crops float32 (B,3,S,S) of a rank; crops: the same references' in another size."""
-        pictures = self.crops if crops is None else crops
-        which = on(self.chosen, pictures.device)
-        return lambda rank: pictures[which[:, rank]].float()
-
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -112,20 +112,55 @@ class Batch:
         """Of the masks' lips."""
         return Windows([mask.core for mask in self.masks], self.device)
 
+    @property
+    def triangulation(self) -> Triangulation:
+        """Of the warps."""
+        return self.frames[0].coarse.triangulation
+
+    @cached_property
+    def vertices(self) -> np.ndarray:
+        """Of the targets: float32 (B,V,2) canonical units."""
+        return np.stack([frame.coarse.target for frame in self.frames])
+
+    @cached_property
+    def covers(self) -> list[Tensor]:
+        """The triangles that cover the units of the windows and the pixels of the cores: see `cover`."""
+        return cover(self.vertices, self.triangulation, [(self.windows, UNITS), (self.cores, self.size)])
+
     @cached_property
     def coarse(self) -> MeshWarps:
         """The warps to the targets on the unit grids of the windows."""
-        return MeshWarps.of([frame.coarse for frame in self.frames], self.windows, 256)
+        return MeshWarps.of(self.covers[0], self.windows, UNITS)
+
+    def coarse_part(self, parts: Windows) -> Tensor:
+        """The triangles of `coarse` on parts of the windows, int64 (B,h,w); beyond a part its last row and
+        column repeat."""
+        x, y = parts.pixels(UNITS)
+        at = ((y - self.coarse.y[:, :1]) * self.windows.shape[1] + (x - self.coarse.x[..., :1])).long()
+        return self.coarse.triangle.flatten(1).gather(1, at.flatten(1)).view(at.shape)
 
     @cached_property
-    def affines(self) -> Tensor:
-        """The triangles' maps of `coarse` by the references: see `MeshWarps.affines`."""
-        return self.coarse.affines(self.borrowed.landmarks)
+    def maps(self) -> Tensor:
+        """The triangles' maps, in units, by each frame's own landmarks and then by its references': float32
+        (B,1+R,F,6)."""
+        own = np.stack([frame.source for frame in self.frames])[:, None]
+        sources = self.triangulation.vertices(np.concatenate([own, self.borrowed.landmarks], axis=1))
+        return triangle_maps(self.triangulation, self.vertices, sources, self.device)
 
     @cached_property
-    def lenders(self) -> Callable[[int], Tensor]:
-        """The references' crops float32 (B,3,S,S) by rank."""
-        return self.borrowed.lenders()
+    def unit_maps(self) -> Tensor:
+        """`maps` from and to pixel indices of the unit grid."""
+        return pixel_maps(self.maps, UNITS)
+
+    @cached_property
+    def chosen(self) -> Tensor:
+        """The references' positions in the pool: int64 (B,R)."""
+        return on(self.borrowed.chosen, self.device)
+
+    def lenders(self, crops: Tensor | None = None) -> Iterator[Tensor]:
+        """The references' crops float32 (B,3,S,S) by rank; crops: the pool's in another size."""
+        pool = self.borrowed.crops if crops is None else crops
+        return (pool[which].float() for which in self.chosen.unbind(1))
 
     @cached_property
     def used(self) -> Tensor:
@@ -148,8 +183,12 @@ class Batch:
 
     def of_masks(self, name: str) -> Tensor:
         """A part of the masks on the windows' unit grids, 0 beyond: float32 (B,1,h,w)."""
-        grids = [getattr(mask, name) for mask in self.masks]
-        return self.windows.packed(grids, "constant")[:, None]
+        return self._masks[:, PARTS.index(name), None]
+
+    @cached_property
+    def _masks(self) -> Tensor:
+        grids = [np.dstack([getattr(mask, name) for name in PARTS]) for mask in self.masks]
+        return self.windows.packed(grids, "constant").movedim(-1, 1).contiguous()
 
     def on_pixels(self, parts: Windows, size: int, cell: int = 1) -> Matrices:
         """What enlarges grids of the windows, one sample every `cell` units, to the pixels of parts of them
@@ -157,7 +196,7 @@ class Batch:
         return self.windows.to_part(
             parts,
             lambda whole, start, length: enlarging(
-                whole // cell, start // cell, length // cell, length * size // 256
+                whole // cell, start // cell, length // cell, length * size // UNITS
             ),
             parts.canvas(size),
         )

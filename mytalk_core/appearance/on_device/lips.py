@@ -13,13 +13,12 @@ from ...face.layout import LandmarkLayout
 from ..mask import Window
 from ..mouth import Parting, Room, ring_pixels, room_between
 from ..raster import Triangulation
-from ..reading import read_at
+from ..reading import read_each_at
 from ..references import mouth_opening
-from ..warp import MeshWarp
 from .batch import Batch
 from .matching import Matched
 from .mouth import Mouths, dark_interior, sealing
-from .warp import MeshWarps, levels
+from .warp import MeshWarps, levels, pixel_maps
 from .windows import applied, blurring, on
 
 
@@ -36,28 +35,19 @@ def warped(
     """
     size, borrowed, cores = batch.size, batch.borrowed, batch.cores
     exact = applied(batch.on_pixels(cores, size), batch.of_masks("mouth"))
-    warps = [
-        MeshWarp(triangulation, target, size, window.pixels(size))
-        for target, window in zip(batch.targets, cores.own, strict=True)
-    ]
-    fine = MeshWarps.of(warps, cores, size, exact)
-    mouths = Mouths.of(batch.targets, triangulation.layout, cores, size)
-    affines = fine.affines(borrowed.landmarks)
+    fine = MeshWarps.of(batch.covers[1], cores, size, exact)
+    coordinates, darkness = fine.coordinates(pixel_maps(batch.maps[:, 1:], size)), None
     how = [
         [parting(target, int(reference)) for reference in chosen]
         for target, chosen in zip(batch.targets, borrowed.chosen, strict=True)
     ]
-    parts = on(np.array([[[one.sealed, one.factor, one.gap] for one in own] for own in how]), batch.device)
-    pictures, darkness, changed = [], torch.zeros_like(exact), False
-    for rank in range(len(borrowed)):
-        coordinates = fine.coordinates(affines[:, rank, None])[:, 0]
-        if any(own[rank] != Parting() for own in how):
-            coordinates, dark = mouths.parted(coordinates, parts[:, rank])
-            darkness += matched.weights[:, rank, None, None, None] * dark[:, None]
-            changed = True
-        pictures.append(levels(read_at(batch.lenders(rank), coordinates)))
-    corrected = matched.corrected(torch.stack(pictures, dim=1), batch, cores, size)
-    return corrected, darkness if changed else None
+    if any(one != Parting() for own in how for one in own):
+        parts = np.array([[[one.sealed, one.factor, one.gap] for one in own] for own in how])
+        mouths = Mouths.of(batch.targets, triangulation.layout, cores, size)
+        coordinates, dark = mouths.parted(coordinates, on(parts, batch.device))
+        darkness = (matched.weights[..., None, None] * dark).sum(1, keepdim=True)
+    pictures = levels(read_each_at(batch.lenders(), coordinates))
+    return matched.corrected(pictures, batch, cores, size), darkness
 
 
 def blend(batch: Batch, pictures: Tensor, weights: Tensor, detail: float, sigma: float) -> Tensor:
@@ -79,7 +69,7 @@ def darken(
     nearly meet; openings: of all references, units."""
     if darkness is None:
         return picture
-    layout, borrowed, size = batch.frames[0].coarse.triangulation.layout, batch.borrowed, batch.size
+    layout, borrowed, size = batch.triangulation.layout, batch.borrowed, batch.size
     wanted = mouth_opening(np.stack(batch.targets), layout)
     own = on(openings[borrowed.chosen], batch.device)
     sealed = sealing(on(wanted, batch.device), own, matched.weights)

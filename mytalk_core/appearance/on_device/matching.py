@@ -10,10 +10,11 @@ from torch import Tensor
 
 from ...face.alignment import UNITS
 from ..colour import CELL
+from ..reading import read_each_at
 from .batch import Batch
 from .colour import cell_blurs, ring_correction
 from .frame_edge import fill_unseen
-from .warp import levels, sample_units
+from .warp import levels
 from .windows import Windows, applied, on, resizing
 
 
@@ -50,12 +51,13 @@ def match_references(batch: Batch, misfit: float | None) -> Matched:
         lambda side: resizing(side * batch.size // UNITS, side, cv2.INTER_AREA), windows.shape
     )
     around = levels(applied(shrink, windows.cut(batch.crops)))
-    coordinates = batch.coarse.coordinates(batch.affines)
-    warped = [sample_units(batch.lenders(rank), coordinates[:, rank]) for rank in range(len(batch.borrowed))]
-    ring = batch.of_masks("ring")[:, None].expand(-1, len(warped), -1, -1, -1)
+    coordinates = batch.coarse.coordinates(batch.unit_maps[:, 1:])
+    at = (coordinates + 0.5) * (batch.size / UNITS) - 0.5
+    warped = levels(read_each_at(batch.lenders(), at, "bilinear"))
+    ring = batch.of_masks("ring")[:, None].expand(-1, warped.shape[1], -1, -1, -1)
     if batch.lent is not None:
         ring = ring * (batch.lent[:, :, None] > 0.999)
-    corrections, left = ring_correction(around, torch.stack(warped, dim=1), ring, cell_blurs(windows))
+    corrections, left = ring_correction(around, warped, ring, cell_blurs(windows))
     least = left.masked_fill(~batch.used, torch.inf).amin(1, keepdim=True)
     weights = weights * torch.exp((least - left) / misfit)
     return Matched(weights / weights.sum(1, keepdim=True), corrections)

@@ -34,8 +34,9 @@ from .windows import Windows, applied, blurring, on
 class Mouths:
     """The inner lips of B frames on the pixels of their windows in crops of `size`.
 
-    rows (B,h,1), columns (B,1,w): each pixel's own, from its window's corner; last (B,1,1): the last row of
-    each window; top, bottom (B,1,w): the rows of the lips; left, right (B,1,1): the columns of their corners.
+    rows (B,1,h,1), columns (B,1,1,w): each pixel's own, from its window's corner; last (B,1,1,1): the last
+    row of each window; top, bottom (B,1,1,w): the rows of the lips; left, right (B,1,1,1): the columns of
+    their corners.
     """
 
     scale: float
@@ -56,22 +57,26 @@ class Mouths:
         ]
         columns = np.arange(windows.canvas(size)[1], dtype=np.float32)
         widths = [window.shape[1] * size // UNITS for window in windows.own]
+        # Of each frame both lips at all columns, and behind them their corners.
         lines = np.stack(
-            [lip_lines(ring, columns.clip(max=width - 1)) for ring, width in zip(rings, widths, strict=True)]
+            [
+                np.column_stack(
+                    [lip_lines(ring, columns.clip(max=width - 1)), [[ring[:, 0].min()], [ring[:, 0].max()]]]
+                )
+                for ring, width in zip(rings, widths, strict=True)
+            ]
         )
-        corners = np.array([[ring[:, 0].min(), ring[:, 0].max()] for ring in rings], np.float32)
-        x, y = windows.pixels(size)
-        first = y[:, :1]
-        rows = y - first
-        top, bottom = (on(lines[:, side], x.device)[:, None] for side in (0, 1))
-        left, right = (on(corners[:, side], x.device)[:, None, None] for side in (0, 1))
-        return cls(size / UNITS, rows, x - x[..., :1], rows[:, -1:], top, bottom, left, right)
+        x, y = (own[:, None] for own in windows.pixels(size))
+        rows = y - y[:, :, :1]
+        lips = on(lines, x.device)[:, None, :, None]
+        (top, bottom), (left, right) = lips[..., :-1].unbind(2), lips[..., -1:].unbind(2)
+        return cls(size / UNITS, rows, x - x[..., :1], rows[:, :, -1:], top, bottom, left, right)
 
     def parted(self, coordinates: Tensor, how: Tensor) -> tuple[Tensor, Tensor]:
-        """A warp (B,2,h,w) with teeth of their own size, or none where lips meet, and how dark it is between
-        the parts, (B,h,w) 0..1; see `part_interior` and `hide_edges`. how: (B,3), the sealed, factor and gap
-        of a `Parting`."""
-        sealed, factor, gap = how[..., None, None].unbind(1)
+        """R warps (B,R,2,h,w) with teeth of their own size, or none where lips meet, and how dark it is
+        between the parts, (B,R,h,w) 0..1; see `part_interior` and `hide_edges`. how: (B,R,3), the sealed,
+        factor and gap of a `Parting`."""
+        sealed, factor, gap = how[..., None, None].unbind(2)
         high = (self.bottom - self.top).clamp_min(1e-3)
         share = (self.rows - self.top) / high
         inside = (share > 0) & (share < 1) & (self.columns > self.left) & (self.columns < self.right)
@@ -85,7 +90,7 @@ class Mouths:
         return self._read(coordinates, rows), dark
 
     def _hidden(self, sealed: Tensor) -> Tensor:
-        """The rows (B,h,w) that are read where lips nearly shut by `sealed` (B,1,1)."""
+        """The rows (B,R,h,w) that are read where lips nearly shut by `sealed` (B,R,1,1)."""
         seam = (self.top + self.bottom) / 2
         corners = torch.minimum(self.columns - self.left, self.right - self.columns)
         reach = HIDDEN * self.scale
@@ -95,12 +100,12 @@ class Mouths:
         return torch.where(self.rows < seam, seam - read, seam + read)
 
     def _read(self, planes: Tensor, rows: Tensor) -> Tensor:
-        """Planes (B,C,h,w) read at rows (B,h,w) of each column."""
+        """Planes (B,R,C,h,w) read at rows (B,R,h,w) of each column."""
         rows = torch.minimum(rows.clamp_min(0), self.last)
         low = rows.floor()
-        share = (rows - low)[:, None]
+        share = (rows - low)[:, :, None]
         pair = (low, torch.minimum(low + 1, self.last))
-        above, below = (planes.gather(2, at.long()[:, None].expand_as(planes)) for at in pair)
+        above, below = (planes.gather(3, at.long()[:, :, None].expand_as(planes)) for at in pair)
         return above + share * (below - above)
 
 

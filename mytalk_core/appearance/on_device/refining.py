@@ -14,7 +14,7 @@ from ...face.alignment import UNITS
 from ...face.draw import landmark_image
 from ..mask import lip_map
 from ..raster import Triangulation
-from ..reading import read_at
+from ..reading import read_each_at
 from ..refiner import MouthRefiner, Refinement, RefinerInputs, crisp, mix
 from ..unit_view import view_window
 from .batch import Batch
@@ -51,19 +51,13 @@ class Refining:
 
     def _inputs(self, batch: Batch, matched: Matched, views: Windows) -> RefinerInputs:
         """What the refiner reads of all frames, 0 beyond their own windows; see `UnitView`."""
-        borrowed, device = batch.borrowed, batch.device
+        device = batch.device
         ones = views.packed([np.ones(window.shape, np.float32) for window in views.own], "constant")[:, None]
         mask = applied(batch.on_pixels(views, UNITS), batch.of_masks("lips")) * ones
         exact = applied(batch.on_pixels(views, UNITS), batch.of_masks("mouth"))
-        # The views are parts of the masks' windows.
-        warps = [
-            frame.coarse.part(window.pixels(UNITS))
-            for frame, window in zip(batch.frames, views.own, strict=True)
-        ]
-        warp, crops = MeshWarps.of(warps, views, UNITS, exact), borrowed.lenders(self.small)
-        coordinates = warp.coordinates(batch.affines)
-        read = [levels(read_at(crops(rank), coordinates[:, rank])) for rank in range(len(borrowed))]
-        references = levels(matched.corrected(torch.stack(read, dim=1), batch, views, UNITS))
+        warp, maps = MeshWarps.of(batch.coarse_part(views), views, UNITS, exact), batch.unit_maps[:, 1:]
+        read = levels(read_each_at(batch.lenders(self.small), warp.coordinates(maps)))
+        references = levels(matched.corrected(read, batch, views, UNITS))
         whole = on(resizing(batch.size, UNITS, cv2.INTER_AREA), device)[None]
         frame = views.cut(levels(applied((whole, whole), batch.crops)))
         layout, pairs = self.triangulation.layout, list(zip(batch.targets, views.own, strict=True))
@@ -74,7 +68,7 @@ class Refining:
             mask=mask,
             contours=(views.packed(contours).movedim(-1, 1) / 127.5 - 1) * ones,
             references=(references / 127.5 - 1) * ones[:, None],
-            stretch=warp.stretch(batch.affines)[:, :, None] * ones[:, None],
+            stretch=warp.stretch(maps)[:, :, None] * ones[:, None],
             weights=matched.weights,
             lips=views.packed(lips, "constant")[:, None],
         )

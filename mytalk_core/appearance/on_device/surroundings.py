@@ -24,8 +24,7 @@ def move_surroundings(batch: Batch) -> Tensor:
     if not moves.any():
         return torch.zeros_like(reach)
     coarse = batch.coarse
-    sources = np.stack([frame.source for frame in batch.frames])[:, None]
-    shift = (coarse.coordinates(coarse.affines(sources))[:, 0] - coarse.pixels()) * reach
+    shift = (coarse.coordinates(batch.unit_maps[:, :1])[:, 0] - coarse.pixels()) * reach
     shift = shift * on(moves, batch.device)[:, None, None, None]
     shift = applied(windows.matrices(lambda side: blurring(side, FOLD_UNITS), windows.shape), shift)
     if any(frame.inside is not None for frame in batch.frames):

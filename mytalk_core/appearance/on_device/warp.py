@@ -1,8 +1,7 @@
-"""Mesh warps of a batch: where each pixel comes from, and reading there."""
+"""Mesh warps of a batch: where each pixel comes from."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,21 +9,37 @@ import torch
 from torch import Tensor
 
 from ...face.alignment import UNITS
-from ..reading import read_at
-from ..warp import SMOOTH_UNITS, MeshWarp
+from ..raster import Triangulation, edge_inverses, triangle_affines
+from ..warp import SMOOTH_UNITS
 from .windows import Matrices, Windows, applied, averaging, on
+
+
+def triangle_maps(
+    triangulation: Triangulation, targets: np.ndarray, sources: np.ndarray, device: torch.device
+) -> Tensor:
+    """The maps, in units, of all triangles over targets (B,V,2) to the R sources (B,R,V,2) of each, on a
+    device: float32 (B,R,F,6)."""
+    targets, triangles = targets[:, None], triangulation.triangles
+    maps = triangle_affines(targets, edge_inverses(targets, triangles), sources, triangles)
+    return on(maps.reshape(*maps.shape[:3], 6), device)
+
+
+def pixel_maps(maps: Tensor, size: int) -> Tensor:
+    """Maps (B,R,F,6) in units, from pixel indices of a crop of `size` to such: see `MeshWarp.affines`."""
+    by_x, by_y, shift = maps.unflatten(-1, (2, 3)).unbind(-1)
+    shift = shift * (size / UNITS) + (by_x + by_y) * 0.5 - 0.5
+    return torch.stack([by_x, by_y, shift], dim=-1).flatten(-2)
 
 
 @dataclass(frozen=True)
 class MeshWarps:
-    """B warps, each to its frame's target, on windows of crops of `size`.
+    """B warps, each to its frame's target, on windows of crops of one size.
 
     triangle: int64 (B,h,w), which triangle covers a pixel; x (B,1,w), y (B,h,1): the pixels' own indices;
     exact: float32 (B,1,h,w) 0..1, where the mesh is followed to the letter, everywhere if None; smooth: the
     blur of what is moved elsewhere.
     """
 
-    warps: Sequence[MeshWarp]
     triangle: Tensor
     x: Tensor
     y: Tensor
@@ -32,31 +47,19 @@ class MeshWarps:
     smooth: Matrices | None = None
 
     @classmethod
-    def of(
-        cls, warps: Sequence[MeshWarp], windows: Windows, size: int, exact: Tensor | None = None
-    ) -> MeshWarps:
-        """warps: of the windows in crops of `size`, made without `exact`."""
-        triangle = windows.packed([warp.triangle.astype(np.int16) for warp in warps]).long()
+    def of(cls, triangle: Tensor, windows: Windows, size: int, exact: Tensor | None = None) -> MeshWarps:
+        """triangle: see above, of the windows in crops of `size`."""
         smooth = None
         if exact is not None:
             width = 2 * round(SMOOTH_UNITS * size / UNITS / 2) + 1
             smooth = windows.matrices(
                 lambda side: averaging(side * size // UNITS, width, times=2), windows.canvas(size)
             )
-        return cls(warps, triangle, *windows.pixels(size), exact, smooth)
-
-    def affines(self, sources: np.ndarray) -> Tensor:
-        """The triangles' maps by the landmarks (B,R,N,2) of each frame's R sources, on the device: float32
-        (B,R,F,6), see `MeshWarp.affines`; zeros behind the triangles of a warp that has fewer."""
-        most = max(len(warp.triangles) for warp in self.warps)
-        made = np.zeros((*sources.shape[:2], most, 6), np.float32)
-        for own, warp, source in zip(made, self.warps, sources, strict=True):
-            own[:, : len(warp.triangles)] = warp.affines(source).reshape(len(source), -1, 6)
-        return on(made, self.triangle.device)
+        return cls(triangle, *windows.pixels(size), exact, smooth)
 
     def coordinates(self, affines: Tensor) -> Tensor:
-        """Where the pixels come from, by the maps (B,R,F,6) of R sources: float32 (B,R,2,h,w), indices
-        (x, y)."""
+        """Where the pixels come from, by the maps (B,R,F,6), see `pixel_maps`, of R sources: float32
+        (B,R,2,h,w), indices (x, y)."""
         a, b, c, d, e, f = self._taken(affines)
         x, y = self.x[:, None], self.y[:, None]
         mapped = torch.stack([a * x + b * y + c, d * x + e * y + f], dim=2)
@@ -83,12 +86,6 @@ class MeshWarps:
         batch, count, most, _ = values.shape
         start = most * torch.arange(batch * count, device=values.device).view(batch, count, 1, 1)
         return values.flatten(0, 2).T.contiguous()[:, self.triangle[:, None] + start]
-
-
-def sample_units(crops: Tensor, coordinates: Tensor) -> Tensor:
-    """Read crops (B,3,S,S) at indices (B,2,h,w) of the unit grid, bilinearly."""
-    scale = crops.shape[-1] / UNITS
-    return levels(read_at(crops, (coordinates + 0.5) * scale - 0.5, "bilinear"))
 
 
 def levels(pictures: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from threading import Lock
 
@@ -33,6 +33,7 @@ class Windows:
 
     own: Sequence[Window]
     device: torch.device
+    _pixels: dict[int, Matrices] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -66,13 +67,14 @@ class Windows:
 
     def pixels(self, size: int) -> Matrices:
         """x (B,1,w) and y (B,h,1), float32: the indices of the canvas' pixels in crops of `size`."""
-        height, width = self.canvas(size)
-        sides = np.array([window.pixels(size) for window in self.own])
-        x = np.minimum(sides[:, 1, None] + np.arange(width), sides[:, 3, None] - 1)
-        y = np.minimum(sides[:, 0, None] + np.arange(height), sides[:, 2, None] - 1)
-        return on(x.astype(np.float32), self.device)[:, None], on(y.astype(np.float32), self.device)[
-            ..., None
-        ]
+        if size not in self._pixels:
+            height, width = self.canvas(size)
+            sides = np.array([window.pixels(size) for window in self.own])
+            x = np.minimum(sides[:, 1, None] + np.arange(width), sides[:, 3, None] - 1)
+            y = np.minimum(sides[:, 0, None] + np.arange(height), sides[:, 2, None] - 1)
+            both = on(np.concatenate([x, y], axis=1).astype(np.float32), self.device)
+            self._pixels[size] = both[:, None, :width], both[:, width:, None]
+        return self._pixels[size]
 
     def cut(self, crops: Tensor) -> Tensor:
         """The windows of crops (B,C,S,S): (B,C,h,w)."""
@@ -128,43 +130,40 @@ def stacked(matrices: Sequence[np.ndarray], rows: int, device: torch.device) -> 
     """Matrices (h,H) of B frames as (B,rows,largest H): the last row repeated, columns of nothing behind."""
     unique = {id(matrix): matrix for matrix in matrices}
     order = sorted(unique)
-    table = TABLES.get([unique[one] for one in order], rows, device)
+    own = [unique[one] for one in order]
+    table = KEPT.get((device, rows, *order), own, lambda: on(_table(own, rows), device))
     if len(order) == 1:
         return table.expand(len(matrices), -1, -1)
-    numbers = {one: number for number, one in enumerate(order)}
-    return table[on(np.array([numbers[id(matrix)] for matrix in matrices]), device)]
+    numbers = tuple(order.index(id(matrix)) for matrix in matrices)
+    # Blurs of the same sides have the same numbers.
+    which = KEPT.get((device, "rows", *numbers), [], lambda: on(np.array(numbers), device))
+    return table[which]
 
 
-class Tables:
-    """Matrices of several sides in one tensor on a device, kept there: frames that follow each other need the
-    same ones. most: how many are kept, those that were asked for last."""
+class Kept:
+    """Tensors that stay on a device: frames that follow each other need the same ones. most: how many are
+    kept, those that were asked for last."""
 
     def __init__(self, most: int) -> None:
         self._most, self._lock = most, Lock()
-        # With each the matrices it is of, so that no others take their numbers.
         self._kept: OrderedDict[tuple[object, ...], tuple[list[np.ndarray], Tensor]] = OrderedDict()
 
-    def get(self, matrices: list[np.ndarray], rows: int, device: torch.device) -> Tensor:
-        """The matrices (h,H), which nobody writes to, as (N,rows,largest H) on a device."""
-        key = (device, rows, *map(id, matrices))
+    def get(self, key: tuple[object, ...], of: list[np.ndarray], make: Callable[[], Tensor]) -> Tensor:
+        """What was made for a key that has the device in it; of: arrays whose ids are in the key, which are
+        kept too, so that no others take their numbers."""
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
             else:
-                self._kept[key] = matrices, on(_table(matrices, rows), device)
-            table = self._kept[key][1]
+                self._kept[key] = of, make()
+            tensor = self._kept[key][1]
             while len(self._kept) > self._most:
                 self._kept.popitem(last=False)
-        return table
-
-    def clear(self) -> None:
-        """Keep none."""
-        with self._lock:
-            self._kept.clear()
+        return tensor
 
 
-# Some thirty belong to a batch; at 512 px one has half a megabyte.
-TABLES = Tables(96)
+# Some thirty matrices belong to a batch, at 512 px one has half a megabyte; and a few rows of numbers.
+KEPT = Kept(128)
 
 
 def _table(matrices: list[np.ndarray], rows: int) -> np.ndarray:
