@@ -224,8 +224,10 @@ def dark_interior(
     rings = [ring_pixels(ring, target, window, size) for ring in (layout.lips_outer, layout.lips_inner)]
     # Nothing changes beyond the lips and the softness of their edge.
     points, room = np.concatenate(rings), 2 * EDGE * scale + 3
-    low = np.clip(points.min(0) - room, 0, picture.shape[1::-1]).astype(int)
-    high = np.clip(points.max(0) + room + 1, low, picture.shape[1::-1]).astype(int)
+    end = np.array(picture.shape[1::-1])
+    # Of lips beyond the picture one pixel: OpenCV draws on no empty one.
+    low = np.clip(points.min(0) - room, 0, end - 1).astype(int)
+    high = np.clip(points.max(0) + room + 1, low + 1, end).astype(int)
     part = slice(low[1], high[1]), slice(low[0], high[0])
     amount = np.broadcast_to(np.float32(amount), picture.shape[:2])[part]
     filled = picture.copy()

@@ -140,3 +140,10 @@ def test_where_teeth_end_and_how_far_they_are_stretched(layout):
     ones = np.ones(1)
     assert seal(0.3, np.array([9.0]), ones) == 1
     assert seal(0.3, np.array([0.5]), ones) == seal(4, np.array([9.0]), ones) == 0
+
+
+def test_lips_beyond_a_picture_darken_nothing_in_it(layout):
+    corner, lips = Window(0, 0, 32, 32), layout.template[:, :2].astype(np.float32)
+    seen = np.full((32, 32, 3), 90, np.float32)
+    for away in ([0, 0], [0, 300], [-300, 0]):
+        assert np.array_equal(dark_interior(seen, lips + np.float32(away), layout, corner, 256, 1.0), seen)
