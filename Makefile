@@ -71,8 +71,8 @@ train-mini: $(VENV)/.training
 		$(MOTION) --init out/half/model --own-guess 0.9 --warmup 20 --steps 150
 	$(RUN) mytalk_training.expert.train out/dataset -o out/sync --space out/run/model/space --steps 1500
 	$(RUN) mytalk_training.refiner.prepare out/dataset -o out/mouths
-	$(LAUNCH) mytalk_training.refiner.train out/mouths -o out/refiner --steps 1100 \
-		$(if $(LPIPS),--perceptual "$(LPIPS)")
+	$(LAUNCH) mytalk_training.refiner.train out/mouths -o out/refiner --steps 3330 --batch 64 --lr 8e-4 \
+		--ema 0.998 --inner-weight 1 --steady-weight 0.5 $(if $(LPIPS),--perceptual "$(LPIPS)")
 
 clean:
 	rm -rf "$(VENV)" out build *.egg-info

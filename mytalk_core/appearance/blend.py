@@ -2,10 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Protocol
+
 import cv2
 import numpy as np
 
 SPLIT = 1.0  # units: coarser structure is averaged over the references, finer comes mostly from the best
+
+
+class Mixing(Protocol):
+    """How the references of one frame become one picture."""
+
+    def moved(self, coordinates: np.ndarray, rank: int) -> np.ndarray:
+        """Where the pixels come from in the reference of that rank: float32 (h, w, 2), given where the mesh
+        says so."""
+        ...
+
+    def mixed(self, pictures: list[np.ndarray]) -> np.ndarray:
+        """The references' pictures, R of float32 (h, w, 3) levels, as one."""
+        ...
+
+
+@dataclass(frozen=True)
+class Blend:
+    """The same weights (R,) everywhere, see `blend`; references stay where the mesh moved them."""
+
+    weights: np.ndarray
+    detail: float
+    sigma: float
+
+    def moved(self, coordinates: np.ndarray, rank: int) -> np.ndarray:
+        """See `Mixing.moved`."""
+        return coordinates
+
+    def mixed(self, pictures: list[np.ndarray]) -> np.ndarray:
+        """See `Mixing.mixed`."""
+        return blend(pictures, self.weights, self.detail, self.sigma)
 
 
 def blend(pictures: list[np.ndarray], weights: np.ndarray, detail: float, sigma: float) -> np.ndarray:

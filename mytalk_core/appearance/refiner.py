@@ -8,9 +8,8 @@ references' own pixels there, so teeth and skin keep the sharpness of the source
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -24,15 +23,18 @@ GROUPS = 8
 
 @dataclass(frozen=True)
 class RefinerConfig:
-    """Sizes: `width` of a reference's features, `widths` of the U-Net at 1/2, 1/4, ... of the grid.
+    """Sizes: `width` of a reference's features, `widths` of the U-Net at 1/patch, half of that, ... of the
+    grid.
 
     landmark_layout: whose contours it reads; references: how many a frame is given, what most of the work
-    grows with; flow: the farthest that a pixel is nudged, units; preferred: whether the renderer `auto` takes
-    it before `warp`, for weights that a table shows to do better.
+    grows with; patch: so many units square become the channels of one place, a multiple of 2 up to 8; flow:
+    the farthest that a pixel is nudged, units; preferred: whether the renderer `auto` takes it on a CPU too,
+    where it takes several times as long as `warp`.
     """
 
     landmark_layout: str = "mesh478"
     references: int = 8
+    patch: int = 2
     width: int = 24
     widths: tuple[int, ...] = (64, 96, 128, 160)
     flow: float = 4.0
@@ -41,7 +43,7 @@ class RefinerConfig:
     @property
     def step(self) -> int:
         """Grids are padded to multiples of this."""
-        return 2 ** max(3, len(self.widths))
+        return max(8, self.patch * 2 ** (len(self.widths) - 1))
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,8 @@ class Refinement:
     """Maps on the unit grid.
 
     coarse, fine (B,R,H,W): weights of the references in coarse and fine structure, each sums to 1 over R;
-    flow (B,2,H,W): how far beside each pixel their mixture is read, units (x, y); residual (B,3,H,W): added
-    after.
+    flow (B,R,2,H,W): how far beside each pixel a reference is read, units (x, y), so that their teeth meet;
+    residual (B,3,H,W): added after.
     """
 
     coarse: Tensor
@@ -141,38 +143,33 @@ class MouthRefiner(PretrainedModel):
     """Any number of references in any order: each is encoded alike and seen beside the mean and maximum."""
 
     config_class = RefinerConfig
-    format_version: ClassVar[int] = 3
-    migrations: ClassVar[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {
-        1: dict,
-        # "inventor" was of a part that never had weights.
-        2: lambda config: {name: config[name] for name in config if name != "inventor"} | {"references": 8},
-    }
+    format_version: ClassVar[int] = 4
 
     def __init__(self, config: RefinerConfig):
         super().__init__()
         self.config = config
-        width, trunk = config.width, config.widths[0]
-        # Two by two pixels become channels: the network works at half the grid's resolution.
-        self.frame_stem = nn.Conv2d(4 * 7, width, 3, padding=1)
-        self.reference_stem = nn.Conv2d(4 * 4, width, 3, padding=1)
+        width, trunk, patch = config.width, config.widths[0], config.patch**2
+        # Pixels of a square become channels: the network works at a part of the grid's resolution.
+        self.frame_stem = nn.Conv2d(patch * 7, width, 3, padding=1)
+        self.reference_stem = nn.Conv2d(patch * 4, width, 3, padding=1)
         self.reference_body = nn.Conv2d(width, width, 3, padding=1)
         # How well a reference fits the skin around the mouth tells how far to trust it inside.
         self.context = nn.Sequential(
-            nn.AvgPool2d(4),
+            nn.AvgPool2d(8 // config.patch),
             nn.Conv2d(width, 2 * width, 3, padding=1),
             nn.SiLU(),
             nn.Conv2d(2 * width, 2 * width, 3, padding=2, dilation=2),
             nn.SiLU(),
             nn.Conv2d(2 * width, width, 3, padding=2, dilation=2),
-            nn.Upsample(scale_factor=4.0, mode="nearest"),
+            nn.Upsample(scale_factor=8.0 / config.patch, mode="nearest"),
         )
-        self.join = nn.Conv2d(3 * width + 4 * 3, trunk, 1)
+        self.join = nn.Conv2d(3 * width + patch * 3, trunk, 1)
         self.unet = UNet(config.widths)
         self.trunk_norm = nn.GroupNorm(GROUPS, trunk)
         self.trunk_head = nn.Conv2d(trunk, width, 3, padding=1)
         self.reference_head = nn.Conv2d(width, width, 3, padding=1)
-        self.shares = nn.Conv2d(width, 4 * 2, 3, padding=1)
-        self.mend = nn.Conv2d(trunk, 4 * 5, 3, padding=1)
+        self.shares = nn.Conv2d(width, patch * 4, 3, padding=1)
+        self.mend = nn.Conv2d(trunk, patch * 3, 3, padding=1)
         for layer in (self.shares, self.mend):
             for parameter in layer.parameters():
                 nn.init.zeros_(parameter)
@@ -180,46 +177,51 @@ class MouthRefiner(PretrainedModel):
     def forward(self, inputs: RefinerInputs) -> Refinement:
         """The maps for a batch."""
         batch, count, _, height, width = inputs.references.shape
+        patch = self.config.patch
         margin = (0, -width % self.config.step, 0, -height % self.config.step)
         still = F.pad(torch.cat([inputs.frame, inputs.mask, inputs.contours], dim=1), margin)
-        still = self.frame_stem(F.pixel_unshuffle(still, 2))
+        still = self.frame_stem(F.pixel_unshuffle(still, patch))
         features = F.pad(torch.cat([inputs.references, inputs.stretch], dim=2).flatten(0, 1), margin)
-        features = self.reference_stem(F.pixel_unshuffle(features, 2)).unflatten(0, (batch, count))
+        features = self.reference_stem(F.pixel_unshuffle(features, patch)).unflatten(0, (batch, count))
         features = F.silu(features + still[:, None]).flatten(0, 1)
         features = F.silu(self.reference_body(features)).unflatten(0, (batch, count))
         weights = inputs.weights.to(features.dtype)[:, :, None, None, None]
         mean = (weights * features).sum(1)
         mixture = F.pad(inputs.mixture, margin)
-        x = torch.cat([mean, features.amax(1), F.silu(still), F.pixel_unshuffle(mixture, 2)], dim=1)
+        x = torch.cat([mean, features.amax(1), F.silu(still), F.pixel_unshuffle(mixture, patch)], dim=1)
         x = F.silu(self.trunk_norm(self.unet(self.join(x))))
         features = features.flatten(0, 1)
         hidden = (self.reference_head(features) + self.context(features)).unflatten(0, (batch, count))
         hidden = F.silu(hidden + self.trunk_head(x)[:, None]).flatten(0, 1)
-        mixing = F.pixel_shuffle(self.shares(hidden), 2).unflatten(0, (batch, count))
+        mixing = F.pixel_shuffle(self.shares(hidden), patch).unflatten(0, (batch, count))
         mixing = mixing[..., :height, :width].float()
-        mend = F.pixel_shuffle(self.mend(x), 2)[..., :height, :width].float()
+        mend = F.pixel_shuffle(self.mend(x), patch)[..., :height, :width].float()
         # The weights of the choice are the prior: a reference that fades out over time fades out here.
         prior = inputs.weights.clamp_min(1e-6).log()[:, :, None, None]
         return Refinement(
             coarse=(mixing[:, :, 0] + prior).softmax(1),
             fine=(mixing[:, :, 1] + prior).softmax(1),
-            flow=self.config.flow * mend[:, :2].tanh(),
-            residual=mend[:, 2:],
+            # Beside each other, or each is a step of its own: 5 ms a frame.
+            flow=self.config.flow * mixing[:, :, 2:].contiguous().tanh(),
+            residual=mend,
         )
 
 
-def mix(references: Tensor, refinement: Refinement, split_px: float, scale: float = 1.0) -> Tensor:
-    """References (B,R,3,H,W) in [-1,1] and their maps -> pictures (B,3,H,W).
+def mix(references: Tensor, refinement: Refinement, split_px: float) -> Tensor:
+    """References (B,R,3,H,W) in [-1,1] on the unit grid and their maps -> pictures (B,3,H,W); split_px: see
+    `mixed`."""
+    moved = nudged(references.flatten(0, 1), refinement.flow.flatten(0, 1))
+    return mixed(moved.view_as(references), refinement, split_px)
 
-    The maps are on the references' own grid (see `enlarged`); split_px: where coarse structure ends and fine
-    begins, pixels; scale: pixels a unit.
-    """
+
+def mixed(references: Tensor, refinement: Refinement, split_px: float) -> Tensor:
+    """References (B,R,3,H,W) in [-1,1], nudged by the flow, and maps on their grid (see `enlarged`) ->
+    pictures (B,3,H,W); split_px: where coarse structure ends and fine begins, pixels."""
     # Sums and no einsum: a product of matrices for every pixel is slow, in bfloat16 on CPUs beyond measure.
     fine = (refinement.fine[:, :, None] * references).sum(1)
     coarse = (refinement.coarse[:, :, None] * references).sum(1)
     # Blurring is linear and the weights are smooth: blur the difference of the two mixtures, once.
-    mixture = fine + _soft(coarse - fine, split_px)
-    return _nudged(mixture, refinement.flow * scale) + refinement.residual
+    return fine + _soft(coarse - fine, split_px) + refinement.residual
 
 
 def crisp(refinement: Refinement, detail: float) -> Refinement:
@@ -232,7 +234,8 @@ def enlarged(refinement: Refinement, size: tuple[int, int]) -> Refinement:
     """The maps bilinearly on a grid of size (H,W) that covers the same area."""
 
     def enlarge(maps: Tensor) -> Tensor:
-        return F.interpolate(maps, size=size, mode="bilinear")
+        flat = F.interpolate(maps.flatten(1, -3), size=size, mode="bilinear")
+        return flat.view(*maps.shape[:-2], *size)
 
     return Refinement(
         enlarge(refinement.coarse),
@@ -242,12 +245,12 @@ def enlarged(refinement: Refinement, size: tuple[int, int]) -> Refinement:
     )
 
 
-def _nudged(pictures: Tensor, flow: Tensor) -> Tensor:
-    """Pictures (B,3,H,W) read flow (B,2,H,W) pixels (x, y) beside each pixel."""
+def nudged(pictures: Tensor, flow: Tensor, kernel: str = "bicubic") -> Tensor:
+    """Pictures (B,C,H,W) read flow (B,2,H,W) pixels (x, y) beside each pixel; kernel: see `read_at`."""
     height, width = pictures.shape[-2:]
     y = torch.arange(height, device=flow.device, dtype=flow.dtype)[:, None] + flow[:, 1]
     x = torch.arange(width, device=flow.device, dtype=flow.dtype)[None] + flow[:, 0]
-    return read_at(pictures, torch.stack([x, y], dim=1))
+    return read_at(pictures, torch.stack([x, y], dim=1), kernel)
 
 
 def _soft(pictures: Tensor, sigma_px: float) -> Tensor:

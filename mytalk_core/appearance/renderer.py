@@ -14,7 +14,7 @@ from torch import Tensor
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
 from ..face.packed import Rows
-from .blend import SPLIT, blend
+from .blend import SPLIT, Blend, Mixing
 from .choosing import Choice, ReferencePlan, plan_references
 from .frame_edge import lent_part
 from .mask import FEATHER, MouthMask, lip_map, mouth_mask
@@ -22,7 +22,7 @@ from .matching import MatchedReferences, match_references
 from .mouth import Parting, dark_interior, hide_edges, part_interior, parting, seal
 from .on_device.batch import Batch, Borrowed, Lenders
 from .on_device.drawing import DeviceRendering, draw
-from .on_device.lips import blend as blend_together
+from .on_device.lips import BlendTogether, MixingTogether
 from .on_device.lips import darken as darken_together
 from .on_device.lips import warped as warp_together
 from .on_device.matching import Matched
@@ -268,17 +268,19 @@ class WarpRenderer:
         matched = self._match(crop, index, mask, coarse, lent or self._lent(index, coarse))
         exact = core.enlarge(mask.window.part(mask.mouth, core), size)
         fine = MeshWarp(self.triangulation, target, size, core.pixels(size), exact)
+        mixing = self.mixing(crop, target, mask, matched)
         pictures, dark = [], []
-        for reference, correction in zip(matched.chosen, matched.corrections, strict=True):
+        pairs = zip(matched.chosen, matched.corrections, strict=True)
+        for rank, (reference, correction) in enumerate(pairs):
             picture, landmarks = self.references.crops[reference], self.references.landmarks[reference]
             coordinates, parted = self._parted(fine.coordinates(landmarks), int(reference), target, mask)
             dark.append(parted)
-            warped = sample(picture, coordinates).astype(np.float32)
+            warped = sample(picture, mixing.moved(coordinates, rank)).astype(np.float32)
             if correction is not None:
                 warped += core.enlarge(mask.window.part(correction, core), size)
             pictures.append(warped)
         pictures = matched.filled(pictures, mask, core, size)
-        picture = self._mix(pictures, matched, crop, target, mask)
+        picture = mixing.mixed(pictures)
         amount = self._dark(matched, target, dark)
         if np.max(amount) > 0:
             picture = dark_interior(picture, target, self.layout, core, size, amount)
@@ -287,14 +289,25 @@ class WarpRenderer:
     def lips_together(self, batch: Batch) -> Tensor:
         """`lips` of a batch on its device: float32 (B, 3, h, w) of its cores."""
         matched = match_together(batch, self.settings.misfit if self.settings.colour_match else None)
-        pictures, mouths = warp_together(batch, matched, self.triangulation, self.parting)
-        picture = self.mix_together(pictures, matched, batch)
+        mixing = self.mixing_together(batch, matched)
+        pictures, mouths = warp_together(batch, matched, self.triangulation, self.parting, mixing)
+        picture = mixing.mixed(pictures)
         return darken_together(batch, picture, matched, mouths, self.openings).clamp(0, 255)
 
-    def mix_together(self, pictures: Tensor, matched: Matched, batch: Batch) -> Tensor:
-        """`_mix` of a batch: the references' pictures float32 (B, R, 3, h, w) -> (B, 3, h, w)."""
-        split = self.settings.split * self.references.size / UNITS
-        return blend_together(batch, pictures, matched.weights, self.settings.detail, split)
+    @property
+    def split_px(self) -> float:
+        """Where coarse structure ends and fine begins, pixels of the crops."""
+        return self.settings.split * self.references.size / UNITS
+
+    def mixing(
+        self, crop: np.ndarray, target: np.ndarray, mask: MouthMask, matched: MatchedReferences
+    ) -> Mixing:
+        """How the references of a frame become one picture of mask.core."""
+        return Blend(matched.weights, self.settings.detail, self.split_px)
+
+    def mixing_together(self, batch: Batch, matched: Matched) -> MixingTogether:
+        """`mixing` of a batch on its device."""
+        return BlendTogether(batch, matched.weights, self.settings.detail, self.split_px)
 
     def _match(
         self,
@@ -309,18 +322,6 @@ class WarpRenderer:
             return MatchedReferences(chosen, weights / weights.sum(), [None] * len(chosen), lent)
         misfit = self.settings.misfit
         return match_references(self.references, chosen, weights, crop, mask, coarse, misfit, lent)
-
-    def _mix(
-        self,
-        pictures: list[np.ndarray],
-        matched: MatchedReferences,
-        crop: np.ndarray,
-        target: np.ndarray,
-        mask: MouthMask,
-    ) -> np.ndarray:
-        """One picture (h, w, 3) of mask.core from the references' float32 ones."""
-        split = self.settings.split * self.references.size / UNITS
-        return blend(pictures, matched.weights, self.settings.detail, split)
 
     def _parted(
         self, coordinates: np.ndarray, reference: int, target: np.ndarray, mask: MouthMask

@@ -78,12 +78,14 @@ def load_renderer(
     revision: str | None = None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
+    draws_on: torch.device | str | None = None,
 ) -> LoadedRenderer:
     """The renderer of that name with its network from a model (a bundled name, a folder, hub:OWNER/NAME).
 
     warp: no network; network: the model's refiner mends what `warp` makes; generator: the lips are drawn by
-    the model's appearance generator, the paper's; auto: `network` if the model brings a refiner that its
-    makers prefer, else `warp`. dtype: what it computes in; its weights stay float32.
+    the model's appearance generator, the paper's; auto: `network` if the model brings a refiner, on a
+    CPU only if its makers prefer it there, else `warp`. dtype: what it computes in; its weights stay float32;
+    draws_on: where it will be when it draws, if that is not `device`.
     Raises ValueError for another name, FileNotFoundError if the model has not what the renderer needs.
     """
     if name not in RENDERERS:
@@ -101,7 +103,7 @@ def load_renderer(
             f"the renderer {name} needs a model with the part {part}, {model} has none: take another model, "
             f"or the renderer warp, which needs no network ({error})"
         ) from error
-    if name == "auto" and not network.config.preferred:
+    if name == "auto" and torch.device(draws_on or device).type == "cpu" and not network.config.preferred:
         return LoadedRenderer(device=device)
     # Channels lie beside each other, as convolutions read them. PyTorch's types leave the argument out.
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -125,16 +125,17 @@ def pixel_grid(window: PixelBox) -> np.ndarray:
 
 def sample(crop: np.ndarray, coordinates: np.ndarray) -> np.ndarray:
     """Read a crop (S, S, 3) at pixel indices (h, w, 2) with a cubic kernel; the edge repeats outside."""
-    return _remap(crop, coordinates, cv2.INTER_CUBIC)
+    return read_pixels(crop, coordinates, cv2.INTER_CUBIC)
 
 
 def sample_units(crop: np.ndarray, coordinates: np.ndarray) -> np.ndarray:
     """Read a crop (S, S, 3) at indices (h, w, 2) of the unit grid, bilinearly."""
     scale = np.float32(crop.shape[0] / UNITS)
     at = (coordinates + 0.5) * scale - 0.5
-    return _remap(crop, at, cv2.INTER_LINEAR)
+    return read_pixels(crop, at, cv2.INTER_LINEAR)
 
 
-def _remap(crop: np.ndarray, at: np.ndarray, kernel: int) -> np.ndarray:
+def read_pixels(crop: np.ndarray, at: np.ndarray, kernel: int) -> np.ndarray:
+    """Read a picture (H, W, C) at pixel indices (h, w, 2) with one of OpenCV's kernels; the edge repeats."""
     # OpenCV's own types do not say that one map may hold both coordinates.
     return cv2.remap(crop, at, None, kernel, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]

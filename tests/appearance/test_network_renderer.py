@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import cv2
@@ -12,7 +11,7 @@ import torch
 
 from mytalk_core.appearance.choosing import Choice
 from mytalk_core.appearance.mask import mouth_mask
-from mytalk_core.appearance.network_renderer import NetworkRenderer
+from mytalk_core.appearance.network_renderer import NetworkRenderer, Refined
 from mytalk_core.appearance.references import References
 from mytalk_core.appearance.refiner import (
     MouthRefiner,
@@ -24,6 +23,8 @@ from mytalk_core.appearance.refiner import (
     mix,
 )
 from mytalk_core.appearance.renderer import WarpRenderer, WarpSettings
+from mytalk_core.appearance.renderers import load_renderer
+from mytalk_core.appearance.warp import pixel_grid
 from mytalk_core.face.layout import LandmarkLayout
 
 TINY = RefinerConfig(width=8, widths=(16, 16))
@@ -80,21 +81,12 @@ def test_untrained_it_is_the_plain_mixture_of_the_references(layout):
     assert np.abs(difference[4:-4, 4:-4]).max() < 0.5
 
 
-@pytest.mark.parametrize(("version", "more"), [(1, {}), (2, {"inventor": []})])
-def test_older_weights_still_load(tmp_path, version, more):
-    folder = MouthRefiner(TINY).save_pretrained(tmp_path)
-    description = json.loads((folder / "config.json").read_text())
-    del description["config"]["references"]
-    description |= {"config": description["config"] | more, "format_version": version}
-    (folder / "config.json").write_text(json.dumps(description))
-    assert MouthRefiner.from_pretrained(folder).config == replace(TINY, references=8)
-
-
-def test_a_trained_one_changes_the_mouth_only_at_any_size(layout):
+@pytest.mark.parametrize("patch", [2, 4])
+def test_a_trained_one_changes_the_mouth_only_at_any_size(layout, patch):
     target = layout.template[:, :2].astype(np.float32)
     for size in (256, 352):
         pool = references(layout, size)
-        renderer = NetworkRenderer(stirred(), pool, target[None], layout)
+        renderer = NetworkRenderer(stirred(replace(TINY, patch=patch)), pool, target[None], layout)
         rendering = renderer.render(pool.crops[:1], target[None], target[None], np.array([0]))
         changed = (rendering.crops[0] != pool.crops[0]).any(-1)
         assert rendering.crops.shape == (1, size, size, 3)
@@ -115,8 +107,8 @@ def test_maps_follow_the_references_whatever_their_order():
         one, other = refiner(given), refiner(turned)
     torch.testing.assert_close(one.coarse[:, order], other.coarse)
     torch.testing.assert_close(one.fine[:, order], other.fine)
-    torch.testing.assert_close(one.flow, other.flow)
-    assert one.coarse.shape == (2, 3, 24, 40) and one.flow.shape == (2, 2, 24, 40)
+    torch.testing.assert_close(one.flow[:, order], other.flow)
+    assert one.coarse.shape == (2, 3, 24, 40) and one.flow.shape == (2, 3, 2, 24, 40)
     torch.testing.assert_close(one.fine.sum(1), torch.ones(2, 24, 40))
 
 
@@ -128,22 +120,36 @@ def test_a_reference_without_weight_lends_nothing():
     assert maps.coarse[:, 2].max() < 1e-3 and maps.coarse[:, 0].max() > 0.1
 
 
-def test_mixing_nudges_by_whole_pixels_and_adds_the_residual():
+def test_mixing_nudges_each_reference_by_whole_pixels_and_adds_the_residual():
     pictures = torch.rand(1, 2, 3, 20, 20)
-    half, zero = torch.full((1, 2, 20, 20), 0.5), torch.zeros(1, 2, 20, 20)
+    half, zero = torch.full((1, 2, 20, 20), 0.5), torch.zeros(1, 2, 2, 20, 20)
     none = torch.zeros(1, 3, 20, 20)
-    flow = zero + torch.tensor([2.0, -1.0])[None, :, None, None]
+    flow = zero.clone()
+    flow[:, 1] += torch.tensor([2.0, -1.0])[:, None, None]
     still = mix(pictures, Refinement(half, half, zero, none + 0.25), split_px=1.0)
     torch.testing.assert_close(still, pictures.mean(1) + 0.25)
     moved = mix(pictures, Refinement(half, half, flow, none), split_px=1.0)
-    expected = pictures.mean(1)[:, :, 3:15, 6:18]
+    expected = (pictures[:, 0, :, 4:16, 4:16] + pictures[:, 1, :, 3:15, 6:18]) / 2
     torch.testing.assert_close(moved[:, :, 4:16, 4:16], expected, atol=1e-5, rtol=0)
+
+
+def test_a_flow_moves_where_pixels_come_from():
+    """In use the picture is read once, at the place that mesh and flow together say."""
+    flow = torch.zeros(1, 2, 2, 20, 24)
+    flow[0, 1] += torch.tensor([2.0, -1.0])[:, None, None]
+    shares = torch.full((1, 2, 20, 24), 0.5)
+    refined = Refined(Refinement(shares, shares, flow, torch.zeros(1, 3, 20, 24)), split_px=1.0, scale=1.5)
+    coordinates = 2 * pixel_grid((0, 0, 20, 24)) + 5
+    np.testing.assert_allclose(refined.moved(coordinates, 0), coordinates, atol=1e-4)
+    moved = refined.moved(coordinates, 1)[4:16, 4:16] - coordinates[4:16, 4:16]
+    np.testing.assert_allclose(moved, np.broadcast_to([6.0, -3.0], moved.shape), atol=0.1)
 
 
 def test_enlarged_maps_keep_their_sums():
     maps = torch.rand(1, 3, 8, 10).softmax(1)
-    rest = torch.zeros(1, 2, 8, 10), torch.zeros(1, 3, 8, 10)
+    rest = torch.zeros(1, 3, 2, 8, 10), torch.zeros(1, 3, 8, 10)
     large = enlarged(Refinement(maps, maps, *rest), (17, 23))
+    assert large.flow.shape == (1, 3, 2, 17, 23)
     assert large.coarse.shape == (1, 3, 17, 23) and large.residual.shape == (1, 3, 17, 23)
     torch.testing.assert_close(large.coarse.sum(1), torch.ones(1, 17, 23))
 
@@ -161,7 +167,7 @@ def test_the_gradient_reaches_every_parameter():
 
 def test_crisp_leans_on_the_largest_share_in_fine_structure_only():
     shares = torch.tensor([0.5, 0.3, 0.2])[None, :, None, None].expand(1, 3, 4, 4)
-    rest = torch.zeros(1, 2, 4, 4), torch.zeros(1, 3, 4, 4)
+    rest = torch.zeros(1, 3, 2, 4, 4), torch.zeros(1, 3, 4, 4)
     maps = Refinement(shares, shares, *rest)
     sharper = crisp(maps, 8.0)
     torch.testing.assert_close(sharper.coarse, shares)
@@ -187,3 +193,14 @@ def test_a_frame_is_given_as_many_references_as_the_network_takes(layout, count)
     network = MouthRefiner(replace(TINY, references=count)).eval()
     renderer = NetworkRenderer(network, pool, target[None], layout)
     assert len(renderer.chosen(0)[0]) == count
+
+
+def test_auto_is_the_network_where_a_card_draws_and_on_a_cpu_only_if_it_is_preferred(tmp_path):
+    MouthRefiner(TINY).save_pretrained(tmp_path / "plain" / "refiner")
+    MouthRefiner(replace(TINY, preferred=True)).save_pretrained(tmp_path / "preferred" / "refiner")
+    assert load_renderer("auto", tmp_path / "plain").name == "warp"
+    assert load_renderer("auto", tmp_path / "preferred").name == "network"
+    # As in ComfyUI: the weights lie in the CPU's memory until they are brought to the card.
+    assert load_renderer("auto", tmp_path / "plain", draws_on="cuda").name == "network"
+    (tmp_path / "none").mkdir()
+    assert load_renderer("auto", tmp_path / "none", draws_on="cuda").name == "warp"

@@ -94,8 +94,9 @@ def both(renderer, crops, source, targets, seen=None):
     return renderer.drawn_by_turns(crops, known), renderer.drawn_together(crops, known)
 
 
-def assert_alike(one, other, given):
-    """The same within a level; which pixels are pasted at all is the same to the last one."""
+def assert_alike(one, other, given, times=1):
+    """The same within a level, but for a few, and so many times as few; which pixels are pasted at all is the
+    same to the last one."""
     crops, alpha = other.crops, other.alpha
     np.testing.assert_allclose(alpha, one.alpha, atol=1e-5)
     new = one.alpha > 0
@@ -104,7 +105,8 @@ def assert_alike(one, other, given):
     difference = np.abs(crops.astype(int) - one.crops)
     assert difference[~new].max() <= 1
     difference = difference[new]
-    assert difference.mean() < 0.01 and (difference > 1).mean() < FEW and difference.max() < 16
+    assert difference.mean() < 0.01 * times
+    assert (difference > 1).mean() < FEW * times and difference.max() < 16
 
 
 def stretched(size):
@@ -128,7 +130,8 @@ def test_refined_references(scene, device):
     _, _, references, crops, source, targets = scene
     refiner = stirred(MouthRefiner(RefinerConfig(width=8, widths=(16, 16))))
     renderer = NetworkRenderer(refiner.to(device), references, targets, LAYOUT)
-    assert_alike(*both(renderer, crops, source, targets), crops)
+    # What the network nudges OpenCV reads at thirty-seconds of a pixel, twice.
+    assert_alike(*both(renderer, crops, source, targets), crops, times=4)
 
 
 def test_generated_mouths(scene, device):

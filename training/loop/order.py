@@ -129,6 +129,8 @@ def load(
         sampler=order,
         num_workers=workers,
         collate_fn=_unchanged,
+        # For batches that say how.
+        pin_memory=torch.cuda.is_available(),
         multiprocessing_context="forkserver" if workers else None,
     )
     return iter(loader)

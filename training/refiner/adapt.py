@@ -25,7 +25,6 @@ from torch import Tensor
 
 from mytalk_core.appearance.mask import INNER
 from mytalk_core.appearance.refiner import MouthRefiner
-from mytalk_core.appearance.renderer import WarpSettings
 from mytalk_core.arguments import FACE_HELP, VIDEO_HELP, DefaultsHelpFormatter
 from mytalk_core.checkpoint.pretrained import resolve_whole
 from mytalk_core.errors import MediaError
@@ -48,13 +47,12 @@ from ..loop.loop import channels_last, descend
 from ..loop.precision import choose_precision
 from .data import MouthSamples
 from .person import REGIMES, Person, read_person
-from .train import Mender, psnr
+from .train import DETAIL, Mender, psnr
 
 LONGEST_S = 60.0
 AT_ONCE = 8  # left-out frames that are looked at together
 INNER_WEIGHT = 4.0  # what a pixel between the lips counts more: most of the error is there
 SURE = 2.0  # standard errors: chance alone is no gain
-DETAIL = WarpSettings().detail  # as the renderer will draw
 
 
 @dataclass(frozen=True)

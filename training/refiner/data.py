@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 from mytalk_core.appearance.choosing import Choice, plan_references
-from mytalk_core.appearance.mask import mouth_mask
+from mytalk_core.appearance.mask import Window, mouth_mask
 from mytalk_core.appearance.matching import match_references
 from mytalk_core.appearance.open_mouths import with_open_mouths
 from mytalk_core.appearance.pool import choose_pool, even_sample
@@ -48,7 +48,7 @@ THIN = (0.1, 0.6)  # share of the pool that is left when it is thinned out
 LOST = 0.1  # share of the references that augmentation takes away
 STRETCH_STEPS = 40  # a stretch of -3..3 as int8
 # What is left of a pool, and how often.
-REGIMES = {"full": 0.25, "thinned": 0.25, "closed": 0.15, "unopened": 0.15, "single": 0.12, "stretched": 0.08}
+REGIMES = {"full": 0.4, "thinned": 0.25, "closed": 0.1, "unopened": 0.1, "single": 0.1, "stretched": 0.05}
 CLOSED = 2.0  # opening in units under which a mouth counts as closed
 OPEN = 3.0  # from here on teeth show, most often
 UNOPENED = 0.5  # share of the target's opening that no reference has in the regime "unopened"
@@ -60,19 +60,78 @@ class MouthSamples:
     """B samples: inputs, and the true pictures (B,3,H,W) in [-1,1].
 
     regime int64 (B,): which of REGIMES the references are left from, by number; opening float32 (B,), of the
-    mouth, units.
+    mouth, units; corner int64 (B,2): top and left of the pictures in the crop, units.
     """
 
     inputs: RefinerInputs
     truth: Tensor
     regime: Tensor
     opening: Tensor
+    corner: Tensor
 
     def to(self, device: torch.device | str) -> MouthSamples:
         """The samples on a device."""
         inputs = RefinerInputs(**{name: tensor.to(device) for name, tensor in vars(self.inputs).items()})
         rest = {name: tensor.to(device) for name, tensor in vars(self).items() if name != "inputs"}
         return MouthSamples(inputs, **rest)
+
+
+@dataclass(frozen=True)
+class Variation:
+    """What augmentation does to B samples: levels 0..1 become balance (B,3,1,1) * level ** power (B,1,1,1);
+    colour is taken away where grey (B,1,1,1) is 1; left and right change where flipped (B,) is true;
+    references are lost where kept (B,R) is 0."""
+
+    balance: Tensor
+    power: Tensor
+    grey: Tensor
+    flipped: Tensor
+    kept: Tensor
+
+    @classmethod
+    def of(cls, draws: Draws, references: int) -> Variation:
+        """At random; the first of so many references is never lost."""
+        kept = (draws.uniform(references) > LOST).float()
+        kept[:, 0] = 1
+        return cls(
+            balance=(0.3 * draws.uniform(3, 1, 1) - 0.15).exp() * (0.8 + 0.4 * draws.uniform(1, 1, 1)),
+            power=(0.6 * draws.uniform(1, 1, 1) - 0.3).exp(),
+            grey=(draws.uniform(1, 1, 1) < 0.05).float(),
+            flipped=draws.uniform() < 0.5,
+            kept=kept,
+        )
+
+    def recoloured(self, pictures: Tensor) -> Tensor:
+        """Pictures (B,3,H,W) in [-1,1] in the same range, all alike."""
+        level = (pictures + 1).mul(0.5).clamp(0, 1).pow(self.power) * self.balance
+        pictures = level.clamp(0, 1) * 2 - 1
+        return pictures + self.grey * (pictures.mean(1, keepdim=True) - pictures)
+
+    def turned(self, maps: Tensor) -> Tensor:
+        """Maps (B,...,W), left and right changed."""
+        return torch.where(self.flipped.view(-1, *[1] * (maps.dim() - 1)), maps.flip(-1), maps)
+
+
+@dataclass(frozen=True)
+class PackedMouths:
+    """B samples as they are packed, see `stacked`, and what augmentation is to do to them; unpacked on the
+    device where they are used, which is the faster, the more it is one."""
+
+    packed: dict[str, Tensor]
+    variation: Variation | None
+
+    def pin_memory(self) -> PackedMouths:
+        """The same in memory that a GPU reads by itself, for a DataLoader's."""
+        return replace(self, packed={name: values.pin_memory() for name, values in self.packed.items()})
+
+    def to(self, device: torch.device | str) -> MouthSamples:
+        """The samples on a device, varied."""
+        packed = {name: values.to(device, non_blocking=True) for name, values in self.packed.items()}
+        samples = samples_of(packed)
+        if self.variation is None:
+            return samples
+        parts = {name: values.to(device) for name, values in vars(self.variation).items()}
+        return augment(samples, Variation(**parts))
 
 
 @dataclass(frozen=True)
@@ -122,8 +181,8 @@ class Lender:
 def clip_views(
     dataset: ShardDataset, row: dict[str, Any], count: int, rng: np.random.Generator
 ) -> Iterator[MouthView]:
-    """Up to `count` frames of a sample, see `spread_frames`; those without references apart in time are left
-    out.
+    """Up to `count` frames of a sample, see `spread_frames`, each with the next after it, both lent to
+    by the same draw; those without references apart in time, or without a next one, are left out.
 
     Raises ValueError if the dataset has no crops.
     """
@@ -142,11 +201,22 @@ def clip_views(
     shots = np.zeros(len(pool), np.int64)  # a sample is one shot
     references = References(crops, landmarks[pool], pool, sharpness(crops, landmarks[pool], layout), shots)
     lender = Lender(references, track["times_s"][pool], layout, triangulate(layout))
-    for frame in frames:
-        crop, time_s = dataset.crop(row, int(frame)), float(track["times_s"][frame])
-        view = lender.view(crop, landmarks[frame], time_s, 0, rng, REGIMES)
-        if view is not None:
-            yield view
+    for frame in frames[usable[np.minimum(frames + 1, len(usable) - 1)]]:
+        seed = int(rng.integers(2**63))
+        pair = [
+            lender.view(
+                dataset.crop(row, int(number)),
+                landmarks[number],
+                float(track["times_s"][number]),
+                0,
+                np.random.default_rng(seed),
+                REGIMES,
+            )
+            for number in (frame, min(frame + 1, len(usable) - 1))
+        ]
+        known = [view for view in pair if view is not None]
+        if len(known) == len(pair):
+            yield from known
 
 
 def spread_frames(frames: np.ndarray, openings: np.ndarray, count: int) -> np.ndarray:
@@ -220,6 +290,7 @@ def stacked(mouths: list[MouthView]) -> dict[str, np.ndarray]:
         "lips": np.stack([_fit(view.lips, 0) for view in views]),
         "regime": np.array([numbers.index(mouth.regime) for mouth in mouths]),
         "opening": np.array([mouth.opening for mouth in mouths], np.float32),
+        "corner": np.array([_corner(view.window) for view in views]),
     }
     return {name: np.ascontiguousarray(values) for name, values in arrays.items()}
 
@@ -241,6 +312,7 @@ def samples_of(raw: dict[str, Tensor]) -> MouthSamples:
         truth,
         raw["regime"],
         raw["opening"],
+        raw["corner"],
     )
 
 
@@ -264,6 +336,12 @@ def _fit(picture: np.ndarray, fill: int | None = None) -> np.ndarray:
     )
     top, left = (picture.shape[0] - GRID[0]) // 2, (picture.shape[1] - GRID[1]) // 2
     return picture[top : top + GRID[0], left : left + GRID[1]]
+
+
+def _corner(window: Window) -> tuple[int, int]:
+    """Top and left of what `_fit` leaves of a window."""
+    spare = window.shape[0] - GRID[0], window.shape[1] - GRID[1]
+    return window.top + spare[0] // 2, window.left + spare[1] // 2
 
 
 def held_out(folder: Path, share: float = HELD) -> tuple[list[Path], list[Path]]:
@@ -307,8 +385,11 @@ class MouthDataset:
 
     def read(self, indices: list[int]) -> MouthSamples:
         """These samples as the network reads them."""
+        return PackedMouths(self._packed(indices), None).to("cpu")
+
+    def _packed(self, indices: list[int]) -> dict[str, Tensor]:
         samples = [self._read(*self.rows[index]) for index in indices]
-        return samples_of({name: torch.stack([sample[name] for sample in samples]) for name in samples[0]})
+        return {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
 
     def _read(self, number: int, row: int) -> dict[str, Tensor]:
         if number not in self.opened:
@@ -316,34 +397,29 @@ class MouthDataset:
         file = self.opened[number]
         return {name: file.get_slice(name)[row] for name in file.keys()}  # noqa: SIM118
 
-    def draw(self, samples: list[int], seed: int, vary: bool = True) -> MouthSamples:
-        """What a seed gives these sample numbers, augmented where `vary`."""
-        draws = Draws(seed, DATA, samples)
-        indices = (draws.uniform() * len(self)).long().clamp(max=len(self) - 1).tolist()
-        return augment(self.read(indices), draws) if vary else self.read(indices)
+    def draw(self, samples: list[int], seed: int, vary: bool = True) -> PackedMouths:
+        """What a seed gives these sample numbers, augmented where `vary`: of every two, 2n and 2n + 1, a
+        frame and the next, varied alike."""
+        draws = Draws(seed, DATA, [sample // 2 for sample in samples])
+        pairs = (draws.uniform() * (len(self) // 2)).long().clamp(max=len(self) // 2 - 1).tolist()
+        indices = [2 * pair + sample % 2 for pair, sample in zip(pairs, samples, strict=True)]
+        variation = Variation.of(draws, CHOICE.references) if vary else None
+        return PackedMouths(self._packed(indices), variation)
 
 
-def augment(samples: MouthSamples, draws: Draws) -> MouthSamples:
-    """Flip, change colours of all pictures alike, and lose references, at random."""
-    inputs, count = samples.inputs, samples.inputs.weights.shape[1]
-    recoloured = varied_colours(draws)
-    flipped = draws.uniform(1, 1, 1) < 0.5
-
-    def turned(pictures: Tensor) -> Tensor:
-        flip = flipped.view(-1, *[1] * (pictures.dim() - 1))
-        return torch.where(flip, pictures.flip(-1), pictures)
-
-    kept = (draws.uniform(count) > LOST).float()
-    kept[:, 0] = 1
-    weights = inputs.weights * kept
+def augment(samples: MouthSamples, variation: Variation) -> MouthSamples:
+    """Flip, change colours of all pictures alike, and lose references."""
+    inputs, turned, recoloured = samples.inputs, variation.turned, variation.recoloured
+    weights = inputs.weights * variation.kept
     truth, mask = turned(recoloured(samples.truth)), turned(inputs.mask)
-    references = torch.stack([recoloured(inputs.references[:, rank]) for rank in range(count)], dim=1)
+    references = [recoloured(pictures) for pictures in inputs.references.unbind(1)]
+    top, left = samples.corner.unbind(1)
     return MouthSamples(
         RefinerInputs(
             frame=truth * (mask == 0),
             mask=mask,
             contours=turned(inputs.contours),
-            references=turned(references),
+            references=turned(torch.stack(references, dim=1)),
             stretch=turned(inputs.stretch),
             weights=weights / weights.sum(1, keepdim=True),
             lips=turned(inputs.lips),
@@ -351,24 +427,8 @@ def augment(samples: MouthSamples, draws: Draws) -> MouthSamples:
         truth,
         samples.regime,
         samples.opening,
+        torch.stack([top, torch.where(variation.flipped, UNITS - GRID[1] - left, left)], dim=1),
     )
-
-
-def varied_colours(draws: Draws) -> Callable[[Tensor], Tensor]:
-    """A change of brightness, tint and contrast for each of B samples; now and then it takes the colour away.
-
-    It maps pictures (B,3,H,W) in [-1,1] to the same range, all alike.
-    """
-    balance = (0.3 * draws.uniform(3, 1, 1) - 0.15).exp() * (0.8 + 0.4 * draws.uniform(1, 1, 1))
-    power = (0.6 * draws.uniform(1, 1, 1) - 0.3).exp()
-    grey = (draws.uniform(1, 1, 1) < 0.05).float()
-
-    def recoloured(pictures: Tensor) -> Tensor:
-        level = (pictures + 1).mul(0.5).clamp(0, 1).pow(power) * balance
-        pictures = level.clamp(0, 1) * 2 - 1
-        return pictures + grey * (pictures.mean(1, keepdim=True) - pictures)
-
-    return recoloured
 
 
 def _pictures(rgb: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ from mytalk_core.appearance.inputs import to_rgb
 from mytalk_core.appearance.mask import INNER
 from mytalk_core.appearance.perceptual import PerceptualDistance
 from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig, RefinerInputs, crisp, mix
+from mytalk_core.appearance.renderer import WarpSettings
 from mytalk_core.arguments import DefaultsHelpFormatter
 from mytalk_core.program import in_one_line
 
@@ -40,9 +41,11 @@ from .data import OPEN, REGIMES, MouthDataset, MouthSamples, held_out
 
 # Samples of held-out people: measured in each regime, so many at once, drawn for TensorBoard.
 VALIDATED, AT_ONCE, SHOWN = 32, 16, 6
-# VGG costs more than the refiner: it looks at one sample in so many, and at the mouth alone.
+# VGG costs more than the refiner: it looks at one sample in so many, by turns at the mouth and below it.
 LOOKED_AT = 3
 MOUTH = (64, 96)  # height and width of that window, units
+CHIN = 48  # how far below, units
+DETAIL = WarpSettings().detail  # as the renderer will draw
 DISCRIMINATOR = DiscriminatorConfig(width=32, layers=2)
 
 
@@ -64,11 +67,13 @@ class Mender(nn.Module):
 
 @dataclass(frozen=True)
 class LossWeights:
-    """inner: how much more a pixel between the lips counts than one outside them; adversarial_from: the step
-    from which on that loss counts, until when the discriminator is not trained either."""
+    """inner: how much more a pixel between the lips counts than one outside them; steady: of how much the
+    error changes from a frame to the next; adversarial_from: the step from which on that loss counts, until
+    when the discriminator is not trained either."""
 
     inner: float
     perceptual: float
+    steady: float
     adversarial: float
     adversarial_from: int
 
@@ -112,12 +117,14 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--perceptual", type=Path, help="folder that mytalk_training.convert.lpips wrote: adds its loss")
     add("--perceptual-weight", type=float, default=0.2, help="of LPIPS, with --perceptual")
     add("--inner-weight", type=float, default=0.0, help="what a pixel between the lips counts more")
+    add("--steady-weight", type=float, default=0.0, help="of how much the error changes to the next frame")
     add("--adversarial-weight", type=float, default=0.0, help="of a discriminator's word; 0: none is trained")
     add("--adversarial-from", type=int, default=1000, metavar="STEP", help="when the discriminator joins")
     add("--init", help="a whole model (mini, a folder, hub:OWNER/NAME) whose refiner is trained on")
     add("--references", type=int, default=defaults.references, help="of a frame, at most those packed")
+    add("--patch", type=int, default=defaults.patch, help="so many units square are one place of the network")
     add("--width", type=int, default=defaults.width, help="channels of a reference's features")
-    add("--widths", type=int, nargs="+", default=list(defaults.widths), help="of the U-Net, at 1/2, 1/4, ...")
+    add("--widths", type=int, nargs="+", default=list(defaults.widths), help="of the U-Net, level by level")
     return parser.parse_args(argv)
 
 
@@ -126,7 +133,9 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, MouthDataset]:
     known, held = held_out(args.dataset)
     if args.overfit is not None:
         known = held = known[: args.overfit]
-    config = RefinerConfig(references=args.references, width=args.width, widths=tuple(args.widths))
+    config = RefinerConfig(
+        references=args.references, patch=args.patch, width=args.width, widths=tuple(args.widths)
+    )
     refiner = MouthRefiner(config)
     if args.init is not None:
         start_from(refiner, args.init)
@@ -134,13 +143,17 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, MouthDataset]:
     if args.perceptual is not None and args.perceptual_weight > 0:
         perceptual = PerceptualDistance.from_pretrained(args.perceptual, device=run.accelerator.device)
         perceptual = channels_last(perceptual).eval()
-    networks = {"refiner": run.network(Mender(channels_last(refiner)), betas=(0.9, 0.99))}
+    networks = {"refiner": run.network(Mender(channels_last(refiner), DETAIL), betas=(0.9, 0.99))}
     if args.adversarial_weight > 0:
         networks["discriminator"] = run.network(
             Judge(PatchDiscriminator(DISCRIMINATOR)), betas=(0.5, 0.9), shard=None
         )
     weights = LossWeights(
-        args.inner_weight, args.perceptual_weight, args.adversarial_weight, args.adversarial_from
+        args.inner_weight,
+        args.perceptual_weight,
+        args.steady_weight,
+        args.adversarial_weight,
+        args.adversarial_from,
     )
     state = State(
         networks=networks, config=config, perceptual=perceptual, weights=weights, held=MouthDataset(held)
@@ -169,33 +182,62 @@ def losses(pictures: Tensor, samples: MouthSamples, state: State) -> dict[str, T
     terms = {"l1": l1, "total": l1}
     if state.perceptual is not None:
         some = slice(0, -(-len(pictures) // LOOKED_AT))
+        corners = mouth_corners(samples.inputs.lips[some])
+        corners[1::2, 0] += CHIN
         truth, mended, hidden = (
-            mouths(maps, samples)[some].contiguous(memory_format=torch.channels_last)
+            windows(maps[some], _within(corners, maps)).contiguous(memory_format=torch.channels_last)
             for maps in (samples.truth, pictures, inside)
         )
         terms["perceptual"] = state.perceptual(torch.lerp(truth, mended, hidden), truth).float().mean()
         terms["total"] = l1 + state.weights.perceptual * terms["perceptual"]
+    if state.weights.steady > 0:
+        terms["steady"] = unsteadiness((pictures - samples.truth) * inside, samples)
+        terms["total"] = terms["total"] + state.weights.steady * terms["steady"]
     return terms
+
+
+def unsteadiness(errors: Tensor, samples: MouthSamples) -> Tensor:
+    """How much errors (B,3,H,W), 0 outside the mask, change at the mouth from a frame to the next, mean
+    absolute value; the samples 2n and 2n + 1 are such a pair."""
+    corners = mouth_corners(samples.inputs.lips[::2])
+    moved = corners + samples.corner[::2] - samples.corner[1::2]
+    seen = (moved == _within(moved, errors)).all(1).view(-1, 1, 1, 1)
+    before, after = windows(errors[::2], corners), windows(errors[1::2], _within(moved, errors))
+    return ((after - before).abs() * seen).mean()
 
 
 def mouths(maps: Tensor, samples: MouthSamples) -> Tensor:
     """The windows MOUTH about the lips of maps (B,C,H,W): (B,C,*MOUTH)."""
-    pairs = zip(maps, mouth_corners(samples.inputs.lips), strict=True)
-    return torch.stack([own[:, top : top + MOUTH[0], left : left + MOUTH[1]] for own, (top, left) in pairs])
+    return windows(maps, mouth_corners(samples.inputs.lips))
 
 
-def mouth_corners(lips: Tensor) -> list[list[int]]:
-    """Top and left, units, of the window MOUTH about the lips of each of B maps of `lip_map` (B,1,H,W); where
-    there are none, of the middle's."""
-    corners = []
-    for own in lips[:, 0] > 0:
-        sides = []
-        for places, size in zip((own.any(1), own.any(0)), MOUTH, strict=True):
-            found = places.nonzero()
-            middle = float(found.float().mean()) + 0.5 if len(found) else len(places) / 2
-            sides.append(max(0, min(round(middle - size / 2), len(places) - size)))
-        corners.append(sides)
-    return corners
+def windows(maps: Tensor, corners: Tensor) -> Tensor:
+    """The windows MOUTH of maps (B,C,H,W), their tops and lefts int64 (B,2): (B,C,*MOUTH)."""
+    rows, columns = (
+        corners[:, axis, None] + torch.arange(length, device=maps.device) for axis, length in enumerate(MOUTH)
+    )
+    # A gather and no index of three: its gradient is many times as fast on a GPU.
+    places = (rows[:, :, None] * maps.shape[-1] + columns[:, None, :]).flatten(1)[:, None]
+    return maps.flatten(2).gather(2, places.expand(-1, maps.shape[1], -1)).unflatten(2, MOUTH)
+
+
+def mouth_corners(lips: Tensor) -> Tensor:
+    """Top and left, units, of the window MOUTH about the lips of each of B maps of `lip_map` (B,1,H,W): int64
+    (B,2); where there are none, of the middle's."""
+    middles = []
+    for axis, length in ((2, lips.shape[2]), (3, lips.shape[3])):
+        found = (lips[:, 0] > 0).any(4 - axis).float()
+        places = torch.arange(length, device=lips.device) + 0.5
+        count = found.sum(1)
+        middles.append(torch.where(count > 0, (found * places).sum(1) / count.clamp_min(1), length / 2))
+    halves = torch.tensor(MOUTH, device=lips.device) / 2
+    return _within((torch.stack(middles, dim=1) - halves).round().long(), lips)
+
+
+def _within(corners: Tensor, maps: Tensor) -> Tensor:
+    """Corners (B,2) of windows MOUTH, no farther than these lie inside maps (B,C,H,W)."""
+    most = [whole - part for whole, part in zip(maps.shape[-2:], MOUTH, strict=True)]
+    return corners.clamp_min(0).minimum(torch.tensor(most, device=corners.device))
 
 
 def step(state: State, batch: MouthSamples, draws: Draws, accelerator: Accelerator) -> dict[str, Tensor]:
@@ -249,7 +291,7 @@ def save(run: Run, state: State) -> dict[str, float]:
     if refiner is None:
         return {}
     refiner.save_pretrained(run.out / "refiner", torch.float16)
-    mender = Mender(channels_last(refiner.to(run.accelerator.device)))
+    mender = Mender(channels_last(refiner.to(run.accelerator.device)), DETAIL)
     return validate(mender, state, run)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,11 +24,43 @@ from .warp import MeshWarps, levels, pixel_maps
 from .windows import applied, blurring, on
 
 
+class MixingTogether(Protocol):
+    """`Mixing` of a batch."""
+
+    def moved(self, coordinates: Tensor) -> Tensor:
+        """Where the pixels of the cores come from in the references: float32 (B,R,2,h,w), given where the mesh
+        says so."""
+        ...
+
+    def mixed(self, pictures: Tensor) -> Tensor:
+        """The references' pictures (B,R,3,h,w), levels, as one of each frame: (B,3,h,w)."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class BlendTogether:
+    """`Blend` of a batch, weights (B,R)."""
+
+    batch: Batch
+    weights: Tensor
+    detail: float
+    sigma: float
+
+    def moved(self, coordinates: Tensor) -> Tensor:
+        """See `MixingTogether.moved`."""
+        return coordinates
+
+    def mixed(self, pictures: Tensor) -> Tensor:
+        """See `MixingTogether.mixed`."""
+        return blend(self.batch, pictures, self.weights, self.detail, self.sigma)
+
+
 def warped(
     batch: Batch,
     matched: Matched,
     triangulation: Triangulation,
     parting: Callable[[np.ndarray, int], Parting],
+    mixing: MixingTogether,
 ) -> tuple[Tensor, Tensor | None]:
     """The references' pictures of each mouth, float32 (B,R,3,h,w) of the cores, and where it is dark between
     parted teeth, (B,1,h,w) 0..1; None where all teeth stay as they are.
@@ -46,7 +80,7 @@ def warped(
         mouths = Mouths.of(batch.targets, triangulation.layout, cores, size)
         coordinates, dark = mouths.parted(coordinates, on(parts, batch.device))
         darkness = (matched.weights[..., None, None] * dark).sum(1, keepdim=True)
-    pictures = levels(read_each_at(batch.lenders(), coordinates))
+    pictures = levels(read_each_at(batch.lenders(), mixing.moved(coordinates)))
     return matched.corrected(pictures, batch, cores, size), darkness
 
 

@@ -15,7 +15,7 @@ from ...face.draw import landmark_image
 from ..mask import lip_map
 from ..raster import Triangulation
 from ..reading import read_each_at
-from ..refiner import MouthRefiner, Refinement, RefinerInputs, crisp, mix
+from ..refiner import MouthRefiner, Refinement, RefinerInputs, crisp, mixed, nudged
 from ..unit_view import view_window
 from .batch import Batch
 from .matching import Matched
@@ -34,9 +34,8 @@ class Refining:
     triangulation: Triangulation
     detail: float
 
-    def mixed(self, batch: Batch, pictures: Tensor, matched: Matched, split_px: float) -> Tensor:
-        """The references' pictures (B,R,3,h,w) of the cores, levels, mixed and mended: (B,3,h,w); split_px:
-        see `mix`."""
+    def mixing(self, batch: Batch, matched: Matched, split_px: float) -> RefinedTogether:
+        """How the references of a batch become pictures of its cores; split_px: see `mixed`."""
         views = Windows([view_window(mask) for mask in batch.masks], batch.device)
         maps = self._maps(views, self._inputs(batch, matched, views))
         size, cores = batch.size, batch.cores
@@ -46,8 +45,7 @@ class Refining:
             cores.canvas(size),
         )
         part = Refinement(**{name: applied(enlarge, grids) for name, grids in maps.items()})
-        mixed = mix(pictures / 127.5 - 1, part, split_px, size / UNITS)
-        return (mixed + 1) * 127.5
+        return RefinedTogether(part, split_px, size / UNITS)
 
     def _inputs(self, batch: Batch, matched: Matched, views: Windows) -> RefinerInputs:
         """What the refiner reads of all frames, 0 beyond their own windows; see `UnitView`."""
@@ -74,7 +72,7 @@ class Refining:
         )
 
     def _maps(self, views: Windows, inputs: RefinerInputs) -> dict[str, Tensor]:
-        """The refiner's maps (B,C,h,w) on the views, by their names in `Refinement`."""
+        """The refiner's maps (B,...,h,w) on the views, by their names in `Refinement`."""
         height, width = views.shape
         device, maps = inputs.mask.device, dict[str, Tensor]()
         for rows, shape in _alike(views, self.refiner.config.step):
@@ -85,9 +83,27 @@ class Refining:
                 found = crisp(self.refiner(RefinerInputs(**given)), self.detail)
             for name, grids in vars(found).items():
                 if name not in maps:
-                    maps[name] = grids.new_zeros(len(inputs.mask), grids.shape[1], height, width)
+                    maps[name] = grids.new_zeros(len(inputs.mask), *grids.shape[1:-2], height, width)
                 maps[name][which] = _cut(grids, (height, width))
         return maps
+
+
+@dataclass(frozen=True, eq=False)
+class RefinedTogether:
+    """`Refined` of a batch, maps on the cores' pixels."""
+
+    refinement: Refinement
+    split_px: float
+    scale: float
+
+    def moved(self, coordinates: Tensor) -> Tensor:
+        """See `MixingTogether.moved`."""
+        flow = self.scale * self.refinement.flow
+        return nudged(coordinates.flatten(0, 1), flow.flatten(0, 1), "bilinear").view_as(coordinates)
+
+    def mixed(self, pictures: Tensor) -> Tensor:
+        """See `MixingTogether.mixed`."""
+        return (mixed(pictures / 127.5 - 1, self.refinement, self.split_px) + 1) * 127.5
 
 
 def _alike(views: Windows, step: int) -> list[tuple[list[int], tuple[int, int]]]:

@@ -19,11 +19,13 @@ from mytalk_training.refiner.data import (
     PEOPLE,
     REGIMES,
     MouthDataset,
+    Variation,
     augment,
     clip_views,
     held_out,
     left_of,
 )
+from mytalk_training.refiner.train import mouth_corners, unsteadiness, windows
 
 from mytalk_core.appearance.references import References, mouth_opening
 from mytalk_core.face.layout import LandmarkLayout
@@ -106,10 +108,43 @@ def test_who_is_held_out_depends_on_the_names_only(tmp_path):
 
 def test_a_sample_depends_on_its_number_only(mouths):
     data = MouthDataset(held_out(mouths, share=0)[0])
-    one, other = data.draw([3, 4], seed=1), data.draw([4], seed=1)
+    one, other = data.draw([3, 4], seed=1).to("cpu"), data.draw([4], seed=1).to("cpu")
     torch.testing.assert_close(one.truth[1:], other.truth)
     torch.testing.assert_close(one.inputs.references[1:], other.inputs.references)
-    assert not torch.equal(data.draw([4], seed=2).truth, other.truth)
+    assert not torch.equal(data.draw([4], seed=2).to("cpu").truth, other.truth)
+
+
+def test_two_samples_are_a_frame_and_the_next_varied_alike(mouths):
+    data = MouthDataset(held_out(mouths, share=0)[0])
+    assert len(data) % 2 == 0
+    batch = data.draw(list(range(8)), seed=1)
+    for values in vars(batch.variation).values():
+        assert torch.equal(values[::2], values[1::2])
+    samples = batch.to("cpu")
+    # Windows follow the mouth, which moves by little.
+    assert (samples.corner[::2] - samples.corner[1::2]).abs().max() <= 16
+    assert not torch.equal(samples.truth[::2], samples.truth[1::2])
+
+
+def test_what_moves_with_the_window_is_steady_and_what_flickers_is_not(mouths):
+    samples = MouthDataset(held_out(mouths, share=0)[0]).read([0, 1])
+    samples = replace(samples, corner=torch.tensor([[90, 50], [92, 49]]))
+    error = torch.rand(1, 3, *GRID)
+    moved = torch.cat([error, error.roll((-2, 1), dims=(2, 3))])
+    assert unsteadiness(moved, samples) == 0
+    assert unsteadiness(torch.cat([error, -error]), samples) > 0.1
+
+
+def test_windows_are_cut_about_the_lips_and_inside_the_picture():
+    lips = torch.zeros(3, 1, *GRID, dtype=torch.uint8)
+    lips[0, :, 60:71, 70:91] = 1
+    lips[1, :, :4, :4] = 1
+    corners = mouth_corners(lips)
+    assert corners.tolist() == [[34, 32], [0, 0], [(GRID[0] - 64) // 2, (GRID[1] - 96) // 2]]
+    maps = torch.arange(GRID[0] * GRID[1], dtype=torch.float32).view(1, 1, *GRID).repeat(3, 2, 1, 1)
+    cut = windows(maps, corners)
+    assert cut.shape == (3, 2, 64, 96)
+    assert torch.equal(cut[0, 1], maps[0, 1, 34:98, 32:128])
 
 
 def test_flips_and_colours_go_over_all_pictures_alike(mouths):
@@ -119,7 +154,7 @@ def test_flips_and_colours_go_over_all_pictures_alike(mouths):
     same[:] = plain.truth[:, None]
     same = replace(plain, inputs=replace(plain.inputs, references=same))
     for number in range(6):
-        varied = augment(same, Draws(0, DATA, [number]))
+        varied = augment(same, Variation.of(Draws(0, DATA, [number]), 8))
         torch.testing.assert_close(varied.inputs.references[:, 0], varied.truth)
 
 
