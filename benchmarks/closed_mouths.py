@@ -95,7 +95,7 @@ def measure_clip(
         inner = inner_lips(landmarks, layout, mask, size)
         truth, erased = mask.core.cut(crop), crop.copy()
         mask.core.cut(erased)[masked] = 0
-        box = _box(landmarks[layout.lips_outer], mask, size)
+        box = mouth_box(landmarks[layout.lips_outer], mask, size)
         own = references.take(far)
         lent = with_open_mouths(own, track.canonical[wide], layout)
         shown = [_enlarged(truth[box])]
@@ -105,7 +105,9 @@ def measure_clip(
             lips = np.rint(renderer.lips(erased, landmarks, 0, mask)).astype(np.uint8)
             guess = np.where(masked[..., None], lips, truth)
             shown.append(_enlarged(guess[box]))
-            scores[name].append(_score(truth, np.where(inner[..., None], lips, truth), inner, box, lpips))
+            scores[name].append(
+                between_lips(truth, np.where(inner[..., None], lips, truth), inner, box, lpips)
+            )
         if number % max(1, len(chosen) // SHOWN) == 0:
             keep(shown)
     return {name: Score(*np.mean(rows, axis=0)) for name, rows in scores.items() if rows}
@@ -178,7 +180,7 @@ def main() -> None:
         cv2.imwrite(str(arguments.sheet), np.vstack(parts)[..., ::-1])
 
 
-def _box(lips: np.ndarray, mask: MouthMask, size: int) -> tuple[slice, slice]:
+def mouth_box(lips: np.ndarray, mask: MouthMask, size: int) -> tuple[slice, slice]:
     """The pixels of mask.core about the lips (P,2), with a margin of 6 units."""
     top, left, bottom, right = mask.core.pixels(size)
     points = lips * (size / UNITS) - (left, top)
@@ -192,13 +194,14 @@ def _enlarged(picture: np.ndarray) -> np.ndarray:
     return cv2.resize(picture, SHOWN_PX, interpolation=cv2.INTER_CUBIC)
 
 
-def _score(
+def between_lips(
     truth: np.ndarray,
     guess: np.ndarray,
     inner: np.ndarray,
     box: tuple[slice, slice],
     lpips: PerceptualDistance | None,
 ) -> tuple[float, float, float]:
+    """See `Score`, of a guess with true pixels beside the inner lips (h,w) bool; box: the mouth's."""
     level = psnr(truth, guess, inner)
     if lpips is None:
         return level, np.nan, np.nan

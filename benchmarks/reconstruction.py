@@ -4,7 +4,8 @@ For every clip some frames are targets. Their mouth, chin and jaw are erased bef
 and the references come from the rest of the clip with 0.6 s on both sides of the target left out. PSNR and
 SSIM are taken where the mask is above zero, in the canonical crop at the source's resolution; LPIPS
 (AlexNet) on the mask's bounding box at 128 px with true pixels outside the mask; ID is the cosine of SFace's
-embeddings of the true and the rebuilt face. Writes a Markdown table.
+embeddings of the true and the rebuilt face. On targets whose mouth is open, PSNR and LPIPS between the inner
+lips as well, as in closed_mouths.py. Writes a Markdown table.
 
     python benchmarks/reconstruction.py MANIFEST.jsonl -o benchmarks/results/reconstruction.md
 
@@ -24,6 +25,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from closed_mouths import between_lips, inner_lips, mouth_box
 from manifest import rows_of
 from motion import read_track
 from skimage.metrics import structural_similarity
@@ -33,7 +35,7 @@ from mytalk_core.appearance.crop import crop_size, cut_crop
 from mytalk_core.appearance.mask import mouth_mask
 from mytalk_core.appearance.perceptual import PerceptualDistance
 from mytalk_core.appearance.pool import WANTED, choose_pool, pool_count
-from mytalk_core.appearance.references import APART_S, read_references
+from mytalk_core.appearance.references import APART_S, mouth_opening, read_references
 from mytalk_core.appearance.renderer import WarpRenderer, WarpSettings
 from mytalk_core.appearance.renderers import LoadedRenderer, load_renderer
 from mytalk_core.evaluation.metrics.pictures import psnr
@@ -45,6 +47,7 @@ from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.media.file_clip import FileClip
 
 TARGETS = 16
+OPEN = 3.0  # units from which on there is something to see between the lips
 NEIGHBOURS = 6  # frames before and after a target that take part in the steady choice, as in a real run
 
 FREE = Choice(references=1, change=0, softness=1e6, fade=(1.0,))  # every frame for itself, equal weights
@@ -63,6 +66,8 @@ SHOWN = {
     "ssim": ("SSIM", "{:.3f}"),
     "lpips": ("LPIPS", "{:.4f}"),
     "id": ("ID", "{:.3f}"),
+    "psnr_inner": ("PSNR between the lips", "{:.2f}"),
+    "lpips_inner": ("LPIPS between the lips", "{:.4f}"),
 }
 
 
@@ -84,12 +89,15 @@ class Judges:
 
 @dataclass(frozen=True)
 class Score:
-    """Means over frames: PSNR in dB, SSIM, LPIPS and ID (nan if their weights are absent)."""
+    """Means over frames: PSNR in dB, SSIM, LPIPS and ID (nan if their weights are absent); the last two over
+    those with an open mouth, between the inner lips (nan if there is none)."""
 
     psnr: float
     ssim: float
     lpips: float
     id: float
+    psnr_inner: float
+    lpips_inner: float
 
 
 def ssim(truth: np.ndarray, guess: np.ndarray, inside: np.ndarray) -> float:
@@ -149,10 +157,19 @@ def measure_clip(
             rebuilt = crop.copy()
             mask.core.cut(rebuilt)[:] = guess
             same = np.dot(person, _embedding(judges, rebuilt, landmarks))
-            scores[name].append((*_score(truth, guess, inside, judges.lpips), same))
+            inner = _inner_score(truth, guess, landmarks, layout, mask, size, judges.lpips)
+            scores[name].append((*_score(truth, guess, inside, judges.lpips), same, *inner))
         if keep is not None:
             keep(frame, truth, inside, pictures)
-    return {name: Score(*np.mean(rows, axis=0)) for name, rows in scores.items() if rows}
+    return {name: Score(*_mean(rows)) for name, rows in scores.items() if rows}
+
+
+def _mean(rows: list[tuple[float, ...]]) -> list[float]:
+    """Of each column, those that are no number left out; nan where none is one."""
+    return [
+        float(np.mean(own[~np.isnan(own)])) if not np.isnan(own).all() else np.nan
+        for own in np.array(rows, np.float64).T
+    ]
 
 
 def _deep(inside: np.ndarray, size: int) -> np.ndarray:
@@ -166,12 +183,12 @@ def table(results: dict[str, dict[str, Score]], frames: int, part: str) -> str:
     """Markdown: every renderer's means, then the clips' PSNR and LPIPS."""
     names = list(next(iter(results.values())))
     mean = {
-        name: Score(*np.mean([[getattr(s[name], key) for key in SHOWN] for s in results.values()], axis=0))
+        name: Score(*_mean([tuple(getattr(s[name], key) for key in SHOWN) for s in results.values()]))
         for name in names
     }
     lines = [
         "| renderer | " + " | ".join(title for title, _ in SHOWN.values()) + " |",
-        "|---|---|---|---|---|",
+        "|---" * (len(SHOWN) + 1) + "|",
     ]
     for name in names:
         cells = [form.format(getattr(mean[name], key)) for key, (_, form) in SHOWN.items()]
@@ -202,7 +219,8 @@ def table(results: dict[str, dict[str, Score]], frames: int, part: str) -> str:
         f"{datetime.date.today()}, {os.cpu_count()}-core CPU, {len(results)} clips, {frames} targets a clip. "
         f"{part}PSNR in dB. Inside the mask (mouth, chin, jaw) only; the target's masked pixels are erased "
         f"before rendering, references within {APART_S} s of the target are left out. LPIPS: AlexNet; ID: "
-        "cosine of SFace between the true face and the rebuilt one.\n\n" + "\n".join(lines) + "\n"
+        "cosine of SFace between the true face and the rebuilt one; between the lips: targets with an "
+        f"opening of {OPEN:g} units and more.\n\n" + "\n".join(lines) + "\n"
     )
 
 
@@ -261,6 +279,15 @@ def _score(truth, guess, inside, lpips) -> tuple[float, float, float]:
     whole = np.ones((128, 128), bool)
     distance = np.nan if lpips is None else perceptual_score(lpips, *pair, whole).whole
     return psnr(truth, guess, inside), ssim(truth, guess, inside), distance
+
+
+def _inner_score(truth, guess, landmarks, layout, mask, size, lpips) -> tuple[float, float]:
+    """PSNR and LPIPS between the lips, nan for a mouth that is not open."""
+    inner = inner_lips(landmarks, layout, mask, size)
+    if mouth_opening(landmarks, layout) < OPEN or not inner.any():
+        return np.nan, np.nan
+    box = mouth_box(landmarks[layout.lips_outer], mask, size)
+    return between_lips(truth, np.where(inner[..., None], guess, truth), inner, box, lpips)[:2]
 
 
 if __name__ == "__main__":
