@@ -88,7 +88,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--renderer",
         default="auto",
         help="what draws the new lips: warp, network, generator (the paper's, where the model has one), or "
-        "auto: a network its makers prefer, else warp",
+        "auto: network, but warp, which is faster, on a CPU",
     )
     parser.add_argument("--steps", type=int, default=10, help="sampling steps of the motion, 1 to 1000")
     parser.add_argument(

@@ -92,9 +92,10 @@ class LipSync:
             renderer=load_renderer(renderer, model, revision, device, dtype),
         )
 
-    def with_renderer(self, renderer: str) -> LipSync:
-        """The same networks, and another renderer, whose own network is loaded now."""
-        drawing = load_renderer(renderer, self.source, self.revision, self.device, self.dtype)
+    def with_renderer(self, renderer: str, draws_on: torch.device | None = None) -> LipSync:
+        """The same networks, and another renderer, whose own network is loaded now; draws_on: see
+        `load_renderer`."""
+        drawing = load_renderer(renderer, self.source, self.revision, self.device, self.dtype, draws_on)
         return replace(self, renderer=drawing)
 
     @property

@@ -28,8 +28,8 @@ class MixingTogether(Protocol):
     """`Mixing` of a batch."""
 
     def moved(self, coordinates: Tensor) -> Tensor:
-        """Where the pixels of the cores come from in the references: float32 (B,R,2,h,w), given where the mesh
-        says so."""
+        """Where the pixels of the cores come from in the references: float32 (B,R,2,h,w), given where the
+        mesh says so."""
         ...
 
     def mixed(self, pictures: Tensor) -> Tensor:
