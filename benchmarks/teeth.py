@@ -48,15 +48,17 @@ class Strip:
 
     def __init__(self, frames: int, layout: LandmarkLayout):
         self.layout, self.first = layout, max(0, (frames - SHOWN) // 2)
+        self.width = 0  # px, half of what is shown, by the first of the frames with a face
         self.mouths: list[np.ndarray] = []
 
     def see(self, picture: Picture, face: FaceTrack) -> None:
         """A frame; the place is where the source's mouth is."""
         if self.first <= picture.index < self.first + SHOWN:
             lips = face.landmarks[np.array([picture.index])][0, self.layout.lips_outer, :2]
-            width = int(0.7 * np.ptp(face.landmarks[np.array([self.first])][0, self.layout.lips_outer, 0]))
+            self.width = self.width or max(int(0.7 * np.ptp(lips[:, 0])), 2)
             x, y = np.rint(lips.mean(0)).astype(int)
-            part = cv2.getRectSubPix(picture.rgb, (2 * width, int(1.6 * width)), (float(x), float(y)))
+            size = 2 * self.width, int(1.6 * self.width)
+            part = cv2.getRectSubPix(picture.rgb, size, (float(x), float(y)))
             self.mouths.append(
                 cv2.resize(part, None, fx=ENLARGED, fy=ENLARGED, interpolation=cv2.INTER_CUBIC)
             )

@@ -86,7 +86,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add("--least-confidence", type=float, default=Limits.min_confidence, help="of --lags-by; the rest is out")
     add("--plain", action="store_true", help="no copies at other tempi: quicker, less robust")
-    add("--tempi", type=float, nargs="+", default=TEMPI, help="of the copies, all but the first other voices")
+    add("--tempi", type=float, nargs="+", default=list(TEMPI), help="of copies, other voices but the first")
     add("--validate-on", type=Path, metavar="DATASET", help="of other people; or every 16th person is kept")
     add(
         "--process",
