@@ -161,15 +161,7 @@ def measure_clip(
             scores[name].append((*_score(truth, guess, inside, judges.lpips), same, *inner))
         if keep is not None:
             keep(frame, truth, inside, pictures)
-    return {name: Score(*_mean(rows)) for name, rows in scores.items() if rows}
-
-
-def _mean(rows: list[tuple[float, ...]]) -> list[float]:
-    """Of each column, those that are no number left out; nan where none is one."""
-    return [
-        float(np.mean(own[~np.isnan(own)])) if not np.isnan(own).all() else np.nan
-        for own in np.array(rows, np.float64).T
-    ]
+    return {name: Score(*np.nanmean(rows, axis=0)) for name, rows in scores.items() if rows}
 
 
 def _deep(inside: np.ndarray, size: int) -> np.ndarray:
@@ -183,7 +175,7 @@ def table(results: dict[str, dict[str, Score]], frames: int, part: str) -> str:
     """Markdown: every renderer's means, then the clips' PSNR and LPIPS."""
     names = list(next(iter(results.values())))
     mean = {
-        name: Score(*_mean([tuple(getattr(s[name], key) for key in SHOWN) for s in results.values()]))
+        name: Score(*np.nanmean([[getattr(s[name], key) for key in SHOWN] for s in results.values()], axis=0))
         for name in names
     }
     lines = [
