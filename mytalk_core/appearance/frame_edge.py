@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 FREE = 16.0
 # Lips move as a whole: not at all where a part of them is beyond the edge, freely from so many units on.
 LIPS_FREE = 8.0
+# Of the skin between such lips and the edge no frame shows more: by at most this share of it they move away.
+STRETCHED = 0.6
 # Units next to the edge that are not lent: read with a kernel, they have some of what is repeated beyond it.
 KERNEL = 1
 # Over so many units what one reference has seen gives way to what others have.
@@ -129,7 +131,7 @@ def slowed_at_edge(shift: np.ndarray, depth: np.ndarray) -> np.ndarray:
     if not near.any():
         return shift
     # Twice as wide as the way is long: nothing is read beyond the edge, and nothing folds.
-    width = np.clip(2 * near.max(), 2, FREE)
+    width = max(2 * near.max(), 2)
     return shift * smooth_step(depth / width)[..., None].astype(shift.dtype)
 
 
@@ -142,12 +144,17 @@ def held_at_edge(
 ) -> np.ndarray:
     """The target's landmarks (T, N, 2), moved from the source's the less, the nearer these are to the edge.
 
+    Lips near it leave it no farther than the skin between can be stretched.
+
     Args and units are those of `shown_lips`; a frame whose mouth and jaw are far inside is returned as it is.
     """
     depth = _landmark_depth(source, similarity, shape)
     # Lips keep their shape: what lies as deep as the outermost of them goes all the way with them.
     lips = depth[:, layout.lips_outer].min(1, keepdims=True)
-    free = smooth_step(depth / np.clip(lips, 1, FREE)) * smooth_step(lips / LIPS_FREE)
+    goal = _landmark_depth(target[:, layout.lips_outer], similarity, shape).min(1, keepdims=True)
+    near = 1 - smooth_step((lips - LIPS_FREE) / (FREE - LIPS_FREE))
+    share = STRETCHED * lips / np.maximum(near * (goal - lips), 1e-6)
+    free = smooth_step(depth / np.clip(lips, 1, FREE)) * smooth_step(lips / LIPS_FREE) * share.clip(0, 1)
     held = source + free[..., None] * (target - source)
     return np.where((free < 1)[..., None], held, target).astype(target.dtype)
 

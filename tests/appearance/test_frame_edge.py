@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from drawn_face import SIZE, drawn, picture, shape
 
-from mytalk_core.appearance.frame_edge import held_at_edge, seen_part
+from mytalk_core.appearance.frame_edge import held_at_edge, seen_part, slowed_at_edge
+from mytalk_core.appearance.on_device.frame_edge import slowed_at_edge as slowed_together
 from mytalk_core.face.layout import LandmarkLayout
 
 GREEN = (0, 255, 0)
@@ -81,3 +83,32 @@ def test_landmarks_far_inside_move_freely_and_those_beyond_do_not(layout):
     np.testing.assert_allclose(moved[lips], target[0, lips], atol=1e-4)
     cut = held_at_edge(source, target, np.array([[[1.0, 0, -128], [0, 1, 0]]]), (160, 512), layout)[0]
     np.testing.assert_array_equal(cut, source[0])
+
+
+def test_skin_between_lips_and_the_edge_is_stretched_by_a_part_of_it_only(layout):
+    source, target = (shape(layout, opening).astype(np.float32)[None] for opening in (24, 0))
+    outer = layout.lips_outer
+    lowest = float(source[0, outer, 1].max())
+    far_across = np.array([[[1.0, 0, -128], [0, 1, 0]]])
+
+    def risen(skin):
+        held = held_at_edge(source, target, far_across, (round(lowest + skin), 512), layout)
+        return lowest - float(held[0, outer, 1].max())
+
+    assert 2 < risen(8) < 0.8 * 8
+    # Where more of the chin is seen, the mouth closes.
+    assert risen(20) == pytest.approx(lowest - float(target[0, outer, 1].max()), abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["arrays", "tensors"])
+def test_nothing_folds_at_the_edge_however_far_it_moves(kind):
+    depth = np.arange(64, dtype=np.float32)[::-1].repeat(4).reshape(64, 4)
+    # A mouth that closes: its chin rises by 14 units.
+    shift = np.dstack([np.zeros_like(depth), np.full_like(depth, 14)])
+    if kind == "arrays":
+        slowed = slowed_at_edge(shift, depth)[..., 1]
+    else:
+        moved = torch.from_numpy(shift).movedim(-1, 0)[None]
+        slowed = slowed_together(moved, torch.from_numpy(depth)[None, None])[0, 1].numpy()
+    read = np.arange(64)[:, None] + slowed
+    assert (np.diff(read, axis=0) > 0.2).all() and read.max() <= 63

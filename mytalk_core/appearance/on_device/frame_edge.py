@@ -26,4 +26,4 @@ def slowed_at_edge(shift: Tensor, depth: Tensor) -> Tensor:
     """Movement (B,2,h,w) in units, less towards the frame's edge and none there; depth: (B,1,h,w), see
     `depth_units`."""
     near = (torch.linalg.vector_norm(shift, dim=1, keepdim=True) * (depth < FREE)).amax((2, 3), keepdim=True)
-    return torch.where(near > 0, shift * smooth_step(depth / (2 * near).clamp(2, FREE)), shift)
+    return torch.where(near > 0, shift * smooth_step(depth / (2 * near).clamp_min(2)), shift)
