@@ -14,9 +14,11 @@ import numpy as np
 
 from ..face.layout import LandmarkLayout
 from ..face.packed import Rows
-from .references import References, lip_shape, pose_points
+from .references import References, lip_shape, mouth_opening, pose_points
 
 CHUNK = 512  # targets whose landmarks are unpacked at once
+# Lips so many units apart are open ones; below that they are ajar, or meet.
+OPEN = 1.0
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Choice:
     pose: float = 0.6  # weight of the distance of points that speech does not move, beside that of the lips
     blur: float = 0.6  # price of a reference half as sharp as the pool's median
     unseen: float = 4.0  # price of a reference whose mouth and chin lay wholly beyond the frame's edge
+    ajar: float = 3.0  # price of each unit that its lips are apart where a target's meet
     other_shot: float = 1.0  # price of a reference from another shot: other light, other lens
     change: float = 0.5  # price of changing the reference from one frame to the next
     softness: float = 1.5  # the distance at which a weight falls to 1/e
@@ -50,14 +53,23 @@ def reference_distance(
 ) -> np.ndarray:
     """Distance float32 (T, K) of every target (T, N, 2) to every reference, prices included."""
     distance = np.empty((len(targets), len(references)), np.float32)
+    own = _ajar(references.landmarks, layout)
     for start in range(0, len(targets), CHUNK):
         rows = np.arange(start, min(start + CHUNK, len(targets)))
-        distance[rows] = shape_distance(targets[rows], references.landmarks, layout, choice.pose)
+        wanted = targets[rows]
+        distance[rows] = shape_distance(wanted, references.landmarks, layout, choice.pose)
+        # Lips that are ajar, pressed together by the mesh, look ajar: their edges and what is between stay.
+        distance[rows] += choice.ajar * (own - _ajar(wanted, layout)[:, None]).clip(0)
     distance += choice.blur * np.clip(-np.log2(np.maximum(references.sharpness, 1e-3)), 0, 3)
     distance += choice.unseen * references.unseen_share(layout)
     if shots is not None:
         distance += choice.other_shot * (np.asarray(shots)[:, None] != references.shots[None])
     return distance
+
+
+def _ajar(landmarks: np.ndarray, layout: LandmarkLayout) -> np.ndarray:
+    """How far the lips of landmarks (T, N, 2) are apart, units, up to where they are open: (T,)."""
+    return np.minimum(mouth_opening(landmarks, layout), OPEN)
 
 
 def shape_distance(

@@ -10,7 +10,7 @@ import pytest
 from drawn_face import SIZE, picture, shape
 
 from mytalk_core.appearance.blend import blend
-from mytalk_core.appearance.choosing import Choice, plan_references, steady_path
+from mytalk_core.appearance.choosing import Choice, plan_references, reference_distance, steady_path
 from mytalk_core.appearance.colour import ring_corrections
 from mytalk_core.appearance.composite import make_patch
 from mytalk_core.appearance.crop import crop_size, cut_crop
@@ -182,6 +182,20 @@ def test_plan_picks_the_same_lips_and_fades_between_references(layout):
     assert (plan.weights[5:7] > 0.1).sum(1).tolist() == [2, 2]
     cut = plan_references(references, targets, layout, Choice(references=1), shots=np.repeat([0, 1], 6))
     assert (cut.weights[5:7] > 0.1).sum(1).tolist() == [1, 1]
+
+
+def test_lips_that_meet_are_lent_by_lips_that_meet(layout):
+    shapes = [shape(layout, lower) for lower in (-6, -4, 0)]
+    np.testing.assert_allclose(mouth_opening(np.stack(shapes), layout), (0.3, 1.7, 4.5), atol=0.05)
+    references = pool(layout, (-6, -4, 0))
+    head = np.setdiff1d(np.arange(layout.points), layout.lips)
+    references.landmarks[0][head] += 1.5  # another pose
+    targets = np.stack(shapes)
+    distance = reference_distance(references, targets, layout, Choice(), None)
+    unpriced = reference_distance(references, targets, layout, Choice(ajar=0.0), None)
+    assert unpriced.argmin(1).tolist() == [1, 1, 2]
+    assert distance.argmin(1).tolist() == [0, 1, 2]
+    np.testing.assert_array_equal(distance[2], unpriced[2])
 
 
 def test_plan_avoids_blurred_references(layout):
