@@ -41,8 +41,8 @@ def ring_corrections(
     for row, on_ring in enumerate(weight > 0):
         if on_ring.any():
             levels = difference[:, row]
-            spread = np.abs(levels - _median(levels[:, on_ring])[:, None, None]).mean(0)
-            weight[row] /= 1 + (spread / (TOLERANCE + 1.5 * _median(spread[on_ring]))) ** 2
+            spread = np.abs(levels - median(levels[:, on_ring])[:, None, None]).mean(0)
+            weight[row] /= 1 + (spread / (TOLERANCE + 1.5 * median(spread[on_ring]))) ** 2
     total = np.maximum(weight.sum((1, 2)), 1e-6)
     correction = ((difference * weight).sum((2, 3)) / total)[..., None, None]
     for sigma, trust in zip(SIGMAS, TRUST, strict=True):
@@ -67,10 +67,10 @@ def _weight(ring: np.ndarray) -> np.ndarray:
     return weight
 
 
-def _median(values: np.ndarray) -> np.ndarray:
-    """The median over the last axis of values (..., n), n > 0: of few, five times as fast as `np.median`."""
-    ordered, count = np.sort(values, axis=-1), values.shape[-1]
-    return (ordered[..., (count - 1) // 2] + ordered[..., count // 2]) / 2
+def median(values: np.ndarray, axis: int = -1) -> np.ndarray:
+    """The median of float values over an axis of few: five times as fast as `np.median`."""
+    ordered, count = np.sort(values, axis=axis), values.shape[axis]
+    return (ordered.take((count - 1) // 2, axis) + ordered.take(count // 2, axis)) / 2
 
 
 def _blurred(planes: np.ndarray, sigma: float) -> np.ndarray:

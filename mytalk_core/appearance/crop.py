@@ -55,13 +55,16 @@ def crop_box(similarity: np.ndarray, size: int, height: int, width: int) -> tupl
     return int(top), int(left), int(bottom), int(right)
 
 
-def cut_crop(rgb: np.ndarray, similarity: np.ndarray, size: int) -> np.ndarray:
+def cut_crop(
+    rgb: np.ndarray, similarity: np.ndarray, size: int, room: np.ndarray | None = None
+) -> np.ndarray:
     """Cut the canonical square out of a frame.
 
     Args:
         rgb: uint8 (H, W, 3).
         similarity: float (2, 3), frame pixels to canonical units.
         size: side of the crop in pixels.
+        room: uint8 (size, size, 3), memory that the crop is made in.
 
     Returns:
         uint8 (size, size, 3); what lies outside the frame repeats its edge.
@@ -74,4 +77,6 @@ def cut_crop(rgb: np.ndarray, similarity: np.ndarray, size: int) -> np.ndarray:
         rgb = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
         matrix[:, 2] += matrix[:, :2] @ (0.5 * fit - 0.5)
         matrix[:, :2] *= fit
-    return cv2.warpAffine(rgb, matrix, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpAffine(
+        rgb, matrix, (size, size), room, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )

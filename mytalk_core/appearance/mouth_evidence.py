@@ -23,6 +23,8 @@ NO_CONTRAST = 0.22  # lips differ from what is about them by this share of the f
 # Share of the edges in a quarter of the rows, and of the columns: a stand before the mouth has as regular
 # columns, closed lips nearly as regular rows, and only a mosaic both. Less where most frames show no mouth.
 MOSAIC, MOSAIC_SUSPECT = 0.64, 0.58
+# Units about eyes, lips and face that any of this looks at: the widest kernel's, about what is widened most.
+ROOM = 14
 DARK = 0.35  # fine detail of the eyes, L of Lab, under which nothing can be told
 SUSPECT = 2.0  # where most of a person's frames show no mouth, one must show it so many times more clearly
 
@@ -42,26 +44,35 @@ def shows_mouth(
         similarity: float (2, 3), frame pixels to canonical units: a mosaic lies along the frame's axes.
         certainty: how many times the usual thresholds are asked for.
     """
-    lab = cv2.cvtColor(unit_crop.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    rings = [layout.lips_outer, layout.lips_inner, layout.oval, *layout.eyes]
+    part = _about(landmarks[np.concatenate(rings)])
+    lab = cv2.cvtColor(unit_crop[part].astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     light = np.ascontiguousarray(lab[..., 0])
     detail = cv2.GaussianBlur(light, (0, 0), 1.0) - cv2.GaussianBlur(light, (0, 0), 2.2)
-    outer, inner = (filled(landmarks[ring]) for ring in (layout.lips_outer, layout.lips_inner))
+    outer, inner, face, *both = (filled(landmarks[ring])[part] for ring in rings)
     eyes = np.zeros_like(outer)
-    for ring in layout.eyes:
-        eyes |= widened(filled(landmarks[ring]), 4)
+    for eye in both:
+        eyes |= widened(eye, 4)
     of_eyes = _root_mean_square(detail, eyes)
     if of_eyes < DARK:
         return True
     share = _root_mean_square(detail, widened(outer, 3)) / of_eyes
     if share < FLAT * certainty:
         return False
-    contrast = _contrast(lab, outer, inner, filled(landmarks[layout.oval]))
+    contrast = _contrast(lab, outer, inner, face)
     if contrast < NO_CONTRAST * certainty or (
         share < PLAIN * certainty and contrast < PLAIN_CONTRAST * certainty
     ):
         return False
     regular = _regularity(unit_crop, landmarks[layout.lips_outer], similarity)
     return regular < (MOSAIC if certainty == 1 else MOSAIC_SUSPECT)
+
+
+def _about(points: np.ndarray) -> tuple[slice, slice]:
+    """The rows and columns of the square that hold points (P, 2), and ROOM about them."""
+    low = np.clip(np.floor(points.min(0)) - ROOM, 0, UNITS - 1).astype(int)
+    high = np.clip(np.ceil(points.max(0)) + ROOM, low + 1, UNITS).astype(int)
+    return slice(low[1], high[1]), slice(low[0], high[0])
 
 
 def _contrast(lab: np.ndarray, outer: np.ndarray, inner: np.ndarray, face: np.ndarray) -> float:

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
+from .colour import median
 from .mask import disc, filled, smooth_step, widened
 from .mouth_evidence import SUSPECT, shows_mouth
 from .overlay import (
@@ -265,16 +266,20 @@ class CoverGauge:
 
 
 def free_references(
-    references: References, gauge: CoverGauge, similarity: np.ndarray | None = None, each: Each = map
+    references: References,
+    gauge: CoverGauge,
+    similarity: np.ndarray | None = None,
+    each: Each = map,
+    small: References | None = None,
 ) -> tuple[References, float]:
     """The references whose mouths are free, or nearly so, with what covers a part of them taken away; at
     least half of them, the freest. And the share of all whose mouth cannot be seen.
 
     gauge: of these references; similarity, each: as in `CoverGauge`. Where that is known,
-    `References.uncovered` is too.
+    `References.uncovered` is too. small: they at one sample a unit, where that is at hand.
     """
-    placed = _placed(references, similarity)
-    looked_at = zip(references.crops, references.landmarks, placed, map(bool, gauge.shown), strict=True)
+    placed, small = _placed(references, similarity), small or references.resized(UNITS)
+    looked_at = zip(small.crops, references.landmarks, placed, map(bool, gauge.shown), strict=True)
     crops, hidden = references.crops, np.zeros(len(references))
     uncovered = np.zeros(len(references), bool)
     behind: dict[int, np.ndarray] = {}
@@ -396,9 +401,9 @@ def _median_and_spread(pictures: np.ndarray) -> np.ndarray:
     unknown = (shown < max(FEWEST, LEAST_SHOWN * len(pictures))).astype(np.uint8)
     unknown = widened(unknown, 3 * RIM) > 0
     pictures[:, unknown] = 0
-    median = np.nanmedian if np.isnan(pictures).any() else np.median
-    usual = median(pictures, axis=0)
-    spread = median(largest(np.abs(pictures - usual)), axis=0)
+    middle = np.nanmedian if np.isnan(pictures).any() else median
+    usual = middle(pictures, axis=0)
+    spread = middle(largest(np.abs(pictures - usual)), axis=0)
     packed = np.clip(np.dstack([usual, spread]), 0, 255).astype(np.uint8)
     packed[..., 3][unknown] = UNKNOWN
     return packed

@@ -154,14 +154,14 @@ def read_references(
     crops = np.empty((len(indices), size, size, 3), np.uint8)
     seen = np.ones((len(indices), UNITS, UNITS), bool)
 
-    def cut(numbered: tuple[int, Picture]) -> tuple[np.ndarray, np.ndarray | None]:
+    def cut(numbered: tuple[int, Picture]) -> np.ndarray | None:
         position, picture = numbered
         similarity, frame = track.similarity[indices[position]], (picture.height, picture.width)
         box = crop_box(similarity, size, *frame)
-        return cut_crop(picture.rgb_in(box), similarity, size), seen_part(frame, similarity)
+        cut_crop(picture.rgb_in(box), similarity, size, crops[position])
+        return seen_part(frame, similarity)
 
-    for position, (crop, part) in enumerate(each(cut, enumerate(clip.pictures(indices)))):
-        crops[position] = crop
+    for position, part in enumerate(each(cut, enumerate(clip.pictures(indices)))):
         if part is not None:
             seen[position] = part
     landmarks = track.canonical[indices].astype(np.float32)

@@ -99,11 +99,11 @@ def region_from_landmarks(landmarks: np.ndarray) -> np.ndarray:
     return np.array([centre[0], centre[1], REGION_SCALE * (high - low).max(), angle])
 
 
-def region_box(region: np.ndarray, height: int, width: int) -> tuple[int, int, int, int]:
+def region_box(region: np.ndarray, height: int, width: int, room: float = ROOM) -> tuple[int, int, int, int]:
     """Top, left, bottom, right of a region in a frame of that height and width, px, with the pixels that its
-    samples reach to, and room for one that lies a little elsewhere."""
+    samples reach to, and room, as a share of its side, for one that lies a little elsewhere."""
     x, y, side, angle = region
-    reach = 2 + side * (0.5 + ROOM) * (abs(np.cos(angle)) + abs(np.sin(angle)))
+    reach = 2 + side * (0.5 + room) * (abs(np.cos(angle)) + abs(np.sin(angle)))
     # A region beside the frame reads none of it.
     left, top = np.clip(np.floor([x - reach, y - reach]), 0, (width - 1, height - 1)).astype(int)
     right, bottom = np.clip(np.ceil([x + reach, y + reach]), (left + 1, top + 1), (width, height)).astype(int)

@@ -316,7 +316,8 @@ class _Tracker:
 
 def _region_of(frame: Picture, region: np.ndarray) -> np.ndarray:
     """A frame (H,W,3) uint8 RGB for who reads a region of it alone: elsewhere it is undefined."""
-    return frame.rgb_in(region_box(region, frame.height, frame.width))
+    size = frame.height, frame.width
+    return frame.rgb_in(region_box(region, *size, room=0.0), region_box(region, *size))
 
 
 def _close(a: np.ndarray, b: np.ndarray, share: float = 0.3) -> bool:

@@ -50,18 +50,20 @@ class Picture:
             self.converted, self.part = self.converter(self.frame, room=self.room), None
         return self.converted
 
-    def rgb_in(self, box: Box) -> np.ndarray:
+    def rgb_in(self, box: Box, about: Box | None = None) -> np.ndarray:
         """`rgb` whose pixels outside the box are undefined, for who reads no others: they cost nothing, and
         those of the last box and what lies in it are converted once.
 
-        box: top, left, bottom, right, px, inside the frame.
+        box: top, left, bottom, right, px, inside the frame; about: one that holds it, which is converted
+        where it is not there yet, as others that lie in it are soon wanted.
         """
-        top, left, bottom, right = box
-        # Of a large one another is soon wanted that does not lie in it.
-        if self.converted is not None or 2 * (bottom - top) * (right - left) > self.height * self.width:
+        if self.converted is None and self.part is not None and holds(self.part[0], box):
+            return self.part[1]
+        top, left, bottom, right = about = about or box
+        # What a nearly whole frame saves is less than a second box would cost.
+        if self.converted is not None or 4 * (bottom - top) * (right - left) > 3 * self.height * self.width:
             return self.rgb
-        if self.part is None or not holds(self.part[0], box):
-            self.part = box, self.converter(self.frame, box, self.room)
+        self.part = about, self.converter(self.frame, about, self.room)
         return self.part[1]
 
     def sampled(self, height: int, width: int) -> np.ndarray:

@@ -22,6 +22,7 @@ from ..appearance.pool import WANTED, choose_pool, pool_count
 from ..appearance.references import read_references
 from ..appearance.renderer import WarpSettings
 from ..appearance.renderers import LoadedRenderer
+from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
 from ..face.packed import Mapped
 from ..face.track import Faces, FaceTrack
@@ -128,8 +129,9 @@ def draw(
     references = read_references(lender, lending, pool, size, layout, each=each)
     # What stands still in the pictures of another clip says nothing about those of this one.
     placed = lending.similarity[references.frame_index] if lips is None else None
-    gauge = CoverGauge(references, layout, placed, each)
-    references, covered = free_references(references, gauge, placed, each)
+    small = references.resized(UNITS)
+    gauge = CoverGauge(small, layout, placed, each)
+    references, covered = free_references(references, gauge, placed, each, small)
     lenders = with_open_mouths(references, targets, layout)
     return RenderedClip.arrange(
         clip,
