@@ -52,20 +52,27 @@ from .train import DETAIL, Mender, psnr
 LONGEST_S = 60.0
 AT_ONCE = 8  # left-out frames that are looked at together
 INNER_WEIGHT = 4.0  # what a pixel between the lips counts more: most of the error is there
-SURE = 2.0  # standard errors: chance alone is no gain
+SURE = 1.0  # standard errors: less is chance
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """How long and how fast is learned. looks: steps between two looks at what was left out; patience: looks
-    without a better one that end it; ema: decay of the average that is looked at and kept."""
+    """How long and how fast is learned. rate: the highest, to which the first `warmup` steps rise; looks:
+    steps between two looks at what was left out; patience: looks without a better one that end it; ema: decay
+    of the average that is looked at and kept."""
 
-    steps: int = 60
+    steps: int = 300
     batch: int = 4
-    rate: float = 8e-4
-    ema: float = 0.95
-    looks: int = 15
-    patience: int = 4
+    rate: float = 4e-4
+    warmup: int = 30
+    ema: float = 0.98
+    looks: int = 30
+    patience: int = 5
+
+    def rate_at(self, step: int) -> float:
+        """Of a step, counted from 1: up, then down to 0. A network that is good already is not to forget
+        before Adam knows how large its gradients are."""
+        return self.rate * min(1.0, step / self.warmup) * (1 - (step - 1) / self.steps)
 
 
 @dataclass(frozen=True)
@@ -126,7 +133,7 @@ def adapt(
     for step in range(1, lesson.steps + 1):
         rows = np.array([next(order) for _ in range(lesson.batch)])
         for group in network.optimizer.param_groups:
-            group["lr"] = lesson.rate * (1 - (step - 1) / lesson.steps)
+            group["lr"] = lesson.rate_at(step)
         learn(network, person.samples(person.learned, rows, rng, REGIMES), accelerator)
         if progress is not None:
             progress("adapt", step, lesson.steps)

@@ -32,7 +32,7 @@ from mytalk_core.pipeline import stages
 
 WOMAN = EXAMPLES / "ai_woman.mp4"
 TINY = RefinerConfig(width=8, widths=(8, 8))
-QUICK = partial(program.Lesson, steps=6, batch=2, rate=0.01, ema=0.3, looks=3)
+QUICK = partial(program.Lesson, steps=6, batch=2, rate=0.01, warmup=1, ema=0.3, looks=3)
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def test_what_comes_back_is_never_worse(person, accelerator):
 def test_chance_alone_is_no_gain():
     drawn = np.random.default_rng(0).normal(0, 0.3, 32)
     centred = drawn - drawn.mean()
-    assert not program.is_sure(centred + 0.05) and program.is_sure(centred + 0.2)
+    assert not program.is_sure(centred + 0.03) and program.is_sure(centred + 0.2)
     assert not program.is_sure(np.zeros(4)) and program.is_sure(np.array([0.1]))
 
 
@@ -150,6 +150,13 @@ def read(monkeypatch, person, accelerator):
     monkeypatch.setattr(program, "track", lambda *_: SimpleNamespace())
     monkeypatch.setattr(program, "choose", lambda *_: None)
     monkeypatch.setattr(program, "read_person", lambda *_, **__: person)
+
+
+def test_learning_begins_slowly_and_ends_slowly():
+    lesson = program.Lesson(steps=100, rate=1e-3, warmup=10)
+    rates = [lesson.rate_at(step) for step in range(1, 101)]
+    assert rates[0] == pytest.approx(1e-4) and rates[-1] == pytest.approx(1e-5)
+    assert np.argmax(rates) == 9 and max(rates) == pytest.approx(0.91e-3)
 
 
 def test_the_result_is_a_whole_model_that_draws_by_default(model, read, tmp_path, capsys):
