@@ -24,7 +24,7 @@ def ring_corrections(
     """What to add to each of R renderings so that it meets the frame on its ring.
 
     Args:
-        frame, renderings: (h, w, 3) pixels, 0..255; read only where `rings` are above zero.
+        frame, renderings: float32 (gh // 4, gw // 4, 3), 0..255, see `cells`; read only where `on_ring`.
         rings: float32 (gh, gw) weights 0..1 on the unit grid of the same window.
         limit: largest correction, levels.
 
@@ -32,17 +32,15 @@ def ring_corrections(
         float32 (R, gh // 4, gw // 4, 3) levels, smooth, and each ring's root mean square difference that no
         smooth correction removes (R,): how badly the rendering fits the frame. Zeros where a ring is empty.
     """
-    seen = _cells(frame, rings[0])
     # Planes first, (3, R, ...): NumPy repeats a number over long rows many times as fast as over colours.
-    difference = np.stack([seen - _cells(rendering, rings[0]) for rendering in renderings])
-    difference = np.ascontiguousarray(np.moveaxis(difference, -1, 0))
+    difference = np.ascontiguousarray(np.moveaxis(frame - np.stack(renderings), -1, 0))
     weight = np.stack([_weight(ring) for ring in rings])
     weight[weight.sum((1, 2)) < 1e-3] = 0
-    for row, on_ring in enumerate(weight > 0):
-        if on_ring.any():
+    for row, counts in enumerate(weight > 0):
+        if counts.any():
             levels = difference[:, row]
-            spread = np.abs(levels - median(levels[:, on_ring])[:, None, None]).mean(0)
-            weight[row] /= 1 + (spread / (TOLERANCE + 1.5 * median(spread[on_ring]))) ** 2
+            spread = np.abs(levels - median(levels[:, counts])[:, None, None]).mean(0)
+            weight[row] /= 1 + (spread / (TOLERANCE + 1.5 * median(spread[counts]))) ** 2
     total = np.maximum(weight.sum((1, 2)), 1e-6)
     correction = ((difference * weight).sum((2, 3)) / total)[..., None, None]
     for sigma, trust in zip(SIGMAS, TRUST, strict=True):
@@ -53,18 +51,21 @@ def ring_corrections(
     return np.ascontiguousarray(np.moveaxis(correction.clip(-limit, limit), 0, -1)), misfit
 
 
-def _cells(picture: np.ndarray, ring: np.ndarray) -> np.ndarray:
-    """The means of a picture (h, w, ...) over the coarse grid of a ring (gh, gw): float32."""
-    size = (ring.shape[1] // CELL, ring.shape[0] // CELL)
+def cells(picture: np.ndarray) -> np.ndarray:
+    """The means of a picture (gh, gw, ...) on the unit grid over the cells of the coarse one: float32."""
+    size = (picture.shape[1] // CELL, picture.shape[0] // CELL)
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+
+
+def on_ring(ring: np.ndarray) -> np.ndarray:
+    """The cells bool (gh // 4, gw // 4) that count of a ring (gh, gw): a cell that touches the mask would
+    bring masked pixels in."""
+    return cells((ring == 0).astype(np.float32)) == 0
 
 
 def _weight(ring: np.ndarray) -> np.ndarray:
     """How much each cell of a ring (gh, gw) counts."""
-    weight = _cells(ring, ring)
-    # A cell that touches the mask would bring masked pixels in: it has no weight.
-    weight[_cells((ring == 0).astype(np.float32), ring) > 0] = 0
-    return weight
+    return cells(ring) * on_ring(ring)
 
 
 def median(values: np.ndarray, axis: int = -1) -> np.ndarray:

@@ -20,7 +20,7 @@ from .on_device.generating import generated
 from .raster import triangulate
 from .references import References
 from .renderer import WarpRenderer, WarpSettings
-from .warp import MeshWarp
+from .warp import ReferenceWarps
 
 
 class GeneratorRenderer(WarpRenderer):
@@ -73,7 +73,7 @@ class GeneratorRenderer(WarpRenderer):
         target: np.ndarray,
         index: int,
         mask: MouthMask,
-        coarse: MeshWarp | None = None,
+        warps: ReferenceWarps | None = None,
         lent: list[np.ndarray | None] | None = None,
     ) -> np.ndarray:
         """See `WarpRenderer.lips`; of the crop all that the mask leaves is read."""

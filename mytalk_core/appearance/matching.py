@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .colour import ring_corrections
+from .colour import CELL, cells, on_ring, ring_corrections
 from .frame_edge import fill_unseen
 from .mask import MouthMask, Window
 from .references import References
-from .warp import MeshWarp, sample_units
+from .warp import ReferenceWarps, sample_units
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def match_references(
     weights: np.ndarray,
     crop: np.ndarray,
     mask: MouthMask,
-    coarse: MeshWarp,
+    warps: ReferenceWarps,
     misfit: float,
     lent: list[np.ndarray | None] | None = None,
 ) -> MatchedReferences:
@@ -54,16 +54,27 @@ def match_references(
     Args:
         weights: float (R,), sum above 0.
         crop: uint8 (S, S, 3), the frame; read outside the mask only, and at one sample a unit.
-        coarse: the warp to the target on the unit grid of the mask's window.
+        warps: of the chosen references to the target, on the mask's window.
         misfit: levels of misfit on the ring at which a reference loses its weight to a better one.
         lent: see `MatchedReferences`; all of all where None.
     """
     lent = lent or [None] * len(chosen)
     around = cv2.resize(mask.window.cut(crop), mask.window.shape[::-1], interpolation=cv2.INTER_AREA)
-    warped = [
-        sample_units(references.crops[one], coarse.coordinates(references.landmarks[one])) for one in chosen
-    ]
+    counts = on_ring(mask.ring)
+    pairs = zip(chosen, warps.units, strict=True)
+    warped = [_read_cells(references.crops[one], units, counts) for one, units in pairs]
     rings = [mask.ring if part is None else mask.ring * (part > 0.999) for part in lent]
-    corrections, misfits = ring_corrections(around, warped, rings)
+    corrections, misfits = ring_corrections(cells(around), warped, rings)
     weights = weights.astype(np.float64) * np.exp(-(misfits - misfits.min()) / misfit)
     return MatchedReferences(chosen, weights / weights.sum(), list(corrections), lent)
+
+
+def _read_cells(crop: np.ndarray, units: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """A warped crop's `cells` (h, w, 3) where they count, bool (h, w), 0 elsewhere; units: float32
+    (4 h, 4 w, 2), where each unit comes from."""
+    height, width = counts.shape
+    of_cells = units.reshape(height, CELL, width, CELL, 2).swapaxes(1, 2)[counts]
+    read = sample_units(crop, of_cells.reshape(-1, CELL**2, 2))
+    means = np.zeros((height, width, 3), np.float32)
+    means[counts] = np.rint(read.mean(1, dtype=np.float32))
+    return means

@@ -116,22 +116,20 @@ def part_interior(
     apart = factor / STRETCH
     scale = size / UNITS
     inner = ring_pixels(layout.lips_inner, target, window, size)
-    height, width = coordinates.shape[:2]
-    columns = np.arange(width, dtype=np.float32)
+    parted, darkness = coordinates.copy(), np.zeros(coordinates.shape[:2], np.float32)
+    part = part_of(coordinates.shape, inner.min(0) - 1, inner.max(0) + 1)
+    rows, columns = (np.arange(side.start, side.stop, dtype=np.float32) for side in part)
     top, bottom = lip_lines(inner, columns)
     high = np.maximum(bottom - top, 1e-3)
-    share = (np.arange(height, dtype=np.float32)[:, None] - top) / high
+    share = (rows[:, None] - top) / high
     inside = (share > 0) & (share < 1) & (columns > inner[:, 0].min()) & (columns < inner[:, 0].max())
     above, below = share * apart, (1 - share) * apart
     read = np.where(above <= gap, above, np.where(below <= 1 - gap, 1 - below, gap))
-    rows = np.where(inside, top + read * high, np.arange(height)[:, None])
-    at = np.dstack([np.broadcast_to(columns, rows.shape), rows]).astype(np.float32)
-    parted = cv2.remap(  # type: ignore[call-overload]
-        coordinates, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
+    at_y = np.where(inside, top + read * high, rows[:, None])
+    parted[part] = _read_map(coordinates, columns, at_y)
     away_px = np.minimum(above - gap, below - (1 - gap)) * high / apart
-    dark = np.clip(away_px / scale, 0, 1) * np.clip((apart - 1) / (PARTING - 1), 0, 1) * inside
-    return parted, dark.astype(np.float32)
+    darkness[part] = np.clip(away_px / scale, 0, 1) * np.clip((apart - 1) / (PARTING - 1), 0, 1) * inside
+    return parted, darkness
 
 
 def hide_edges(
@@ -154,20 +152,36 @@ def hide_edges(
     """
     scale = size / UNITS
     inner = ring_pixels(layout.lips_inner, target, window, size)
-    height, width = coordinates.shape[:2]
-    rows, columns = np.arange(height, dtype=np.float32)[:, None], np.arange(width, dtype=np.float32)
+    # Half of the opening and the edge give way to the lips beyond, evenly over three times their height.
+    room = np.array([HIDDEN * scale, 3 * (HIDDEN * scale + np.ptp(inner[:, 1]))])
+    part = part_of(coordinates.shape, inner.min(0) - room, inner.max(0) + room)
+    rows, columns = (np.arange(side.start, side.stop, dtype=np.float32) for side in part)
+    rows = rows[:, None]
     top, bottom = lip_lines(inner, columns)
     seam = (top + bottom) / 2
     corners = np.minimum(columns - inner[:, 0].min(), inner[:, 0].max() - columns)
-    # Half of the opening and the edge give way to the lips beyond, evenly over three times their height.
     hidden = amount * (HIDDEN * scale + (bottom - top) / 2) * np.clip(1 + corners / (HIDDEN * scale), 0, 1)
     away = np.abs(rows - seam)
     read = np.maximum(away, hidden + away * 2 / 3)
-    at = np.dstack([np.broadcast_to(columns, read.shape), seam + np.where(rows < seam, -read, read)])
-    hiding: np.ndarray = cv2.remap(  # type: ignore[call-overload]
-        coordinates, at.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
+    hiding = coordinates.copy()
+    hiding[part] = _read_map(coordinates, columns, seam + np.where(rows < seam, -read, read))
     return hiding
+
+
+def part_of(shape: tuple[int, ...], low: np.ndarray, high: np.ndarray) -> tuple[slice, slice]:
+    """Rows and columns of a picture (h, w, ...) that hold all between two points (x, y): one at least."""
+    end = np.array(shape[1::-1])
+    low = np.clip(low, 0, end - 1).astype(int)
+    high = np.clip(high + 1, low + 1, end).astype(int)
+    return slice(low[1], high[1]), slice(low[0], high[0])
+
+
+def _read_map(coordinates: np.ndarray, at_x: np.ndarray, at_y: np.ndarray) -> np.ndarray:
+    """A map float32 (h, w, 2) read between its pixels, at columns (w',) and rows (h', w')."""
+    at = np.dstack([np.broadcast_to(at_x, at_y.shape), at_y]).astype(np.float32)
+    return cv2.remap(  # type: ignore[call-overload]
+        coordinates, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
 
 
 @dataclass(frozen=True)
@@ -224,11 +238,9 @@ def dark_interior(
     rings = [ring_pixels(ring, target, window, size) for ring in (layout.lips_outer, layout.lips_inner)]
     # Nothing changes beyond the lips and the softness of their edge.
     points, room = np.concatenate(rings), 2 * EDGE * scale + 3
-    end = np.array(picture.shape[1::-1])
     # Of lips beyond the picture one pixel: OpenCV draws on no empty one.
-    low = np.clip(points.min(0) - room, 0, end - 1).astype(int)
-    high = np.clip(points.max(0) + room + 1, low + 1, end).astype(int)
-    part = slice(low[1], high[1]), slice(low[0], high[0])
+    part = part_of(picture.shape, points.min(0) - room, points.max(0) + room)
+    low = np.array([part[1].start, part[0].start])
     amount = np.broadcast_to(np.float32(amount), picture.shape[:2])[part]
     filled = picture.copy()
     filled[part] = _darkened(picture[part], [ring - low for ring in rings], amount, scale)

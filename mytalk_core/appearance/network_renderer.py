@@ -23,7 +23,7 @@ from .references import References
 from .refiner import MouthRefiner, Refinement, RefinerInputs, crisp, enlarged, mixed
 from .renderer import WarpRenderer, WarpSettings
 from .unit_view import refiner_inputs, unit_view
-from .warp import pixel_grid, read_pixels
+from .warp import ReferenceWarps, pixel_grid, read_pixels
 
 
 @dataclass(frozen=True)
@@ -89,12 +89,17 @@ class NetworkRenderer(WarpRenderer):
 
     @torch.inference_mode()
     def mixing(
-        self, crop: np.ndarray, target: np.ndarray, mask: MouthMask, matched: MatchedReferences
+        self,
+        crop: np.ndarray,
+        target: np.ndarray,
+        mask: MouthMask,
+        matched: MatchedReferences,
+        warps: ReferenceWarps,
     ) -> Mixing:
         """See `WarpRenderer.mixing`."""
         size, core = self.references.size, mask.core
         small = crop if size == UNITS else cv2.resize(crop, (UNITS, UNITS), interpolation=cv2.INTER_AREA)
-        view = unit_view(small, target, mask, self.small, matched, self.triangulation)
+        view = unit_view(small, target, mask, self.small, matched, warps)
         device = self.device
         inputs = refiner_inputs(view)
         with torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32):

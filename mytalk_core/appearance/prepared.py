@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .mask import MouthMask
-from .warp import MeshWarp
+from .warp import ReferenceWarps
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,8 +15,8 @@ class Prepared:
     """A frame of a batch.
 
     row: in the batch; index: in the sequence; source, target: float (N, 2) canonical units; mask: of what is
-    made anew; coarse: the warp to the target on the unit grid of the mask's window; lent: what each of its
-    references lends there, see `lent_part`; inside: bool (256, 256), what of the crop lies inside the frame,
+    made anew; warps: those of its references to the target; lent: what each of them lends on the unit grid
+    of the mask's window, see `lent_part`; inside: bool (256, 256), what of the crop lies inside the frame,
     None for all.
     """
 
@@ -25,7 +25,7 @@ class Prepared:
     source: np.ndarray
     target: np.ndarray
     mask: MouthMask
-    coarse: MeshWarp
+    warps: ReferenceWarps
     lent: list[np.ndarray | None]
     inside: np.ndarray | None
 

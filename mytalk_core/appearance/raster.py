@@ -98,7 +98,11 @@ def signed_area(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
 
 
 def draw_triangles(
-    vertices: np.ndarray, triangulation: Triangulation, window: tuple[int, int, int, int], size: int
+    vertices: np.ndarray,
+    triangulation: Triangulation,
+    window: tuple[int, int, int, int],
+    size: int,
+    canvas: tuple[int, int, int, int] | None = None,
 ) -> np.ndarray:
     """The triangle that covers each pixel of a window of the crop.
 
@@ -109,17 +113,20 @@ def draw_triangles(
         vertices: float (V, 2) canonical units, border points included.
         window: (top, left, bottom, right) in pixels of the crop.
         size: side of the crop in pixels.
+        canvas: a window that holds this one, whose drawing this is a part of: an edge that leaves a window is
+        drawn a little otherwise there.
 
     Returns:
         int32 (bottom - top, right - left) of triangle numbers.
     """
-    top, left, bottom, right = window
+    top, left, bottom, right = canvas or window
     points = on_window(vertices, np.array([left, top]), size)
     triangles = triangulation.triangles
     corners = points[triangles]
     a, b, c = corners.swapaxes(0, 1)
     low, high = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
-    near = (high[:, 0] >= -1) & (high[:, 1] >= -1) & (low[:, 0] <= right - left) & (low[:, 1] <= bottom - top)
+    begin, end = (np.array([window[at + 1] - left, window[at] - top]) for at in (0, 2))
+    near = (high >= begin - 1).all(1) & (low <= end).all(1)
     order = np.flatnonzero(near)
     facing = signed_area(vertices, triangles[order]) > 0
     order = order[np.argsort(2 * triangulation.layer[order] + facing, kind="stable")]
@@ -127,7 +134,7 @@ def draw_triangles(
     covered = np.zeros((bottom - top, right - left), np.int32)
     for number, triangle in zip(order.tolist(), list(fixed), strict=True):
         cv2.fillConvexPoly(covered, triangle, number, cv2.LINE_8, SUBPIXEL_BITS)
-    return covered
+    return covered[begin[1] : end[1], begin[0] : end[0]]
 
 
 def on_window(vertices: np.ndarray, corner: np.ndarray, size: int) -> np.ndarray:

@@ -32,7 +32,7 @@ from .raster import triangulate
 from .references import References, mouth_opening
 from .rendering import ArrayRendering, Rendering
 from .surroundings import move_surroundings
-from .warp import MeshWarp, sample
+from .warp import ReferenceWarps, sample
 
 # So many frames at most are drawn in one call on a device, and so many pixels of crops.
 TOGETHER, TOGETHER_PX = 8, 8 * 512**2
@@ -169,11 +169,11 @@ class WarpRenderer:
     ) -> Prepared | None:
         """None where no reference has seen what would be needed."""
         mask = mouth_mask(source, target, self.layout, self.settings.feather)
-        coarse = self._coarse(target, mask)
-        lent = self._lent(index, coarse)
-        known = lent if self.references.free is None else self._seen(index, coarse)
+        warps = self._warps(index, target, mask)
+        lent = self._lent(index, warps)
+        known = lent if self.references.free is None else self._seen(index, warps)
         shown = self._shown(source, target, mask, known, inside)
-        return None if shown is None else Prepared(row, index, source, target, shown, coarse, lent, inside)
+        return None if shown is None else Prepared(row, index, source, target, shown, warps, lent, inside)
 
     def drawn_by_turns(self, crops: np.ndarray, frames: list[Prepared]) -> ArrayRendering:
         """One frame after the other, by OpenCV."""
@@ -182,7 +182,7 @@ class WarpRenderer:
         for frame in frames:
             crop, new, mask = rendered[frame.row], alpha[frame.row], frame.mask
             moved = move_surroundings(crop, frame)
-            lips = self.lips(crop, frame.target, frame.index, mask, frame.coarse, frame.lent)
+            lips = self.lips(crop, frame.target, frame.index, mask, frame.warps, frame.lent)
             lips_mask = mask.core.enlarge(mask.window.part(mask.lips, mask.core), size)
             mask.window.cut(new)[:] = mask.window.enlarge(np.maximum(mask.lips, moved), size)
             # Undivided by alpha, compositing would feather the lips twice.
@@ -201,24 +201,25 @@ class WarpRenderer:
         borrowed = Borrowed.of(self._lenders.on(self.device), self.references.landmarks, chosen)
         return draw(crops, frames, borrowed, self.device, self.lips_together)
 
-    def _coarse(self, target: np.ndarray, mask: MouthMask) -> MeshWarp:
-        return MeshWarp(self.triangulation, target, UNITS, mask.window.pixels(UNITS))
+    def _warps(self, index: int, target: np.ndarray, mask: MouthMask) -> ReferenceWarps:
+        landmarks = self.references.landmarks[self.chosen(index)[0]]
+        return ReferenceWarps(self.triangulation, target, mask.window, landmarks)
 
-    def _lent(self, index: int, coarse: MeshWarp) -> list[np.ndarray | None]:
+    def _lent(self, index: int, warps: ReferenceWarps) -> list[np.ndarray | None]:
         """What of each reference of a frame lends, on the unit grid of its mask's window: see `lent_part`."""
-        return self._warped(self.references.own, index, coarse)
+        return self._warped(self.references.own, index, warps)
 
-    def _seen(self, index: int, coarse: MeshWarp) -> list[np.ndarray | None]:
+    def _seen(self, index: int, warps: ReferenceWarps) -> list[np.ndarray | None]:
         """What of each lay inside its frame, behind something or not."""
-        return self._warped(self.references.seen, index, coarse)
+        return self._warped(self.references.seen, index, warps)
 
-    def _warped(self, parts: np.ndarray | None, index: int, coarse: MeshWarp) -> list[np.ndarray | None]:
-        chosen, landmarks = self.chosen(index)[0], self.references.landmarks
+    def _warped(self, parts: np.ndarray | None, index: int, warps: ReferenceWarps) -> list[np.ndarray | None]:
+        chosen = self.chosen(index)[0]
         if parts is None:
             return [None] * len(chosen)
         return [
-            None if parts[one].all() else lent_part(parts[one], coarse.coordinates(landmarks[one]))
-            for one in chosen
+            None if parts[one].all() else lent_part(parts[one], warps.units[rank])
+            for rank, one in enumerate(chosen)
         ]
 
     def _shown(
@@ -254,26 +255,24 @@ class WarpRenderer:
         target: np.ndarray,
         index: int,
         mask: MouthMask,
-        coarse: MeshWarp | None = None,
+        warps: ReferenceWarps | None = None,
         lent: list[np.ndarray | None] | None = None,
     ) -> np.ndarray:
         """The references' picture of the mouth: float32 (h, w, 3) of mask.core, for where mask.lips > 0.
 
         Of the frame's crop uint8 (S, S, 3) only the ring outside the mask is read, and that at one sample a
-        unit: colour needs no more. `coarse`, the warp on the unit grid, and `lent`, what each reference
-        lends of it, are made where None.
+        unit: colour needs no more. `warps`, those of the frame's references, and `lent`, what each of them
+        lends, are made where None.
         """
         size, core = self.references.size, mask.core
-        coarse = coarse or self._coarse(target, mask)
-        matched = self._match(crop, index, mask, coarse, lent or self._lent(index, coarse))
-        exact = core.enlarge(mask.window.part(mask.mouth, core), size)
-        fine = MeshWarp(self.triangulation, target, size, core.pixels(size), exact)
-        mixing = self.mixing(crop, target, mask, matched)
+        warps = warps or self._warps(index, target, mask)
+        matched = self._match(crop, index, mask, warps, lent or self._lent(index, warps))
+        mixing = self.mixing(crop, target, mask, matched, warps)
         pictures, dark = [], []
-        pairs = zip(matched.chosen, matched.corrections, strict=True)
-        for rank, (reference, correction) in enumerate(pairs):
-            picture, landmarks = self.references.crops[reference], self.references.landmarks[reference]
-            coordinates, parted = self._parted(fine.coordinates(landmarks), int(reference), target, mask)
+        trios = zip(matched.chosen, matched.corrections, warps.pixels(core, mask.mouth, size), strict=True)
+        for rank, (reference, correction, coordinates) in enumerate(trios):
+            picture = self.references.crops[reference]
+            coordinates, parted = self._parted(coordinates, int(reference), target, mask)
             dark.append(parted)
             warped = sample(picture, mixing.moved(coordinates, rank)).astype(np.float32)
             if correction is not None:
@@ -300,7 +299,12 @@ class WarpRenderer:
         return self.settings.split * self.references.size / UNITS
 
     def mixing(
-        self, crop: np.ndarray, target: np.ndarray, mask: MouthMask, matched: MatchedReferences
+        self,
+        crop: np.ndarray,
+        target: np.ndarray,
+        mask: MouthMask,
+        matched: MatchedReferences,
+        warps: ReferenceWarps,
     ) -> Mixing:
         """How the references of a frame become one picture of mask.core."""
         return Blend(matched.weights, self.settings.detail, self.split_px)
@@ -314,14 +318,14 @@ class WarpRenderer:
         crop: np.ndarray,
         index: int,
         mask: MouthMask,
-        coarse: MeshWarp,
+        warps: ReferenceWarps,
         lent: list[np.ndarray | None],
     ) -> MatchedReferences:
         chosen, weights = self.chosen(index)
         if not self.settings.colour_match:
             return MatchedReferences(chosen, weights / weights.sum(), [None] * len(chosen), lent)
         misfit = self.settings.misfit
-        return match_references(self.references, chosen, weights, crop, mask, coarse, misfit, lent)
+        return match_references(self.references, chosen, weights, crop, mask, warps, misfit, lent)
 
     def _parted(
         self, coordinates: np.ndarray, reference: int, target: np.ndarray, mask: MouthMask

@@ -21,7 +21,7 @@ def move_surroundings(crop: np.ndarray, prepared: Prepared) -> np.ndarray:
     the new jaw is the frame's own neck and background, stretched, never a reference's. At the frame's
     edge nothing moves.
     """
-    mask, coarse = prepared.mask, prepared.coarse
+    mask, coarse = prepared.mask, prepared.warps.coarse
     if not prepared.moves:
         return np.zeros(mask.window.shape, np.float32)
     # On the unit grid and blurred: a fold of the mesh, as between lips and nose, must not tear the skin.

@@ -12,10 +12,9 @@ from ..face.draw import landmark_image
 from .inputs import to_tensor
 from .mask import MouthMask, Window, lip_map
 from .matching import MatchedReferences
-from .raster import Triangulation
 from .references import References
 from .refiner import RefinerInputs
-from .warp import MeshWarp
+from .warp import ReferenceWarps, sample
 
 CONTEXT_UNITS = 16  # skin around the mask that the refiner sees: it tells light and pose
 
@@ -56,29 +55,28 @@ def unit_view(
     mask: MouthMask,
     references: References,
     matched: MatchedReferences,
-    triangulation: Triangulation,
+    warps: ReferenceWarps,
 ) -> UnitView:
-    """See `UnitView`; crop uint8 (256,256,3) and references of that size, target (N,2) canonical units."""
-    window, view = mask.window, view_window(mask)
-    warp = MeshWarp(triangulation, target, UNITS, view.pixels(UNITS), window.part(mask.mouth, view))
-    pictures, stretch = [], []
-    for reference, correction in zip(matched.chosen, matched.corrections, strict=True):
-        landmarks = references.landmarks[reference]
-        picture = warp.warp(references.crops[reference], landmarks).astype(np.float32)
+    """See `UnitView`; crop uint8 (256,256,3) and references of that size, target (N,2) canonical units;
+    warps: of those that were matched."""
+    window, view, layout = mask.window, view_window(mask), warps.coarse.triangulation.layout
+    pictures = []
+    trios = zip(matched.chosen, matched.corrections, warps.pixels(view, mask.mouth, UNITS), strict=True)
+    for reference, correction, coordinates in trios:
+        picture = sample(references.crops[reference], coordinates).astype(np.float32)
         if correction is not None:
             picture += view.enlarge(window.part(correction, view), UNITS)
         pictures.append(picture)
-        stretch.append(warp.stretch(landmarks))
     pictures = matched.filled(pictures, mask, view, UNITS)
     return UnitView(
         view,
         frame=view.cut(crop),
         mask=window.part(mask.lips, view),
-        contours=view.cut(landmark_image(target, triangulation.layout, UNITS)),
+        contours=view.cut(landmark_image(target, layout, UNITS)),
         references=np.clip(np.rint(np.stack(pictures)), 0, 255).astype(np.uint8),
-        stretch=np.stack(stretch),
+        stretch=warps.stretch(view),
         weights=matched.weights.astype(np.float32),
-        lips=lip_map(target, triangulation.layout, view),
+        lips=lip_map(target, layout, view),
     )
 
 

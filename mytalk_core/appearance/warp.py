@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import cv2
 import numpy as np
 
 from ..face.alignment import UNITS
+from .mask import Window
 from .raster import Triangulation, draw_triangles, edge_inverses, triangle_affines
 
 PixelBox = tuple[int, int, int, int]  # top, left, bottom, right
@@ -23,21 +24,24 @@ class MeshWarp:
         target: np.ndarray,
         size: int,
         window: PixelBox,
-        exact: np.ndarray | None = None,
+        canvas: PixelBox | None = None,
     ):
-        """Target landmarks (N, 2) in canonical units; window (top, left, bottom, right) in crop pixels.
-
-        exact: float32 (h, w) 0..1, where the mesh is followed to the letter, everywhere if None; elsewhere
-        its map is smoothed, so that a fold, as between lips and nose, does not tear the skin.
-        """
-        self.triangulation, self.size, self.window = triangulation, size, window
+        """Target landmarks (N, 2) in canonical units; window (top, left, bottom, right) in crop pixels;
+        canvas: see `draw_triangles`."""
+        self.triangulation, self.size, self.window, self.canvas = triangulation, size, window, canvas
         self.target = triangulation.vertices(target)
         self._pixels = pixel_grid(window)
-        self._followed = None if exact is None else _part_above_zero(exact)
 
     def coordinates(self, source: np.ndarray) -> np.ndarray:
         """Where each pixel of the window comes from: float32 (h, w, 2), indices (x, y) into the crop."""
-        affines = self.affines(source)
+        return self._mapped(self.affines(source))
+
+    def coordinates_of_all(self, sources: np.ndarray) -> np.ndarray:
+        """The same for the landmarks (R, N, 2) of several crops: (R, h, w, 2)."""
+        return np.stack([self._mapped(affines) for affines in self.affines(sources)])
+
+    def _mapped(self, affines: np.ndarray) -> np.ndarray:
+        """`coordinates` by the map (F, 2, 3) of each drawn triangle."""
         at_x, at_y = np.repeat(self._pixels[0, :, 0], 2), self._pixels[:, :1, 1]
         # What makes x and y is taken as one number of twice the bytes, and lies beside each other as they do.
         mapped = self._taken(affines[:, :, 0])
@@ -46,14 +50,13 @@ class MeshWarp:
         down *= at_y
         mapped += down
         mapped += self._taken(affines[:, :, 2])
-        mapped = mapped.reshape(self._pixels.shape)
-        return mapped if self._followed is None else self._smoothed(mapped, *self._followed)
+        return mapped.reshape(self._pixels.shape)
 
     @cached_property
     def _drawn(self) -> tuple[np.ndarray, np.ndarray]:
         """The drawn triangles, int32 (F, 3), and which of them covers each pixel, (h, w): drawn when they
         are first needed."""
-        triangle = draw_triangles(self.target, self.triangulation, self.window, self.size)
+        triangle = draw_triangles(self.target, self.triangulation, self.window, self.size, self.canvas)
         # Only triangles that are drawn are ever mapped.
         drawn = np.flatnonzero(np.bincount(triangle.ravel()))
         row = np.zeros(len(self.triangulation.triangles), np.intp)
@@ -88,16 +91,6 @@ class MeshWarp:
         affines = triangle_affines(self.target, self._inverses, vertices, self._drawn[0])[:, :, :2]
         return np.log2(np.abs(np.linalg.det(affines)).clip(1 / 8, 8)).astype(np.float32)
 
-    def _smoothed(self, mapped: np.ndarray, part: tuple[slice, slice], exact: np.ndarray) -> np.ndarray:
-        mapped -= self._pixels
-        width = 2 * round(SMOOTH_UNITS * self.size / UNITS / 2) + 1
-        smooth: np.ndarray = cv2.blur(cv2.blur(mapped, (width, width)), (width, width))
-        near: np.ndarray = mapped[part] - smooth[part]
-        near *= exact
-        smooth += self._pixels
-        smooth[part] += near
-        return smooth
-
     def pixels(self) -> np.ndarray:
         """The window's own pixel indices (x, y) in the crop: float32 (h, w, 2), never to be written to."""
         return self._pixels
@@ -107,11 +100,69 @@ class MeshWarp:
         return sample(crop, self.coordinates(source))
 
 
-def _part_above_zero(share: np.ndarray) -> tuple[tuple[slice, slice], np.ndarray]:
-    """Where a share (h, w) is above zero: the smallest part, and the share there for x and y, (h', w', 2)."""
+class ReferenceWarps:
+    """The warps of a frame's references to its target: drawn and mapped once, on the unit grid of a window.
+
+    From there the pixels of a part of it have theirs: smoothed, so that a fold, as between lips and nose,
+    does not tear the skin, but for the mouth, where the mesh is followed to the letter.
+    """
+
+    def __init__(
+        self, triangulation: Triangulation, target: np.ndarray, window: Window, landmarks: np.ndarray
+    ) -> None:
+        """Target landmarks (N, 2) and the R references' (R, N, 2), canonical units."""
+        self.target, self.window, self.landmarks = target, window, landmarks
+        self.coarse = MeshWarp(triangulation, target, UNITS, window.pixels(UNITS))
+
+    @cached_property
+    def units(self) -> np.ndarray:
+        """Where each unit of the window comes from in each: float32 (R, h, w, 2), unit indices (x, y)."""
+        return self.coarse.coordinates_of_all(self.landmarks)
+
+    def pixels(self, part: Window, mouth: np.ndarray, size: int) -> list[np.ndarray]:
+        """Where each pixel of a part of the window comes from in each crop of `size`: R of float32
+        (h, w, 2), pixel indices (x, y).
+
+        mouth: float32 0..1 on the unit grid of the window, where the mesh is followed to the letter.
+        """
+        canvas, kernel = part.pixels(size), smoothing(size)
+        (top, left, _, _), grid = canvas, pixel_grid(canvas)
+        shifts = [self.window.part(one, part) for one in self.units - self.coarse.pixels()]
+        smooth = [part.enlarge(cv2.sepFilter2D(one, -1, kernel, kernel), size) for one in shifts]
+        maps = [one * np.float32(size / UNITS) + grid for one in smooth]
+        rows, columns, share = _above_zero(part.enlarge(self.window.part(mouth, part), size))
+        if share.size == 0:
+            return maps
+        box = top + rows.start, left + columns.start, top + rows.stop, left + columns.stop
+        to_the_letter = MeshWarp(self.coarse.triangulation, self.target, size, box, canvas)
+        for one, own in zip(maps, to_the_letter.coordinates_of_all(self.landmarks), strict=True):
+            own -= one[rows, columns]
+            own *= share
+            one[rows, columns] += own
+        return maps
+
+    def stretch(self, part: Window) -> np.ndarray:
+        """See `MeshWarp.stretch`, of each in a part of the window: float32 (R, h, w)."""
+        return np.stack([self.window.part(self.coarse.stretch(one), part) for one in self.landmarks])
+
+
+@lru_cache(maxsize=8)
+def smoothing(size: int) -> np.ndarray:
+    """Two means one after the other, each over SMOOTH_UNITS or a whole odd number of pixels of a crop of
+    `size` next to it, as one kernel on the unit grid: float32 (k,), sum 1."""
+    width = (2 * round(SMOOTH_UNITS * size / UNITS / 2) + 1) * UNITS / size
+    whole = int((width - 1) / 2)
+    edge = (width - 1) / 2 - whole
+    mean = np.concatenate([[edge], np.ones(2 * whole + 1), [edge]]) / width
+    return np.convolve(mean, mean).astype(np.float32)
+
+
+def _above_zero(share: np.ndarray) -> tuple[slice, slice, np.ndarray]:
+    """The rows and columns in which a share (h, w) is above zero, and what it is there, for x and y
+    (h', w', 2)."""
     left, top, wide, high = cv2.boundingRect((share > 0).astype(np.uint8))
-    part = slice(top, top + high), slice(left, left + wide)
-    return part, cv2.merge([share[part]] * 2)
+    rows, columns = slice(top, top + high), slice(left, left + wide)
+    return rows, columns, np.dstack([share[rows, columns]] * 2)
 
 
 def pixel_grid(window: PixelBox) -> np.ndarray:

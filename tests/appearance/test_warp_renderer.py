@@ -11,7 +11,7 @@ from drawn_face import SIZE, picture, shape
 
 from mytalk_core.appearance.blend import blend
 from mytalk_core.appearance.choosing import Choice, plan_references, reference_distance, steady_path
-from mytalk_core.appearance.colour import ring_corrections
+from mytalk_core.appearance.colour import cells, ring_corrections
 from mytalk_core.appearance.composite import make_patch
 from mytalk_core.appearance.crop import crop_size, cut_crop
 from mytalk_core.appearance.mask import FEATHER, mouth_mask
@@ -154,13 +154,13 @@ def test_ring_corrections_remove_a_light_change_and_ignore_a_hand():
     distance = np.hypot(x - 60, y - 60)
     ring = ((distance > 35) & (distance < 55)).astype(np.float32)
     frame[distance <= 35] = 0
-    (correction,), misfit = ring_corrections(frame.clip(0, 255), [rendering], [ring])
+    (correction,), misfit = ring_corrections(cells(frame.clip(0, 255)), [cells(rendering)], [ring])
     wide = cv2.resize(correction, (120, 120))
     assert np.abs(wide - light)[distance < 45].max() < 5 and misfit < 2
     frame[(x > 80) & (y > 80)] = 250
     # One that nothing can be compared on, beside it, changes nothing and is left as it is.
     rings = [ring, np.zeros_like(ring)]
-    (handed, empty), misfits = ring_corrections(frame.clip(0, 255), [rendering] * 2, rings)
+    (handed, empty), misfits = ring_corrections(cells(frame.clip(0, 255)), [cells(rendering)] * 2, rings)
     assert np.abs(cv2.resize(handed, (120, 120)) - light)[distance < 30].max() < 9
     assert not empty.any() and misfits[1] == 0
 

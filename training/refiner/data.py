@@ -33,7 +33,7 @@ from mytalk_core.appearance.references import APART_S, References, mouth_opening
 from mytalk_core.appearance.refiner import RefinerInputs
 from mytalk_core.appearance.renderer import WarpSettings
 from mytalk_core.appearance.unit_view import UnitView, unit_view
-from mytalk_core.appearance.warp import MeshWarp
+from mytalk_core.appearance.warp import ReferenceWarps
 from mytalk_core.face.alignment import UNITS
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.files import replacing
@@ -263,9 +263,9 @@ def _view(
     chosen, weights = plan.indices[0], plan.weights[0]
     chosen, weights = chosen[chosen >= 0], weights[chosen >= 0]
     mask = mouth_mask(target, target, layout)
-    coarse = MeshWarp(triangulation, target, UNITS, mask.window.pixels(UNITS))
-    matched = match_references(references, chosen, weights, crop, mask, coarse, WarpSettings().misfit)
-    return unit_view(crop, target, mask, references, matched, triangulation)
+    warps = ReferenceWarps(triangulation, target, mask.window, references.landmarks[chosen])
+    matched = match_references(references, chosen, weights, crop, mask, warps, WarpSettings().misfit)
+    return unit_view(crop, target, mask, references, matched, warps)
 
 
 def pack(mouths: list[MouthView], path: Path) -> None:

@@ -18,7 +18,7 @@ from ..raster import Triangulation
 from ..references import References
 from .raster import cover
 from .warp import MeshWarps, pixel_maps, triangle_maps
-from .windows import Matrices, Windows, enlarging, on
+from .windows import Matrices, Windows, applied, enlarging, on, smoothing_and_enlarging
 
 # Of the masks.
 PARTS = ("lips", "reach", "ring", "mouth")
@@ -115,12 +115,12 @@ class Batch:
     @property
     def triangulation(self) -> Triangulation:
         """Of the warps."""
-        return self.frames[0].coarse.triangulation
+        return self.frames[0].warps.coarse.triangulation
 
     @cached_property
     def vertices(self) -> np.ndarray:
         """Of the targets: float32 (B,V,2) canonical units."""
-        return np.stack([frame.coarse.target for frame in self.frames])
+        return np.stack([frame.warps.coarse.target for frame in self.frames])
 
     @cached_property
     def covers(self) -> list[Tensor]:
@@ -151,6 +151,23 @@ class Batch:
     def unit_maps(self) -> Tensor:
         """`maps` from and to pixel indices of the unit grid."""
         return pixel_maps(self.maps, UNITS)
+
+    @cached_property
+    def units(self) -> Tensor:
+        """Where the units of the windows come from in each reference: float32 (B,R,2,h,w), see
+        `ReferenceWarps.units`."""
+        return self.coarse.coordinates(self.unit_maps[:, 1:])
+
+    def reference_pixels(self, warps: MeshWarps, parts: Windows, size: int) -> Tensor:
+        """Where the pixels of parts of the windows, in crops of `size`, come from in each reference: float32
+        (B,R,2,h,w), see `ReferenceWarps.pixels`; warps: those of the parts."""
+        exact = applied(self.on_pixels(parts, size), self.of_masks("mouth"))[:, None]
+        smooth = self.windows.to_part(
+            parts, lambda *axis: smoothing_and_enlarging(*axis, size), parts.canvas(size)
+        )
+        moved = applied(smooth, self.units - self.coarse.pixels()[:, None]) * (size / UNITS)
+        moved += warps.pixels()[:, None]
+        return moved + (warps.coordinates(pixel_maps(self.maps[:, 1:], size)) - moved) * exact
 
     @cached_property
     def chosen(self) -> Tensor:

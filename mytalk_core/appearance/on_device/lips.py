@@ -20,7 +20,7 @@ from ..references import mouth_opening
 from .batch import Batch
 from .matching import Matched
 from .mouth import Mouths, dark_interior, sealing
-from .warp import MeshWarps, levels, pixel_maps
+from .warp import MeshWarps, levels
 from .windows import applied, blurring, on
 
 
@@ -68,9 +68,8 @@ def warped(
     parting: what becomes of teeth, by the landmarks (N,2) of a mouth and a reference's position in the pool.
     """
     size, borrowed, cores = batch.size, batch.borrowed, batch.cores
-    exact = applied(batch.on_pixels(cores, size), batch.of_masks("mouth"))
-    fine = MeshWarps.of(batch.covers[1], cores, size, exact)
-    coordinates, darkness = fine.coordinates(pixel_maps(batch.maps[:, 1:], size)), None
+    fine, darkness = MeshWarps.of(batch.covers[1], cores, size), None
+    coordinates = batch.reference_pixels(fine, cores, size)
     how = [
         [parting(target, int(reference)) for reference in chosen]
         for target, chosen in zip(batch.targets, borrowed.chosen, strict=True)

@@ -51,8 +51,7 @@ def match_references(batch: Batch, misfit: float | None) -> Matched:
         lambda side: resizing(side * batch.size // UNITS, side, cv2.INTER_AREA), windows.shape
     )
     around = levels(applied(shrink, windows.cut(batch.crops)))
-    coordinates = batch.coarse.coordinates(batch.unit_maps[:, 1:])
-    at = (coordinates + 0.5) * (batch.size / UNITS) - 0.5
+    at = (batch.units + 0.5) * (batch.size / UNITS) - 0.5
     warped = levels(read_each_at(batch.lenders(), at, "bilinear"))
     ring = batch.of_masks("ring")[:, None].expand(-1, warped.shape[1], -1, -1, -1)
     if batch.lent is not None:

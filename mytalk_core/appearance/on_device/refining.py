@@ -52,9 +52,9 @@ class Refining:
         device = batch.device
         ones = views.packed([np.ones(window.shape, np.float32) for window in views.own], "constant")[:, None]
         mask = applied(batch.on_pixels(views, UNITS), batch.of_masks("lips")) * ones
-        exact = applied(batch.on_pixels(views, UNITS), batch.of_masks("mouth"))
-        warp, maps = MeshWarps.of(batch.coarse_part(views), views, UNITS, exact), batch.unit_maps[:, 1:]
-        read = levels(read_each_at(batch.lenders(self.small), warp.coordinates(maps)))
+        warp, maps = MeshWarps.of(batch.coarse_part(views), views, UNITS), batch.unit_maps[:, 1:]
+        at = batch.reference_pixels(warp, views, UNITS)
+        read = levels(read_each_at(batch.lenders(self.small), at))
         references = levels(matched.corrected(read, batch, views, UNITS))
         whole = on(resizing(batch.size, UNITS, cv2.INTER_AREA), device)[None]
         frame = views.cut(levels(applied((whole, whole), batch.crops)))

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from ...face.alignment import UNITS
 from ..raster import Triangulation, edge_inverses, triangle_affines
-from ..warp import SMOOTH_UNITS
-from .windows import Matrices, Windows, applied, averaging, on
+from .windows import Windows, on
 
 
 def triangle_maps(
@@ -35,40 +34,24 @@ def pixel_maps(maps: Tensor, size: int) -> Tensor:
 class MeshWarps:
     """B warps, each to its frame's target, on windows of crops of one size.
 
-    triangle: int64 (B,h,w), which triangle covers a pixel; x (B,1,w), y (B,h,1): the pixels' own indices;
-    exact: float32 (B,1,h,w) 0..1, where the mesh is followed to the letter, everywhere if None; smooth: the
-    blur of what is moved elsewhere.
+    triangle: int64 (B,h,w), which triangle covers a pixel; x (B,1,w), y (B,h,1): the pixels' own indices.
     """
 
     triangle: Tensor
     x: Tensor
     y: Tensor
-    exact: Tensor | None = None
-    smooth: Matrices | None = None
 
     @classmethod
-    def of(cls, triangle: Tensor, windows: Windows, size: int, exact: Tensor | None = None) -> MeshWarps:
+    def of(cls, triangle: Tensor, windows: Windows, size: int) -> MeshWarps:
         """triangle: see above, of the windows in crops of `size`."""
-        smooth = None
-        if exact is not None:
-            width = 2 * round(SMOOTH_UNITS * size / UNITS / 2) + 1
-            smooth = windows.matrices(
-                lambda side: averaging(side * size // UNITS, width, times=2), windows.canvas(size)
-            )
-        return cls(triangle, *windows.pixels(size), exact, smooth)
+        return cls(triangle, *windows.pixels(size))
 
     def coordinates(self, affines: Tensor) -> Tensor:
         """Where the pixels come from, by the maps (B,R,F,6), see `pixel_maps`, of R sources: float32
         (B,R,2,h,w), indices (x, y)."""
         a, b, c, d, e, f = self._taken(affines)
         x, y = self.x[:, None], self.y[:, None]
-        mapped = torch.stack([a * x + b * y + c, d * x + e * y + f], dim=2)
-        if self.exact is None or self.smooth is None:
-            return mapped
-        own = self.pixels()[:, None]
-        moved = mapped - own
-        smooth = applied(self.smooth, moved)
-        return smooth + own + (moved - smooth) * self.exact[:, None]
+        return torch.stack([a * x + b * y + c, d * x + e * y + f], dim=2)
 
     def stretch(self, affines: Tensor) -> Tensor:
         """log2 of how many of a source's pixels make one of the target's: float32 (B,R,h,w) in -3..3."""

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ...face.alignment import UNITS
 from ..mask import Window
+from ..warp import smoothing
 
 # A side of a frame's window in units, or of a part of it -> the matrix that is applied to it.
 Axis = Callable[[int], np.ndarray]
@@ -184,10 +185,9 @@ def blurring(length: int, sigma: float, border: int = cv2.BORDER_DEFAULT) -> np.
 
 
 @lru_cache(maxsize=256)
-def averaging(length: int, width: int, times: int = 1) -> np.ndarray:
-    """What `cv2.blur` does, so many times, along an axis of that length: float32 (length, length)."""
-    once = cv2.blur(_identity(length), (1, width))
-    return once if times == 1 else once @ averaging(length, width, times - 1)
+def averaging(length: int, width: int) -> np.ndarray:
+    """What `cv2.blur` does along an axis of that length: float32 (length, length)."""
+    return cv2.blur(_identity(length), (1, width))
 
 
 @lru_cache(maxsize=256)
@@ -201,6 +201,17 @@ def enlarging(whole: int, start: int, length: int, wanted: int) -> np.ndarray:
     """A part of an axis, cut out and enlarged: float32 (wanted, whole)."""
     matrix = np.zeros((wanted, whole), np.float32)
     matrix[:, start : start + length] = resizing(length, wanted)
+    return matrix
+
+
+@lru_cache(maxsize=1024)
+def smoothing_and_enlarging(whole: int, start: int, length: int, size: int) -> np.ndarray:
+    """A part of an axis of units, cut out, smoothed as a warp is and enlarged to the pixels of a crop of
+    `size`: float32 (pixels, whole)."""
+    enlarged = enlarging(whole, start, length, length * size // UNITS)
+    smoothed = cv2.sepFilter2D(_identity(length), -1, np.ones(1, np.float32), smoothing(size))
+    matrix = np.zeros_like(enlarged)
+    matrix[:, start : start + length] = enlarged[:, start : start + length] @ smoothed
     return matrix
 
 
