@@ -44,6 +44,7 @@ UNKNOWN = 255  # the spread where no reference shows the face
 SMALLEST, SMALLEST_STRONG = 25, 12  # square units
 SHADING_UNITS, SHADES = 41, (0.65, 1.5)  # light and shadow on a part of the face
 RIM = 2  # units about a cover that are none of the usual face: its soft edge and its shadow
+DEEP = 10  # units from what is known of a face from which on its other half tells more
 BETWEEN = 3  # units about what is between the lips that teeth and the dark there reach to
 NEAR = 16  # units about mouth and chin in which a cover counts
 ROOM = 24  # units about that, into which a cover is followed beyond the face's outline
@@ -192,16 +193,19 @@ class CoverGauge:
         chosen = np.unique(shown[np.linspace(0, len(shown) - 1, USUAL_FRAMES).round().astype(int)])
         box = _box(_near(self._shape, self._layout))
         warp = MeshWarp(self._mesh, self._shape, UNITS, box)
+        # What is thin, as letters are, casts no wide shadow.
+        shadow = 3 * RIM if self._overlay is None else min(3 * RIM, max(RIM, self._overlay.thickness))
         pictures = np.empty((len(chosen), *warp.pixels().shape[:2], 3), np.float32)
         for number, row in enumerate(chosen):
             coordinates = warp.coordinates(landmarks[row])
             pictures[number] = sample(unit[row], coordinates) / self._gain(self._colours[row])
             if self._overlay is not None:
-                hidden = widened(self._overlay.on_crop(similarity[row]).astype(np.uint8), 2 * RIM)
+                covered = self._overlay.on_crop(similarity[row]).astype(np.uint8)
+                hidden = widened(covered, min(2 * RIM, shadow))
                 pictures[number][sample(255 * hidden, coordinates) > 64] = np.nan
         whole = np.full((UNITS, UNITS, 4), UNKNOWN, np.uint8)
         part = whole[box[0] : box[2], box[1] : box[3]]
-        part[:] = _median_and_spread(pictures)
+        part[:] = _median_and_spread(pictures, shadow)
         self._complete(part, whole, warp)
         return whole
 
@@ -214,6 +218,10 @@ class CoverGauge:
             return
         colours = np.ascontiguousarray(part[..., :3])
         part[..., :3] = cv2.inpaint(colours, unknown.astype(np.uint8), 3, cv2.INPAINT_NS)
+        # Near to what is known nothing tells more than that.
+        unknown &= ~_thin(unknown.astype(np.uint8))
+        if not unknown.any():
+            return
         flipped = (self._shape * (-1, 1) + (UNITS, 0))[self._layout.mirror].astype(np.float32)
         mirrored = sample(np.ascontiguousarray(usual[:, ::-1, :3]), warp.coordinates(flipped))
         part[..., :3] = _continued(mirrored, part[..., :3], unknown)
@@ -262,6 +270,8 @@ class CoverGauge:
         known *= widened(found[within].astype(np.uint8), 2 * RIM) == 0
         expected = unit.copy()
         expected[within] = np.clip(plain * _shading(picture, plain, known)[..., None], 0, 255)
+        unsure = (spread > UNKNOWN // 2) | (face[within] == 0)
+        _fill_thin(unit[within], found[within], unsure, expected[within])
         return found, expected
 
 
@@ -374,6 +384,21 @@ def _with_rim(picture: np.ndarray, found: np.ndarray, usual: np.ndarray | None) 
     return np.where(covered, 1, rim).astype(np.float32)
 
 
+def _fill_thin(picture: np.ndarray, found: np.ndarray, unsure: np.ndarray, expected: np.ndarray) -> None:
+    """Where the usual face is unsure, bool (h, w), and a thin cover was `found`, let what is about that in
+    the picture uint8 (h, w, 3) go on; in place in what is expected behind it, uint8 (h, w, 3)."""
+    hole = widened(found.astype(np.uint8), 2 * RIM)
+    wanted = _thin(hole) & unsure
+    if wanted.any():
+        expected[wanted] = cv2.inpaint(picture, hole, 3, cv2.INPAINT_NS)[wanted]
+
+
+def _thin(hole: np.ndarray) -> np.ndarray:
+    """The joined parts, bool (h, w), of a hole uint8 (h, w) of which nothing is deep inside."""
+    deep = cv2.distanceTransform(hole, cv2.DIST_L2, 3) > DEEP
+    return (hole > 0) & ~joined(deep, hole > 0) if deep.any() else hole > 0
+
+
 def _continued(inner: np.ndarray, outer: np.ndarray, where: np.ndarray) -> np.ndarray:
     """`outer` (h, w, 3) with the structure of `inner` in a part (h, w) bool, without a seam (Perez et al.,
     Poisson image editing, 2003); both uint8."""
@@ -391,15 +416,15 @@ def _continued(inner: np.ndarray, outer: np.ndarray, where: np.ndarray) -> np.nd
     return cloned[room:-room, room:-room]
 
 
-def _median_and_spread(pictures: np.ndarray) -> np.ndarray:
+def _median_and_spread(pictures: np.ndarray, shadow: int) -> np.ndarray:
     """Median colours of pictures (F, h, w, 3) and the median difference from them: uint8 (h, w, 4).
 
-    What is NaN in too many of them has the spread UNKNOWN.
+    What is NaN in too many of them, and what is so many units near it, has the spread UNKNOWN.
     """
     shown = (~np.isnan(pictures[..., 0])).sum(0)
     # Beside what is always covered its shadow and its soft edge are seen: no usual face either.
     unknown = (shown < max(FEWEST, LEAST_SHOWN * len(pictures))).astype(np.uint8)
-    unknown = widened(unknown, 3 * RIM) > 0
+    unknown = widened(unknown, shadow) > 0
     pictures[:, unknown] = 0
     middle = np.nanmedian if np.isnan(pictures).any() else median
     usual = middle(pictures, axis=0)

@@ -24,12 +24,19 @@ EDGES = 0.25  # of the change beside a pixel, which is allowed as well
 QUARTERS = 0.75  # most
 MOVED_UNITS = 2.0  # by how much the face must have moved under a pixel: its deviation over the frames
 PASSED = 0.3  # share of a part under which it must
+# What has sharp edges shows smaller movement: so many levels by which its outline would change if it moved
+# with the face, and less than so much of that if it stands still. Captions on faces that moved by 0.3 units:
+# 3.7 and more, up to 0.39; what is a face's own: 0.73 and more.
+SHOWN, ATTACHED = 3.0, 0.5
 INSIDE = 0.5  # share of the frames in which a pixel must have lain on the face
 ABOUT_LIPS, TOLD = 5, 0.2  # units about the lips; share of the frames in which they must be elsewhere
 ALIEN = 26.0  # levels from every shade of the person's skin, where it is as bright; fewer in a dark one
 SHADES = 0.5, 1.15  # of the skin's brightness
 STEP, OUTLINE = 26.0, 0.5  # levels by which the picture changes within 3 units of this share of its outline
 ALIKE, LETTERS = 30.0, 24  # levels; units from one letter to the next
+STROKE = 6  # half the width, in units, of the thickest letters
+# Units within which a stroke is the smaller part; share of a stroke's contrast; units from it to the next.
+STROKES, SAME, NEXT = 21, 0.5, 12
 SMALLEST = 12  # square units
 ROOM = 60.0  # units about the lower face
 
@@ -44,6 +51,11 @@ class Overlay:
 
     matte: np.ndarray
     to_grid: np.ndarray
+
+    @property
+    def thickness(self) -> int:
+        """See `thickness`."""
+        return thickness(self.matte)
 
     def on_crop(self, similarity: np.ndarray) -> np.ndarray:
         """The part (256, 256) bool of the canonical square of a frame with that similarity (2, 3)."""
@@ -125,29 +137,38 @@ def _standing_still(
     alien = unlike_skin(usual, skin)
     found = (steady & alien & on_face).astype(np.uint8)
     found = cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
-    passed = _passed_under(points, lower, steady.shape)
+    below, moved = _movement(points, lower, steady.shape)
+    passed = below & (np.hypot(*moved) > MOVED_UNITS)
     count, numbers, facts, _ = cv2.connectedComponentsWithStats(found)
-    under = np.bincount(numbers[passed], minlength=count)
+    under, near = (np.bincount(numbers[where], minlength=count) for where in (passed, below))
+    least = np.maximum(SMALLEST, PASSED * facts[:, cv2.CC_STAT_AREA])
     matte = np.zeros(found.shape, bool)
     for number in range(1, count):
-        if under[number] >= max(SMALLEST, PASSED * facts[number, cv2.CC_STAT_AREA]):
-            part = numbers == number
+        if near[number] < least[number]:
+            continue
+        part = numbers == number
+        if under[number] >= least[number] or _stays(pictures, halves, part & on_face, moved):
             matte |= part & _ends_sharply(usual, part, on_face)
     if not matte.any():
         return matte
+    matte |= steady & on_face & _strokes(usual, matte)
     always = still.sum(0) >= QUARTERS * len(still)
+    letters = thickness(matte) <= STROKE
     # Over the lips it may go on to a part of another colour, which then goes on itself.
     for _ in range(2):
         matte = joined(matte, alien & on_face & steady)
-        matte |= _rest(usual, matte, always & alien & ~(told & on_face), ~on_face)
+        matte |= _rest(usual, matte, always & alien & ~(told & on_face), ~on_face, letters)
     return matte
 
 
-def _rest(usual: np.ndarray, matte: np.ndarray, allowed: np.ndarray, beyond: np.ndarray) -> np.ndarray:
+def _rest(
+    usual: np.ndarray, matte: np.ndarray, allowed: np.ndarray, beyond: np.ndarray, letters: bool
+) -> np.ndarray:
     """What belongs to a matte (h, w) on the lips and beyond the face: a microphone's stand is joined to it, a
     caption's other letters are near, and both have one of its two colours.
 
-    usual: (h, w, 3); allowed, beyond, result: bool (h, w), letters only beyond the face.
+    usual: (h, w, 3); allowed, beyond, result: bool (h, w), what is beside it only beyond the face; letters:
+    whether it is thin.
     """
     # Its outermost pixels have some of what is beside it; a thin stroke has no others.
     core = cv2.erode(matte.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
@@ -159,7 +180,29 @@ def _rest(usual: np.ndarray, matte: np.ndarray, allowed: np.ndarray, beyond: np.
     beside = alike & beyond & (widened(matte.astype(np.uint8), LETTERS) > 0) & ~matte
     # A wall of the same colour is none of its letters.
     few = beside.sum() < 4 * matte.sum()
-    return joined(matte, alike) | (beside if few else np.zeros_like(matte))
+    whole = joined(matte, alike) | (beside if few else np.zeros_like(matte))
+    return matte if letters and thickness(whole) > 3 * STROKE else whole
+
+
+def _strokes(usual: np.ndarray, matte: np.ndarray) -> np.ndarray:
+    """What differs from what is about it as a matte (h, w) does and is near it, bool (h, w): the letters that
+    have as little of a caption's colour as of the skin's. None where the matte is no thin stroke.
+
+    usual: (h, w, 3).
+    """
+    about = cv2.medianBlur(usual.astype(np.uint8), STROKES)
+    contrast = usual.astype(np.float32) - about
+    own = contrast[matte].mean(0)
+    if np.abs(own).max() < STEP:
+        return np.zeros(matte.shape, bool)
+    share = contrast @ own / np.square(own).sum()
+    return (share > SAME) & (share < 1 / SAME) & (widened(matte.astype(np.uint8), NEXT) > 0)
+
+
+def thickness(part: np.ndarray) -> int:
+    """Half the width of the thickest place of a part (h, w) bool, units."""
+    room = cv2.copyMakeBorder(part.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
+    return round(float(cv2.distanceTransform(room, cv2.DIST_L2, 3).max()))
 
 
 def _ends_sharply(usual: np.ndarray, part: np.ndarray, on_face: np.ndarray) -> bool:
@@ -171,19 +214,30 @@ def _ends_sharply(usual: np.ndarray, part: np.ndarray, on_face: np.ndarray) -> b
     return len(step) > 0 and float((step > STEP).mean()) >= OUTLINE
 
 
-def _passed_under(points: np.ndarray, lower: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Where the lower face has moved by more than jitter, bool (h, w), from landmarks (F, N, 2)."""
-    deviation = np.sqrt(points.var(0).sum(-1))
-    total, weight = np.zeros(shape, np.float32), np.full(shape, 1e-6, np.float32)
+def _stays(pictures: np.ndarray, usual: np.ndarray, part: np.ndarray, moved: np.ndarray) -> bool:
+    """Whether the outline of a part (h, w) bool of pictures (F, h, w, 3) changes less than if it moved with
+    the face; usual: float32 (h, w, 3), their median; moved: (2, h, w) units, see `_movement`."""
+    outline = cv2.morphologyEx(part.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
+    across, down = (
+        cv2.Scharr(usual, cv2.CV_32F, *along, scale=1 / 32)[outline] for along in ((1, 0), (0, 1))
+    )
+    moved = moved[:, outline, None]
+    attached = float(np.hypot(across * moved[0], down * moved[1]).mean())
+    return attached > SHOWN and float(pictures[:, outline].std(0).mean()) < ATTACHED * attached
+
+
+def _movement(points: np.ndarray, lower: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Where the lower face is, bool (h, w), and how far it moves there, across and down: its deviation over
+    the frames (2, h, w), from landmarks (F, N, 2)."""
     at = np.clip(points.mean(0).round().astype(int), 0, (shape[1] - 1, shape[0] - 1))
+    deviations = np.column_stack([points.std(0), np.ones(len(at))])
+    total = np.full((*shape, 3), (0, 0, 1e-6), np.float32)
     # The nose above them does not move with the lips: all landmarks tell, each of what is about it.
-    np.add.at(total, (at[:, 1], at[:, 0]), deviation)
-    np.add.at(weight, (at[:, 1], at[:, 0]), 1.0)
-    smooth = [cv2.GaussianBlur(part, (0, 0), 12.0) for part in (total, weight)]
+    np.add.at(total, (at[:, 1], at[:, 0]), deviations)
+    smooth = cv2.GaussianBlur(total, (0, 0), 12.0)
     hull = cv2.convexHull(at[lower].astype(np.int32))
     below = cv2.fillConvexPoly(np.zeros(shape, np.uint8), hull, 1) > 0
-    moved: np.ndarray = below & (smooth[0] > MOVED_UNITS * smooth[1])
-    return moved
+    return below, np.moveaxis(smooth[..., :2] / smooth[..., 2:], -1, 0)
 
 
 def largest(values: np.ndarray) -> np.ndarray:

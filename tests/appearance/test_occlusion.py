@@ -13,7 +13,9 @@ from repository import EXAMPLES
 from mytalk_core.appearance.crop import cut_crop
 from mytalk_core.appearance.occlusion import FREE, Cover, CoverGauge, free_references
 from mytalk_core.appearance.overlay import find_overlay
-from mytalk_core.appearance.references import References
+from mytalk_core.appearance.raster import triangulate
+from mytalk_core.appearance.references import References, mouth_opening
+from mytalk_core.appearance.warp import MeshWarp
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.tracker import load_face_reader, track_faces
 from mytalk_core.media.file_clip import FileClip
@@ -252,6 +254,53 @@ def test_an_open_mouth_in_a_head_that_hardly_moves_is_no_overlay(scene):
     cheeks = head.canonical[0, [50, 280]].astype(int)
     skin = references.crops[0][cheeks[:, 1], cheeks[:, 0]].astype(np.float32)
     assert find_overlay(references.crops, references, head.similarity, skin, LAYOUT) is None
+
+
+@pytest.fixture(scope="module")
+def talking(scene) -> References:
+    """Crops of a head that keeps its place to the pixel; only its jaw goes up and down, by a unit or two."""
+    plain = scene.references(scene.frames)
+    shut = int(mouth_opening(plain.landmarks, LAYOUT).argmin())
+    crop, face = plain.crops[shut], plain.landmarks[shut]
+    half = len(LAYOUT.lips_outer) // 2
+    lower = np.concatenate([LAYOUT.lips_outer[1:half], LAYOUT.lips_inner[1:half], LAYOUT.jaw[8:-8]])
+    landmarks = np.repeat(face[None], FRAMES, 0)
+    landmarks[:, lower, 1] += 1.5 + 1.5 * np.sin(np.arange(FRAMES))[:, None]
+    whole, mesh = (0, 0, SIZE, SIZE), triangulate(LAYOUT)
+    crops = np.stack([MeshWarp(mesh, points, SIZE, whole).warp(crop, face) for points in landmarks])
+    return replace(plain, crops=crops, landmarks=landmarks)
+
+
+@pytest.mark.parametrize(
+    ("colour", "share"),
+    [((255, 255, 255), 1.0), ((255, 255, 255), 0.5), ((20, 16, 12), 1.0), ((60, 110, 220), 1.0)],
+    ids=["white", "half-transparent", "black", "blue"],
+)
+def test_letters_over_a_head_that_hardly_moves_stay(talking, colour, share):
+    still = np.repeat(np.eye(2, 3, dtype=np.float32)[None], FRAMES, 0)
+    crops = talking.crops.copy()
+    below = talking.landmarks[:, LAYOUT.lips_outer].max((0, 1)).round().astype(int) + (-55, 10)
+    letters = np.zeros((SIZE, SIZE, 3), np.uint8)
+    cv2.putText(letters, "I saw it", below, cv2.FONT_HERSHEY_SIMPLEX, 0.55, (255, 255, 255), 2, cv2.LINE_AA)
+    strength = share * letters / np.float32(255)
+    crops[:] = np.rint(crops + strength * (np.float32(colour) - crops))
+    gauge = CoverGauge(replace(talking, crops=crops), LAYOUT, still)
+    for crop, points in zip(crops, talking.landmarks, strict=True):
+        cover = gauge.cover(crop, points, still[0])
+        assert cover.matte is not None and cover.visible == 1
+        assert (cover.matte[letters[..., 0] > 200] > 0.99).mean() > 0.9
+        assert cover.matte.sum() < 7 * (letters[..., 0] > 200).sum(), "what is free is made anew"
+        # Behind them is skin, as about them: neither their own colour nor another part of the face.
+        about = cv2.dilate(letters[..., 0], np.ones((13, 13), np.uint8)) > 0
+        skin = cover.mended(crop)[letters[..., 0] > 0].astype(int)
+        assert np.abs(skin - np.median(talking.crops[:, about], (0, 1))).max(-1).mean() < 25
+
+
+def test_a_head_that_hardly_moves_has_nothing_before_it(talking):
+    still = np.repeat(np.eye(2, 3, dtype=np.float32)[None], FRAMES, 0)
+    gauge = CoverGauge(talking, LAYOUT, still)
+    pairs = zip(talking.crops, talking.landmarks, strict=True)
+    assert all(gauge.cover(*pair, still[0]) is FREE for pair in pairs)
 
 
 @pytest.mark.parametrize("head", [(70, 74, 80), (170, 40, 40)])
