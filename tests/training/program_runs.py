@@ -19,7 +19,8 @@ import torch
 from mytalk_training.dataset.samples import jpeg
 from mytalk_training.dataset.shards import INDEX_NAME, ShardWriter, crop_member
 from mytalk_training.refiner.data import PEOPLE as PEOPLE_FILE
-from mytalk_training.refiner.data import MouthView, pack
+from mytalk_training.refiner.data import pack
+from mytalk_training.refiner.lending import MouthView
 from safetensors.numpy import save
 
 from mytalk_core.appearance.mask import INNER, Window

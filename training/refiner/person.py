@@ -20,7 +20,8 @@ from mytalk_core.face.track import FaceTrack
 from mytalk_core.media.clip import Clip
 from mytalk_core.pipeline.stages import Progress
 
-from .data import Lender, MouthSamples, samples_of, spread_frames, stacked
+from .data import MouthSamples, samples_of, stacked
+from .lending import Lender, spread_frames
 
 LEARNED, LEFT_OUT = 600, 32  # frames at most
 # Of so many seconds one piece is left out; what is nearer to it than GUARD_S is not learned from either.

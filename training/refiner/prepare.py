@@ -22,7 +22,8 @@ from mytalk_core.files import write_text
 from mytalk_core.program import in_one_line
 
 from ..dataset.shards import ShardDataset
-from .data import PEOPLE, clip_views, pack
+from .data import PEOPLE, pack
+from .lending import clip_views
 
 FEWEST = 24  # frames of a short sample
 

@@ -37,7 +37,8 @@ from ..generator.train import Judge
 from ..loop.checkpoints import Network, TrainingState, averaged
 from ..loop.loop import Run, add_arguments, channels_last, descend, train
 from ..loop.order import Draws
-from .data import OPEN, REGIMES, MouthDataset, MouthSamples, held_out
+from .data import MouthDataset, MouthSamples, held_out
+from .lending import OPEN, REGIMES
 
 # Samples of held-out people: measured in each regime, so many at once, drawn for TensorBoard.
 VALIDATED, AT_ONCE, SHOWN = 32, 16, 6

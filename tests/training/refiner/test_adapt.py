@@ -13,7 +13,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from mytalk_training.refiner import adapt as program
-from mytalk_training.refiner.data import APART_S
+from mytalk_training.refiner.lending import APART_S
 from mytalk_training.refiner.person import GUARD_S, PERIOD_S, near, pieces, read_person
 from repository import EXAMPLES
 from safetensors.torch import load_file

@@ -12,19 +12,8 @@ from mytalk_training.dataset import prepare
 from mytalk_training.dataset.shards import ShardDataset
 from mytalk_training.loop.order import DATA, Draws
 from mytalk_training.refiner import prepare as prepare_mouths
-from mytalk_training.refiner.data import (
-    APART_S,
-    CLOSED,
-    GRID,
-    PEOPLE,
-    REGIMES,
-    MouthDataset,
-    Variation,
-    augment,
-    clip_views,
-    held_out,
-    left_of,
-)
+from mytalk_training.refiner.data import GRID, PEOPLE, MouthDataset, Variation, augment, held_out
+from mytalk_training.refiner.lending import APART_S, CLOSED, REGIMES, clip_views, left_of
 from mytalk_training.refiner.train import mouth_corners, unsteadiness, windows
 
 from mytalk_core.appearance.references import References, mouth_opening
