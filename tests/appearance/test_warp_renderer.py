@@ -18,7 +18,7 @@ from mytalk_core.appearance.mask import FEATHER, mouth_mask
 from mytalk_core.appearance.raster import draw_triangles, signed_area, triangulate, uncrossed
 from mytalk_core.appearance.references import References, mouth_opening, read_references, sharpness
 from mytalk_core.appearance.renderer import WarpRenderer, WarpSettings
-from mytalk_core.appearance.warp import MeshWarp
+from mytalk_core.appearance.warp import SMOOTH_UNITS, MeshWarp, ReferenceWarps, pixel_grid
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.media.picture import Picture
 
@@ -79,6 +79,30 @@ def test_warp_and_its_inverse_give_the_crop_back(layout):
     assert np.abs(there.astype(int) - crop).mean() > 1.5
     assert np.abs(back.astype(int) - crop)[8:-8, 8:-8].mean() < 1.0
     assert np.array_equal(MeshWarp(mesh, source, SIZE, whole).warp(crop, source), crop)
+
+
+def test_a_part_of_a_window_is_drawn_as_in_the_whole(layout):
+    mesh, vertices = triangulate(layout), triangulate(layout).vertices(shape(layout, 14, wide=3))
+    whole, part = (320, 300, 660, 620), (430, 401, 533, 517)
+    drawn = draw_triangles(vertices, mesh, whole, 768)
+    assert np.array_equal(draw_triangles(vertices, mesh, part, 768, whole), drawn[110:213, 101:217])
+
+
+@pytest.mark.parametrize("size", [288, 768])
+def test_references_are_warped_smoothly_but_about_the_mouth(layout, size):
+    mesh, target = triangulate(layout), shape(layout, 14, wide=3)
+    sources = np.stack([shape(layout, 2), shape(layout, 8, wide=-4)])
+    mask = mouth_mask(sources[0], target, layout)
+    warps, core = ReferenceWarps(mesh, target, mask.window, sources), mask.core
+    box, exact = core.pixels(size), core.enlarge(mask.window.part(mask.mouth, core), size)[..., None]
+    # The same by blurring every pixel's own map.
+    width, grid = 2 * round(SMOOTH_UNITS * size / 256 / 2) + 1, pixel_grid(box)
+    for source, found in zip(sources, warps.pixels(core, mask.mouth, size), strict=True):
+        mapped = MeshWarp(mesh, target, size, box).coordinates(source)
+        smooth = cv2.blur(cv2.blur(mapped - grid, (width, width)), (width, width)) + grid
+        away_units = np.abs(found - smooth - exact * (mapped - smooth)) * 256 / size
+        assert np.abs(mapped - smooth).max() > 2
+        assert away_units.max() < 0.1 and away_units.mean() < 0.005
 
 
 def test_warped_picture_matches_the_drawn_target(layout):

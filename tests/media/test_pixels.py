@@ -69,6 +69,9 @@ def test_a_part_is_converted_once_and_again_where_more_is_wanted():
         part = picture.rgb_in((top, left, bottom, right))
         assert np.array_equal(part[top:bottom, left:right], whole[top:bottom, left:right])
     assert asked == [(4, 4, 12, 20), (3, 4, 12, 20)]
+    for box in ((4, 4, 8, 9), (2, 1, 9, 19), (12, 4, 14, 20)):
+        assert picture.rgb_in(box, (2, 1, 14, 21)) is room
+    assert asked[2:] == [(2, 1, 14, 21)] and np.array_equal(room[2:14, 1:21], whole[2:14, 1:21])
     assert part is room and np.array_equal(picture.rgb, whole) and picture.rgb_in((0, 0, 1, 1)) is picture.rgb
 
 
