@@ -212,6 +212,60 @@ def test_what_covers_a_part_is_found_pixel_by_pixel(scene, painter, on, share):
         assert cover.matte[near & ~about].mean() < 0.12, "what is free is made anew"
 
 
+def fingers(frame: np.ndarray, landmarks: np.ndarray, up: float) -> None:
+    """Three of the colour of the cheeks, before the neck and up to a place, px below the lips."""
+    cheeks = landmarks[[50, 280]].astype(int)
+    tone = cv2.blur(frame, (5, 5))[cheeks[:, 1], cheeks[:, 0]].astype(float).mean(0)
+    lips = landmarks[LAYOUT.lips_outer]
+    width, top = float(np.ptp(lips[:, 0])), lips[:, 1].max() + up
+    thick = int(0.28 * width)
+    for across, down in ((-0.34, 0.12), (0, 0), (0.34, 0.06)):
+        at = np.array([lips[:, 0].mean() + across * width, top + thick / 2 + down * width])
+        for share, light in ((1.0, 0.78), (0.72, 0.93), (0.4, 1.0)):
+            end = at + (0.1 * width, 3 * width)
+            colour = tuple(light * tone)
+            cv2.line(frame, at.astype(int), end.astype(int), colour, int(share * thick), cv2.LINE_AA)
+
+
+def test_a_hand_of_the_skins_own_colour_stays_before_the_chin(scene):
+    on = range(6, 11)
+    frames = scene.frames.copy()
+    for number in on:
+        fingers(frames[number], scene.landmarks[number], 10)
+    found = scene.covers(frames)
+    for number, (cover, changed) in enumerate(zip(found, scene.changed(frames), strict=True)):
+        if number not in on:
+            assert cover is FREE
+            continue
+        face = np.zeros((SIZE, SIZE), np.uint8)
+        cv2.fillPoly(face, [scene.canonical[number][LAYOUT.oval].astype(np.int32)], 1)
+        assert cover.by_hand and cover.visible == 1
+        assert (cover.matte[changed & (face > 0)] > 0.99).mean() > 0.9
+        assert cover.matte[~changed & (face > 0)].sum() < 0.35 * (changed & (face > 0)).sum()
+
+
+def test_lips_behind_a_hand_of_the_skins_own_colour_stay(scene):
+    on = range(6, 11)
+    frames = scene.frames.copy()
+    for number in on:
+        fingers(frames[number], scene.landmarks[number], -24)
+    hidden = [number for number, cover in enumerate(scene.covers(frames)) if cover.visible == 0]
+    # An outline that lies on lips' own for the most part does not tell.
+    assert len(hidden) >= len(on) - 1 and set(hidden) <= set(on)
+
+
+def test_a_hand_before_most_references_is_not_told_by_the_others(scene):
+    frames = scene.frames.copy()
+    for number in range(12):
+        fingers(frames[number], scene.landmarks[number], 10)
+    references = scene.references(frames)
+    gauge = CoverGauge(references, LAYOUT, scene.similarity)
+    free_references(references, gauge, scene.similarity)
+    for number in range(12, FRAMES):
+        one = references.crops[number], references.landmarks[number], scene.similarity[number]
+        assert not gauge.cover(*one).by_hand
+
+
 def beside_chin(frame: np.ndarray, landmarks: np.ndarray, width: float) -> None:
     """A large microphone, little of which lies before the face."""
     cv2.circle(frame, (100, 420), 130, (24, 24, 26), -1)
