@@ -95,6 +95,8 @@ def _cut_out(picture: np.ndarray, different: np.ndarray, hand: np.ndarray) -> np
     told = cv2.merge([2.5 * lab[..., 0], 128 + 4 * lab[..., 1], 255 * np.minimum(different, 1)])
     cv2.setRNGSeed(0)
     models = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.grabCut(told.clip(0, 255).astype(np.uint8), marks, None, *models, ROUNDS, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(
+        told.clip(0, 255).astype(np.uint8), marks, (0, 0, 1, 1), *models, ROUNDS, cv2.GC_INIT_WITH_MASK
+    )
     whole = (marks == cv2.GC_FGD) | (marks == cv2.GC_PR_FGD)
     return joined(hand, cv2.morphologyEx(whole.astype(np.uint8), cv2.MORPH_CLOSE, disc(WIDE)) > 0)

@@ -54,7 +54,6 @@ TURNED_UNITS = 7.0
 COVERED, WHOLLY = 0.6, 0.8  # of the lips: from here on the new mouth fades out, and here the frame stays
 CHEEKS = 20.0, 64.0  # units from the face's middle
 LENT = 0.4  # of its lips, the most that may be covered in a reference that is mended and lent
-MOST_BY_HAND = 0.35  # share of a pool before whose mouths a hand may be told
 LEAST_LEFT = 0.5  # this share of a pool always stays
 
 
@@ -64,15 +63,13 @@ class Cover:
 
     matte: float32 (256, 256) in 0..1 by canonical unit, 1 where the frame's own pixels stay, None where
     nothing was found; usual: uint8 (256, 256, 3), what is to be expected behind it; visible: 0..1, 0 where
-    the whole frame stays; hidden: how much of the lips is covered, 0..1; by_hand: whether it has the skin's
-    colour.
+    the whole frame stays; hidden: how much of the lips is covered, 0..1.
     """
 
     matte: np.ndarray | None = None
     usual: np.ndarray | None = None
     visible: float = 1.0
     hidden: float = 0.0
-    by_hand: bool = False
 
     @property
     def is_partial(self) -> bool:
@@ -140,8 +137,6 @@ class CoverGauge:
         if shown.mean() < 0.5:
             shown, self._certainty = shows(SUSPECT), SUSPECT
         self.shown = shown
-        # Where hands are before most references, skin before skin cannot be told: see `free_references`.
-        self.tells_hands = True
         self._overlay: Overlay | None = None
         if similarity is not None:
             self._overlay = find_overlay(unit, references, similarity, self._skin, layout)
@@ -167,14 +162,14 @@ class CoverGauge:
         always = (
             np.zeros((UNITS, UNITS), bool) if self._overlay is None else self._overlay.on_crop(similarity)
         )
-        found, usual, by_hand = self._unusual(unit, landmarks, near, always)
+        found, usual = self._unusual(unit, landmarks, near, always)
         if not (found & near).any():
             return FREE
         matte = _with_rim(unit, found, usual)
         lips = filled(landmarks[self._layout.lips_outer]) > 0
         hidden = float(matte[lips].mean()) if lips.any() else 0.0
         visible = float(np.clip((WHOLLY - hidden) / (WHOLLY - COVERED), 0, 1))
-        return Cover(matte, usual, visible, hidden, by_hand)
+        return Cover(matte, usual, visible, hidden)
 
     def _skin_colours(self, unit: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         """float32 (P, 3): the cheeks' colours."""
@@ -234,12 +229,12 @@ class CoverGauge:
 
     def _unusual(
         self, unit: np.ndarray, landmarks: np.ndarray, near: np.ndarray, always: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray | None, bool]:
-        """Where a picture is unlike the usual face or `always` covered, the usual face in its shape and
-        light, and whether a hand is before it."""
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Where a picture is unlike the usual face or `always` covered, and the usual face in its shape and
+        light."""
         found = always.copy()
         if self._usual is None or self._is_turned(landmarks) or not near.any():
-            return found, None, False
+            return found, None
         top, left, bottom, right = box = _box(near)
         within = slice(top, bottom), slice(left, right)
         warp = MeshWarp(self._mesh, landmarks, UNITS, box)
@@ -269,22 +264,19 @@ class CoverGauge:
                 neck = (different < 1) & (spread < SURE) & ~(alien | usually)
                 beyond = (different > 1) | ~(inner | neck)
                 part = joined(part, beyond & like_nearest(picture, part))
-        by_hand = False
-        if self.tells_hands:
-            lips = widened(filled(landmarks[self._layout.lips_outer]), RIM)[within] > 0
-            above, skin = face[within] > 0, self._skin * gain
-            hand = find_hand(picture, usual, different, about & ~between, above, lips, skin)
-            part, by_hand = part | hand, bool(hand.any())
+        lips = widened(filled(landmarks[self._layout.lips_outer]), RIM)[within] > 0
+        above, skin = face[within] > 0, self._skin * gain
+        part |= find_hand(picture, usual, different, about & ~between, above, lips, skin)
         found[within] |= part
         if not found[within].any():
-            return found, None, False
+            return found, None
         # The cover's own brightness is no light on the face behind it.
         known *= widened(found[within].astype(np.uint8), 2 * RIM) == 0
         expected = unit.copy()
         expected[within] = np.clip(plain * _shading(picture, plain, known)[..., None], 0, 255)
         unsure = (spread > UNKNOWN // 2) | (face[within] == 0)
         _fill_thin(unit[within], found[within], unsure, expected[within])
-        return found, expected, by_hand
+        return found, expected
 
 
 def free_references(
@@ -301,19 +293,11 @@ def free_references(
     `References.uncovered` is too. small: they at one sample a unit, where that is at hand.
     """
     placed, small = _placed(references, similarity), small or references.resized(UNITS)
-    looked_at = list(zip(small.crops, references.landmarks, placed, map(bool, gauge.shown), strict=True))
-
-    def covered() -> list[Cover]:
-        return list(each(lambda one: gauge.cover(*one), looked_at))
-
-    covers = covered()
-    if np.mean([cover.by_hand for cover in covers]) > MOST_BY_HAND:
-        gauge.tells_hands = False
-        covers = covered()
+    looked_at = zip(small.crops, references.landmarks, placed, map(bool, gauge.shown), strict=True)
     crops, hidden = references.crops, np.zeros(len(references))
     uncovered = np.zeros(len(references), bool)
     behind: dict[int, np.ndarray] = {}
-    for row, cover in enumerate(covers):
+    for row, cover in enumerate(each(lambda one: gauge.cover(*one), looked_at)):
         hidden[row] = cover.hidden if cover.visible > 0 else 1.0
         uncovered[row] = cover is FREE
         if cover.touched is not None:
