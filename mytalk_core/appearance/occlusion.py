@@ -264,9 +264,11 @@ class CoverGauge:
                 neck = (different < 1) & (spread < SURE) & ~(alien | usually)
                 beyond = (different > 1) | ~(inner | neck)
                 part = joined(part, beyond & like_nearest(picture, part))
-        lips = widened(filled(landmarks[self._layout.lips_outer]), RIM)[within] > 0
-        above, skin = face[within] > 0, self._skin * gain
-        part |= find_hand(picture, usual, different, about & ~between, above, lips, skin)
+        # About a microphone the face is known less well than skin is told from skin.
+        if not always.any():
+            lips = widened(filled(landmarks[self._layout.lips_outer]), RIM)[within] > 0
+            above, skin = face[within] > 0, self._skin * gain
+            part |= find_hand(picture, usual, different, about & ~between, above, lips, skin)
         found[within] |= part
         if not found[within].any():
             return found, None
