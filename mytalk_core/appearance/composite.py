@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from ..face.alignment import UNITS
 from .crop import crop_matrix
 
 if TYPE_CHECKING:
     from ..media.patch import Patch
 
 LEAST_ALPHA = 1 / 512  # what is less new is not new
+HELD = 2.0**-18  # so little of what is new changes no sample, of up to 16 bits
 
 
 @dataclass(frozen=True)
@@ -99,3 +101,25 @@ def make_patch(
     )
     new[new < LEAST_ALPHA] = 0
     return Patch(found.top, found.left, rgb, new.clip(0, 1, out=new))
+
+
+def held(patch: Patch, matte: np.ndarray | None, similarity: np.ndarray) -> Patch:
+    """A patch that lets the colour beside a cover change up to the cover's edge.
+
+    Colour is mostly kept at half the resolution, and it stays where a player spreads it over a pixel with
+    alpha 0: beside a cover new skin would keep the colour of the lips that were there. The cover's pixels get
+    the alpha HELD: their own samples stay, and a sample that they share with the face is mixed.
+
+    Args:
+        patch: of a frame.
+        matte: float32 (256, 256) in 0..1 by canonical unit, 1 where the frame's own pixels stay on top; None
+        where nothing does, and the patch stays as it is.
+        similarity: float (2, 3), frame pixels to canonical units.
+    """
+    if matte is None:
+        return patch
+    matrix = crop_matrix(similarity, UNITS)
+    matrix[:, 2] += matrix[:, :2] @ (patch.left, patch.top)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    covered = cv2.warpAffine(matte, matrix, patch.alpha.shape[::-1], flags=flags) > 0
+    return replace(patch, alpha=np.where(covered, np.maximum(patch.alpha, np.float32(HELD)), patch.alpha))

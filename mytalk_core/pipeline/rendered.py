@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from .. import __version__
+from ..appearance.composite import held
 from ..appearance.crop import crop_box, crop_size, cut_crop
 from ..appearance.frame_edge import seen_part, shown_lips
 from ..appearance.grain import grained
@@ -216,9 +217,14 @@ class RenderedClip(ArrangedClip):
             [shot.share for shot in shots],
         )
         return [
-            None if patch is None else grained(patch, picture.rgb_in(patch.box), picture.index)
-            for patch, picture in zip(patches, (shot.picture for shot in shots), strict=True)
+            None if patch is None else self._finished(patch, shot)
+            for patch, shot in zip(patches, shots, strict=True)
         ]
+
+    def _finished(self, patch: Patch, shot: Shot) -> Patch:
+        """New lips with the frame's grain, whose colour reaches up to what stands before them."""
+        patch = grained(patch, shot.picture.rgb_in(patch.box), shot.picture.index)
+        return held(patch, shot.cover.matte, self.track.similarity[shot.picture.index])
 
 
 def _over(below: Edit, above: Edit) -> Edit:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import av
 import numpy as np
 import pytest
 
-from mytalk_core.appearance.composite import make_patch
+from mytalk_core.appearance.composite import held, make_patch
 from mytalk_core.appearance.crop import crop_box, cut_crop
 from mytalk_core.face.alignment import UNITS
+from mytalk_core.media.colour import Colour, RgbConverter
+from mytalk_core.media.patch import Patch, paste
+from mytalk_core.media.picture import Picture
+from mytalk_core.media.pixels import planes_of
 
 HEIGHT, WIDTH = 240, 320
 
@@ -34,3 +39,23 @@ def test_all_that_is_read_is_in_the_box(side_px):
         if patch is not None:
             assert top <= patch.top and patch.top + len(patch.alpha) <= bottom
             assert left <= patch.left and patch.left + patch.alpha.shape[1] <= right
+
+
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv420p10le"])
+def test_new_colour_reaches_up_to_a_cover_whose_samples_stay(pixel_format):
+    rng, side = np.random.default_rng(0), 128
+    frame = av.VideoFrame(side, side, pixel_format)
+    for plane in planes_of(frame):
+        plane[...] = rng.integers(64, 192, plane.shape)
+    colour = Colour(matrix=1, range=1)
+    picture = Picture(0, frame, colour, RgbConverter(colour))
+    similarity = np.array([[2.0, 0, 0], [0, 2, 0]])
+    matte = np.zeros((UNITS, UNITS), np.float32)
+    matte[:, 128:] = 1
+    alpha = np.where(np.arange(side) < 64, 1, 0) * np.ones((side, 1))
+    patch = Patch(0, 0, np.full((side, side, 3), (220, 40, 60), np.uint8), alpha.astype(np.float32))
+    assert held(patch, None, similarity) is patch
+    result = planes_of(paste(picture, [held(patch, matte, similarity)]).frame)
+    for before, after, edge in zip(planes_of(frame), result, (64, 32, 32), strict=True):
+        assert np.array_equal(before[:, edge:], after[:, edge:])
+        assert len(np.unique(after[:, :edge])) == 1, "new up to the cover"
