@@ -120,6 +120,14 @@ def mouth_mask(
     )
 
 
+def slices_between(shape: tuple[int, ...], low: np.ndarray, high: np.ndarray) -> tuple[slice, slice]:
+    """Rows and columns of a picture (h, w, ...) that hold all between two points (x, y): one at least."""
+    end = np.array(shape[1::-1])
+    low = np.clip(low, 0, end - 1).astype(int)
+    high = np.clip(high + 1, low + 1, end).astype(int)
+    return slice(low[1], high[1]), slice(low[0], high[0])
+
+
 def lip_map(landmarks: np.ndarray, layout: LandmarkLayout, window: Window) -> np.ndarray:
     """uint8 (h, w) on the unit grid of a window: INNER between the lips, LIPS on them, 0 elsewhere."""
     lips, inner = (_fill(window, landmarks[ring]) for ring in (layout.lips_outer, layout.lips_inner))

@@ -15,7 +15,8 @@ import numpy as np
 
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
-from .mask import Window, smooth_step
+from .mask import Window, slices_between, smooth_step
+from .warp import read_pixels
 
 DEEP, TONGUE = 0.26, 0.62  # brightness of throat and tongue, as a share of the lips'
 SMOOTH = 4.0  # over so many units the filling has one colour
@@ -117,7 +118,7 @@ def part_interior(
     scale = size / UNITS
     inner = ring_pixels(layout.lips_inner, target, window, size)
     parted, darkness = coordinates.copy(), np.zeros(coordinates.shape[:2], np.float32)
-    part = part_of(coordinates.shape, inner.min(0) - 1, inner.max(0) + 1)
+    part = slices_between(coordinates.shape, inner.min(0) - 1, inner.max(0) + 1)
     rows, columns = (np.arange(side.start, side.stop, dtype=np.float32) for side in part)
     top, bottom = lip_lines(inner, columns)
     high = np.maximum(bottom - top, 1e-3)
@@ -154,7 +155,7 @@ def hide_edges(
     inner = ring_pixels(layout.lips_inner, target, window, size)
     # Half of the opening and the edge give way to the lips beyond, evenly over three times their height.
     room = np.array([HIDDEN * scale, 3 * (HIDDEN * scale + np.ptp(inner[:, 1]))])
-    part = part_of(coordinates.shape, inner.min(0) - room, inner.max(0) + room)
+    part = slices_between(coordinates.shape, inner.min(0) - room, inner.max(0) + room)
     rows, columns = (np.arange(side.start, side.stop, dtype=np.float32) for side in part)
     rows = rows[:, None]
     top, bottom = lip_lines(inner, columns)
@@ -168,20 +169,10 @@ def hide_edges(
     return hiding
 
 
-def part_of(shape: tuple[int, ...], low: np.ndarray, high: np.ndarray) -> tuple[slice, slice]:
-    """Rows and columns of a picture (h, w, ...) that hold all between two points (x, y): one at least."""
-    end = np.array(shape[1::-1])
-    low = np.clip(low, 0, end - 1).astype(int)
-    high = np.clip(high + 1, low + 1, end).astype(int)
-    return slice(low[1], high[1]), slice(low[0], high[0])
-
-
 def _read_map(coordinates: np.ndarray, at_x: np.ndarray, at_y: np.ndarray) -> np.ndarray:
     """A map float32 (h, w, 2) read between its pixels, at columns (w',) and rows (h', w')."""
     at = np.dstack([np.broadcast_to(at_x, at_y.shape), at_y]).astype(np.float32)
-    return cv2.remap(  # type: ignore[call-overload]
-        coordinates, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
+    return read_pixels(coordinates, at, cv2.INTER_LINEAR)
 
 
 @dataclass(frozen=True)
@@ -239,7 +230,7 @@ def dark_interior(
     # Nothing changes beyond the lips and the softness of their edge.
     points, room = np.concatenate(rings), 2 * EDGE * scale + 3
     # Of lips beyond the picture one pixel: OpenCV draws on no empty one.
-    part = part_of(picture.shape, points.min(0) - room, points.max(0) + room)
+    part = slices_between(picture.shape, points.min(0) - room, points.max(0) + room)
     low = np.array([part[1].start, part[0].start])
     amount = np.broadcast_to(np.float32(amount), picture.shape[:2])[part]
     filled = picture.copy()

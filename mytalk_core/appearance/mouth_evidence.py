@@ -13,7 +13,7 @@ import numpy as np
 
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
-from .mask import filled, widened
+from .mask import filled, slices_between, widened
 from .overlay import brightness
 
 FLAT = 0.12  # fine detail of the mouth as a share of the eyes' under which nothing of a mouth is left
@@ -45,7 +45,8 @@ def shows_mouth(
         certainty: how many times the usual thresholds are asked for.
     """
     rings = [layout.lips_outer, layout.lips_inner, layout.oval, *layout.eyes]
-    part = _about(landmarks[np.concatenate(rings)])
+    points = landmarks[np.concatenate(rings)]
+    part = slices_between(unit_crop.shape, points.min(0) - ROOM, points.max(0) + ROOM)
     lab = cv2.cvtColor(unit_crop[part].astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     light = np.ascontiguousarray(lab[..., 0])
     detail = cv2.GaussianBlur(light, (0, 0), 1.0) - cv2.GaussianBlur(light, (0, 0), 2.2)
@@ -66,13 +67,6 @@ def shows_mouth(
         return False
     regular = _regularity(unit_crop, landmarks[layout.lips_outer], similarity)
     return regular < (MOSAIC if certainty == 1 else MOSAIC_SUSPECT)
-
-
-def _about(points: np.ndarray) -> tuple[slice, slice]:
-    """The rows and columns of the square that hold points (P, 2), and ROOM about them."""
-    low = np.clip(np.floor(points.min(0)) - ROOM, 0, UNITS - 1).astype(int)
-    high = np.clip(np.ceil(points.max(0)) + ROOM, low + 1, UNITS).astype(int)
-    return slice(low[1], high[1]), slice(low[0], high[0])
 
 
 def _contrast(lab: np.ndarray, outer: np.ndarray, inner: np.ndarray, face: np.ndarray) -> float:

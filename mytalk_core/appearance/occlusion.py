@@ -29,6 +29,7 @@ from .overlay import (
     largest,
     like_nearest,
     nearest_colours,
+    thickness,
     unlike_skin,
 )
 from .raster import triangulate
@@ -195,7 +196,7 @@ class CoverGauge:
         box = _box(_near(self._shape, self._layout))
         warp = MeshWarp(self._mesh, self._shape, UNITS, box)
         # What is thin, as letters are, casts no wide shadow.
-        shadow = 3 * RIM if self._overlay is None else min(3 * RIM, max(RIM, self._overlay.thickness))
+        shadow = 3 * RIM if self._overlay is None else min(3 * RIM, max(RIM, thickness(self._overlay.matte)))
         pictures = np.empty((len(chosen), *warp.pixels().shape[:2], 3), np.float32)
         for number, row in enumerate(chosen):
             coordinates = warp.coordinates(landmarks[row])
@@ -402,7 +403,7 @@ def _fill_thin(picture: np.ndarray, found: np.ndarray, unsure: np.ndarray, expec
 def _thin(hole: np.ndarray) -> np.ndarray:
     """The joined parts, bool (h, w), of a hole uint8 (h, w) of which nothing is deep inside."""
     deep = cv2.distanceTransform(hole, cv2.DIST_L2, 3) > DEEP
-    return (hole > 0) & ~joined(deep, hole > 0) if deep.any() else hole > 0
+    return (hole > 0) & ~joined(deep, hole > 0)
 
 
 def _continued(inner: np.ndarray, outer: np.ndarray, where: np.ndarray) -> np.ndarray:

@@ -52,11 +52,6 @@ class Overlay:
     matte: np.ndarray
     to_grid: np.ndarray
 
-    @property
-    def thickness(self) -> int:
-        """See `thickness`."""
-        return thickness(self.matte)
-
     def on_crop(self, similarity: np.ndarray) -> np.ndarray:
         """The part (256, 256) bool of the canonical square of a frame with that similarity (2, 3)."""
         matrix = _between(similarity, self.to_grid)

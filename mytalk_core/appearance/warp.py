@@ -83,13 +83,10 @@ class MeshWarp:
 
     def stretch(self, source: np.ndarray) -> np.ndarray:
         """log2 of how many of the source's pixels make one of the target's: float32 (h, w) in -3..3."""
-        return np.take(self.stretches(source), self._drawn[1])
-
-    def stretches(self, source: np.ndarray) -> np.ndarray:
-        """The same of each drawn triangle: float32 (F,)."""
         vertices = self.triangulation.vertices(source)
         affines = triangle_affines(self.target, self._inverses, vertices, self._drawn[0])[:, :, :2]
-        return np.log2(np.abs(np.linalg.det(affines)).clip(1 / 8, 8)).astype(np.float32)
+        stretches = np.log2(np.abs(np.linalg.det(affines)).clip(1 / 8, 8)).astype(np.float32)
+        return np.take(stretches, self._drawn[1])
 
     def pixels(self) -> np.ndarray:
         """The window's own pixel indices (x, y) in the crop: float32 (h, w, 2), never to be written to."""
