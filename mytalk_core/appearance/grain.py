@@ -22,6 +22,9 @@ SIGMA_PX = 1.5
 CLEAN, GRAINY = 0.7, 1.1
 CALM = 0.1
 BLOCK_PX, TILE_PX = 8, 16
+# The share of its energy along the axes of its spectrum that grain has at most, and from which on it is what
+# compression leaves, which lies there: noise of any size has 0.1 to 0.27 of it, such ripples 0.33 to 0.6.
+ALONG_AXES = (0.26, 0.32)
 # Structure is in some blocks, grain in all: how much of it there is tell these quantiles of their energies,
 # and which share of the mean each is where noise is all there is.
 SHARES = {0.35: 0.93, CALM: 0.68}
@@ -52,6 +55,10 @@ def grained(patch: Patch, frame: np.ndarray, seed: int) -> Patch:
         return patch
     source = below.astype(np.float32) @ TO_PLANES.T
     fine, lit = high_pass(source), _lit_blocks(source[..., 0])
+    least, most = ALONG_AXES
+    strength *= float(np.clip((most - along_axes(fine[..., 0])) / (most - least), 0, 1))
+    if strength == 0:
+        return patch
     alpha = patch.alpha[..., None]
     new = patch.rgb.astype(np.float32) @ TO_PLANES.T
     noise = np.random.default_rng(seed).standard_normal(source.shape, np.float32)
@@ -103,6 +110,13 @@ def noise_level(plane: np.ndarray) -> float:
         energies = _block_means(cv2.filter2D(scaled, -1, NOISE) ** 2)[_lit_blocks(scaled)]
         levels += [float(np.sqrt(np.quantile(energies, CALM)))] if len(energies) else []
     return max(levels)
+
+
+def along_axes(fine: np.ndarray) -> float:
+    """The share 0..1 of a high-passed plane's energy (h, w) that varies along rows or columns alone."""
+    power = _spectrum(fine, np.ones(fine.shape, bool))
+    power[0, 0] = 0
+    return float((power[0].sum() + power[:, 0].sum()) / max(power.sum(), 1e-9))
 
 
 def grain_energy(fine: np.ndarray, blocks: np.ndarray) -> float:

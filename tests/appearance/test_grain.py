@@ -9,6 +9,7 @@ from drawn_face import SIZE, drawn, picture, shape
 
 from mytalk_core.appearance.grain import grained
 from mytalk_core.face.layout import LandmarkLayout
+from mytalk_core.media.file_clip import FileClip
 from mytalk_core.media.patch import Patch
 
 OPENINGS = (0.0, 6.0, 12.0, 18.0, 9.0, 3.0)
@@ -68,3 +69,18 @@ def test_clean_patches_stay_and_grain_is_the_same_in_every_run():
     np.testing.assert_array_equal(one, again)
     assert not np.array_equal(one, other)
     np.testing.assert_array_equal(one[alpha == 0], patch.rgb[alpha == 0])
+
+
+@pytest.mark.parametrize("quality", [10, 20])
+def test_what_compression_leaves_is_no_grain(examples, quality):
+    (frame,) = next(FileClip.open(examples / "ai_woman.mp4").frames(0, 1, batch_size=1))
+    small = cv2.resize(frame, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+    blocky = cv2.imdecode(
+        cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR
+    )
+    rows, columns = slice(128, 232), slice(64, 192)
+    alpha = np.ones((104, 128), np.float32)
+    patch = Patch(128, 64, cv2.GaussianBlur(blocky, (0, 0), 1)[rows, columns], alpha)
+    assert grained(patch, blocky, 7) is patch
+    rough = np.clip(blocky + noise(blocky.shape, 6, 0), 0, 255).astype(np.uint8)
+    assert grained(patch, rough, 7) is not patch
