@@ -14,11 +14,14 @@ import numpy as np
 
 from ..face.layout import LandmarkLayout
 from ..face.packed import Rows
+from .fade import Light
 from .references import References, lip_shape, mouth_opening, pose_points
 
 CHUNK = 512  # targets whose landmarks are unpacked at once
 # Lips so many units apart are open ones; below that they are ajar, or meet.
 OPEN = 1.0
+# Levels of brightness that one light varies by; what a correction of colour mends is not much more.
+SAME_LIGHT = 32.0
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Choice:
     blur: float = 0.6  # price of a reference half as sharp as the pool's median
     unseen: float = 4.0  # price of a reference whose mouth and chin lay wholly beyond the frame's edge
     ajar: float = 3.0  # price of each unit that its lips are apart where a target's meet
+    other_light: float = 0.12  # price of each level that its light differs by more than `SAME_LIGHT`
     other_shot: float = 1.0  # price of a reference from another shot: other light, other lens
     change: float = 0.5  # price of changing the reference from one frame to the next
     softness: float = 1.5  # the distance at which a weight falls to 1/e
@@ -50,6 +54,7 @@ def reference_distance(
     layout: LandmarkLayout,
     choice: Choice,
     shots: np.ndarray | None,
+    light: np.ndarray | None = None,
 ) -> np.ndarray:
     """Distance float32 (T, K) of every target (T, N, 2) to every reference, prices included."""
     distance = np.empty((len(targets), len(references)), np.float32)
@@ -62,6 +67,9 @@ def reference_distance(
         distance[rows] += choice.ajar * (own - _ajar(wanted, layout)[:, None]).clip(0)
     distance += choice.blur * np.clip(-np.log2(np.maximum(references.sharpness, 1e-3)), 0, 3)
     distance += choice.unseen * references.unseen_share(layout)
+    if light is not None:
+        other = np.abs(light[:, None] - Light.of(references.crops).brightness) - SAME_LIGHT
+        distance += choice.other_light * np.nan_to_num(other).clip(0)
     if shots is not None:
         distance += choice.other_shot * (np.asarray(shots)[:, None] != references.shots[None])
     return distance
@@ -118,6 +126,7 @@ def plan_references(
     layout: LandmarkLayout,
     choice: Choice | None = None,
     shots: np.ndarray | None = None,
+    light: np.ndarray | None = None,
 ) -> ReferencePlan:
     """Choose references for a whole sequence of target landmarks.
 
@@ -125,9 +134,10 @@ def plan_references(
         references: the pool.
         targets: float (T, N, 2) canonical units, or anything that gives them when indexed by frames.
         shots: int (T,) shot number of each frame, or None.
+        light: float (T,) how bright each frame is, see `expected_brightness`, or None.
     """
     choice = choice or Choice()
-    distance = reference_distance(references, targets, layout, choice, shots)
+    distance = reference_distance(references, targets, layout, choice, shots, light)
     cuts = None if shots is None else np.r_[False, np.diff(shots) != 0]
     rows = np.arange(len(targets))
     cost = distance.copy()

@@ -30,7 +30,7 @@ def ring_corrections(
 
     Returns:
         float32 (R, gh // 4, gw // 4, 3) levels, smooth, and each ring's root mean square difference that no
-        smooth correction removes (R,): how badly the rendering fits the frame. Zeros where a ring is empty.
+        such correction removes (R,): how badly the rendering fits the frame. Zeros where a ring is empty.
     """
     # Planes first, (3, R, ...): NumPy repeats a number over long rows many times as fast as over colours.
     difference = np.ascontiguousarray(np.moveaxis(frame - np.stack(renderings), -1, 0))
@@ -46,9 +46,10 @@ def ring_corrections(
     for sigma, trust in zip(SIGMAS, TRUST, strict=True):
         near = _blurred(weight, sigma) + np.float32(trust)
         correction = correction + _blurred((difference - correction) * weight, sigma) / near
+    correction = correction.clip(-limit, limit)
     left = ((difference - correction) ** 2).mean(0)
     misfit = np.sqrt((left * weight).sum((1, 2)) / total)
-    return np.ascontiguousarray(np.moveaxis(correction.clip(-limit, limit), 0, -1)), misfit
+    return np.ascontiguousarray(np.moveaxis(correction, 0, -1)), misfit
 
 
 def cells(picture: np.ndarray) -> np.ndarray:

@@ -44,10 +44,11 @@ class GeneratorRenderer(WarpRenderer):
         shots: np.ndarray | None = None,
         settings: WarpSettings | None = None,
         dtype: torch.dtype = torch.float32,
+        light: np.ndarray | None = None,
     ):
         config = generator.config
         choice = Choice(references=config.reference_count)
-        super().__init__(references, targets, layout, shots, choice, settings)
+        super().__init__(references, targets, layout, shots, choice, settings, light=light)
         self.generator, self.dtype = generator, dtype
         self.own = LandmarkLayout.load(config.landmark_layout)
         if layout.name not in (self.own.name, self.own.source):

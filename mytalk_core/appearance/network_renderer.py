@@ -67,10 +67,10 @@ class NetworkRenderer(WarpRenderer):
         choice: Choice | None = None,
         settings: WarpSettings | None = None,
         dtype: torch.dtype = torch.float32,
+        light: np.ndarray | None = None,
     ):
-        super().__init__(
-            references, targets, layout, shots, choice or Choice(refiner.config.references), settings
-        )
+        choice = choice or Choice(refiner.config.references)
+        super().__init__(references, targets, layout, shots, choice, settings, light=light)
         self.refiner, self.dtype = refiner, dtype
         # One sample a unit is what the refiner reads; larger references are averaged down once.
         self.small = references.resized(UNITS)

@@ -17,6 +17,7 @@ import numpy as np
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
 from .colour import median
+from .fade import UsualLight
 from .hand import find_hand
 from .mask import disc, filled, smooth_step, widened
 from .mouth_evidence import SUSPECT, shows_mouth
@@ -137,6 +138,10 @@ class CoverGauge:
         shown, self._certainty = shows(1.0), 1.0
         if shown.mean() < 0.5:
             shown, self._certainty = shows(SUSPECT), SUSPECT
+        # Another clip's pictures say nothing about the light in this one's.
+        self._fades = None if similarity is None else UsualLight(unit, references.shots)
+        if self._fades is not None:
+            shown &= self._fades.faded(unit, references.shots) < 1
         self.shown = shown
         self._overlay: Overlay | None = None
         if similarity is not None:
@@ -144,12 +149,18 @@ class CoverGauge:
         self._usual = self._usual_face(unit, landmarks, known, np.flatnonzero(shown))
 
     def cover(
-        self, crop: np.ndarray, landmarks: np.ndarray, similarity: np.ndarray, shown: bool | None = None
+        self,
+        crop: np.ndarray,
+        landmarks: np.ndarray,
+        similarity: np.ndarray,
+        shown: bool | None = None,
+        shot: int = 0,
     ) -> Cover:
-        """What covers the mouth in a crop uint8 (S, S, 3) with landmarks (N, 2) in canonical units.
+        """What covers the mouth in a crop uint8 (S, S, 3) with landmarks (N, 2) in canonical units; a fade
+        covers the whole.
 
         similarity: float (2, 3), frame pixels to canonical units; shown: whether it shows a mouth, where that
-        is known.
+        is known; shot: its number.
         """
         unit = crop
         if len(crop) != UNITS:
@@ -157,7 +168,8 @@ class CoverGauge:
             unit = cv2.resize(crop, (UNITS, UNITS), interpolation=kernel)
         if shown is None:
             shown = shows_mouth(unit, landmarks, similarity, self._layout, self._certainty)
-        if not shown:
+        left = 1.0 if self._fades is None else 1 - float(self._fades.faded(unit[None], np.array([shot]))[0])
+        if not shown or left == 0:
             return WHOLE
         near = _near(landmarks, self._layout)
         always = (
@@ -165,12 +177,12 @@ class CoverGauge:
         )
         found, usual = self._unusual(unit, landmarks, near, always)
         if not (found & near).any():
-            return FREE
+            return FREE if left == 1 else Cover(visible=left)
         matte = _with_rim(unit, found, usual)
         lips = filled(landmarks[self._layout.lips_outer]) > 0
         hidden = float(matte[lips].mean()) if lips.any() else 0.0
         visible = float(np.clip((WHOLLY - hidden) / (WHOLLY - COVERED), 0, 1))
-        return Cover(matte, usual, visible, hidden)
+        return Cover(matte, usual, left * visible, hidden)
 
     def _skin_colours(self, unit: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         """float32 (P, 3): the cheeks' colours."""
@@ -296,7 +308,8 @@ def free_references(
     `References.uncovered` is too. small: they at one sample a unit, where that is at hand.
     """
     placed, small = _placed(references, similarity), small or references.resized(UNITS)
-    looked_at = zip(small.crops, references.landmarks, placed, map(bool, gauge.shown), strict=True)
+    shown = map(bool, gauge.shown)
+    looked_at = zip(small.crops, references.landmarks, placed, shown, references.shots, strict=True)
     crops, hidden = references.crops, np.zeros(len(references))
     uncovered = np.zeros(len(references), bool)
     behind: dict[int, np.ndarray] = {}

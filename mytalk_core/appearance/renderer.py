@@ -16,6 +16,7 @@ from ..face.layout import LandmarkLayout
 from ..face.packed import Rows
 from .blend import SPLIT, Blend, Mixing
 from .choosing import Choice, ReferencePlan, plan_references
+from .fade import UsualLight
 from .frame_edge import lent_part
 from .mask import FEATHER, MouthMask, lip_map, mouth_mask
 from .matching import MatchedReferences, match_references
@@ -27,6 +28,7 @@ from .on_device.lips import darken as darken_together
 from .on_device.lips import warped as warp_together
 from .on_device.matching import Matched
 from .on_device.matching import match_references as match_together
+from .on_device.windows import on
 from .prepared import Prepared
 from .raster import triangulate
 from .references import References, mouth_opening
@@ -100,6 +102,7 @@ class WarpRenderer:
         shots: int (T,) or None.
         device: where the pixels are worked on: by OpenCV, one frame after the other, on the CPU, by PyTorch,
         all frames of a call at once, on any other.
+        light: see `plan_references`.
     """
 
     def __init__(
@@ -111,13 +114,15 @@ class WarpRenderer:
         choice: Choice | None = None,
         settings: WarpSettings | None = None,
         device: torch.device | str = "cpu",
+        light: np.ndarray | None = None,
     ):
         self._device = torch.device(device)
         self.references, self.layout = references, layout
         self.settings = settings or WarpSettings()
-        self.plan: ReferencePlan = plan_references(references, targets, layout, choice, shots)
+        self.plan: ReferencePlan = plan_references(references, targets, layout, choice, shots, light)
         self.triangulation = triangulate(layout)
         self.openings = mouth_opening(references.landmarks, layout)
+        self._usual_light = UsualLight(references.crops, references.shots)
         self._lenders = Lenders(references)
         self._room = BoundedSemaphore(AT_ONCE)
 
@@ -181,8 +186,11 @@ class WarpRenderer:
         rendered, alpha = np.array(crops), np.zeros(crops.shape[:3], np.float32)
         for frame in frames:
             crop, new, mask = rendered[frame.row], alpha[frame.row], frame.mask
+            least = self._usual_light.veil(crop)
             moved = move_surroundings(crop, frame)
             lips = self.lips(crop, frame.target, frame.index, mask, frame.warps, frame.lent)
+            if least.any():
+                np.maximum(lips, least, out=lips)
             lips_mask = mask.core.enlarge(mask.window.part(mask.lips, mask.core), size)
             mask.window.cut(new)[:] = mask.window.enlarge(np.maximum(mask.lips, moved), size)
             # Undivided by alpha, compositing would feather the lips twice.
@@ -199,7 +207,12 @@ class WarpRenderer:
         """All at once, by PyTorch on the device."""
         chosen = [self.chosen(frame.index) for frame in frames]
         borrowed = Borrowed.of(self._lenders.on(self.device), self.references.landmarks, chosen)
-        return draw(crops, frames, borrowed, self.device, self.lips_together)
+
+        def lips(batch: Batch) -> Tensor:
+            least = np.stack([self._usual_light.veil(crops[frame.row]) for frame in frames])
+            return torch.maximum(self.lips_together(batch), on(least, self.device)[..., None, None])
+
+        return draw(crops, frames, borrowed, self.device, lips)
 
     def _warps(self, index: int, target: np.ndarray, mask: MouthMask) -> ReferenceWarps:
         landmarks = self.references.landmarks[self.chosen(index)[0]]

@@ -64,12 +64,14 @@ class LoadedRenderer:
         layout: LandmarkLayout,
         shots: np.ndarray | None = None,
         settings: WarpSettings | None = None,
+        light: np.ndarray | None = None,
     ) -> Renderer:
         """The renderer of one clip; the arguments are `WarpRenderer`'s."""
         if self.network is None:
-            return WarpRenderer(references, targets, layout, shots, settings=settings, device=self.device)
+            return WarpRenderer(references, targets, layout, shots, None, settings, self.device, light)
         make = NETWORKS[self.name].renderer
-        return make(self.network, references, targets, layout, shots, settings=settings, dtype=self.dtype)
+        how = {"settings": settings, "dtype": self.dtype, "light": light}
+        return make(self.network, references, targets, layout, shots, **how)
 
 
 def load_renderer(

@@ -165,7 +165,9 @@ class RenderedClip(ArrangedClip):
             return self.references.crops[reference], FREE
         box = crop_box(similarity, self._crop_px, picture.height, picture.width)
         crop = cut_crop(picture.rgb_in(box), similarity, self._crop_px)
-        return crop, FREE if self.gauge is None else self.gauge.cover(crop, landmarks, similarity)
+        if self.gauge is None:
+            return crop, FREE
+        return crop, self.gauge.cover(crop, landmarks, similarity, shot=int(self.track.shots[picture.index]))
 
     def _known(self, row: int) -> list[Patch] | None:
         """What is pasted over a frame where nothing must be drawn for it, None where something must."""

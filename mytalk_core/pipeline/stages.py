@@ -15,6 +15,7 @@ from itertools import islice
 import numpy as np
 
 from ..appearance.crop import crop_size
+from ..appearance.fade import expected_brightness
 from ..appearance.frame_edge import cut_lips, held_at_edge
 from ..appearance.occlusion import CoverGauge, free_references
 from ..appearance.open_mouths import with_open_mouths
@@ -131,6 +132,8 @@ def draw(
     placed = lending.similarity[references.frame_index] if lips is None else None
     small = references.resized(UNITS)
     gauge = CoverGauge(small, layout, placed, each)
+    # Before those are taken away that cannot lend: in a fade they tell how far it has come.
+    light = None if lips else expected_brightness(references, timeline.source_index, shown.shots)
     references, covered = free_references(references, gauge, placed, each, small)
     lenders = with_open_mouths(references, targets, layout)
     return RenderedClip.arrange(
@@ -139,7 +142,7 @@ def draw(
         speech,
         track=shown,
         targets=targets,
-        renderer=renderer.make(lenders, targets, layout, shown.shots, settings),
+        renderer=renderer.make(lenders, targets, layout, shown.shots, settings, light),
         references=references,
         covered=covered,
         lent=len(lenders) - len(references),

@@ -371,11 +371,6 @@ def test_references_are_lent_without_what_covers_them(scene):
     assert max(left) < 25 and np.mean(left) < 17
 
 
-def fading(frames: np.ndarray) -> np.ndarray:
-    light = np.minimum(1, (1 + np.arange(len(frames))) / 8)[:, None, None, None]
-    return (frames * light).astype(np.uint8)
-
-
 def dark_and_noisy(frames: np.ndarray) -> np.ndarray:
     noise = np.random.default_rng(0).normal(0, 3, frames.shape)
     return np.clip(0.2 * frames + noise, 0, 255).astype(np.uint8)
@@ -385,9 +380,20 @@ def soft(frames: np.ndarray) -> np.ndarray:
     return np.stack([cv2.GaussianBlur(frame, (0, 0), 3) for frame in frames])
 
 
-@pytest.mark.parametrize("change", [fading, dark_and_noisy, soft])
+@pytest.mark.parametrize("change", [dark_and_noisy, soft])
 def test_light_and_lens_are_no_cover(scene, change):
     assert all(cover is FREE for cover in scene.covers(change(scene.frames)))
+
+
+@pytest.mark.parametrize("colour", [0, 255])
+def test_a_fade_is_a_cover_as_long_as_it_is_most_of_what_is_seen(scene, colour):
+    share = np.minimum(1, (1 + np.arange(len(scene.frames))) / 8)
+    blended = colour + share[:, None, None, None] * (scene.frames.astype(np.float32) - colour)
+    covers = scene.covers(blended.round().astype(np.uint8))
+    visible = np.array([cover.visible for cover in covers])
+    assert (visible[share < 0.3] == 0).all()
+    assert (visible[share > 0.6] == 1).all()
+    assert all(cover.matte is None for cover in covers)
 
 
 def beard(frame: np.ndarray, landmarks: np.ndarray, width: float) -> None:

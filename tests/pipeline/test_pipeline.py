@@ -189,7 +189,9 @@ def test_frames_that_lend_their_lips_are_looked_at_once_for_what_stands_before_t
     anew = replace(drawn, references=replace(drawn.references, uncovered=None))
     expected = [picture.rgb for picture in anew.pictures()]
     looked, cover = [], CoverGauge.cover
-    monkeypatch.setattr(CoverGauge, "cover", lambda *args: looked.append(args) or cover(*args))
+    monkeypatch.setattr(
+        CoverGauge, "cover", lambda *args, **shot: looked.append(args) or cover(*args, **shot)
+    )
     for got, wanted, source in zip(drawn.pictures(), expected, hidden[2:12], strict=True):
         assert np.array_equal(got.rgb, wanted)
         assert np.array_equal(got.rgb, source) == (got.index == 4)

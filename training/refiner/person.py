@@ -136,8 +136,10 @@ def _free(frames: Frames, similarity: np.ndarray, gauge: CoverGauge) -> Frames:
     """Those before whose mouth nothing stands. Raises NoFaceError where they are few."""
     free = np.array(
         [
-            gauge.cover(crop, points, place) is FREE
-            for crop, points, place in zip(frames.crops, frames.landmarks, similarity, strict=True)
+            gauge.cover(crop, points, place, shot=shot) is FREE
+            for crop, points, place, shot in zip(
+                frames.crops, frames.landmarks, similarity, frames.shots, strict=True
+            )
         ]
     )
     if free.mean() < FREE_SHARE:

@@ -44,9 +44,10 @@ def ring_correction(
     for blur, trust in zip(blurs, TRUST, strict=True):
         packed = applied(blur, torch.cat([(difference - correction) * weight, weight], dim=2))
         correction = correction + packed[:, :, :3] / (packed[:, :, 3:] + trust)
+    correction = correction.clamp(-limit, limit)
     left = ((difference - correction) ** 2).mean(2, keepdim=True)
     misfit = ((left * weight).sum((2, 3, 4), keepdim=True) / total).sqrt()
-    return (correction.clamp(-limit, limit) * known), (misfit * known).flatten(1)
+    return (correction * known), (misfit * known).flatten(1)
 
 
 def _cells(planes: Tensor) -> Tensor:
