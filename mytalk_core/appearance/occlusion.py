@@ -23,6 +23,7 @@ from .mask import disc, filled, smooth_step, widened
 from .mouth_evidence import SUSPECT, shows_mouth
 from .overlay import (
     LETTERS,
+    STROKE,
     Overlay,
     brightness,
     find_overlay,
@@ -47,6 +48,7 @@ UNKNOWN = 255  # the spread where no reference shows the face
 SMALLEST, SMALLEST_STRONG = 25, 12  # square units
 SHADING_UNITS, SHADES = 41, (0.65, 1.5)  # light and shadow on a part of the face
 RIM = 2  # units about a cover that are none of the usual face: its soft edge and its shadow
+MEETS = 35.0  # levels up to which what is about a cover is the face that goes on behind it, in another light
 DEEP = 10  # units from what is known of a face from which on its other half tells more
 BETWEEN = 3  # units about what is between the lips that teeth and the dark there reach to
 NEAR = 16  # units about mouth and chin in which a cover counts
@@ -81,7 +83,7 @@ class Cover:
     @cached_property
     def touched(self) -> np.ndarray | None:
         """The matte with what the cover's soft edge and its shadow reach to, float32 (256, 256)."""
-        return None if self.matte is None else cv2.dilate(self.matte, disc(RIM))
+        return None if self.matte is None else _touched(self.matte)
 
     def mended(self, crop: np.ndarray) -> np.ndarray:
         """A crop uint8 (S, S, 3) with what is to be expected where it is covered."""
@@ -98,6 +100,36 @@ class Cover:
             return alpha
         alpha = alpha * np.float32(self.visible)
         return alpha if self.matte is None else alpha * (1 - cv2.resize(self.matte, alpha.shape))
+
+
+@dataclass(frozen=True, eq=False)
+class Expected:
+    """The usual face in a picture's shape and light.
+
+    within: rows and columns of the canonical square that hold it; usual: uint8 (h, w, 3); sure: bool (h, w),
+    where it is known.
+    """
+
+    within: tuple[slice, slice]
+    usual: np.ndarray
+    sure: np.ndarray
+
+    def behind(self, picture: np.ndarray, found: np.ndarray, hole: np.ndarray) -> np.ndarray:
+        """A picture uint8 (256, 256, 3) with this face in a hole, bool (256, 256), joined to what is about it
+        without a seam; where the face is unsure and what was `found` is thin, as letters are, what is about
+        it goes on. found: bool (256, 256), in the hole."""
+        behind = picture.copy()
+        part, found, hole = behind[self.within], found[self.within], hole[self.within]
+        # What is far from expected about the hole is the rest of a cover, or the mouth: no light to meet.
+        step = part.astype(np.float32) - self.usual
+        meets = ~hole & (largest(np.abs(step)) < MEETS)
+        lit = np.clip(self.usual + nearest_colours(step, meets)[0], 0, 255).astype(np.uint8)
+        joined_up = _continued(self.usual, np.where(meets[..., None], part, lit), hole)
+        thin = hole & ~self.sure & (widened(_thin(found, STROKE).astype(np.uint8), 3 * RIM) > 0)
+        if thin.any():
+            joined_up[thin] = cv2.inpaint(part, hole.astype(np.uint8), 3, cv2.INPAINT_NS)[thin]
+        part[hole] = joined_up[hole]
+        return behind
 
 
 FREE, WHOLE = Cover(), Cover(visible=0.0, hidden=1.0)
@@ -175,10 +207,12 @@ class CoverGauge:
         always = (
             np.zeros((UNITS, UNITS), bool) if self._overlay is None else self._overlay.on_crop(similarity)
         )
-        found, usual = self._unusual(unit, landmarks, near, always)
+        found, expected = self._unusual(unit, landmarks, near, always)
         if not (found & near).any():
             return FREE if left == 1 else Cover(visible=left)
-        matte = _with_rim(unit, found, usual)
+        rim = widened(found.astype(np.uint8), 2 * RIM) > 0
+        matte = _with_rim(unit, found, None if expected is None else expected.behind(unit, found, rim))
+        usual = None if expected is None else expected.behind(unit, found, _touched(matte) > 0)
         lips = filled(landmarks[self._layout.lips_outer]) > 0
         hidden = float(matte[lips].mean()) if lips.any() else 0.0
         visible = float(np.clip((WHOLLY - hidden) / (WHOLLY - COVERED), 0, 1))
@@ -233,7 +267,7 @@ class CoverGauge:
         colours = np.ascontiguousarray(part[..., :3])
         part[..., :3] = cv2.inpaint(colours, unknown.astype(np.uint8), 3, cv2.INPAINT_NS)
         # Near to what is known nothing tells more than that.
-        unknown &= ~_thin(unknown.astype(np.uint8))
+        unknown &= ~_thin(unknown, DEEP)
         if not unknown.any():
             return
         flipped = (self._shape * (-1, 1) + (UNITS, 0))[self._layout.mirror].astype(np.float32)
@@ -242,7 +276,7 @@ class CoverGauge:
 
     def _unusual(
         self, unit: np.ndarray, landmarks: np.ndarray, near: np.ndarray, always: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray | None]:
+    ) -> tuple[np.ndarray, Expected | None]:
         """Where a picture is unlike the usual face or `always` covered, and the usual face in its shape and
         light."""
         found = always.copy()
@@ -287,11 +321,8 @@ class CoverGauge:
             return found, None
         # The cover's own brightness is no light on the face behind it.
         known *= widened(found[within].astype(np.uint8), 2 * RIM) == 0
-        expected = unit.copy()
-        expected[within] = np.clip(plain * _shading(picture, plain, known)[..., None], 0, 255)
-        unsure = (spread > UNKNOWN // 2) | (face[within] == 0)
-        _fill_thin(unit[within], found[within], unsure, expected[within])
-        return found, expected
+        shaded = np.clip(plain * _shading(picture, plain, known)[..., None], 0, 255).astype(np.uint8)
+        return found, Expected(within, shaded, (spread <= UNKNOWN // 2) & (face[within] > 0))
 
 
 def free_references(
@@ -404,26 +435,22 @@ def _with_rim(picture: np.ndarray, found: np.ndarray, usual: np.ndarray | None) 
     return np.where(covered, 1, rim).astype(np.float32)
 
 
-def _fill_thin(picture: np.ndarray, found: np.ndarray, unsure: np.ndarray, expected: np.ndarray) -> None:
-    """Where the usual face is unsure, bool (h, w), and a thin cover was `found`, let what is about that in
-    the picture uint8 (h, w, 3) go on; in place in what is expected behind it, uint8 (h, w, 3)."""
-    hole = widened(found.astype(np.uint8), 2 * RIM)
-    wanted = _thin(hole) & unsure
-    if wanted.any():
-        expected[wanted] = cv2.inpaint(picture, hole, 3, cv2.INPAINT_NS)[wanted]
+def _thin(part: np.ndarray, most: int) -> np.ndarray:
+    """The joined parts of a part (h, w) bool that are nowhere thicker than twice so many units."""
+    deep = cv2.distanceTransform(part.astype(np.uint8), cv2.DIST_L2, 3) > most
+    return part & ~joined(deep, part)
 
 
-def _thin(hole: np.ndarray) -> np.ndarray:
-    """The joined parts, bool (h, w), of a hole uint8 (h, w) of which nothing is deep inside."""
-    deep = cv2.distanceTransform(hole, cv2.DIST_L2, 3) > DEEP
-    return (hole > 0) & ~joined(deep, hole > 0)
+def _touched(matte: np.ndarray) -> np.ndarray:
+    """A matte float32 (h, w) with what the cover's soft edge and its shadow reach to."""
+    return cv2.dilate(matte, disc(RIM))
 
 
 def _continued(inner: np.ndarray, outer: np.ndarray, where: np.ndarray) -> np.ndarray:
     """`outer` (h, w, 3) with the structure of `inner` in a part (h, w) bool, without a seam (Perez et al.,
     Poisson image editing, 2003); both uint8."""
     # OpenCV leaves a rim of the part as it is, whose edge is no seam to keep, and wants room about the part.
-    kept, room = 5, 8
+    kept, room = 3, 8
     inner, outer = (
         cv2.copyMakeBorder(np.ascontiguousarray(one), *(room,) * 4, cv2.BORDER_REPLICATE)
         for one in (inner, outer)

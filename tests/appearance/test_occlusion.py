@@ -371,6 +371,33 @@ def test_references_are_lent_without_what_covers_them(scene):
     assert max(left) < 25 and np.mean(left) < 17
 
 
+@pytest.mark.parametrize(
+    ("painter", "most"),
+    [
+        (microphone((70, 74, 80), (12, 12, 12)), 6.3),
+        (caption((255, 255, 255), (0, 0, 0)), 2.1),
+        (caption((250, 230, 40), None), 2.1),
+        (strand, 2.9),
+    ],
+    ids=["microphone", "caption", "yellow caption", "hair"],
+)
+def test_what_is_expected_behind_a_cover_has_no_seam(scene, painter, most):
+    frames = scene.painted(painter)
+    crops, plain = scene.references(frames).crops, scene.references(scene.frames).crops
+    steps = []
+    for number, cover in enumerate(scene.covers(frames)):
+        hidden = (cover.touched > 0).astype(np.uint8)
+        inside = cv2.erode(hidden, np.ones((3, 3), np.uint8))
+        where = np.zeros((SIZE, SIZE), np.uint8)
+        cv2.fillPoly(where, [scene.canonical[number][LAYOUT.oval].astype(np.int32)], 1)
+        lips = np.zeros_like(where)
+        cv2.fillPoly(lips, [scene.canonical[number][LAYOUT.lips_outer].astype(np.int32)], 1)
+        skin = (where > 0) & (cv2.dilate(lips, np.ones((9, 9), np.uint8)) == 0)
+        different = np.abs(cover.mended(crops[number]).astype(int) - plain[number]).mean(-1)
+        steps.append(different[(hidden > inside) & skin].mean())
+    assert np.mean(steps) < most, "levels by which the outermost pixels differ from the face as it is"
+
+
 def dark_and_noisy(frames: np.ndarray) -> np.ndarray:
     noise = np.random.default_rng(0).normal(0, 3, frames.shape)
     return np.clip(0.2 * frames + noise, 0, 255).astype(np.uint8)
