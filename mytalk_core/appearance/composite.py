@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from ..face.alignment import UNITS
 from .crop import crop_matrix
 
 if TYPE_CHECKING:
@@ -112,13 +111,13 @@ def held(patch: Patch, matte: np.ndarray | None, similarity: np.ndarray) -> Patc
 
     Args:
         patch: of a frame.
-        matte: float32 (256, 256) in 0..1 by canonical unit, 1 where the frame's own pixels stay on top; None
-        where nothing does, and the patch stays as it is.
+        matte: float32 (S, S) in 0..1 of the canonical square, 1 where the frame's own pixels stay on top;
+        None where nothing does, and the patch stays as it is.
         similarity: float (2, 3), frame pixels to canonical units.
     """
     if matte is None:
         return patch
-    matrix = crop_matrix(similarity, UNITS)
+    matrix = crop_matrix(similarity, len(matte))
     matrix[:, 2] += matrix[:, :2] @ (patch.left, patch.top)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     covered = cv2.warpAffine(matte, matrix, patch.alpha.shape[::-1], flags=flags) > 0

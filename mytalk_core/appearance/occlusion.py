@@ -9,7 +9,6 @@ place in the picture while the face moves is found once (`find_overlay`). And wh
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import cv2
 import numpy as np
@@ -48,6 +47,8 @@ UNKNOWN = 255  # the spread where no reference shows the face
 SMALLEST, SMALLEST_STRONG = 25, 12  # square units
 SHADING_UNITS, SHADES = 41, (0.65, 1.5)  # light and shadow on a part of the face
 RIM = 2  # units about a cover that are none of the usual face: its soft edge and its shadow
+# Units about a cover's edge in which its own colours are, and levels from those that tell the face from it.
+COLOURS, UNLIKE = 6, 30.0
 MEETS = 35.0  # levels up to which what is about a cover is the face that goes on behind it, in another light
 DEEP = 10  # units from what is known of a face from which on its other half tells more
 BETWEEN = 3  # units about what is between the lips that teeth and the dark there reach to
@@ -65,12 +66,14 @@ LEAST_LEFT = 0.5  # this share of a pool always stays
 class Cover:
     """What a frame shows before the mouth.
 
-    matte: float32 (256, 256) in 0..1 by canonical unit, 1 where the frame's own pixels stay, None where
-    nothing was found; usual: uint8 (256, 256, 3), what is to be expected behind it; visible: 0..1, 0 where
-    the whole frame stays; hidden: how much of the lips is covered, 0..1.
+    matte: float32 (S, S) in 0..1 by pixel of the crop, 1 where the frame's own stay, None where nothing was
+    found; touched: float32 (256, 256) by canonical unit, that and what the cover's soft edge and its shadow
+    reach to; usual: uint8 (256, 256, 3), what is to be expected there; visible: 0..1, 0 where the whole frame
+    stays; hidden: how much of the lips is covered, 0..1.
     """
 
     matte: np.ndarray | None = None
+    touched: np.ndarray | None = None
     usual: np.ndarray | None = None
     visible: float = 1.0
     hidden: float = 0.0
@@ -79,11 +82,6 @@ class Cover:
     def is_partial(self) -> bool:
         """Whether a part of the mouth or of what is about it is covered, and the rest can be made anew."""
         return self.matte is not None and self.visible > 0
-
-    @cached_property
-    def touched(self) -> np.ndarray | None:
-        """The matte with what the cover's soft edge and its shadow reach to, float32 (256, 256)."""
-        return None if self.matte is None else _touched(self.matte)
 
     def mended(self, crop: np.ndarray) -> np.ndarray:
         """A crop uint8 (S, S, 3) with what is to be expected where it is covered."""
@@ -212,11 +210,13 @@ class CoverGauge:
             return FREE if left == 1 else Cover(visible=left)
         rim = widened(found.astype(np.uint8), 2 * RIM) > 0
         matte = _with_rim(unit, found, None if expected is None else expected.behind(unit, found, rim))
-        usual = None if expected is None else expected.behind(unit, found, _touched(matte) > 0)
+        # References lend nothing that may be the cover's; a frame keeps nothing that is not.
+        touched = cv2.dilate(matte, disc(RIM))
+        usual = None if expected is None else expected.behind(unit, found, touched > 0)
         lips = filled(landmarks[self._layout.lips_outer]) > 0
         hidden = float(matte[lips].mean()) if lips.any() else 0.0
         visible = float(np.clip((WHOLLY - hidden) / (WHOLLY - COVERED), 0, 1))
-        return Cover(matte, usual, left * visible, hidden)
+        return Cover(_own_colours(crop, found, matte), touched, usual, left * visible, hidden)
 
     def _skin_colours(self, unit: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         """float32 (P, 3): the cheeks' colours."""
@@ -435,15 +435,33 @@ def _with_rim(picture: np.ndarray, found: np.ndarray, usual: np.ndarray | None) 
     return np.where(covered, 1, rim).astype(np.float32)
 
 
+def _own_colours(crop: np.ndarray, found: np.ndarray, matte: np.ndarray) -> np.ndarray:
+    """A matte float32 (256, 256) pixel by pixel of a crop uint8 (S, S, 3), float32 (S, S): what lies about
+    what was found of the cover, bool (256, 256), stays as far as it has the colours of that.
+
+    A unit is several pixels of a large face, and the mouth as it was would stand at the cover's edge.
+    """
+    size, scale = crop.shape[:2], len(crop) / UNITS
+    whole, about = cv2.resize(found.astype(np.float32), size), cv2.resize(matte, size)
+    # The edge of what is thick has some of the face's colour; what is thin may be nothing but an edge.
+    core = cv2.erode(found.astype(np.uint8), disc(1)) > 0
+    core |= _thin(found, STROKE)
+    pure = cv2.resize(core.astype(np.float32), size)[..., None] > 0.99
+    across = cv2.getStructuringElement(cv2.MORPH_RECT, (2 * round(COLOURS * scale) + 1,) * 2)
+    darkest = cv2.erode(np.where(pure, crop, 255).astype(np.uint8), across)
+    lightest = cv2.dilate(np.where(pure, crop, 0).astype(np.uint8), across)
+    unlike = largest(np.maximum(cv2.subtract(darkest, crop), cv2.subtract(crop, lightest)))
+    # A pixel of its edge is less unlike than the next one.
+    share = unlike / np.maximum(cv2.dilate(unlike, np.ones((3, 3), np.uint8)), np.float32(UNLIKE))
+    stays = 1 - smooth_step(2 * share - 1)
+    stays *= joined(whole > 0.5, (stays > 0.5) & (about > 0))
+    return np.where(whole > 0.5, about, about * stays)
+
+
 def _thin(part: np.ndarray, most: int) -> np.ndarray:
     """The joined parts of a part (h, w) bool that are nowhere thicker than twice so many units."""
     deep = cv2.distanceTransform(part.astype(np.uint8), cv2.DIST_L2, 3) > most
     return part & ~joined(deep, part)
-
-
-def _touched(matte: np.ndarray) -> np.ndarray:
-    """A matte float32 (h, w) with what the cover's soft edge and its shadow reach to."""
-    return cv2.dilate(matte, disc(RIM))
 
 
 def _continued(inner: np.ndarray, outer: np.ndarray, where: np.ndarray) -> np.ndarray:
