@@ -37,6 +37,7 @@ ALIKE, LETTERS = 30.0, 24  # levels; units from one letter to the next
 STROKE = 6  # half the width, in units, of the thickest letters
 # Units within which a stroke is the smaller part; share of a stroke's contrast; units from it to the next.
 STROKES, SAME, NEXT = 21, 0.5, 12
+VIVID = 80.0  # levels between green and blue that no lips, tongue or teeth have; half of it over red
 SMALLEST = 12  # square units
 ROOM = 60.0  # units about the lower face
 
@@ -162,8 +163,8 @@ def _rest(
     """What belongs to a matte (h, w) on the lips and beyond the face: a microphone's stand is joined to it, a
     caption's other letters are near, and both have one of its two colours.
 
-    usual: (h, w, 3); allowed, beyond, result: bool (h, w), what is beside it only beyond the face; letters:
-    whether it is thin.
+    usual: (h, w, 3); allowed, beyond, result: bool (h, w), what is beside it only beyond the face or in a
+    colour that no mouth has; letters: whether it is thin.
     """
     # Its outermost pixels have some of what is beside it; a thin stroke has no others.
     core = cv2.erode(matte.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
@@ -172,11 +173,17 @@ def _rest(
     first = (seeds.sum(1) > np.median(seeds.sum(1))).astype(np.int32)[:, None]
     _, _, colours = cv2.kmeans(seeds, 2, first, stop, 1, cv2.KMEANS_USE_INITIAL_LABELS)
     alike = allowed & (np.min([largest(np.abs(usual - one)) for one in colours], axis=0) < ALIKE)
-    beside = alike & beyond & (widened(matte.astype(np.uint8), LETTERS) > 0) & ~matte
+    beside = alike & (beyond | _no_mouths(usual)) & (widened(matte.astype(np.uint8), LETTERS) > 0) & ~matte
     # A wall of the same colour is none of its letters.
     few = beside.sum() < 4 * matte.sum()
     whole = joined(matte, alike) | (beside if few else np.zeros_like(matte))
     return matte if letters and thickness(whole) > 3 * STROKE else whole
+
+
+def _no_mouths(picture: np.ndarray) -> np.ndarray:
+    """Where the colours (h, w, 3) are none of a mouth, which has dark, red, pale and white: bool (h, w)."""
+    red, green, blue = (picture[..., channel].astype(np.float32) for channel in range(3))
+    return (np.maximum(green, blue) - red > VIVID / 2) | (np.abs(green - blue) > VIVID)
 
 
 def _strokes(usual: np.ndarray, matte: np.ndarray) -> np.ndarray:

@@ -338,6 +338,26 @@ def test_letters_over_a_head_that_hardly_moves_stay(talking, colour, share):
         assert np.abs(skin - np.median(talking.crops[:, about], (0, 1))).max(-1).mean() < 25
 
 
+@pytest.mark.parametrize("colour", [(250, 225, 40), (40, 190, 230)], ids=["yellow", "blue"])
+def test_letters_that_are_always_on_the_lips_go_on_top_too(talking, colour):
+    still = np.repeat(np.eye(2, 3, dtype=np.float32)[None], FRAMES, 0)
+    crops = talking.crops.copy()
+    lips = talking.landmarks[:, LAYOUT.lips_outer]
+    at = np.array([lips[..., 0].mean(), lips[..., 1].max()]).round().astype(int)
+    drawn = np.zeros((SIZE, SIZE, 3), np.uint8)
+    font, white = cv2.FONT_HERSHEY_SIMPLEX, (255, 255, 255)
+    cv2.putText(drawn, "I saw it", at + (-55, 14), font, 0.55, white, 2, cv2.LINE_AA)
+    cv2.putText(drawn, "O", at + (-6, -4), font, 0.45, white, 2, cv2.LINE_AA)
+    crops[:] = np.rint(crops + drawn / np.float32(255) * (np.float32(colour) - crops))
+    gauge = CoverGauge(replace(talking, crops=crops), LAYOUT, still)
+    on_lips = np.zeros((SIZE, SIZE), np.uint8)
+    cv2.fillPoly(on_lips, [talking.landmarks[0, LAYOUT.lips_outer].astype(np.int32)], 1)
+    letter = (drawn[..., 0] > 200) & (on_lips > 0)
+    for crop, points in zip(crops, talking.landmarks, strict=True):
+        cover = gauge.cover(crop, points, still[0])
+        assert cover.matte is not None and (cover.matte[letter] > 0.99).mean() > 0.9
+
+
 def test_a_head_that_hardly_moves_has_nothing_before_it(talking):
     still = np.repeat(np.eye(2, 3, dtype=np.float32)[None], FRAMES, 0)
     gauge = CoverGauge(talking, LAYOUT, still)
