@@ -104,18 +104,20 @@ class Cover:
 class Expected:
     """The usual face in a picture's shape and light.
 
-    within: rows and columns of the canonical square that hold it; usual: uint8 (h, w, 3); sure: bool (h, w),
-    where it is known.
+    within: rows and columns of the canonical square that hold it; usual: uint8 (h, w, 3); face: bool (h, w),
+    where it is a face's; sure: bool (h, w), where that is known.
     """
 
     within: tuple[slice, slice]
     usual: np.ndarray
+    face: np.ndarray
     sure: np.ndarray
 
     def behind(self, picture: np.ndarray, found: np.ndarray, hole: np.ndarray) -> np.ndarray:
         """A picture uint8 (256, 256, 3) with this face in a hole, bool (256, 256), joined to what is about it
-        without a seam; where the face is unsure and what was `found` is thin, as letters are, what is about
-        it goes on. found: bool (256, 256), in the hole."""
+        without a seam. What is about the hole goes on where the face is unsure and what was `found` is thin,
+        as letters are, and beyond the face, where neck and collar are elsewhere in every pose. found: bool
+        (256, 256), in the hole."""
         behind = picture.copy()
         part, found, hole = behind[self.within], found[self.within], hole[self.within]
         # What is far from expected about the hole is the rest of a cover, or the mouth: no light to meet.
@@ -123,9 +125,10 @@ class Expected:
         meets = ~hole & (largest(np.abs(step)) < MEETS)
         lit = np.clip(self.usual + nearest_colours(step, meets)[0], 0, 255).astype(np.uint8)
         joined_up = _continued(self.usual, np.where(meets[..., None], part, lit), hole)
-        thin = hole & ~self.sure & (widened(_thin(found, STROKE).astype(np.uint8), 3 * RIM) > 0)
-        if thin.any():
-            joined_up[thin] = cv2.inpaint(part, hole.astype(np.uint8), 3, cv2.INPAINT_NS)[thin]
+        thin = widened(_thin(found, STROKE).astype(np.uint8), 3 * RIM) > 0
+        goes_on = hole & (~self.face | ~self.sure & thin)
+        if goes_on.any():
+            joined_up[goes_on] = cv2.inpaint(part, hole.astype(np.uint8), 3, cv2.INPAINT_NS)[goes_on]
         part[hole] = joined_up[hole]
         return behind
 
@@ -322,7 +325,8 @@ class CoverGauge:
         # The cover's own brightness is no light on the face behind it.
         known *= widened(found[within].astype(np.uint8), 2 * RIM) == 0
         shaded = np.clip(plain * _shading(picture, plain, known)[..., None], 0, 255).astype(np.uint8)
-        return found, Expected(within, shaded, (spread <= UNKNOWN // 2) & (face[within] > 0))
+        is_face = face[within] > 0
+        return found, Expected(within, shaded, is_face, is_face & (spread <= UNKNOWN // 2))
 
 
 def free_references(

@@ -11,7 +11,7 @@ import pytest
 from repository import EXAMPLES
 
 from mytalk_core.appearance.crop import cut_crop
-from mytalk_core.appearance.occlusion import FREE, Cover, CoverGauge, free_references
+from mytalk_core.appearance.occlusion import FREE, Cover, CoverGauge, Expected, free_references
 from mytalk_core.appearance.overlay import find_overlay
 from mytalk_core.appearance.raster import triangulate
 from mytalk_core.appearance.references import References, mouth_opening
@@ -424,6 +424,19 @@ def test_what_is_expected_behind_a_cover_has_no_seam(scene, painter, most):
         different = np.abs(cover.mended(crops[number]).astype(int) - plain[number]).mean(-1)
         steps.append(different[(hidden > inside) & skin].mean())
     assert np.mean(steps) < most, "levels by which the outermost pixels differ from the face as it is"
+
+
+def test_beyond_the_face_what_is_about_a_cover_goes_on_behind_it():
+    picture = np.full((256, 256, 3), (190, 150, 130), np.uint8)
+    usual, face = np.full((120, 160, 3), (40, 40, 45), np.uint8), np.zeros((120, 160), bool)
+    face[:50] = True
+    usual[face] = (190, 150, 130)
+    hole = np.zeros((256, 256), bool)
+    hole[110:200, 100:124] = True
+    picture[hole] = (220, 220, 255)
+    within = slice(100, 220), slice(50, 210)
+    behind = Expected(within, usual, face, face).behind(picture, hole, hole)
+    assert np.abs(behind[hole].astype(int) - (190, 150, 130)).max() < 12
 
 
 def dark_and_noisy(frames: np.ndarray) -> np.ndarray:
