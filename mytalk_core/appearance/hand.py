@@ -18,7 +18,7 @@ WIDE = 2  # units: what is narrower is a jaw line that lies a little elsewhere
 ACROSS = 30  # square units on either side of it
 ON_LIPS = 0.08  # share of the lips from which on a hand leaves none of them
 FINGERS, REACH = 28, 14  # units from one to the others; units from what is likely
-STEP = 8.0  # levels within three units, for a third of its outline: hands 10 to 28, the others 6 at most
+STEP = 7.0  # levels within three units, for a third of its outline: most hands 8 to 28, all else 6 at most
 ROUNDS = 3  # of the cut
 
 

@@ -13,12 +13,12 @@ import pytest
 import torch
 from repository import EXAMPLES
 
+from mytalk_core.appearance.cover import FREE, Cover
 from mytalk_core.appearance.crop import cut_crop
 from mytalk_core.appearance.generator import AppearanceConfig, AppearanceGenerator
 from mytalk_core.appearance.generator_renderer import GeneratorRenderer
 from mytalk_core.appearance.mask import Window
 from mytalk_core.appearance.network_renderer import NetworkRenderer
-from mytalk_core.appearance.occlusion import FREE, Cover
 from mytalk_core.appearance.on_device.raster import cover
 from mytalk_core.appearance.on_device.windows import Windows, averaging, blurring, enlarging, resizing
 from mytalk_core.appearance.raster import draw_triangles, triangulate
