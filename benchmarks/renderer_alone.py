@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from mytalk_core.appearance.cover import FREE
+from mytalk_core.appearance.covers.cover import FREE
 from mytalk_core.appearance.crop import cut_crop
 from mytalk_core.appearance.renderer import WarpRenderer
 from mytalk_core.appearance.rendering import Rendering

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from .composite import make_patch
-from .cover import Cover
+from .covers.cover import Cover
 
 if TYPE_CHECKING:
     from ..media.patch import Patch

@@ -11,11 +11,11 @@ import numpy as np
 
 from .. import __version__
 from ..appearance.composite import held
-from ..appearance.cover import FREE, Cover
+from ..appearance.covers.cover import FREE, Cover
+from ..appearance.covers.gauge import CoverGauge
 from ..appearance.crop import crop_box, crop_size, cut_crop
 from ..appearance.frame_edge import seen_part, shown_lips
 from ..appearance.grain import grained
-from ..appearance.occlusion import CoverGauge
 from ..appearance.references import References
 from ..appearance.renderer import Renderer
 from ..face.alignment import UNITS

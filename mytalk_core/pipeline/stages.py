@@ -14,10 +14,10 @@ from itertools import islice
 
 import numpy as np
 
+from ..appearance.covers.gauge import CoverGauge, free_references
 from ..appearance.crop import crop_size
 from ..appearance.fade import expected_brightness
 from ..appearance.frame_edge import cut_lips, held_at_edge
-from ..appearance.occlusion import CoverGauge, free_references
 from ..appearance.open_mouths import with_open_mouths
 from ..appearance.pool import WANTED, choose_pool, pool_count
 from ..appearance.references import read_references

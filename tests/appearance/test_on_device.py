@@ -13,7 +13,7 @@ import pytest
 import torch
 from repository import EXAMPLES
 
-from mytalk_core.appearance.cover import FREE, Cover
+from mytalk_core.appearance.covers.cover import FREE, Cover
 from mytalk_core.appearance.crop import cut_crop
 from mytalk_core.appearance.generator import AppearanceConfig, AppearanceGenerator
 from mytalk_core.appearance.generator_renderer import GeneratorRenderer

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from repository import EXAMPLES
 
-from mytalk_core.appearance.occlusion import CoverGauge
+from mytalk_core.appearance.covers.gauge import CoverGauge
 from mytalk_core.cli.main import main
 from mytalk_core.face.track import FaceTrack
 from mytalk_core.media.arranged import part_of

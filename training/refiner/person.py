@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mytalk_core.appearance.cover import FREE
+from mytalk_core.appearance.covers.cover import FREE
+from mytalk_core.appearance.covers.gauge import CoverGauge, free_references
 from mytalk_core.appearance.crop import crop_box, cut_crop
 from mytalk_core.appearance.frame_edge import cut_lips
-from mytalk_core.appearance.occlusion import CoverGauge, free_references
 from mytalk_core.appearance.pool import choose_pool
 from mytalk_core.appearance.raster import triangulate
 from mytalk_core.appearance.references import References, mouth_opening, sharpness

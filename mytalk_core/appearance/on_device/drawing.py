@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from ..composite import LEAST_ALPHA, Place, place
-from ..cover import FREE as UNCOVERED
-from ..cover import Cover
+from ..covers.cover import FREE as UNCOVERED
+from ..covers.cover import Cover
 from ..prepared import Prepared
 from ..reading import read_at
 from .batch import Batch, Borrowed

@@ -9,8 +9,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .mask import disc, widened
-from .overlay import brightness, joined, unlike_skin
+from ..mask import disc, widened
+from .parts import brightness, joined, unlike_skin
 
 # As shares of what makes a pixel unlike the usual face alone: where a hand may be, and where it is likely.
 MAYBE, LIKELY = 0.15, 0.4

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from repository import EXAMPLES
 
-from mytalk_core.appearance.cover import FREE, Cover, Expected
+from mytalk_core.appearance.covers.cover import FREE, Cover, Expected
+from mytalk_core.appearance.covers.gauge import CoverGauge, free_references
+from mytalk_core.appearance.covers.overlay import find_overlay
 from mytalk_core.appearance.crop import cut_crop
-from mytalk_core.appearance.occlusion import CoverGauge, free_references
-from mytalk_core.appearance.overlay import find_overlay
 from mytalk_core.appearance.raster import triangulate
 from mytalk_core.appearance.references import References, mouth_opening
 from mytalk_core.appearance.warp import MeshWarp

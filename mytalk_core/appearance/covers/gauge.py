@@ -13,28 +13,19 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from ..face.alignment import UNITS
-from ..face.layout import LandmarkLayout
-from .colour import median
-from .cover import FREE, RIM, WHOLE, Cover, Expected, continued, own_colours, thin, with_rim
-from .fade import UsualLight
+from ...face.alignment import UNITS
+from ...face.layout import LandmarkLayout
+from ..colour import median
+from ..fade import UsualLight
+from ..mask import disc, filled, widened
+from ..raster import triangulate
+from ..references import Each, References, pose_points
+from ..warp import MeshWarp, sample
+from .cover import FREE, RIM, WHOLE, Cover, Expected, continued, own_colours, with_rim
+from .evidence import SUSPECT, shows_mouth
 from .hand import find_hand
-from .mask import disc, filled, widened
-from .mouth_evidence import SUSPECT, shows_mouth
-from .overlay import (
-    LETTERS,
-    Overlay,
-    brightness,
-    find_overlay,
-    joined,
-    largest,
-    like_nearest,
-    thickness,
-    unlike_skin,
-)
-from .raster import triangulate
-from .references import Each, References, pose_points
-from .warp import MeshWarp, sample
+from .overlay import LETTERS, Overlay, find_overlay
+from .parts import brightness, joined, largest, like_nearest, thickness, thin, unlike_skin
 
 USUAL_FRAMES, FEWEST = 32, 4  # references that make the usual face; fewer can't
 LEAST_SHOWN = 0.2  # of them that must show a place of it

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ..face.alignment import UNITS, apply, invert
-from ..face.layout import LandmarkLayout
-from .mask import filled, widened
-from .references import References
+from ...face.alignment import UNITS, apply, invert
+from ...face.layout import LandmarkLayout
+from ..mask import filled, widened
+from ..references import References
+from .parts import ALIKE, joined, largest, nearest_colours, thickness, unlike_skin
 
 FRAMES = 24  # looked at
 FEWEST = 6  # fewer cannot tell what stands still
@@ -30,10 +31,8 @@ PASSED = 0.3  # share of a part under which it must
 SHOWN, ATTACHED = 3.0, 0.5
 INSIDE = 0.5  # share of the frames in which a pixel must have lain on the face
 ABOUT_LIPS, TOLD = 5, 0.2  # units about the lips; share of the frames in which they must be elsewhere
-ALIEN = 26.0  # levels from every shade of the person's skin, where it is as bright; fewer in a dark one
-SHADES = 0.5, 1.15  # of the skin's brightness
 STEP, OUTLINE = 26.0, 0.5  # levels by which the picture changes within 3 units of this share of its outline
-ALIKE, LETTERS = 30.0, 24  # levels; units from one letter to the next
+LETTERS = 24  # units from one letter to the next
 STROKE = 6  # half the width, in units, of the thickest letters
 # Units within which a stroke is the smaller part; share of a stroke's contrast; units from it to the next.
 STROKES, SAME, NEXT = 21, 0.5, 12
@@ -201,12 +200,6 @@ def _strokes(usual: np.ndarray, matte: np.ndarray) -> np.ndarray:
     return (share > SAME) & (share < 1 / SAME) & (widened(matte.astype(np.uint8), NEXT) > 0)
 
 
-def thickness(part: np.ndarray) -> int:
-    """Half the width of the thickest place of a part (h, w) bool, units."""
-    room = cv2.copyMakeBorder(part.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
-    return round(float(cv2.distanceTransform(room, cv2.DIST_L2, 3).max()))
-
-
 def _ends_sharply(usual: np.ndarray, part: np.ndarray, on_face: np.ndarray) -> bool:
     """Whether the median picture (h, w, 3) changes just outside most of a part's outline on the face: that of
     a beard or a mouth is spread by their movement, and what is steady ends before it begins to change."""
@@ -240,51 +233,6 @@ def _movement(points: np.ndarray, lower: np.ndarray, shape: tuple[int, int]) -> 
     hull = cv2.convexHull(at[lower].astype(np.int32))
     below = cv2.fillConvexPoly(np.zeros(shape, np.uint8), hull, 1) > 0
     return below, np.moveaxis(smooth[..., :2] / smooth[..., 2:], -1, 0)
-
-
-def largest(values: np.ndarray) -> np.ndarray:
-    """The largest of three channels (..., 3): several times as fast as the general way."""
-    return np.maximum(np.maximum(values[..., 0], values[..., 1]), values[..., 2])
-
-
-def brightness(picture: np.ndarray) -> np.ndarray:
-    """The mean of three channels (..., 3)."""
-    return (picture[..., 0] + picture[..., 1] + picture[..., 2]) * np.float32(1 / 3)
-
-
-def unlike_skin(picture: np.ndarray, skin: np.ndarray) -> np.ndarray:
-    """Where the colours (h, w, 3) are no shade of a skin's colours (C, 3), bool (h, w)."""
-    picture = np.asarray(picture, np.float32)
-    unlike = np.ones(picture.shape[:2], bool)
-    for colour in skin.astype(np.float32):
-        shade = np.clip(brightness(picture) / max(float(colour.mean()), 1.0), *SHADES)[..., None]
-        unlike &= largest(np.abs(picture - shade * colour)) > ALIEN * np.clip(shade[..., 0], 0.6, 1)
-    return unlike
-
-
-def nearest_colours(picture: np.ndarray, seeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each place of a picture (h, w, 3) the colours (h, w, 3) of the nearest of the seeds, bool (h, w),
-    and how far away it is, (h, w)."""
-    distance, labels = cv2.distanceTransformWithLabels(
-        1 - seeds.astype(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    colours = np.zeros((int(labels.max()) + 1, 3), np.float32)
-    colours[labels[seeds]] = picture[seeds]
-    return colours[labels], distance
-
-
-def like_nearest(picture: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-    """Where the colours (h, w, 3) are those of the nearest of the seeds, bool (h, w): bool (h, w)."""
-    return largest(np.abs(picture - nearest_colours(picture, seeds)[0])) < ALIKE
-
-
-def joined(seeds: np.ndarray, more: np.ndarray) -> np.ndarray:
-    """Seeds (h, w) bool and the parts of `more` that touch them."""
-    count, numbers = cv2.connectedComponents((seeds | more).astype(np.uint8))
-    wanted = np.zeros(count, bool)
-    wanted[numbers[seeds]] = True
-    wanted[0] = False
-    return wanted[numbers]
 
 
 def _between(to_one: np.ndarray, to_other: np.ndarray) -> np.ndarray:

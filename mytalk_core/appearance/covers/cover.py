@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ..face.alignment import UNITS
-from .mask import disc, smooth_step, widened
-from .overlay import STROKE, joined, largest, nearest_colours
+from ...face.alignment import UNITS
+from ..mask import disc, smooth_step, widened
+from .overlay import STROKE
+from .parts import joined, largest, nearest_colours, thin
 
 RIM = 2  # units about a cover that are none of the usual face: its soft edge and its shadow
 # Units about a cover's edge in which its own colours are, and levels from those that tell the face from it.
@@ -129,12 +130,6 @@ def own_colours(crop: np.ndarray, found: np.ndarray, matte: np.ndarray) -> np.nd
     stays = 1 - smooth_step(2 * share - 1)
     stays *= joined(whole > 0.5, (stays > 0.5) & (about > 0))
     return np.where(whole > 0.5, about, about * stays)
-
-
-def thin(part: np.ndarray, most: int) -> np.ndarray:
-    """The joined parts of a part (h, w) bool that are nowhere thicker than twice so many units."""
-    deep = cv2.distanceTransform(part.astype(np.uint8), cv2.DIST_L2, 3) > most
-    return part & ~joined(deep, part)
 
 
 def continued(inner: np.ndarray, outer: np.ndarray, where: np.ndarray) -> np.ndarray:

@@ -11,10 +11,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ..face.alignment import UNITS
-from ..face.layout import LandmarkLayout
-from .mask import filled, slices_between, widened
-from .overlay import brightness
+from ...face.alignment import UNITS
+from ...face.layout import LandmarkLayout
+from ..mask import filled, slices_between, widened
+from .parts import brightness
 
 FLAT = 0.12  # fine detail of the mouth as a share of the eyes' under which nothing of a mouth is left
 # A mask: little detail, and lips that hardly differ from what is about them.
