@@ -8,19 +8,24 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+WHOLE = slice(None), slice(None)
 SPLIT = 1.0  # units: coarser structure is averaged over the references, finer comes mostly from the best
 
 
 class Mixing(Protocol):
     """How the references of one frame become one picture."""
 
+    def part(self, rank: int) -> tuple[slice, slice]:
+        """Rows and columns of the picture in which the reference of that rank is needed."""
+        ...
+
     def moved(self, coordinates: np.ndarray, rank: int) -> np.ndarray:
-        """Where the pixels come from in the reference of that rank: float32 (h, w, 2), given where the mesh
-        says so."""
+        """Where the pixels of that part come from in that reference: float32 (h', w', 2), of where the mesh
+        says that those of the whole picture do, (h, w, 2)."""
         ...
 
     def mixed(self, pictures: list[np.ndarray]) -> np.ndarray:
-        """The references' pictures, R of float32 (h, w, 3) levels, as one."""
+        """The references' pictures, R of float32 (h', w', 3) levels, as one (h, w, 3)."""
         ...
 
 
@@ -32,6 +37,10 @@ class Blend:
     detail: float
     sigma: float
 
+    def part(self, rank: int) -> tuple[slice, slice]:
+        """See `Mixing.part`."""
+        return WHOLE
+
     def moved(self, coordinates: np.ndarray, rank: int) -> np.ndarray:
         """See `Mixing.moved`."""
         return coordinates
@@ -39,6 +48,12 @@ class Blend:
     def mixed(self, pictures: list[np.ndarray]) -> np.ndarray:
         """See `Mixing.mixed`."""
         return blend(pictures, self.weights, self.detail, self.sigma)
+
+    def means(self, pictures: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Those with a weight as one, in coarse structure and in fine."""
+        used = self.weights > 0
+        pictures, weights = [pictures[rank] for rank in np.flatnonzero(used)], self.weights[used]
+        return weighted_mean(pictures, weights), weighted_mean(pictures, fine_weights(weights, self.detail))
 
 
 def blend(pictures: list[np.ndarray], weights: np.ndarray, detail: float, sigma: float) -> np.ndarray:
@@ -59,20 +74,26 @@ def blend(pictures: list[np.ndarray], weights: np.ndarray, detail: float, sigma:
     """
     if len(pictures) == 1:
         return pictures[0]
-    mean = _weighted(pictures, weights)
+    mean = weighted_mean(pictures, weights)
     if detail == 1:
         return mean
+    return joined(mean, weighted_mean(pictures, fine_weights(weights, detail)), sigma)
+
+
+def fine_weights(weights: np.ndarray, detail: float) -> np.ndarray:
+    """Weights (R,) of fine structure, sum 1; see `blend`."""
     raised = weights**detail
-    crisp = _weighted(pictures, raised / raised.sum())
-    return crisp + _soft(mean - crisp, sigma)
+    return raised / raised.sum()
 
 
-def _weighted(pictures: list[np.ndarray], weights: np.ndarray) -> np.ndarray:
+def joined(coarse: np.ndarray, fine: np.ndarray, sigma: float) -> np.ndarray:
+    """What is coarser than sigma pixels of one picture float32 (h, w, 3) and what is finer of another."""
+    return fine + cv2.GaussianBlur(coarse - fine, (0, 0), sigma)
+
+
+def weighted_mean(pictures: list[np.ndarray], weights: np.ndarray) -> np.ndarray:
+    """R pictures (h, w, 3) by weights (R,)."""
     total = pictures[0] * np.float32(weights[0])
     for picture, weight in zip(pictures[1:], weights[1:], strict=True):
         total += picture * np.float32(weight)
     return total
-
-
-def _soft(picture: np.ndarray, sigma: float) -> np.ndarray:
-    return cv2.GaussianBlur(picture, (0, 0), sigma)

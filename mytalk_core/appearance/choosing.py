@@ -20,6 +20,7 @@ from .references import References, lip_shape, mouth_opening, pose_points
 CHUNK = 512  # targets whose landmarks are unpacked at once
 # Lips so many units apart are open ones; below that they are ajar, or meet.
 OPEN = 1.0
+FADING = 5  # references that a frame has at least room for: while some fade out, others fade in
 # Levels of brightness that one light varies by; what a correction of colour mends is not much more.
 SAME_LIGHT = 32.0
 
@@ -149,7 +150,7 @@ def plan_references(
         weights[rows, path] += np.exp(-np.clip(distance[rows, path] - nearest, 0, None) / choice.softness)
         cost[rows, path] += 1e3
     weights /= weights.sum(1, keepdims=True)
-    return _strongest(_smooth(weights, choice.fade, cuts), choice.references + 2)
+    return _strongest(_smooth(weights, choice.fade, cuts), max(choice.references, FADING))
 
 
 def _smooth(weights: np.ndarray, fade: tuple[float, ...], cuts: np.ndarray | None) -> np.ndarray:

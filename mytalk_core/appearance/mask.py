@@ -51,6 +51,15 @@ class Window:
         """(height, width) in units."""
         return self.bottom - self.top, self.right - self.left
 
+    def shared(self, other: Window) -> Window:
+        """What of it another window shows, too."""
+        return Window(
+            max(self.top, other.top),
+            max(self.left, other.left),
+            min(self.bottom, other.bottom),
+            min(self.right, other.right),
+        )
+
     def pixels(self, size: int) -> tuple[int, int, int, int]:
         """(top, left, bottom, right) in pixels of a crop of `size`, a multiple of 32."""
         sides = (self.top, self.left, self.bottom, self.right)
@@ -132,6 +141,14 @@ def lip_map(landmarks: np.ndarray, layout: LandmarkLayout, window: Window) -> np
     """uint8 (h, w) on the unit grid of a window: INNER between the lips, LIPS on them, 0 elsewhere."""
     lips, inner = (_fill(window, landmarks[ring]) for ring in (layout.lips_outer, layout.lips_inner))
     return np.where(inner, INNER, LIPS * lips).astype(np.uint8)
+
+
+def near_lips(lips: np.ndarray, reach: float) -> np.ndarray:
+    """A `lip_map` -> float32 (h, w): 1 on the lips and between them, smoothly to 0 at `reach` units beyond;
+    1 everywhere if that is 0."""
+    if reach == 0:
+        return np.ones(lips.shape, np.float32)
+    return _falling(_distance((lips > 0).astype(np.uint8)), reach)
 
 
 def _mouth_and_chin(points: np.ndarray, layout: LandmarkLayout) -> np.ndarray:

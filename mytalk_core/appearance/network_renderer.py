@@ -7,20 +7,21 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
 from ..face.packed import Rows
-from .blend import Mixing
+from .blend import WHOLE, Blend, Mixing, joined
 from .choosing import Choice
-from .mask import MouthMask
+from .mask import MouthMask, Window
 from .matching import MatchedReferences
 from .on_device.batch import Batch, Lenders
 from .on_device.lips import MixingTogether
 from .on_device.matching import Matched
 from .on_device.refining import Refining
 from .references import References
-from .refiner import MouthRefiner, Refinement, RefinerInputs, crisp, enlarged, mixed
+from .refiner import MouthRefiner, Refinement, crisp, enlarged, fading, plain_weights
 from .renderer import WarpRenderer, WarpSettings
 from .unit_view import refiner_inputs, unit_view
 from .warp import ReferenceWarps, pixel_grid, read_pixels
@@ -28,26 +29,45 @@ from .warp import ReferenceWarps, pixel_grid, read_pixels
 
 @dataclass(frozen=True)
 class Refined:
-    """One frame's maps, on the pixels of its core, as what is made of its references; split_px: see `mixed`;
-    scale: pixels a unit."""
+    """One frame's maps, on the pixels of what is mended of its core, and how the core is blended beyond.
+
+    box: the rows and columns of what is mended, where all references are needed; blend: of those with a
+    weight, which are needed everywhere; scale: pixels a unit.
+    """
 
     refinement: Refinement
-    split_px: float
+    box: tuple[slice, slice]
+    blend: Blend
     scale: float
+
+    def part(self, rank: int) -> tuple[slice, slice]:
+        """See `Mixing.part`."""
+        return WHOLE if self.blend.weights[rank] > 0 else self.box
 
     def moved(self, coordinates: np.ndarray, rank: int) -> np.ndarray:
         """See `Mixing.moved`."""
-        flow = self.refinement.flow[0, rank].permute(1, 2, 0).cpu().numpy()
-        at = pixel_grid((0, 0, *coordinates.shape[:2])) + np.float32(self.scale) * flow
-        return read_pixels(coordinates, at, cv2.INTER_LINEAR)
+        flow = self.refinement.flow[0, rank].permute(1, 2, 0).numpy()
+        at = pixel_grid((0, 0, *coordinates.shape[:2]))[self.box] + np.float32(self.scale) * flow
+        mended = read_pixels(coordinates, at, cv2.INTER_LINEAR)
+        if self.part(rank) == self.box:
+            return mended
+        moved = coordinates.copy()
+        moved[self.box] = mended
+        return moved
 
-    @torch.inference_mode()
     def mixed(self, pictures: list[np.ndarray]) -> np.ndarray:
         """See `Mixing.mixed`."""
-        maps = self.refinement
-        stack = torch.from_numpy(np.stack(pictures)).to(maps.flow.device).permute(0, 3, 1, 2)
-        made = mixed(stack[None] / 127.5 - 1, maps, self.split_px)
-        return ((made[0].permute(1, 2, 0) + 1) * 127.5).cpu().numpy()
+        maps, whole = self.refinement, self.blend.weights > 0
+        coarse, fine = self.blend.means(pictures)
+        mended = [
+            picture[self.box] if all_of else picture for picture, all_of in zip(pictures, whole, strict=True)
+        ]
+        stack = torch.from_numpy(np.stack(mended))
+        for mean, weights in ((coarse, maps.coarse), (fine, maps.fine)):
+            mean[self.box] = (weights[0, ..., None] * stack).sum(0).numpy()
+        picture = joined(coarse, fine, self.blend.sigma)
+        picture[self.box] += 127.5 * maps.residual[0].permute(1, 2, 0).numpy()
+        return picture
 
 
 class NetworkRenderer(WarpRenderer):
@@ -98,17 +118,28 @@ class NetworkRenderer(WarpRenderer):
     ) -> Mixing:
         """See `WarpRenderer.mixing`."""
         size, core = self.references.size, mask.core
-        small = crop if size == UNITS else cv2.resize(crop, (UNITS, UNITS), interpolation=cv2.INTER_AREA)
-        view = unit_view(small, target, mask, self.small, matched, warps)
-        device = self.device
+        reach, detail = self.refiner.config.reach, self.settings.detail
+        view = unit_view(crop, target, mask, self.small, matched, warps, reach)
         inputs = refiner_inputs(view)
-        with torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32):
-            refinement = self.refiner(RefinerInputs(**{k: v.to(device) for k, v in vars(inputs).items()}))
-        top, left = core.top - view.window.top, core.left - view.window.left
-        height, width = core.shape
-        part = crisp(refinement, self.settings.detail)
-        part = Refinement(
-            **{k: v[..., top : top + height, left : left + width] for k, v in vars(part).items()}
+        with torch.autocast("cpu", self.dtype, enabled=self.dtype != torch.float32):
+            maps = crisp(self.refiner(inputs), detail)
+        weights = inputs.weights
+        if reach > 0:
+            # What one reference has not seen comes from all others.
+            weights = plain_weights(weights) if all(part is None for part in matched.lent) else weights
+            maps = fading(maps, inputs.near, weights, detail)
+        part = view.window.shared(core)
+        maps = Refinement(**{name: _cut(grids, view.window, part) for name, grids in vars(maps).items()})
+        (top, left, bottom, right), (above, before, _, _) = part.pixels(size), core.pixels(size)
+        return Refined(
+            enlarged(maps, (bottom - top, right - left)),
+            (slice(top - above, bottom - above), slice(left - before, right - before)),
+            Blend(weights[0].numpy(), detail, self.split_px),
+            size / UNITS,
         )
-        top, left, bottom, right = core.pixels(size)
-        return Refined(enlarged(part, (bottom - top, right - left)), self.split_px, size / UNITS)
+
+
+def _cut(grids: Tensor, window: Window, part: Window) -> Tensor:
+    """A part of unit grids (...,h,w) of a window."""
+    top, left = part.top - window.top, part.left - window.left
+    return grids[..., top : top + part.shape[0], left : left + part.shape[1]]

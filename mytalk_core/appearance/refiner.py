@@ -2,14 +2,15 @@
 
 It goes beyond the paper's generator (section 3.4), which has to invent the lips: references that are already
 warped to the target's landmarks need only be chosen pixel by pixel, nudged into place and corrected in light.
-It reads one sample a canonical unit; its maps are enlarged to the source's own resolution and applied to the
-references' own pixels there, so teeth and skin keep the sharpness of the source.
+It reads one sample a canonical unit; its maps are enlarged to the source's own resolution and applied to
+the references' own pixels there, so teeth and skin keep the sharpness of the source. One that has a reach
+sees the lips and some skin around them, a fraction of the work, and fades into the plain mixture.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,7 @@ from ..checkpoint.pretrained import PretrainedModel
 from .reading import read_at
 
 GROUPS = 8
+PLAIN = 3  # references, the heaviest, that are mixed plainly where a network has nothing to say
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,8 @@ class RefinerConfig:
 
     landmark_layout: whose contours it reads; references: how many a frame is given, what most of the work
     grows with; patch: so many units square become the channels of one place, a multiple of 2 up to 8; flow:
-    the farthest that a pixel is nudged, units; preferred: whether the renderer `auto` takes it on a CPU too,
-    where it takes several times as long as `warp`.
+    the farthest that a pixel is nudged, units; reach: how far around the lips it mends, units, or 0 for all
+    of the mask; preferred: whether the renderer `auto` takes it on a CPU too.
     """
 
     landmark_layout: str = "mesh478"
@@ -38,6 +40,7 @@ class RefinerConfig:
     width: int = 24
     widths: tuple[int, ...] = (64, 96, 128, 160)
     flow: float = 4.0
+    reach: float = 0.0
     preferred: bool = False
 
     @property
@@ -53,7 +56,7 @@ class RefinerInputs:
     frame (B,3,H,W) without its lips, 0 there; mask (B,1,H,W) in 0..1, how new each pixel is; contours
     (B,3,H,W), the landmark image; references (B,R,3,H,W), warped and matched in colour; stretch (B,R,1,H,W),
     log2 of how many of the reference's pixels make one of the target's; weights (B,R), sum 1; lips uint8
-    (B,1,H,W), see `mask.lip_map`.
+    (B,1,H,W), see `mask.lip_map`; near (B,1,H,W) in 0..1, how far the plain mixture is to be left.
     """
 
     frame: Tensor
@@ -63,6 +66,12 @@ class RefinerInputs:
     stretch: Tensor
     weights: Tensor
     lips: Tensor
+    near: Tensor
+
+    @property
+    def made(self) -> Tensor:
+        """(B,1,H,W): 1 where anything is made and mended, 0 elsewhere."""
+        return ((self.mask > 0) & (self.near > 0)).float()
 
     @property
     def mixture(self) -> Tensor:
@@ -86,7 +95,7 @@ class RefinerInputs:
 
 @dataclass(frozen=True)
 class Refinement:
-    """Maps on the unit grid.
+    """Maps on the unit grid; where `RefinerInputs.near` is 0 they are the weights, and nothing else.
 
     coarse, fine (B,R,H,W): weights of the references in coarse and fine structure, each sums to 1 over R;
     flow (B,R,2,H,W): how far beside each pixel a reference is read, units (x, y), so that their teeth meet;
@@ -139,11 +148,17 @@ class UNet(nn.Module):
         return x
 
 
+def _see_all(config: dict[str, Any]) -> dict[str, Any]:
+    """Before version 5 every refiner saw all of the mask."""
+    return config | {"reach": 0.0}
+
+
 class MouthRefiner(PretrainedModel):
     """Any number of references in any order: each is encoded alike and seen beside the mean and maximum."""
 
     config_class = RefinerConfig
-    format_version: ClassVar[int] = 4
+    format_version: ClassVar[int] = 5
+    migrations: ClassVar[dict] = {4: _see_all}
 
     def __init__(self, config: RefinerConfig):
         super().__init__()
@@ -194,8 +209,8 @@ class MouthRefiner(PretrainedModel):
         hidden = (self.reference_head(features) + self.context(features)).unflatten(0, (batch, count))
         hidden = F.silu(hidden + self.trunk_head(x)[:, None]).flatten(0, 1)
         mixing = F.pixel_shuffle(self.shares(hidden), patch).unflatten(0, (batch, count))
-        mixing = mixing[..., :height, :width].float()
-        mend = F.pixel_shuffle(self.mend(x), patch)[..., :height, :width].float()
+        mixing = mixing[..., :height, :width].float() * inputs.near[:, None]
+        mend = F.pixel_shuffle(self.mend(x), patch)[..., :height, :width].float() * inputs.near
         # The weights of the choice are the prior: a reference that fades out over time fades out here.
         prior = inputs.weights.clamp_min(1e-6).log()[:, :, None, None]
         return Refinement(
@@ -222,6 +237,26 @@ def mixed(references: Tensor, refinement: Refinement, split_px: float) -> Tensor
     coarse = (refinement.coarse[:, :, None] * references).sum(1)
     # Blurring is linear and the weights are smooth: blur the difference of the two mixtures, once.
     return fine + _soft(coarse - fine, split_px) + refinement.residual
+
+
+def plain_weights(weights: Tensor, count: int = PLAIN) -> Tensor:
+    """Of weights (B,R) the `count` largest, which sum to 1 again, and 0 for the rest."""
+    if weights.shape[1] > count:
+        least = weights.topk(count, dim=1).values[:, -1:]
+        weights = weights * (weights >= least)
+    return weights / weights.sum(1, keepdim=True)
+
+
+def fading(refinement: Refinement, near: Tensor, weights: Tensor, detail: float) -> Refinement:
+    """Maps that become those of the plain mixture, by weights (B,R), where near (B,1,H,W) falls to 0; detail:
+    see `crisp`, which the maps have been through."""
+    shares, none = weights[:, :, None, None], refinement.residual.new_zeros(1)
+    plain = crisp(Refinement(shares, shares, none, none), detail)
+    return replace(
+        refinement,
+        coarse=torch.lerp(plain.coarse, refinement.coarse, near),
+        fine=torch.lerp(plain.fine, refinement.fine, near),
+    )
 
 
 def crisp(refinement: Refinement, detail: float) -> Refinement:
@@ -254,8 +289,8 @@ def nudged(pictures: Tensor, flow: Tensor, kernel: str = "bicubic") -> Tensor:
 
 
 def _soft(pictures: Tensor, sigma_px: float) -> Tensor:
-    """Gaussian blur of pictures (B,C,H,W)."""
-    reach = max(1, round(3 * sigma_px))
+    """Gaussian blur of pictures (B,C,H,W), as far as OpenCV's reaches."""
+    reach = max(1, round(4 * sigma_px))
     taps = torch.arange(-reach, reach + 1, device=pictures.device, dtype=pictures.dtype)
     kernel = torch.exp(-0.5 * (taps / sigma_px) ** 2)
     kernel = (kernel / kernel.sum()).expand(pictures.shape[1], 1, -1)

@@ -32,9 +32,11 @@ class NetworkKind:
 
 NETWORKS = {
     "generator": NetworkKind("appearance", AppearanceGenerator, GeneratorRenderer),
+    "lips": NetworkKind("lips", MouthRefiner, NetworkRenderer),
     "network": NetworkKind("refiner", MouthRefiner, NetworkRenderer),
 }
 RENDERERS = ("auto", *NETWORKS, "warp")
+AUTO = ("network", "lips")
 
 
 @dataclass(frozen=True)
@@ -84,29 +86,42 @@ def load_renderer(
 ) -> LoadedRenderer:
     """The renderer of that name with its network from a model (a bundled name, a folder, hub:OWNER/NAME).
 
-    warp: no network; network: the model's refiner mends what `warp` makes; generator: the lips are drawn by
-    the model's appearance generator, the paper's; auto: `network` if the model brings a refiner, on a
-    CPU only if its makers prefer it there, else `warp`. dtype: what it computes in; its weights stay float32;
-    draws_on: where it will be when it draws, if that is not `device`.
+    warp: no network; lips: the model's small refiner mends the lips that `warp` makes; network: a larger one
+    mends all of the mouth and chin; generator: the lips are drawn by the model's appearance generator, the
+    paper's; auto: the first of AUTO that the model brings, on a CPU only if its makers prefer it there, else
+    `warp`. dtype: what it computes in; its weights stay float32; draws_on: where it will be when it draws, if
+    that is not `device`.
     Raises ValueError for another name, FileNotFoundError if the model has not what the renderer needs.
     """
     if name not in RENDERERS:
         raise ValueError(f"a renderer is one of {', '.join(RENDERERS)}; got {name!r}")
     if name == "warp":
         return LoadedRenderer(device=device)
-    wanted = "network" if name == "auto" else name
-    part = NETWORKS[wanted].part
+    if name != "auto":
+        return _with_network(name, model, revision, device, dtype)
+    on_card = torch.device(draws_on or device).type != "cpu"
+    for one in AUTO:
+        try:
+            loaded = _with_network(one, model, revision, device, dtype)
+        except FileNotFoundError:
+            continue
+        if on_card or (loaded.network is not None and loaded.network.config.preferred):
+            return loaded
+    return LoadedRenderer(device=device)
+
+
+def _with_network(
+    name: str, model: str | Path, revision: str | None, device: torch.device | str, dtype: torch.dtype
+) -> LoadedRenderer:
+    """One of NETWORKS; see `load_renderer`."""
+    kind = NETWORKS[name]
     try:
-        network = NETWORKS[wanted].network.from_pretrained(model, part, revision, device)
+        network = kind.network.from_pretrained(model, kind.part, revision, device)
     except FileNotFoundError as error:
-        if name == "auto":
-            return LoadedRenderer(device=device)
         raise FileNotFoundError(
-            f"the renderer {name} needs a model with the part {part}, {model} has none: take another model, "
-            f"or the renderer warp, which needs no network ({error})"
+            f"the renderer {name} needs a model with the part {kind.part}, {model} has none: take another "
+            f"model, or the renderer warp, which needs no network ({error})"
         ) from error
-    if name == "auto" and torch.device(draws_on or device).type == "cpu" and not network.config.preferred:
-        return LoadedRenderer(device=device)
     # Channels lie beside each other, as convolutions read them. PyTorch's types leave the argument out.
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return LoadedRenderer(wanted, network, dtype)
+    return LoadedRenderer(name, network, dtype)

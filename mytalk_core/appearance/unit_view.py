@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 
 from ..face.alignment import UNITS
 from ..face.draw import landmark_image
+from ..face.layout import LandmarkLayout
 from .inputs import to_tensor
-from .mask import MouthMask, Window, lip_map
+from .mask import BLOCK, MouthMask, Window, lip_map, near_lips
 from .matching import MatchedReferences
 from .references import References
 from .refiner import RefinerInputs
@@ -25,7 +27,7 @@ class UnitView:
 
     frame uint8 (h,w,3), its own lips still in it; mask float32 (h,w) in 0..1; contours uint8 (h,w,3);
     references uint8 (R,h,w,3), warped and matched in colour; stretch float32 (R,h,w), see `MeshWarp.stretch`;
-    weights float32 (R,); lips uint8 (h,w), see `lip_map`.
+    weights float32 (R,); lips uint8 (h,w), see `lip_map`; near float32 (h,w) in 0..1, see `RefinerInputs`.
     """
 
     window: Window
@@ -36,11 +38,19 @@ class UnitView:
     stretch: np.ndarray
     weights: np.ndarray
     lips: np.ndarray
+    near: np.ndarray
 
 
-def view_window(mask: MouthMask) -> Window:
-    """What the refiner sees of a frame: the mask and the skin around it."""
+def view_window(mask: MouthMask, target: np.ndarray, layout: LandmarkLayout, reach: float) -> Window:
+    """What a refiner sees of a frame with target landmarks (N,2), canonical units: the mask and the skin
+    around it or, where it has a reach, that around the lips, inside the mask's core; see `RefinerConfig`."""
     window, core = mask.window, mask.core
+    if reach > 0:
+        lips = target[layout.lips_outer]
+        first, last = np.array([core.left, core.top]), np.array([core.right, core.bottom])
+        low = (np.floor((lips.min(0) - reach) / BLOCK) * BLOCK).clip(first, last - BLOCK)
+        high = (np.ceil((lips.max(0) + reach) / BLOCK) * BLOCK).clip(low + BLOCK, last)
+        return Window(int(low[1]), int(low[0]), int(high[1]), int(high[0]))
     return Window(
         max(window.top, core.top - CONTEXT_UNITS),
         max(window.left, core.left - CONTEXT_UNITS),
@@ -56,10 +66,12 @@ def unit_view(
     references: References,
     matched: MatchedReferences,
     warps: ReferenceWarps,
+    reach: float,
 ) -> UnitView:
-    """See `UnitView`; crop uint8 (256,256,3) and references of that size, target (N,2) canonical units;
-    warps: of those that were matched."""
-    window, view, layout = mask.window, view_window(mask), warps.coarse.triangulation.layout
+    """See `UnitView`; crop uint8 (S,S,3), references with crops of 256 pixels, target (N,2) canonical units;
+    warps: of those that were matched; reach: see `view_window`."""
+    window, layout = mask.window, warps.coarse.triangulation.layout
+    view = view_window(mask, target, layout, reach)
     pictures = []
     trios = zip(matched.chosen, matched.corrections, warps.pixels(view, mask.mouth, UNITS), strict=True)
     for reference, correction, coordinates in trios:
@@ -68,15 +80,17 @@ def unit_view(
             picture += view.enlarge(window.part(correction, view), UNITS)
         pictures.append(picture)
     pictures = matched.filled(pictures, mask, view, UNITS)
+    lips = lip_map(target, layout, view)
     return UnitView(
         view,
-        frame=view.cut(crop),
+        frame=cv2.resize(view.cut(crop), view.shape[::-1], interpolation=cv2.INTER_AREA),
         mask=window.part(mask.lips, view),
         contours=view.cut(landmark_image(target, layout, UNITS)),
         references=np.clip(np.rint(np.stack(pictures)), 0, 255).astype(np.uint8),
         stretch=warps.stretch(view),
         weights=matched.weights.astype(np.float32),
-        lips=lip_map(target, layout, view),
+        lips=lips,
+        near=near_lips(lips, reach),
     )
 
 
@@ -91,4 +105,5 @@ def refiner_inputs(view: UnitView) -> RefinerInputs:
         stretch=torch.from_numpy(view.stretch)[None, :, None],
         weights=torch.from_numpy(view.weights)[None],
         lips=torch.from_numpy(view.lips)[None, None],
+        near=torch.from_numpy(view.near)[None, None],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property, lru_cache
 
 import cv2
@@ -81,12 +82,13 @@ class MeshWarp:
         pairs = np.ascontiguousarray(values, np.float32).view(np.complex64)[:, 0]
         return np.take(pairs, self._drawn[1], mode="clip").view(np.float32)
 
-    def stretch(self, source: np.ndarray) -> np.ndarray:
-        """log2 of how many of the source's pixels make one of the target's: float32 (h, w) in -3..3."""
-        vertices = self.triangulation.vertices(source)
-        affines = triangle_affines(self.target, self._inverses, vertices, self._drawn[0])[:, :, :2]
-        stretches = np.log2(np.abs(np.linalg.det(affines)).clip(1 / 8, 8)).astype(np.float32)
-        return np.take(stretches, self._drawn[1])
+    def stretch(self, sources: np.ndarray, part: tuple[slice, slice]) -> np.ndarray:
+        """log2 of how many of the sources' pixels make one of the target's, in a part of the window, its rows
+        and columns; their landmarks (R, N, 2): float32 (R, h, w) in -3..3."""
+        affines = self.affines(sources)
+        areas = affines[..., 0, 0] * affines[..., 1, 1] - affines[..., 0, 1] * affines[..., 1, 0]
+        stretches = np.log2(np.abs(areas).clip(1 / 8, 8)).astype(np.float32)
+        return stretches[:, self._drawn[1][part]]
 
     def pixels(self) -> np.ndarray:
         """The window's own pixel indices (x, y) in the crop: float32 (h, w, 2), never to be written to."""
@@ -130,17 +132,22 @@ class ReferenceWarps:
         rows, columns, share = _above_zero(part.enlarge(self.window.part(mouth, part), size))
         if share.size == 0:
             return maps
-        box = top + rows.start, left + columns.start, top + rows.stop, left + columns.stop
-        to_the_letter = MeshWarp(self.coarse.triangulation, self.target, size, box, canvas)
-        for one, own in zip(maps, to_the_letter.coordinates_of_all(self.landmarks), strict=True):
-            own -= one[rows, columns]
-            own *= share
-            one[rows, columns] += own
+        to_the_letter: Iterable[np.ndarray]
+        if size == UNITS:
+            to_the_letter = (self.window.part(one, part)[rows, columns] for one in self.units)
+        else:
+            box = top + rows.start, left + columns.start, top + rows.stop, left + columns.stop
+            fine = MeshWarp(self.coarse.triangulation, self.target, size, box, canvas)
+            to_the_letter = fine.coordinates_of_all(self.landmarks)
+        for one, own in zip(maps, to_the_letter, strict=True):
+            one[rows, columns] += (own - one[rows, columns]) * share
         return maps
 
     def stretch(self, part: Window) -> np.ndarray:
         """See `MeshWarp.stretch`, of each in a part of the window: float32 (R, h, w)."""
-        return np.stack([self.window.part(self.coarse.stretch(one), part) for one in self.landmarks])
+        top, left = part.top - self.window.top, part.left - self.window.left
+        rows, columns = slice(top, top + part.shape[0]), slice(left, left + part.shape[1])
+        return self.coarse.stretch(self.landmarks, (rows, columns))
 
 
 @lru_cache(maxsize=8)

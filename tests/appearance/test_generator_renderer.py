@@ -135,7 +135,7 @@ def test_renderers_are_loaded_by_name(tmp_path, layout, target):
         plain = load_renderer(name, tmp_path)
         assert (plain.name, plain.hashes) == ("warp", {})
         assert type(plain.make(references(layout), target[None], layout)) is WarpRenderer
-    with pytest.raises(ValueError, match="one of auto, generator, network, warp; got 'best'"):
+    with pytest.raises(ValueError, match="one of auto, generator, lips, network, warp; got 'best'"):
         load_renderer("best", tmp_path)
     with pytest.raises(
         FileNotFoundError,

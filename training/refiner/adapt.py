@@ -161,7 +161,7 @@ def learn(network: Network, samples: MouthSamples, accelerator: Accelerator) -> 
     network.module.train()
     with accelerator.autocast():
         pictures = network.module(samples.inputs)
-    inside = (samples.inputs.mask > 0).float()
+    inside = samples.inputs.made
     heavy = inside * (1 + INNER_WEIGHT * (samples.inputs.lips == INNER)) / (3 * inside.sum())
     loss = ((pictures.float() - samples.truth).abs() * heavy).sum()
     descend(network, loss, accelerator)
@@ -178,7 +178,7 @@ def look(refiner: MouthRefiner, batches: list[MouthSamples], accelerator: Accele
         samples = samples.to(accelerator.device)
         with accelerator.autocast():
             pictures = mender(samples.inputs).float()
-        found += psnr(pictures, samples.truth, (samples.inputs.mask > 0).float())
+        found += psnr(pictures, samples.truth, samples.inputs.made)
     return np.array(found)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
-from mytalk_core.appearance.mask import Window
+from mytalk_core.appearance.mask import Window, near_lips
 from mytalk_core.appearance.refiner import RefinerInputs
 from mytalk_core.face.alignment import UNITS
 from mytalk_core.files import replacing
@@ -25,6 +26,10 @@ from .lending import CHOICE, REGIMES, MouthView
 
 PEOPLE, HELD = "people.json", 0.06  # share of the people that are kept from training
 GRID = (128, 160)  # height and width of a sample in units: the mask and some skin around it
+# Heights and widths, units, of windows about the lips: what a refiner with a reach sees, see `view_window`.
+SIZES = ((48, 80), (48, 96), (64, 96), (80, 96))
+MOUTH = (64, 96)  # the one that figures are taken in
+PICTURES = ("frame", "contours", "references")  # of a pack, with their colours last
 LOST = 0.1  # share of the references that augmentation takes away
 STRETCH_STEPS = 40  # a stretch of -3..3 as int8
 
@@ -148,12 +153,42 @@ def samples_of(raw: dict[str, Tensor]) -> MouthSamples:
             stretch=raw["stretch"][:, :, None].float() / STRETCH_STEPS,
             weights=raw["weights"],
             lips=raw["lips"][:, None],
+            near=raw["near"][:, None].float() / 255 if "near" in raw else torch.ones_like(mask),
         ),
         truth,
         raw["regime"],
         raw["opening"],
         raw["corner"],
     )
+
+
+def about_lips(
+    sample: dict[str, Tensor], middle: Tensor, size: tuple[int, int], reach: float
+) -> dict[str, Tensor]:
+    """A packed sample without a batch axis, cut to a window about the lips, with "near" uint8 (h,w): see
+    `near_lips`; middle (2,): of the window, (y, x) of the crop, units."""
+    wanted = (middle - sample["corner"] - torch.tensor(size) / 2).round().long()
+    corner = wanted.clamp_min(0).minimum(torch.tensor(GRID) - torch.tensor(size))
+    cut = {}
+    for name, values in sample.items():
+        if values.ndim >= 2:
+            first = values.ndim - (3 if name in PICTURES else 2)
+            for axis in (0, 1):
+                values = values.narrow(first + axis, int(corner[axis]), size[axis])
+        cut[name] = values
+    near = near_lips(sample["lips"].numpy(), reach)[corner[0] :, corner[1] :][: size[0], : size[1]]
+    return cut | {
+        "corner": sample["corner"] + corner,
+        "near": torch.from_numpy(np.rint(near * 255).astype(np.uint8)),
+    }
+
+
+def middle_of_lips(sample: dict[str, Tensor]) -> Tensor:
+    """Of a packed sample, (y, x) of the crop, float32 (2,), units; of its grid where it shows no lips."""
+    shown = sample["lips"].nonzero().float()
+    if len(shown) == 0:
+        return sample["corner"] + torch.tensor(GRID) / 2
+    return sample["corner"] + (shown.amin(0) + shown.amax(0) + 1) / 2
 
 
 def _quantised(stretch: np.ndarray) -> np.ndarray:
@@ -202,10 +237,11 @@ def held_out(folder: Path, share: float = HELD) -> tuple[list[Path], list[Path]]
 
 
 class MouthDataset:
-    """The samples of packed clips, read at random; opened files are kept, in each process its own."""
+    """The samples of packed clips, read at random; opened files are kept, in each process its own. reach: of
+    the refiner that they are for; where it has one, they are cut to windows about the lips."""
 
-    def __init__(self, paths: list[Path]) -> None:
-        self.paths = paths
+    def __init__(self, paths: list[Path], reach: float = 0.0) -> None:
+        self.paths, self.reach = paths, reach
         self.opened: dict[int, Any] = {}
         self.rows: list[tuple[int, int]] = []
         regimes, openings = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
@@ -225,10 +261,15 @@ class MouthDataset:
 
     def read(self, indices: list[int]) -> MouthSamples:
         """These samples as the network reads them."""
-        return PackedMouths(self._packed(indices), None).to("cpu")
+        middles = range(len(indices))
+        return PackedMouths(self._packed(indices, MOUTH, middles), None).to("cpu")
 
-    def _packed(self, indices: list[int]) -> dict[str, Tensor]:
+    def _packed(self, indices: list[int], size: tuple[int, int], middles: Iterable[int]) -> dict[str, Tensor]:
+        """size: of windows, where there is a reach; middles: about which sample's lips each is cut."""
         samples = [self._read(*self.rows[index]) for index in indices]
+        if self.reach > 0:
+            places = [middle_of_lips(samples[number]) for number in middles]
+            samples = [about_lips(*pair, size, self.reach) for pair in zip(samples, places, strict=True)]
         return {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
 
     def _read(self, number: int, row: int) -> dict[str, Tensor]:
@@ -239,12 +280,15 @@ class MouthDataset:
 
     def draw(self, samples: list[int], seed: int, vary: bool = True) -> PackedMouths:
         """What a seed gives these sample numbers, augmented where `vary`: of every two, 2n and 2n + 1, a
-        frame and the next, varied alike."""
+        frame and the next, varied alike. Windows about the lips are the same of both, and of one size, which
+        is the first's."""
         draws = Draws(seed, DATA, [sample // 2 for sample in samples])
         pairs = (draws.uniform() * (len(self) // 2)).long().clamp(max=len(self) // 2 - 1).tolist()
         indices = [2 * pair + sample % 2 for pair, sample in zip(pairs, samples, strict=True)]
         variation = Variation.of(draws, CHOICE.references) if vary else None
-        return PackedMouths(self._packed(indices), variation)
+        size = SIZES[int(draws.uniform()[0] * len(SIZES))]
+        first = [max(number - sample % 2, 0) for number, sample in enumerate(samples)]
+        return PackedMouths(self._packed(indices, size, first), variation)
 
 
 def augment(samples: MouthSamples, variation: Variation) -> MouthSamples:
@@ -263,11 +307,12 @@ def augment(samples: MouthSamples, variation: Variation) -> MouthSamples:
             stretch=turned(inputs.stretch),
             weights=weights / weights.sum(1, keepdim=True),
             lips=turned(inputs.lips),
+            near=turned(inputs.near),
         ),
         truth,
         samples.regime,
         samples.opening,
-        torch.stack([top, torch.where(variation.flipped, UNITS - GRID[1] - left, left)], dim=1),
+        torch.stack([top, torch.where(variation.flipped, UNITS - inputs.mask.shape[-1] - left, left)], dim=1),
     )
 
 

@@ -170,4 +170,4 @@ def _view(
     mask = mouth_mask(target, target, layout)
     warps = ReferenceWarps(triangulation, target, mask.window, references.landmarks[chosen])
     matched = match_references(references, chosen, weights, crop, mask, warps, WarpSettings().misfit)
-    return unit_view(crop, target, mask, references, matched, warps)
+    return unit_view(crop, target, mask, references, matched, warps, reach=0)

@@ -37,14 +37,15 @@ from ..generator.train import Judge
 from ..loop.checkpoints import Network, TrainingState, averaged
 from ..loop.loop import Run, add_arguments, channels_last, descend, train
 from ..loop.order import Draws
-from .data import MouthDataset, MouthSamples, held_out
+from .data import MOUTH, MouthDataset, MouthSamples, held_out
 from .lending import OPEN, REGIMES
 
+# What may differ between a refiner and the one whose weights it starts from.
+FREE = ("preferred", "reach", "references")
 # Samples of held-out people: measured in each regime, so many at once, drawn for TensorBoard.
 VALIDATED, AT_ONCE, SHOWN = 32, 16, 6
 # VGG costs more than the refiner: it looks at one sample in so many, by turns at the mouth and below it.
 LOOKED_AT = 3
-MOUTH = (64, 96)  # height and width of that window, units
 CHIN = 48  # how far below, units
 DETAIL = WarpSettings().detail  # as the renderer will draw
 DISCRIMINATOR = DiscriminatorConfig(width=32, layers=2)
@@ -123,6 +124,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--adversarial-from", type=int, default=1000, metavar="STEP", help="when the discriminator joins")
     add("--init", help="a whole model (mini, a folder, hub:OWNER/NAME) whose refiner is trained on")
     add("--references", type=int, default=defaults.references, help="of a frame, at most those packed")
+    add("--reach", type=float, default=defaults.reach, help="units about the lips that it sees; 0: all")
     add("--patch", type=int, default=defaults.patch, help="so many units square are one place of the network")
     add("--width", type=int, default=defaults.width, help="channels of a reference's features")
     add("--widths", type=int, nargs="+", default=list(defaults.widths), help="of the U-Net, level by level")
@@ -135,7 +137,11 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, MouthDataset]:
     if args.overfit is not None:
         known = held = known[: args.overfit]
     config = RefinerConfig(
-        references=args.references, patch=args.patch, width=args.width, widths=tuple(args.widths)
+        references=args.references,
+        patch=args.patch,
+        width=args.width,
+        widths=tuple(args.widths),
+        reach=args.reach,
     )
     refiner = MouthRefiner(config)
     if args.init is not None:
@@ -157,16 +163,21 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, MouthDataset]:
         args.adversarial_from,
     )
     state = State(
-        networks=networks, config=config, perceptual=perceptual, weights=weights, held=MouthDataset(held)
+        networks=networks,
+        config=config,
+        perceptual=perceptual,
+        weights=weights,
+        held=MouthDataset(held, config.reach),
     )
-    return state, MouthDataset(known)
+    return state, MouthDataset(known, config.reach)
 
 
 def start_from(refiner: MouthRefiner, source: str) -> None:
-    """Give a refiner the weights of a whole model's. Raises ValueError where the two differ."""
+    """Give a refiner the weights of a whole model's, whose own may see more of a frame, or more references.
+    Raises ValueError where the two differ otherwise."""
     other = MouthRefiner.from_pretrained(source, "refiner")
     found, wanted = (
-        {name: value for name, value in vars(model.config).items() if name != "preferred"}
+        {name: value for name, value in vars(model.config).items() if name not in FREE}
         for model in (other, refiner)
     )
     differ = [f"{name} {found[name]}, not {wanted[name]}" for name in wanted if found[name] != wanted[name]]
@@ -177,7 +188,7 @@ def start_from(refiner: MouthRefiner, source: str) -> None:
 
 def losses(pictures: Tensor, samples: MouthSamples, state: State) -> dict[str, Tensor]:
     """Terms for pictures (B,3,H,W): "l1" inside the mask, "perceptual" where it is given, and "total"."""
-    inside = (samples.inputs.mask > 0).float()
+    inside = samples.inputs.made
     heavy = inside * (1 + state.weights.inner * (samples.inputs.lips == INNER))
     l1 = ((pictures - samples.truth).abs() * heavy).sum() / (3 * inside.sum())
     terms = {"l1": l1, "total": l1}
@@ -208,18 +219,24 @@ def unsteadiness(errors: Tensor, samples: MouthSamples) -> Tensor:
 
 
 def mouths(maps: Tensor, samples: MouthSamples) -> Tensor:
-    """The windows MOUTH about the lips of maps (B,C,H,W): (B,C,*MOUTH)."""
+    """The windows MOUTH about the lips of maps (B,C,H,W), or the maps where they are smaller: (B,C,h,w)."""
     return windows(maps, mouth_corners(samples.inputs.lips))
 
 
 def windows(maps: Tensor, corners: Tensor) -> Tensor:
-    """The windows MOUTH of maps (B,C,H,W), their tops and lefts int64 (B,2): (B,C,*MOUTH)."""
+    """The windows MOUTH of maps (B,C,H,W), tops and lefts int64 (B,2): (B,C,h,w), at most the maps'."""
+    size = _mouth_in(maps)
     rows, columns = (
-        corners[:, axis, None] + torch.arange(length, device=maps.device) for axis, length in enumerate(MOUTH)
+        corners[:, axis, None] + torch.arange(length, device=maps.device) for axis, length in enumerate(size)
     )
     # A gather and no index of three, whose gradient sorts its places first.
     places = (rows[:, :, None] * maps.shape[-1] + columns[:, None, :]).flatten(1)[:, None]
-    return maps.flatten(2).gather(2, places.expand(-1, maps.shape[1], -1)).unflatten(2, MOUTH)
+    return maps.flatten(2).gather(2, places.expand(-1, maps.shape[1], -1)).unflatten(2, size)
+
+
+def _mouth_in(maps: Tensor) -> tuple[int, int]:
+    """Height and width of what maps (B,C,H,W) have of a window MOUTH."""
+    return min(MOUTH[0], maps.shape[-2]), min(MOUTH[1], maps.shape[-1])
 
 
 def mouth_corners(lips: Tensor) -> Tensor:
@@ -230,13 +247,13 @@ def mouth_corners(lips: Tensor) -> Tensor:
         places = torch.arange(found.shape[1], device=lips.device) + 0.5
         count = found.sum(1)
         middles.append(torch.where(count > 0, (found * places).sum(1) / count.clamp_min(1), len(places) / 2))
-    halves = torch.tensor(MOUTH, device=lips.device) / 2
+    halves = torch.tensor(_mouth_in(lips), device=lips.device) / 2
     return _within((torch.stack(middles, dim=1) - halves).round().long(), lips)
 
 
 def _within(corners: Tensor, maps: Tensor) -> Tensor:
     """Corners (B,2) of windows MOUTH, no farther than these lie inside maps (B,C,H,W)."""
-    most = [whole - part for whole, part in zip(maps.shape[-2:], MOUTH, strict=True)]
+    most = [whole - part for whole, part in zip(maps.shape[-2:], _mouth_in(maps), strict=True)]
     return corners.clamp_min(0).minimum(torch.tensor(most, device=corners.device))
 
 
@@ -247,7 +264,7 @@ def step(state: State, batch: MouthSamples, draws: Draws, accelerator: Accelerat
     with accelerator.autocast():
         pictures = network.module(batch.inputs)
         terms = losses(pictures, batch, state)
-        made = torch.lerp(batch.truth, pictures, (batch.inputs.mask > 0).float())
+        made = torch.lerp(batch.truth, pictures, batch.inputs.made)
     return terms | descend_judged(
         network, terms["total"], mouths(made, batch), mouths(batch.truth, batch), state, accelerator
     )
@@ -332,7 +349,7 @@ def measure(
     """What `validate` has means of, for pictures (B,3,H,W) in [-1,1]."""
     inner = (samples.inputs.lips == INNER).float()
     wide = ((samples.opening >= OPEN) & inner.any(dim=(1, 2, 3))).nonzero()[:, 0]
-    found = {"psnr": psnr(pictures, samples.truth, (samples.inputs.mask > 0).float())}
+    found = {"psnr": psnr(pictures, samples.truth, samples.inputs.made)}
     if len(wide) == 0:
         return found
     found["inner"] = psnr(pictures[wide], samples.truth[wide], inner[wide])

@@ -12,10 +12,19 @@ from torch import Tensor
 
 from ...face.alignment import UNITS
 from ...face.draw import landmark_image
-from ..mask import lip_map
+from ..mask import lip_map, near_lips
 from ..raster import Triangulation
 from ..reading import read_each_at
-from ..refiner import MouthRefiner, Refinement, RefinerInputs, crisp, mixed, nudged
+from ..refiner import (
+    MouthRefiner,
+    Refinement,
+    RefinerInputs,
+    crisp,
+    fading,
+    mixed,
+    nudged,
+    plain_weights,
+)
 from ..unit_view import view_window
 from .batch import Batch
 from .matching import Matched
@@ -36,9 +45,16 @@ class Refining:
 
     def mixing(self, batch: Batch, matched: Matched, split_px: float) -> RefinedTogether:
         """How the references of a batch become pictures of its cores; split_px: see `mixed`."""
-        views = Windows([view_window(mask) for mask in batch.masks], batch.device)
-        maps = self._maps(views, self._inputs(batch, matched, views))
+        layout, reach = self.triangulation.layout, self.refiner.config.reach
+        pairs = zip(batch.masks, batch.targets, strict=True)
+        views = Windows([view_window(*pair, layout, reach) for pair in pairs], batch.device)
+        inputs = self._inputs(batch, matched, views)
+        maps = self._maps(views, inputs)
         size, cores = batch.size, batch.cores
+        if reach > 0:
+            weights = _plain(batch, matched.weights)
+            maps = vars(fading(Refinement(**maps), inputs.near, weights, self.detail))
+            maps, views = _amid(maps, views, cores, weights, self.detail), cores
         enlarge = views.to_part(
             cores,
             lambda whole, start, length: enlarging(whole, start, length, length * size // UNITS),
@@ -69,6 +85,9 @@ class Refining:
             stretch=warp.stretch(maps)[:, :, None] * ones[:, None],
             weights=matched.weights,
             lips=views.packed(lips, "constant")[:, None],
+            near=views.packed([near_lips(one, self.refiner.config.reach) for one in lips], "constant")[
+                :, None
+            ],
         )
 
     def _maps(self, views: Windows, inputs: RefinerInputs) -> dict[str, Tensor]:
@@ -104,6 +123,31 @@ class RefinedTogether:
     def mixed(self, pictures: Tensor) -> Tensor:
         """See `MixingTogether.mixed`."""
         return (mixed(pictures / 127.5 - 1, self.refinement, self.split_px) + 1) * 127.5
+
+
+def _plain(batch: Batch, weights: Tensor) -> Tensor:
+    """Weights (B,R) for what is beyond the lips of each frame: of the heaviest, but where one of its
+    references has not seen all: that comes from all others."""
+    saw_all = np.array([[all(part is None for part in frame.lent)] for frame in batch.frames])
+    return torch.where(on(saw_all, batch.device), plain_weights(weights), weights)
+
+
+def _amid(
+    maps: dict[str, Tensor], views: Windows, cores: Windows, weights: Tensor, detail: float
+) -> dict[str, Tensor]:
+    """Maps (B,...,h,w) of views that lie inside the cores, on the cores: beyond the views they are what the
+    weights (B,R) of the plain mixture say."""
+    height, width = cores.shape
+    shares, none = weights[..., None, None], weights.new_zeros(1)
+    plain = crisp(Refinement(shares, shares, flow=none, residual=none), detail)
+    amid = {}
+    for name, grids in maps.items():
+        amid[name] = getattr(plain, name).expand(*grids.shape[:-2], height, width).clone()
+        for row, (view, core) in enumerate(zip(views.own, cores.own, strict=True)):
+            top, left = view.top - core.top, view.left - core.left
+            high, wide = view.shape
+            amid[name][row, ..., top : top + high, left : left + wide] = grids[row, ..., :high, :wide]
+    return amid
 
 
 def _alike(views: Windows, step: int) -> list[tuple[list[int], tuple[int, int]]]:

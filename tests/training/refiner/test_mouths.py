@@ -12,7 +12,16 @@ from mytalk_training.dataset import prepare
 from mytalk_training.dataset.shards import ShardDataset
 from mytalk_training.loop.order import DATA, Draws
 from mytalk_training.refiner import prepare as prepare_mouths
-from mytalk_training.refiner.data import GRID, PEOPLE, MouthDataset, Variation, augment, held_out
+from mytalk_training.refiner.data import (
+    GRID,
+    MOUTH,
+    PEOPLE,
+    SIZES,
+    MouthDataset,
+    Variation,
+    augment,
+    held_out,
+)
 from mytalk_training.refiner.lending import APART_S, CLOSED, REGIMES, clip_views, left_of
 from mytalk_training.refiner.train import mouth_corners, unsteadiness, windows
 
@@ -134,6 +143,34 @@ def test_windows_are_cut_about_the_lips_and_inside_the_picture():
     cut = windows(maps, corners)
     assert cut.shape == (3, 2, 64, 96)
     assert torch.equal(cut[0, 1], maps[0, 1, 34:98, 32:128])
+
+
+def test_with_a_reach_samples_are_cut_about_the_lips(mouths):
+    paths = held_out(mouths, share=0)[0]
+    whole, cut = MouthDataset(paths).read([0, 5]), MouthDataset(paths, reach=8.0).read([0, 5])
+    assert cut.truth.shape == (2, 3, *MOUTH) and cut.inputs.references.shape == (2, 8, 3, *MOUTH)
+    for number in range(2):
+        top, left = (cut.corner - whole.corner)[number].tolist()
+        there = np.s_[number, ..., top : top + MOUTH[0], left : left + MOUTH[1]]
+        assert torch.equal(cut.truth[number], whole.truth[there])
+        assert torch.equal(cut.inputs.stretch[number], whole.inputs.stretch[there])
+        rows, columns = (cut.inputs.lips[number, 0] > 0).nonzero().unbind(1)
+        for places, side in ((rows, MOUTH[0]), (columns, MOUTH[1])):
+            assert abs(places.min() + places.max() + 1 - side) <= 1
+    near, lips = cut.inputs.near, cut.inputs.lips > 0
+    assert (near[lips] == 1).all() and near[:, :, 0].max() == 0 and 0.2 < near.mean() < 0.9
+    assert torch.equal(cut.inputs.made > 0, (cut.inputs.mask > 0) & (near > 0))
+    assert (whole.inputs.near == 1).all()
+
+
+def test_a_frame_and_the_next_are_seen_through_one_window(mouths):
+    data, sizes = MouthDataset(held_out(mouths, share=0)[0], reach=8.0), set()
+    for seed in range(12):
+        samples = data.draw(list(range(4)), seed=seed).to("cpu")
+        assert torch.equal(samples.corner[::2], samples.corner[1::2])
+        assert unsteadiness(samples.truth, samples) > 0
+        sizes.add(tuple(samples.truth.shape[-2:]))
+    assert len(sizes) > 1 and sizes <= set(SIZES)
 
 
 def test_flips_and_colours_go_over_all_pictures_alike(mouths):
