@@ -58,6 +58,7 @@ endif
 # The bundled model again, from a folder of clips in any layout that mytalk prepare knows. LPIPS=FOLDER, which
 # mytalk_training.convert.lpips writes, adds the perceptual loss that the bundled refiner had.
 LAUNCH := $(RUN) accelerate.commands.launch -m
+REFINER := --inner-weight 1 --steady-weight 0.5 $(if $(LPIPS),--perceptual "$(LPIPS)")
 MOTION := --penalty l1 --velocity-weight 4 --hide-speech 3 --time-power 0.4 --dropout 0.2 --lr 2e-4
 train-mini: $(VENV)/.training
 	@test -n "$(DATA)" || { echo "make train-mini needs DATA=FOLDER, a folder of talking clips"; exit 1; }
@@ -72,7 +73,10 @@ train-mini: $(VENV)/.training
 	$(RUN) mytalk_training.expert.train out/dataset -o out/sync --space out/run/model/space --steps 1500
 	$(RUN) mytalk_training.refiner.prepare out/dataset -o out/mouths
 	$(LAUNCH) mytalk_training.refiner.train out/mouths -o out/refiner --steps 3330 --batch 64 --lr 8e-4 \
-		--ema 0.998 --inner-weight 1 --steady-weight 0.5 $(if $(LPIPS),--perceptual "$(LPIPS)")
+		--ema 0.998 $(REFINER)
+	$(LAUNCH) mytalk_training.refiner.train out/mouths -o out/lips --init out/refiner --reach 8 --references 6 \
+		--steps 2400 --batch 16 --lr 3e-4 --warmup 50 --ema 0.998 $(REFINER) --perceptual-weight 2 \
+		--adversarial-weight 0.03 --adversarial-from 150
 
 clean:
 	rm -rf "$(VENV)" out build *.egg-info

@@ -127,7 +127,7 @@ def flags_of(program: str, inputs: Path) -> list[str]:
         "motion.train": [*spoken, "--identity", str(inputs / "identity"), *motion.split()],
         "motion.train_identity": ["--hidden", "8", "--layers", "1", "--embedding", "4"],
         "expert.train": spoken,
-        "refiner.train": f"--width 8 --widths 8 8 --mixed-precision no {JUDGED}".split(),
+        "refiner.train": f"--width 8 --widths 8 8 --reach 8 --mixed-precision no {JUDGED}".split(),
         "generator.train": APPEARANCE.split(),
     }
     return [*common, "--steps", "7", "--save-every", "2", "--warmup", "2", *own[program]]

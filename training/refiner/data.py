@@ -21,7 +21,7 @@ from mytalk_core.appearance.refiner import RefinerInputs
 from mytalk_core.face.alignment import UNITS
 from mytalk_core.files import replacing
 
-from ..loop.order import DATA, Draws
+from ..loop.order import DATA, WINDOW, Draws
 from .lending import CHOICE, REGIMES, MouthView
 
 PEOPLE, HELD = "people.json", 0.06  # share of the people that are kept from training
@@ -29,6 +29,7 @@ GRID = (128, 160)  # height and width of a sample in units: the mask and some sk
 # Heights and widths, units, of windows about the lips: what a refiner with a reach sees, see `view_window`.
 SIZES = ((48, 80), (48, 96), (64, 96), (80, 96))
 MOUTH = (64, 96)  # the one that figures are taken in
+ALIKE = 64  # samples after each other have windows of one size, in however many batches
 PICTURES = ("frame", "contours", "references")  # of a pack, with their colours last
 LOST = 0.1  # share of the references that augmentation takes away
 STRETCH_STEPS = 40  # a stretch of -3..3 as int8
@@ -280,13 +281,13 @@ class MouthDataset:
 
     def draw(self, samples: list[int], seed: int, vary: bool = True) -> PackedMouths:
         """What a seed gives these sample numbers, augmented where `vary`: of every two, 2n and 2n + 1, a
-        frame and the next, varied alike. Windows about the lips are the same of both, and of one size, which
-        is the first's."""
+        frame and the next, varied alike. Windows about the lips are the same of both, and of one size."""
         draws = Draws(seed, DATA, [sample // 2 for sample in samples])
         pairs = (draws.uniform() * (len(self) // 2)).long().clamp(max=len(self) // 2 - 1).tolist()
         indices = [2 * pair + sample % 2 for pair, sample in zip(pairs, samples, strict=True)]
         variation = Variation.of(draws, CHOICE.references) if vary else None
-        size = SIZES[int(draws.uniform()[0] * len(SIZES))]
+        together = Draws(seed, WINDOW, [samples[0] // ALIKE])
+        size = SIZES[int(together.uniform()[0] * len(SIZES))]
         first = [max(number - sample % 2, 0) for number, sample in enumerate(samples)]
         return PackedMouths(self._packed(indices, size, first), variation)
 

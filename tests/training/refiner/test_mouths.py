@@ -167,6 +167,7 @@ def test_a_frame_and_the_next_are_seen_through_one_window(mouths):
     data, sizes = MouthDataset(held_out(mouths, share=0)[0], reach=8.0), set()
     for seed in range(12):
         samples = data.draw(list(range(4)), seed=seed).to("cpu")
+        assert data.draw(list(range(4, 8)), seed=seed).to("cpu").truth.shape == samples.truth.shape
         assert torch.equal(samples.corner[::2], samples.corner[1::2])
         assert unsteadiness(samples.truth, samples) > 0
         sizes.add(tuple(samples.truth.shape[-2:]))
