@@ -5,7 +5,8 @@ and the references come from the rest of the clip with 0.6 s on both sides of th
 SSIM are taken where the mask is above zero, in the canonical crop at the source's resolution; LPIPS
 (AlexNet) on the mask's bounding box at 128 px with true pixels outside the mask; ID is the cosine of SFace's
 embeddings of the true and the rebuilt face. On targets whose mouth is open, PSNR and LPIPS between the inner
-lips as well, as in closed_mouths.py. Writes a Markdown table.
+lips as well, as in closed_mouths.py, and how steep the picture is there beside the true one: teeth and tongue
+that are mixed of several frames are blurred. Writes a Markdown table.
 
     python benchmarks/reconstruction.py MANIFEST.jsonl -o benchmarks/results/reconstruction.md
 
@@ -68,6 +69,7 @@ SHOWN = {
     "id": ("ID", "{:.3f}"),
     "psnr_inner": ("PSNR between the lips", "{:.2f}"),
     "lpips_inner": ("LPIPS between the lips", "{:.4f}"),
+    "steep_inner": ("slopes between the lips, of the true ones", "{:.2f}"),
 }
 
 
@@ -89,8 +91,8 @@ class Judges:
 
 @dataclass(frozen=True)
 class Score:
-    """Means over frames: PSNR in dB, SSIM, LPIPS and ID (nan if their weights are absent); the last two over
-    those with an open mouth, between the inner lips (nan if there is none)."""
+    """Means over frames: PSNR in dB, SSIM, LPIPS and ID (nan if their weights are absent); the last three
+    over those with an open mouth, between the inner lips (nan if there is none)."""
 
     psnr: float
     ssim: float
@@ -98,6 +100,7 @@ class Score:
     id: float
     psnr_inner: float
     lpips_inner: float
+    steep_inner: float
 
 
 def ssim(truth: np.ndarray, guess: np.ndarray, inside: np.ndarray) -> float:
@@ -106,13 +109,13 @@ def ssim(truth: np.ndarray, guess: np.ndarray, inside: np.ndarray) -> float:
     return float(values[inside].mean())
 
 
-def renderers(learned: LoadedRenderer) -> dict[str, Callable[..., WarpRenderer]]:
+def renderers(learned: list[LoadedRenderer]) -> dict[str, Callable[..., WarpRenderer]]:
     """What is measured, by name: takes (references, targets, layout, shots)."""
     made = {
         name: partial(WarpRenderer, choice=choice, settings=settings)
         for name, (choice, settings) in BLENDS.items()
     }
-    return made | {learned.name: learned.make}
+    return made | {one.name: one.make for one in learned}
 
 
 def measure_clip(
@@ -222,7 +225,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path)
     parser.add_argument("--split", default="val")
     parser.add_argument("--model", default="mini")
-    parser.add_argument("--renderer", default="network", help="network or generator: the model's")
+    parser.add_argument("--renderer", nargs="+", default=["lips", "network"], help="the model's")
     parser.add_argument("--targets", type=int, default=TARGETS, help="frames measured in each clip")
     parser.add_argument("--clips", nargs="+", metavar="ID", help="these only")
     parser.add_argument("--tracks", type=Path, help="folder that keeps face tracks between runs")
@@ -233,9 +236,9 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     judges, layout = Judges.find(arguments.weights), LandmarkLayout.load("mesh478")
-    learned = load_renderer(arguments.renderer, arguments.model)
-    made, hashes = renderers(learned), learned.hashes
-    part = "".join(f"{name} {hash[:12]} of {arguments.model}. " for name, hash in hashes.items())
+    learned = [load_renderer(name, arguments.model) for name in arguments.renderer]
+    made, hashes = renderers(learned), [item for one in learned for item in one.hashes.items()]
+    part = "".join(f"{name} {hash[:12]} of {arguments.model}. " for name, hash in hashes)
     results = {}
     for row in rows_of(arguments.manifest, arguments.split):
         if arguments.clips and row["id"] not in arguments.clips:
@@ -273,13 +276,23 @@ def _score(truth, guess, inside, lpips) -> tuple[float, float, float]:
     return psnr(truth, guess, inside), ssim(truth, guess, inside), distance
 
 
-def _inner_score(truth, guess, landmarks, layout, mask, size, lpips) -> tuple[float, float]:
-    """PSNR and LPIPS between the lips, nan for a mouth that is not open."""
+def _inner_score(truth, guess, landmarks, layout, mask, size, lpips) -> tuple[float, float, float]:
+    """PSNR, LPIPS and slopes between the lips, nan for a mouth that is not open."""
     inner = inner_lips(landmarks, layout, mask, size)
     if mouth_opening(landmarks, layout) < OPEN or not inner.any():
-        return np.nan, np.nan
+        return np.nan, np.nan, np.nan
     box = mouth_box(landmarks[layout.lips_outer], mask, size)
-    return between_lips(truth, np.where(inner[..., None], guess, truth), inner, box, lpips)[:2]
+    scores = between_lips(truth, np.where(inner[..., None], guess, truth), inner, box, lpips)[:2]
+    # Not at the lips' edge, which is the mask's.
+    deep = cv2.erode(inner.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    return *scores, _steepness(guess, deep) / max(_steepness(truth, deep), 1e-3)
+
+
+def _steepness(picture: np.ndarray, where: np.ndarray) -> float:
+    """Mean slope of a picture (h,w,3) in a part (h,w), levels a pixel; nan where that is empty."""
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    across, down = (cv2.Sobel(grey, cv2.CV_32F, *along, scale=1 / 8)[where] for along in ((1, 0), (0, 1)))
+    return float(np.hypot(across, down).mean()) if len(across) else np.nan
 
 
 if __name__ == "__main__":

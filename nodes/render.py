@@ -71,9 +71,9 @@ class AppearanceGenerate(io.ComfyNode):
                     options=list(RENDERERS),
                     default="auto",
                     tooltip="network: the person's own lips and teeth from other frames, bent to the new "
-                    "shape and mended by a small trained network; warp: the same without a network, faster; "
-                    "generator: drawn whole by the model's appearance generator, if it has one; "
-                    "auto: network on a graphics card, warp on a CPU.",
+                    "shape and mended by a small trained network; lips: by a smaller one, the lips alone; "
+                    "warp: the same without a network, faster; generator: drawn whole by the model's "
+                    "appearance generator, if it has one; auto: network on a graphics card, lips on a CPU.",
                 ),
                 rare(
                     io.Boolean.Input,

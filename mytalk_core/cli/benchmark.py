@@ -41,7 +41,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "landmarks drive the renderer, with references from the other half of the clip",
     )
     benchmark.add_argument(
-        "--renderer", nargs="+", default=["auto"], help="one or more of auto, generator, network, warp"
+        "--renderer", nargs="+", default=["auto"], help="one or more of auto, generator, lips, network, warp"
     )
     benchmark.add_argument("--model", default="mini", help="mini, a folder, or hub:OWNER/NAME")
     benchmark.add_argument("--revision", help="branch, tag or commit of a Hub repository")
