@@ -24,13 +24,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from speed_tables import device_table, machine, plain_table, stage_table, stage_walls
+from speed_tables import device_table, machine, plain_table, renderer_table, stage_table, stage_walls
 from stage_costs import Cost, make_clip, measure
 from wav2lip_shape import FACE_PX, MEL, S3FD, Generator
 
 SIZES = {"512 px": (512, 512), "1080p": (1080, 1920), "2160p": (2160, 3840)}
 # Wav2Lip's generator is run on so many frames at once.
 TOGETHER = 16
+# These are held against the first, on the smallest so many sizes.
+RENDERERS, COMPARED = ["warp", "lips", "network"], 2
 # So many frames warm a device.
 WARM = 20
 # Larger frames take S3FD minutes and gigabytes.
@@ -98,7 +100,7 @@ def _child(job: dict[str, Any]) -> Any:
 
 
 def device_report(source: Path, speech: Path, plan: Plan, devices: list[str], folder: Path) -> list[str]:
-    """Frames a second on each device, by both renderers; markdown lines."""
+    """Frames a second on each device, by all renderers; markdown lines."""
     clips = [folder / "warm.mp4", *(folder / f"{name}.mp4" for name in plan.sizes)]
     for clip, size in zip(clips[1:], plan.sizes.values(), strict=True):
         make_clip(source, clip, size, plan.frames)
@@ -106,7 +108,7 @@ def device_report(source: Path, speech: Path, plan: Plan, devices: list[str], fo
     costs = [
         cost
         for device in devices
-        for cost in in_child(clips, speech, device, max(plan.threads), ["warp", "network"], alone=True)
+        for cost in in_child(clips, speech, device, max(plan.threads), RENDERERS, alone=True)
     ]
     return [
         "# Speed on devices",
@@ -152,6 +154,7 @@ def report(source: Path, speech: Path, plan: Plan, renderer: str, folder: Path) 
         costs += in_child(clips, speech, "cpu", threads, [renderer])
     if torch.cuda.is_available():
         costs += in_child(clips, speech, "cuda", max(plan.threads), [renderer])
+    drawn = in_child(clips[:COMPARED], speech, "cpu", plan.threads[0], RENDERERS)
     shapes = {
         (name, threads): shape_in_child(size, threads)
         for name, size in plan.sizes.items()
@@ -179,6 +182,10 @@ def report(source: Path, speech: Path, plan: Plan, renderer: str, folder: Path) 
         f"## Faces ({wide[1]}x{wide[0]}; all are tracked, one is drawn)",
         "",
         *plain_table(crowds, "faces"),
+        "",
+        "## Renderers (CPU seconds a frame, one process)",
+        "",
+        *renderer_table(drawn),
         "",
         "## Start",
         "",

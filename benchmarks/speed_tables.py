@@ -48,6 +48,19 @@ def plain_table(costs: list[Cost], first: str) -> list[str]:
     return lines
 
 
+def renderer_table(costs: list[Cost]) -> list[str]:
+    """Markdown: what every renderer costs, and how many times as much as the first on the same input."""
+    first = {cost.name: cost.ours for cost in reversed(costs)}
+    lines = ["| renderer | input | render + write | all | : `warp` |", "|---|---|---|---|---|"]
+    for cost in costs:
+        renderer, clip, _ = _named(cost)
+        lines.append(
+            f"| {renderer} | {clip} | {cost.a_frame(STAGES[-1]):.4f} | {cost.ours:.4f} | "
+            f"{cost.ours / first[cost.name]:.2f} |"
+        )
+    return lines
+
+
 def device_table(costs: list[Cost]) -> list[str]:
     """Markdown: frames a second of the clock, and the share of each stage."""
     columns = ("renderer", "input", "device, threads", "dtype", "frames a call")

@@ -23,6 +23,12 @@ def test_the_table_is_written(tmp_path):
     assert stages[5] == pytest.approx(sum(stages[1:5]), abs=3e-4), "the whole is not its stages"
     for row in ("0.2 s", "0.4 s", "1", "2", "`mytalk --help`", "`mytalk sync, one frame`"):
         assert re.search(rf"^\| {re.escape(row)} \| [0-9.]+ \|", text, re.MULTILINE), row
+    compared = re.findall(
+        r"^\| `(\w+)` \| 256 px \(256x256\) \| [0-9.]+ \| ([0-9.]+) \| ([0-9.]+) \|", text, re.MULTILINE
+    )
+    assert [name for name, *_ in compared] == ["warp", "lips", "network"]
+    for _, seconds, times in compared:
+        assert float(times) == pytest.approx(float(seconds) / float(compared[0][1]), rel=0.05)
 
 
 def test_the_table_of_devices_is_written(tmp_path):
@@ -30,7 +36,7 @@ def test_the_table_of_devices_is_written(tmp_path):
     sources = [str(EXAMPLES / "ai_woman.mp4"), str(EXAMPLES / "speech_en.wav")]
     command = [sys.executable, str(ROOT / "benchmarks" / "speed.py"), *sources, "--quick", "-o", str(out)]
     subprocess.run([*command, "--devices", "cpu"], check=True, cwd=tmp_path, stdout=subprocess.DEVNULL)
-    for renderer in ("warp", "network"):
+    for renderer in ("warp", "lips", "network"):
         rows = [line for line in out.read_text().splitlines() if line.startswith(f"| `{renderer}` |")]
         rates, walls = ([cell.strip() for cell in row.split("|")[2:-1]] for row in rows)
         assert rates[:4] == ["256 px (256x256)", "cpu, 1", "float32", "1"]
