@@ -8,7 +8,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-WHOLE = slice(None), slice(None)
+EVERYWHERE = slice(None), slice(None)
 SPLIT = 1.0  # units: coarser structure is averaged over the references, finer comes mostly from the best
 
 
@@ -39,7 +39,7 @@ class Blend:
 
     def part(self, rank: int) -> tuple[slice, slice]:
         """See `Mixing.part`."""
-        return WHOLE
+        return EVERYWHERE
 
     def moved(self, coordinates: np.ndarray, rank: int) -> np.ndarray:
         """See `Mixing.moved`."""
@@ -77,7 +77,7 @@ def blend(pictures: list[np.ndarray], weights: np.ndarray, detail: float, sigma:
     mean = weighted_mean(pictures, weights)
     if detail == 1:
         return mean
-    return joined(mean, weighted_mean(pictures, fine_weights(weights, detail)), sigma)
+    return recombined(mean, weighted_mean(pictures, fine_weights(weights, detail)), sigma)
 
 
 def fine_weights(weights: np.ndarray, detail: float) -> np.ndarray:
@@ -86,7 +86,7 @@ def fine_weights(weights: np.ndarray, detail: float) -> np.ndarray:
     return raised / raised.sum()
 
 
-def joined(coarse: np.ndarray, fine: np.ndarray, sigma: float) -> np.ndarray:
+def recombined(coarse: np.ndarray, fine: np.ndarray, sigma: float) -> np.ndarray:
     """What is coarser than sigma pixels of one picture float32 (h, w, 3) and what is finer of another."""
     return fine + cv2.GaussianBlur(coarse - fine, (0, 0), sigma)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
 from ..face.packed import Rows
-from .blend import WHOLE, Blend, Mixing, joined
+from .blend import EVERYWHERE, Blend, Mixing, recombined
 from .choosing import Choice
 from .mask import MouthMask, Window
 from .matching import MatchedReferences
@@ -42,12 +42,13 @@ class Refined:
 
     def part(self, rank: int) -> tuple[slice, slice]:
         """See `Mixing.part`."""
-        return WHOLE if self.blend.weights[rank] > 0 else self.box
+        return EVERYWHERE if self.blend.weights[rank] > 0 else self.box
 
     def moved(self, coordinates: np.ndarray, rank: int) -> np.ndarray:
         """See `Mixing.moved`."""
         flow = self.refinement.flow[0, rank].permute(1, 2, 0).numpy()
-        at = pixel_grid((0, 0, *coordinates.shape[:2]))[self.box] + np.float32(self.scale) * flow
+        rows, columns = self.box
+        at = pixel_grid((rows.start, columns.start, rows.stop, columns.stop)) + np.float32(self.scale) * flow
         mended = read_pixels(coordinates, at, cv2.INTER_LINEAR)
         if self.part(rank) == self.box:
             return mended
@@ -58,14 +59,17 @@ class Refined:
     def mixed(self, pictures: list[np.ndarray]) -> np.ndarray:
         """See `Mixing.mixed`."""
         maps, whole = self.refinement, self.blend.weights > 0
-        coarse, fine = self.blend.means(pictures)
         mended = [
             picture[self.box] if all_of else picture for picture, all_of in zip(pictures, whole, strict=True)
         ]
         stack = torch.from_numpy(np.stack(mended))
-        for mean, weights in ((coarse, maps.coarse), (fine, maps.fine)):
-            mean[self.box] = (weights[0, ..., None] * stack).sum(0).numpy()
-        picture = joined(coarse, fine, self.blend.sigma)
+        coarse, fine = (
+            (weights[0, ..., None] * stack).sum(0).numpy() for weights in (maps.coarse, maps.fine)
+        )
+        if coarse.size < max(picture.size for picture in pictures):
+            lips, (coarse, fine) = (coarse, fine), self.blend.means(pictures)
+            coarse[self.box], fine[self.box] = lips
+        picture = recombined(coarse, fine, self.blend.sigma)
         picture[self.box] += 127.5 * maps.residual[0].permute(1, 2, 0).numpy()
         return picture
 

@@ -247,11 +247,17 @@ def plain_weights(weights: Tensor, count: int = PLAIN) -> Tensor:
     return weights / weights.sum(1, keepdim=True)
 
 
+def plain_maps(weights: Tensor, detail: float) -> Refinement:
+    """Maps (B,R,1,1) of the plain mixture by weights (B,R), which move and add nothing; detail: see
+    `crisp`."""
+    shares, none = weights[:, :, None, None], weights.new_zeros(1)
+    return crisp(Refinement(shares, shares, none, none), detail)
+
+
 def fading(refinement: Refinement, near: Tensor, weights: Tensor, detail: float) -> Refinement:
     """Maps that become those of the plain mixture, by weights (B,R), where near (B,1,H,W) falls to 0; detail:
     see `crisp`, which the maps have been through."""
-    shares, none = weights[:, :, None, None], refinement.residual.new_zeros(1)
-    plain = crisp(Refinement(shares, shares, none, none), detail)
+    plain = plain_maps(weights, detail)
     return replace(
         refinement,
         coarse=torch.lerp(plain.coarse, refinement.coarse, near),

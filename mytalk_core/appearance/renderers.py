@@ -101,12 +101,13 @@ def load_renderer(
         return _with_network(name, model, revision, device, dtype)
     on_card = torch.device(draws_on or device).type != "cpu"
     for one in AUTO:
+        kind = NETWORKS[one]
         try:
-            loaded = _with_network(one, model, revision, device, dtype)
+            # Weights that nothing is drawn with are neither read nor fetched.
+            if on_card or kind.network.read_config(model, kind.part, revision).preferred:
+                return _with_network(one, model, revision, device, dtype)
         except FileNotFoundError:
             continue
-        if on_card or (loaded.network is not None and loaded.network.config.preferred):
-            return loaded
     return LoadedRenderer(device=device)
 
 

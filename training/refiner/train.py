@@ -41,7 +41,7 @@ from .data import MOUTH, MouthDataset, MouthSamples, held_out
 from .lending import OPEN, REGIMES
 
 # What may differ between a refiner and the one whose weights it starts from.
-FREE = ("preferred", "reach", "references")
+MAY_DIFFER = ("preferred", "reach", "references")
 # Samples of held-out people: measured in each regime, so many at once, drawn for TensorBoard.
 VALIDATED, AT_ONCE, SHOWN = 32, 16, 6
 # VGG costs more than the refiner: it looks at one sample in so many, by turns at the mouth and below it.
@@ -177,7 +177,7 @@ def start_from(refiner: MouthRefiner, source: str) -> None:
     Raises ValueError where the two differ otherwise."""
     other = MouthRefiner.from_pretrained(source, "refiner")
     found, wanted = (
-        {name: value for name, value in vars(model.config).items() if name not in FREE}
+        {name: value for name, value in vars(model.config).items() if name not in MAY_DIFFER}
         for model in (other, refiner)
     )
     differ = [f"{name} {found[name]}, not {wanted[name]}" for name in wanted if found[name] != wanted[name]]

@@ -23,6 +23,7 @@ from ..refiner import (
     fading,
     mixed,
     nudged,
+    plain_maps,
     plain_weights,
 )
 from ..unit_view import view_window
@@ -77,6 +78,7 @@ class Refining:
         layout, pairs = self.triangulation.layout, list(zip(batch.targets, views.own, strict=True))
         contours = [window.cut(landmark_image(target, layout, UNITS)) for target, window in pairs]
         lips = [lip_map(target, layout, window) for target, window in pairs]
+        near = [near_lips(one, self.refiner.config.reach) for one in lips]
         return RefinerInputs(
             frame=(frame / 127.5 - 1) * (mask == 0) * ones,
             mask=mask,
@@ -85,9 +87,7 @@ class Refining:
             stretch=warp.stretch(maps)[:, :, None] * ones[:, None],
             weights=matched.weights,
             lips=views.packed(lips, "constant")[:, None],
-            near=views.packed([near_lips(one, self.refiner.config.reach) for one in lips], "constant")[
-                :, None
-            ],
+            near=views.packed(near, "constant")[:, None],
         )
 
     def _maps(self, views: Windows, inputs: RefinerInputs) -> dict[str, Tensor]:
@@ -137,10 +137,7 @@ def _amid(
 ) -> dict[str, Tensor]:
     """Maps (B,...,h,w) of views that lie inside the cores, on the cores: beyond the views they are what the
     weights (B,R) of the plain mixture say."""
-    height, width = cores.shape
-    shares, none = weights[..., None, None], weights.new_zeros(1)
-    plain = crisp(Refinement(shares, shares, flow=none, residual=none), detail)
-    amid = {}
+    (height, width), plain, amid = cores.shape, plain_maps(weights, detail), {}
     for name, grids in maps.items():
         amid[name] = getattr(plain, name).expand(*grids.shape[:-2], height, width).clone()
         for row, (view, core) in enumerate(zip(views.own, cores.own, strict=True)):
