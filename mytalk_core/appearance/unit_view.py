@@ -26,7 +26,8 @@ class UnitView:
     """What the refiner reads of one frame, on the unit grid of `window`, as whole pictures.
 
     frame uint8 (h,w,3), its own lips still in it; mask float32 (h,w) in 0..1; contours uint8 (h,w,3);
-    references uint8 (R,h,w,3), warped and matched in colour; stretch float32 (R,h,w), see `MeshWarp.stretch`;
+    references uint8 (R,h,w,3), warped and matched in colour, both of more pixels a unit where that was asked
+    for; stretch float32 (R,h,w), see `MeshWarp.stretch`;
     weights float32 (R,); lips uint8 (h,w), see `lip_map`; near float32 (h,w) in 0..1, see `RefinerInputs`.
     """
 
@@ -67,23 +68,26 @@ def unit_view(
     matched: MatchedReferences,
     warps: ReferenceWarps,
     reach: float,
+    size: int = UNITS,
 ) -> UnitView:
-    """See `UnitView`; crop uint8 (S,S,3), references with crops of 256 pixels, target (N,2) canonical units;
-    warps: of those that were matched; reach: see `view_window`."""
+    """See `UnitView`; crop uint8 (S,S,3), references with crops of `size` pixels, target (N,2) canonical
+    units; warps: of those that were matched; reach: see `view_window`; size: 256 for each pixel a
+    unit."""
     window, layout = mask.window, warps.coarse.triangulation.layout
     view = view_window(mask, target, layout, reach)
     pictures = []
-    trios = zip(matched.chosen, matched.corrections, warps.pixels(view, mask.mouth, UNITS), strict=True)
+    trios = zip(matched.chosen, matched.corrections, warps.pixels(view, mask.mouth, size), strict=True)
     for reference, correction, coordinates in trios:
         picture = sample(references.crops[reference], coordinates).astype(np.float32)
         if correction is not None:
-            picture += view.enlarge(window.part(correction, view), UNITS)
+            picture += view.enlarge(window.part(correction, view), size)
         pictures.append(picture)
-    pictures = matched.filled(pictures, mask, view, UNITS)
+    pictures = matched.filled(pictures, mask, view, size)
     lips = lip_map(target, layout, view)
+    shape = pictures[0].shape[:2]
     return UnitView(
         view,
-        frame=cv2.resize(view.cut(crop), view.shape[::-1], interpolation=cv2.INTER_AREA),
+        frame=cv2.resize(view.cut(crop), shape[::-1], interpolation=cv2.INTER_AREA),
         mask=window.part(mask.lips, view),
         contours=view.cut(landmark_image(target, layout, UNITS)),
         references=np.clip(np.rint(np.stack(pictures)), 0, 255).astype(np.uint8),

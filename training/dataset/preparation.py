@@ -29,7 +29,6 @@ from .identities import ShapeEmbedder, load_face_embedder, mean_embedding
 from .journal import Entry
 from .prepare_options import Settings
 from .samples import (
-    CROP_PX,
     Shot,
     SpokenMotion,
     jpeg,
@@ -215,7 +214,7 @@ class Preparer:
         """Write the crops of the frames kept; what was seen on the way."""
         pictures = Pictures(np.full(len(shot.track), np.nan, np.float32))
         sampled = []
-        for crop in read_crops(opened.clip, shot, self.settings.crop_every):
+        for crop in read_crops(opened.clip, shot, self.settings.crop_every, self.settings.crop_px):
             pictures.detail[crop.frame] = crop.detail
             if crop.kept:
                 name = crop_member(crop.frame)
@@ -254,7 +253,7 @@ class Preparer:
             "frames": len(shot.track),
             "fps": round(float(clip.fps), 4),
             "source_size": [clip.height, clip.width],
-            "crop_px": CROP_PX if self.settings.crop_every else None,
+            "crop_px": self.settings.crop_px if self.settings.crop_every else None,
             "sync": "unknown" if judged == "off" else "yes",
             "sync_by": None if judged == "off" else judged,
             **figures.rounded(),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mytalk_core.arguments import DefaultsHelpFormatter
+from mytalk_core.face.alignment import UNITS
 from mytalk_core.files import write_text
 from mytalk_core.json_text import read_object
 
@@ -16,6 +17,7 @@ from .adapters import LAYOUTS
 from .filters import Limits
 
 SETTINGS_NAME = "settings.json"
+CROP_PX = (UNITS, 2 * UNITS)
 LIMIT_HELP = {
     "min_seconds": "shortest shot that becomes a sample, s",
     "min_present": "least share of frames with the face, 0 to 1",
@@ -34,8 +36,8 @@ class Settings:
     """What decides a dataset's content; runs into one dataset must agree on all of it.
 
     sync: manifest (the source's own word where it has one, else the expert's), expert, or off. crop_every:
-    0 for no crops. same_person: cosine above which two unnamed samples are one person; None for the
-    recogniser's own.
+    0 for no crops. crop_px: their side. same_person: cosine above which two unnamed samples are one
+    person; None for the recogniser's own.
     """
 
     folder: str
@@ -43,6 +45,7 @@ class Settings:
     sync: str = "manifest"
     sync_expert: str = "mini"
     crop_every: int = 1
+    crop_px: int = UNITS
     jpeg_quality: int = 95
     shard_mb: int = 512
     face_recogniser: str | None = None
@@ -86,6 +89,13 @@ def parse(arguments: list[str] | None, program: str | None) -> argparse.Namespac
         metavar="N",
         help="a crop of each N-th frame",
     )
+    parser.add_argument(
+        "--crop-px",
+        type=int,
+        choices=CROP_PX,
+        default=defaults["crop_px"],
+        help="side of a crop; 512 for faces of some 200 px and more, whose pixels a refiner is to learn from",
+    )
     parser.add_argument("--jpeg-quality", type=int, default=defaults["jpeg_quality"], help="1 to 100")
     parser.add_argument("--shard-mb", type=int, default=defaults["shard_mb"], help="size of a full shard")
     parser.add_argument(
@@ -125,6 +135,7 @@ def settings_of(args: argparse.Namespace, layout: str) -> Settings:
         sync=args.sync,
         sync_expert=args.sync_expert,
         crop_every=0 if args.no_crops else args.crop_every,
+        crop_px=args.crop_px,
         jpeg_quality=args.jpeg_quality,
         shard_mb=args.shard_mb,
         face_recogniser=args.face_recogniser,

@@ -11,6 +11,7 @@ from safetensors.numpy import save
 
 from mytalk_core.appearance.crop import cut_crop
 from mytalk_core.appearance.references import mouth_detail
+from mytalk_core.face.alignment import UNITS
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.track import FaceTrack
 from mytalk_core.media.audio import MODEL_RATE_HZ
@@ -18,7 +19,6 @@ from mytalk_core.media.clip import Clip
 from mytalk_core.motion.person import RATE_HZ, Person, remove_pose
 from mytalk_core.speech.features import SAMPLES_PER_FRAME
 
-CROP_PX = 256
 # Sharpness is measured in this many frames of a shot at least, even spread over it.
 SHARPNESS_FRAMES = 24
 
@@ -110,8 +110,8 @@ def track_member(track: FaceTrack, detail: np.ndarray, embedding: np.ndarray | N
 
 @dataclass(frozen=True)
 class Crop:
-    """A frame's canonical crop uint8 RGB (256,256,3), the frame's number in its shot, its detail; kept:
-    whether it belongs into the dataset; sampled: whether it stands for the shot in its figures."""
+    """A frame's canonical crop uint8 RGB (S,S,3), the frame's number in its shot, its detail at one pixel a
+    unit; kept: whether it belongs into the dataset; sampled: whether it stands for the shot's figures."""
 
     frame: int
     rgb: np.ndarray
@@ -120,9 +120,9 @@ class Crop:
     sampled: bool
 
 
-def read_crops(clip: Clip, shot: Shot, every: int) -> Iterator[Crop]:
-    """Crops of a shot in order: of each `every`-th frame with the face (0: of none) to keep, and of some
-    more to measure."""
+def read_crops(clip: Clip, shot: Shot, every: int, size: int) -> Iterator[Crop]:
+    """Crops of a shot, of side `size`, in order: of each `every`-th frame with the face (0: of none) to keep,
+    and of some more to measure."""
     layout = LandmarkLayout.load(shot.track.layout)
     present = np.flatnonzero(shot.track.present)
     kept = present[present % every == 0] if every else present[:0]
@@ -130,9 +130,11 @@ def read_crops(clip: Clip, shot: Shot, every: int) -> Iterator[Crop]:
     sampled = present[spread]
     frames, keep, sample = np.union1d(kept, sampled), set(kept.tolist()), set(sampled.tolist())
     for frame, picture in zip(frames, clip.pictures(frames + shot.start), strict=True):
-        rgb = cut_crop(picture.rgb, shot.track.similarity[frame], CROP_PX)
+        rgb = cut_crop(picture.rgb, shot.track.similarity[frame], size)
         landmarks = shot.track.canonical[frame : frame + 1][0]
-        detail = mouth_detail(rgb, landmarks, layout)
+        # A limit on detail must mean the same whatever the crops' side.
+        units = cv2.resize(rgb, (UNITS, UNITS), interpolation=cv2.INTER_AREA)
+        detail = mouth_detail(units, landmarks, layout)
         yield Crop(int(frame), rgb, detail, frame in keep, frame in sample)
 
 

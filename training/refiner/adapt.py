@@ -23,7 +23,6 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from mytalk_core.appearance.mask import INNER
 from mytalk_core.appearance.refiner import MouthRefiner
 from mytalk_core.arguments import FACE_HELP, VIDEO_HELP, DefaultsHelpFormatter
 from mytalk_core.checkpoint.pretrained import resolve_whole
@@ -160,9 +159,9 @@ def learn(network: Network, samples: MouthSamples, accelerator: Accelerator) -> 
     samples = samples.to(accelerator.device)
     network.module.train()
     with accelerator.autocast():
-        pictures = network.module(samples.inputs)
-    inside = samples.inputs.made
-    heavy = inside * (1 + INNER_WEIGHT * (samples.inputs.lips == INNER)) / (3 * inside.sum())
+        pictures = network.module(samples)
+    inside = samples.made
+    heavy = inside * (1 + INNER_WEIGHT * samples.inner) / (3 * inside.sum())
     loss = ((pictures.float() - samples.truth).abs() * heavy).sum()
     descend(network, loss, accelerator)
     network.average.update(accelerator.unwrap_model(network.module))
@@ -177,8 +176,8 @@ def look(refiner: MouthRefiner, batches: list[MouthSamples], accelerator: Accele
     for samples in batches:
         samples = samples.to(accelerator.device)
         with accelerator.autocast():
-            pictures = mender(samples.inputs).float()
-        found += psnr(pictures, samples.truth, samples.inputs.made)
+            pictures = mender(samples).float()
+        found += psnr(pictures, samples.truth, samples.made)
     return np.array(found)
 
 

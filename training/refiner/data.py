@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,12 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
-from mytalk_core.appearance.mask import Window, near_lips
+from mytalk_core.appearance.mask import INNER, Window, near_lips
 from mytalk_core.appearance.refiner import RefinerInputs
 from mytalk_core.face.alignment import UNITS
 from mytalk_core.files import replacing
@@ -29,25 +30,60 @@ GRID = (128, 160)  # height and width of a sample in units: the mask and some sk
 # Heights and widths, units, of windows about the lips: what a refiner with a reach sees, see `view_window`.
 SIZES = ((48, 80), (48, 96), (64, 96), (80, 96))
 MOUTH = (64, 96)  # the one that figures are taken in
-ALIKE = 64  # samples after each other have windows of one size, in however many batches
+ALIKE = 64  # samples after each other have windows of one size and one scale, in however many batches
 PICTURES = ("frame", "contours", "references")  # of a pack, with their colours last
+SCALED = ("frame", "references")  # of these, those that may have more pixels than one a unit
 LOST = 0.1  # share of the references that augmentation takes away
 STRETCH_STEPS = 40  # a stretch of -3..3 as int8
 
 
 @dataclass(frozen=True)
 class MouthSamples:
-    """B samples: inputs, and the true pictures (B,3,H,W) in [-1,1].
+    """B samples: inputs on the unit grid (H,W), and what is mended and how it should be, S pixels a unit each
+    way: references (B,R,3,S H,S W), truth (B,3,S H,S W), in [-1,1].
 
     regime int64 (B,): which of REGIMES the references are left from, by number; opening float32 (B,), of the
     mouth, units; corner int64 (B,2): top and left of the pictures in the crop, units.
     """
 
     inputs: RefinerInputs
+    references: Tensor
     truth: Tensor
     regime: Tensor
     opening: Tensor
     corner: Tensor
+
+    @property
+    def scale(self) -> int:
+        """S, pixels of a picture a unit."""
+        return self.truth.shape[-1] // self.inputs.mask.shape[-1]
+
+    @property
+    def made(self) -> Tensor:
+        """(B,1,S H,S W): see `RefinerInputs.made`."""
+        return self.spread(self.inputs.made)
+
+    @property
+    def inner(self) -> Tensor:
+        """(B,1,S H,S W): 1 between the lips, 0 elsewhere."""
+        return self.spread((self.inputs.lips == INNER).float())
+
+    @property
+    def mixture(self) -> Tensor:
+        """(B,3,S H,S W): what will be mended, as it is without a network."""
+        return (self.inputs.weights[:, :, None, None, None] * self.references).sum(1)
+
+    def heaviest(self, count: int) -> MouthSamples:
+        """See `RefinerInputs.heaviest`."""
+        if self.inputs.weights.shape[1] <= count:
+            return self
+        order = self.inputs.weights.topk(count, dim=1).indices
+        rows = torch.arange(len(order), device=order.device)[:, None]
+        return replace(self, inputs=self.inputs.heaviest(count), references=self.references[rows, order])
+
+    def spread(self, maps: Tensor) -> Tensor:
+        """Maps (B,C,H,W) on the pixels of the pictures, each value on S x S of them: (B,C,S H,S W)."""
+        return maps if self.scale == 1 else F.interpolate(maps, scale_factor=self.scale, mode="nearest")
 
     def to(self, device: torch.device | str) -> MouthSamples:
         """The samples on a device."""
@@ -123,12 +159,15 @@ def pack(mouths: list[MouthView], path: Path) -> None:
 def stacked(mouths: list[MouthView]) -> dict[str, np.ndarray]:
     """Frames fitted to one grid and one number of references, as arrays by name; see `samples_of`."""
     count, views = CHOICE.references, [mouth.view for mouth in mouths]
+    scale = views[0].frame.shape[0] // views[0].mask.shape[0]
     numbers = list(REGIMES)
     arrays = {
-        "frame": np.stack([_fit(view.frame) for view in views]),
+        "frame": np.stack([_fit(view.frame, scale=scale) for view in views]),
         "mask": np.stack([_fit(np.rint(view.mask * 255).astype(np.uint8), 0) for view in views]),
         "contours": np.stack([_fit(view.contours, 0) for view in views]),
-        "references": np.stack([_slots([_fit(p) for p in view.references], count) for view in views]),
+        "references": np.stack(
+            [_slots([_fit(p, scale=scale) for p in view.references], count) for view in views]
+        ),
         "stretch": np.stack(
             [_slots([_fit(_quantised(p), 0) for p in view.stretch], count) for view in views]
         ),
@@ -144,18 +183,19 @@ def stacked(mouths: list[MouthView]) -> dict[str, np.ndarray]:
 def samples_of(raw: dict[str, Tensor]) -> MouthSamples:
     """What `stacked` made of B frames, as the network reads it."""
     mask = raw["mask"][:, None].float() / 255
-    truth = _pictures(raw["frame"])
+    truth, references = _pictures(raw["frame"]), _pictures(raw["references"])
     return MouthSamples(
         RefinerInputs(
-            frame=truth * (mask == 0),
+            frame=_in_units(truth, mask) * (mask == 0),
             mask=mask,
             contours=_pictures(raw["contours"]),
-            references=_pictures(raw["references"]),
+            references=_in_units(references, mask),
             stretch=raw["stretch"][:, :, None].float() / STRETCH_STEPS,
             weights=raw["weights"],
             lips=raw["lips"][:, None],
             near=raw["near"][:, None].float() / 255 if "near" in raw else torch.ones_like(mask),
         ),
+        references,
         truth,
         raw["regime"],
         raw["opening"],
@@ -168,14 +208,16 @@ def about_lips(
 ) -> dict[str, Tensor]:
     """A packed sample without a batch axis, cut to a window about the lips, with "near" uint8 (h,w): see
     `near_lips`; middle (2,): of the window, (y, x) of the crop, units."""
+    scale = _scale_of(sample)
     wanted = (middle - sample["corner"] - torch.tensor(size) / 2).round().long()
     corner = wanted.clamp_min(0).minimum(torch.tensor(GRID) - torch.tensor(size))
     cut = {}
     for name, values in sample.items():
         if values.ndim >= 2:
             first = values.ndim - (3 if name in PICTURES else 2)
+            finer = scale if name in SCALED else 1
             for axis in (0, 1):
-                values = values.narrow(first + axis, int(corner[axis]), size[axis])
+                values = values.narrow(first + axis, finer * int(corner[axis]), finer * size[axis])
         cut[name] = values
     near = near_lips(sample["lips"].numpy(), reach)[corner[0] :, corner[1] :][: size[0], : size[1]]
     return cut | {
@@ -192,6 +234,11 @@ def middle_of_lips(sample: dict[str, Tensor]) -> Tensor:
     return sample["corner"] + (shown.amin(0) + shown.amax(0) + 1) / 2
 
 
+def _scale_of(sample: Mapping[str, Tensor]) -> int:
+    """Pixels a unit of what is SCALED in a packed sample, with or without a batch axis."""
+    return sample["frame"].shape[-2] // sample["mask"].shape[-1]
+
+
 def _quantised(stretch: np.ndarray) -> np.ndarray:
     return np.rint(stretch * STRETCH_STEPS).astype(np.int8)
 
@@ -201,17 +248,16 @@ def _slots(pictures: list[np.ndarray], count: int) -> np.ndarray:
     return np.stack((pictures + pictures[-1:] * count)[:count])
 
 
-def _fit(picture: np.ndarray, fill: int | None = None) -> np.ndarray:
-    """The middle GRID of a picture (h,w,...), padded by its edge or by `fill`."""
-    height, width = picture.shape[:2]
+def _fit(picture: np.ndarray, fill: int | None = None, scale: int = 1) -> np.ndarray:
+    """The middle GRID of a picture (S h,S w,...), padded by its edge or by `fill`: S times as many pixels."""
+    height, width = (length // scale for length in picture.shape[:2])
     short = [max(0, wanted - have) for wanted, have in zip(GRID, (height, width), strict=True)]
-    top, left = short[0] // 2, short[1] // 2
+    spare = [max(0, have - wanted) for wanted, have in zip(GRID, (height, width), strict=True)]
     border = cv2.BORDER_REPLICATE if fill is None else cv2.BORDER_CONSTANT
-    picture = cv2.copyMakeBorder(
-        picture, top, short[0] - top, left, short[1] - left, border, value=(fill or 0,) * 4
-    )
-    top, left = (picture.shape[0] - GRID[0]) // 2, (picture.shape[1] - GRID[1]) // 2
-    return picture[top : top + GRID[0], left : left + GRID[1]]
+    edges = [(scale * (each // 2), scale * (each - each // 2)) for each in short]
+    picture = cv2.copyMakeBorder(picture, *edges[0], *edges[1], border, value=(fill or 0,) * 4)
+    (top, left), (height, width) = (scale * (each // 2) for each in spare), (scale * each for each in GRID)
+    return picture[top : top + height, left : left + width]
 
 
 def _corner(window: Window) -> tuple[int, int]:
@@ -246,13 +292,22 @@ class MouthDataset:
         self.opened: dict[int, Any] = {}
         self.rows: list[tuple[int, int]] = []
         regimes, openings = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
+        scales = [np.zeros(0, np.int64)]
         for number, path in enumerate(paths):
             with safe_open(path, "np") as file:
                 regimes.append(file.get_tensor("regime"))
                 openings.append(file.get_tensor("opening"))
+                (*_, pixels, _), (*_, units) = (
+                    file.get_slice(name).get_shape() for name in ("frame", "mask")
+                )
+            scales.append(np.full(len(regimes[-1]), pixels // units))
             self.rows += [(number, row) for row in range(len(regimes[-1]))]
-        # Of each sample (S,): which of REGIMES it is of, by number, and the mouth's opening in units.
+        # Of each sample (N,): which of REGIMES it is of, by number, the mouth's opening in units, and how
+        # many pixels a unit its pictures have.
         self.regimes, self.openings = np.concatenate(regimes), np.concatenate(openings)
+        self.scales = np.concatenate(scales)
+        # Which pairs have pictures of each scale: the samples 2n and 2n + 1 are the pair n.
+        self.pairs = [np.flatnonzero(self.scales[::2] == scale) for scale in np.unique(self.scales)]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -261,9 +316,21 @@ class MouthDataset:
         return self.__dict__ | {"opened": {}}
 
     def read(self, indices: list[int]) -> MouthSamples:
-        """These samples as the network reads them."""
+        """These samples, all of one scale, as the network reads them."""
         middles = range(len(indices))
         return PackedMouths(self._packed(indices, MOUTH, middles), None).to("cpu")
+
+    def batches(self, indices: np.ndarray, most: int) -> Iterator[list[int]]:
+        """Samples in batches for `read`, in their order but one scale after the other."""
+        for scale in np.unique(self.scales[indices]):
+            alike = indices[self.scales[indices] == scale].tolist()
+            for start in range(0, len(alike), most):
+                yield alike[start : start + most]
+
+    def _alike(self, share: float) -> np.ndarray:
+        """The pairs of one scale: a number in 0..1 falls on each as often as there are pairs of it."""
+        ends = np.cumsum([len(pairs) for pairs in self.pairs])
+        return self.pairs[min(int(np.searchsorted(ends, share * ends[-1], "right")), len(ends) - 1)]
 
     def _packed(self, indices: list[int], size: tuple[int, int], middles: Iterable[int]) -> dict[str, Tensor]:
         """size: of windows, where there is a reach; middles: about which sample's lips each is cut."""
@@ -281,13 +348,16 @@ class MouthDataset:
 
     def draw(self, samples: list[int], seed: int, vary: bool = True) -> PackedMouths:
         """What a seed gives these sample numbers, augmented where `vary`: of every two, 2n and 2n + 1, a
-        frame and the next, varied alike. Windows about the lips are the same of both, and of one size."""
+        frame and the next, varied alike. Windows about the lips are the same of both, and all of one size and
+        scale."""
         draws = Draws(seed, DATA, [sample // 2 for sample in samples])
-        pairs = (draws.uniform() * (len(self) // 2)).long().clamp(max=len(self) // 2 - 1).tolist()
+        together = Draws(seed, WINDOW, [samples[0] // ALIKE])
+        of_size, of_scale = (float(together.uniform()[0]) for _ in range(2))
+        alike = self._alike(of_scale)
+        pairs = alike[(draws.uniform() * len(alike)).long().clamp(max=len(alike) - 1).numpy()].tolist()
         indices = [2 * pair + sample % 2 for pair, sample in zip(pairs, samples, strict=True)]
         variation = Variation.of(draws, CHOICE.references) if vary else None
-        together = Draws(seed, WINDOW, [samples[0] // ALIKE])
-        size = SIZES[int(together.uniform()[0] * len(SIZES))]
+        size = SIZES[int(of_size * len(SIZES))]
         first = [max(number - sample % 2, 0) for number, sample in enumerate(samples)]
         return PackedMouths(self._packed(indices, size, first), variation)
 
@@ -297,24 +367,34 @@ def augment(samples: MouthSamples, variation: Variation) -> MouthSamples:
     inputs, turned, recoloured = samples.inputs, variation.turned, variation.recoloured
     weights = inputs.weights * variation.kept
     truth, mask = turned(recoloured(samples.truth)), turned(inputs.mask)
-    references = [recoloured(pictures) for pictures in inputs.references.unbind(1)]
+    references = torch.stack([recoloured(pictures) for pictures in samples.references.unbind(1)], dim=1)
+    references = turned(references)
     top, left = samples.corner.unbind(1)
     return MouthSamples(
         RefinerInputs(
-            frame=truth * (mask == 0),
+            frame=_in_units(truth, mask) * (mask == 0),
             mask=mask,
             contours=turned(inputs.contours),
-            references=turned(torch.stack(references, dim=1)),
+            references=_in_units(references, mask),
             stretch=turned(inputs.stretch),
             weights=weights / weights.sum(1, keepdim=True),
             lips=turned(inputs.lips),
             near=turned(inputs.near),
         ),
+        references,
         truth,
         samples.regime,
         samples.opening,
         torch.stack([top, torch.where(variation.flipped, UNITS - inputs.mask.shape[-1] - left, left)], dim=1),
     )
+
+
+def _in_units(pictures: Tensor, mask: Tensor) -> Tensor:
+    """Pictures (...,3,S H,S W) on the grid of a mask (B,1,H,W), averaged: (...,3,H,W)."""
+    scale = pictures.shape[-1] // mask.shape[-1]
+    if scale == 1:
+        return pictures
+    return F.avg_pool2d(pictures.flatten(0, -4), scale).unflatten(0, pictures.shape[:-3])
 
 
 def _pictures(rgb: Tensor) -> Tensor:

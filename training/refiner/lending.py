@@ -66,9 +66,9 @@ class Lender:
         rng: np.random.Generator,
         regimes: Mapping[str, float],
     ) -> MouthView | None:
-        """A frame's crop uint8 (256,256,3) with landmarks (N,2), canonical units, and what is lent to it from
-        more than APART_S away, under one of the regimes, drawn by their shares, and open mouths where that is
-        too little, as in use. None where nothing is.
+        """A frame's crop uint8 (S,S,3), of the references' size, with landmarks (N,2), canonical units, and
+        what is lent to it from more than APART_S away, under one of the regimes, drawn by their shares, and
+        open mouths where that is too little, as in use. None where nothing is.
         """
         apart = np.abs(self.times_s - time_s) > APART_S
         if not apart.any():
@@ -170,4 +170,4 @@ def _view(
     mask = mouth_mask(target, target, layout)
     warps = ReferenceWarps(triangulation, target, mask.window, references.landmarks[chosen])
     matched = match_references(references, chosen, weights, crop, mask, warps, WarpSettings().misfit)
-    return unit_view(crop, target, mask, references, matched, warps, reach=0)
+    return unit_view(crop, target, mask, references, matched, warps, 0, references.size)

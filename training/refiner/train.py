@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -26,9 +26,8 @@ from torch import Tensor, nn
 from mytalk_core.appearance.blend import SPLIT
 from mytalk_core.appearance.discriminator import DiscriminatorConfig, PatchDiscriminator
 from mytalk_core.appearance.inputs import to_rgb
-from mytalk_core.appearance.mask import INNER
 from mytalk_core.appearance.perceptual import PerceptualDistance
-from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig, RefinerInputs, crisp, mix
+from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig, crisp, enlarged, mix
 from mytalk_core.appearance.renderer import WarpSettings
 from mytalk_core.arguments import DefaultsHelpFormatter
 from mytalk_core.program import in_one_line
@@ -58,13 +57,16 @@ class Mender(nn.Module):
         super().__init__()
         self.refiner, self.detail = refiner, detail
 
-    def forward(self, inputs: RefinerInputs) -> Tensor:
-        """Pictures (B,3,H,W), about [-1,1]."""
-        inputs = inputs.heaviest(self.refiner.config.references)
-        refinement = self.refiner(inputs)
+    def forward(self, samples: MouthSamples) -> Tensor:
+        """Pictures (B,3,S H,S W), about [-1,1]."""
+        samples = samples.heaviest(self.refiner.config.references)
+        refinement = self.refiner(samples.inputs)
         if self.detail is not None:
             refinement = crisp(refinement, self.detail)
-        return mix(inputs.references, refinement, SPLIT)
+        if samples.scale > 1:
+            refinement = enlarged(refinement, samples.truth.shape[-2:])
+            refinement = replace(refinement, flow=samples.scale * refinement.flow)
+        return mix(samples.references, refinement, SPLIT * samples.scale)
 
 
 @dataclass(frozen=True)
@@ -187,9 +189,9 @@ def start_from(refiner: MouthRefiner, source: str) -> None:
 
 
 def losses(pictures: Tensor, samples: MouthSamples, state: State) -> dict[str, Tensor]:
-    """Terms for pictures (B,3,H,W): "l1" inside the mask, "perceptual" where it is given, and "total"."""
-    inside = samples.inputs.made
-    heavy = inside * (1 + state.weights.inner * (samples.inputs.lips == INNER))
+    """Terms for pictures (B,3,S H,S W): "l1" inside the mask, "perceptual" where it is given, "total"."""
+    inside, scale = samples.made, samples.scale
+    heavy = inside * (1 + state.weights.inner * samples.inner)
     l1 = ((pictures - samples.truth).abs() * heavy).sum() / (3 * inside.sum())
     terms = {"l1": l1, "total": l1}
     if state.perceptual is not None:
@@ -197,7 +199,9 @@ def losses(pictures: Tensor, samples: MouthSamples, state: State) -> dict[str, T
         corners = mouth_corners(samples.inputs.lips[some])
         corners[1::2, 0] += CHIN
         truth, mended, hidden = (
-            windows(maps[some], _within(corners, maps)).contiguous(memory_format=torch.channels_last)
+            windows(maps[some], _within(corners, samples.inputs.mask), scale).contiguous(
+                memory_format=torch.channels_last
+            )
             for maps in (samples.truth, pictures, inside)
         )
         terms["perceptual"] = state.perceptual(torch.lerp(truth, mended, hidden), truth).float().mean()
@@ -209,34 +213,37 @@ def losses(pictures: Tensor, samples: MouthSamples, state: State) -> dict[str, T
 
 
 def unsteadiness(errors: Tensor, samples: MouthSamples) -> Tensor:
-    """How much errors (B,3,H,W), 0 outside the mask, change at the mouth from a frame to the next, mean
+    """How much errors (B,3,S H,S W), 0 outside the mask, change at the mouth from a frame to the next, mean
     absolute value; the samples 2n and 2n + 1 are such a pair."""
     corners = mouth_corners(samples.inputs.lips[::2])
     moved = corners + samples.corner[::2] - samples.corner[1::2]
-    seen = (moved == _within(moved, errors)).all(1).view(-1, 1, 1, 1)
-    before, after = windows(errors[::2], corners), windows(errors[1::2], _within(moved, errors))
+    inside, scale = _within(moved, samples.inputs.mask), samples.scale
+    seen = (moved == inside).all(1).view(-1, 1, 1, 1)
+    before, after = windows(errors[::2], corners, scale), windows(errors[1::2], inside, scale)
     return ((after - before).abs() * seen).mean()
 
 
 def mouths(maps: Tensor, samples: MouthSamples) -> Tensor:
-    """The windows MOUTH about the lips of maps (B,C,H,W), or the maps where they are smaller: (B,C,h,w)."""
-    return windows(maps, mouth_corners(samples.inputs.lips))
+    """The windows MOUTH about the lips of maps (B,C,S H,S W), or the maps where they are smaller."""
+    return windows(maps, mouth_corners(samples.inputs.lips), samples.scale)
 
 
-def windows(maps: Tensor, corners: Tensor) -> Tensor:
-    """The windows MOUTH of maps (B,C,H,W), tops and lefts int64 (B,2): (B,C,h,w), at most the maps'."""
-    size = _mouth_in(maps)
+def windows(maps: Tensor, corners: Tensor, scale: int = 1) -> Tensor:
+    """The windows MOUTH of maps (B,C,S H,S W), S pixels a unit, tops and lefts int64 (B,2), units:
+    (B,C,S h,S w), at most the maps'."""
+    size = _mouth_in(maps, scale)
     rows, columns = (
-        corners[:, axis, None] + torch.arange(length, device=maps.device) for axis, length in enumerate(size)
+        scale * corners[:, axis, None] + torch.arange(length, device=maps.device)
+        for axis, length in enumerate(size)
     )
     # A gather and no index of three, whose gradient sorts its places first.
     places = (rows[:, :, None] * maps.shape[-1] + columns[:, None, :]).flatten(1)[:, None]
     return maps.flatten(2).gather(2, places.expand(-1, maps.shape[1], -1)).unflatten(2, size)
 
 
-def _mouth_in(maps: Tensor) -> tuple[int, int]:
-    """Height and width of what maps (B,C,H,W) have of a window MOUTH."""
-    return min(MOUTH[0], maps.shape[-2]), min(MOUTH[1], maps.shape[-1])
+def _mouth_in(maps: Tensor, scale: int = 1) -> tuple[int, int]:
+    """Height and width of what maps (B,C,S H,S W) have of a window MOUTH."""
+    return min(scale * MOUTH[0], maps.shape[-2]), min(scale * MOUTH[1], maps.shape[-1])
 
 
 def mouth_corners(lips: Tensor) -> Tensor:
@@ -262,9 +269,9 @@ def step(state: State, batch: MouthSamples, draws: Draws, accelerator: Accelerat
     network = state.networks["refiner"]
     network.module.train()
     with accelerator.autocast():
-        pictures = network.module(batch.inputs)
+        pictures = network.module(batch)
         terms = losses(pictures, batch, state)
-        made = torch.lerp(batch.truth, pictures, batch.inputs.made)
+        made = torch.lerp(batch.truth, pictures, batch.made)
     return terms | descend_judged(
         network, terms["total"], mouths(made, batch), mouths(batch.truth, batch), state, accelerator
     )
@@ -326,19 +333,19 @@ def validate(mender: Mender, state: State, run: Run) -> dict[str, float]:
         own = np.flatnonzero(held.regimes == number)
         if len(own) == 0:
             continue
-        own = own[np.linspace(0, len(own) - 1, min(VALIDATED, len(own))).round().astype(int)].tolist()
-        for start in range(0, len(own), AT_ONCE):
-            samples = held.read(own[start : start + AT_ONCE]).to(run.accelerator.device)
+        own = own[np.linspace(0, len(own) - 1, min(VALIDATED, len(own))).round().astype(int)]
+        for start, rows in enumerate(held.batches(own, AT_ONCE)):
+            samples = held.read(rows).to(run.accelerator.device)
             with run.accelerator.autocast():
-                pictures = mender(samples.inputs).float()
-            mixture = samples.inputs.mixture
+                pictures = mender(samples).float()
+            mixture = samples.mixture
             for name, made in (("", pictures), ("_mixture", mixture)):
                 for key, values in measure(made, samples, state.perceptual).items():
                     figures.setdefault(f"{key}{name}", []).extend(values)
                     figures.setdefault(f"{regime}/{key}{name}", []).extend(values)
             if start == 0:
-                rows = [samples.inputs.references[:, 0], mixture, pictures, samples.truth]
-                grid = torch.cat([torch.cat(list(row[:SHOWN]), dim=2) for row in rows], dim=1)
+                strips = [samples.references[:, 0], mixture, pictures, samples.truth]
+                grid = torch.cat([torch.cat(list(strip[:SHOWN]), dim=2) for strip in strips], dim=1)
                 run.show(f"mouths/{regime}", to_rgb(grid), state.step)
     return {name: sum(values) / len(values) for name, values in figures.items() if values}
 
@@ -346,10 +353,10 @@ def validate(mender: Mender, state: State, run: Run) -> dict[str, float]:
 def measure(
     pictures: Tensor, samples: MouthSamples, perceptual: PerceptualDistance | None
 ) -> dict[str, list[float]]:
-    """What `validate` has means of, for pictures (B,3,H,W) in [-1,1]."""
-    inner = (samples.inputs.lips == INNER).float()
+    """What `validate` has means of, for pictures (B,3,S H,S W) in [-1,1]."""
+    inner = samples.inner
     wide = ((samples.opening >= OPEN) & inner.any(dim=(1, 2, 3))).nonzero()[:, 0]
-    found = {"psnr": psnr(pictures, samples.truth, samples.inputs.made)}
+    found = {"psnr": psnr(pictures, samples.truth, samples.made)}
     if len(wide) == 0:
         return found
     found["inner"] = psnr(pictures[wide], samples.truth[wide], inner[wide])

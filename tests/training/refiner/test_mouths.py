@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -23,9 +24,10 @@ from mytalk_training.refiner.data import (
     held_out,
 )
 from mytalk_training.refiner.lending import APART_S, CLOSED, REGIMES, clip_views, left_of
-from mytalk_training.refiner.train import mouth_corners, unsteadiness, windows
+from mytalk_training.refiner.train import Mender, mouth_corners, unsteadiness, windows
 
 from mytalk_core.appearance.references import References, mouth_opening
+from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig
 from mytalk_core.face.layout import LandmarkLayout
 
 
@@ -66,6 +68,65 @@ def test_packed_samples_hide_the_mouth_and_keep_the_truth(mouths):
     assert (inputs.frame[hidden] == 0).all() and (inputs.frame[~hidden] == samples.truth[~hidden]).all()
     assert samples.truth.abs().max() <= 1 and hidden.float().mean() > 0.1
     torch.testing.assert_close(inputs.weights.sum(1), torch.ones(2))
+
+
+@pytest.fixture(scope="module")
+def larger(clips, mouths, tmp_path_factory):
+    """The mouths, and beside them one person's again with two pixels a unit."""
+    dataset, out = tmp_path_factory.mktemp("larger dataset"), tmp_path_factory.mktemp("larger")
+    arguments = ["--tracks", str(clips.tracks), "--min-seconds", "1", "--crop-px", "512", "--limit", "1"]
+    prepare.main([str(clips.folder), "-o", str(dataset), *arguments])
+    prepare_mouths.main([str(dataset), "-o", str(out), "--smallest-face-px", "20", "--most", "6"])
+    for path in mouths.glob("*.safetensors"):
+        if not (out / path.name).exists():
+            shutil.copy(path, out)
+    shutil.copy(mouths / PEOPLE, out)
+    return out
+
+
+def test_pictures_of_two_pixels_a_unit_are_the_same_pictures(mouths, larger):
+    coarse, fine = (MouthDataset(held_out(folder, share=0)[0]) for folder in (mouths, larger))
+    number = int(np.flatnonzero(fine.scales == 2)[0])
+    one, two = coarse.read([number]), fine.read([number])
+    height, width = GRID
+    assert one.scale == 1 and two.scale == 2
+    assert two.truth.shape == (1, 3, 2 * height, 2 * width)
+    assert two.references.shape == (1, 8, 3, 2 * height, 2 * width)
+    assert two.inner.shape == two.made.shape == (1, 1, 2 * height, 2 * width)
+    for name in ("mask", "contours", "stretch", "lips"):
+        assert torch.equal(getattr(two.inputs, name), getattr(one.inputs, name))
+    # Cut out of the video at twice the size, then averaged: what a crop of one pixel a unit shows.
+    assert (two.inputs.frame - one.inputs.frame).abs().mean() < 0.03
+    assert (two.inputs.references[:, 0] - one.inputs.references[:, 0]).abs().mean() < 0.05
+
+
+def test_a_batch_is_of_one_scale_and_every_scale_has_its_turn(larger):
+    data, seen = MouthDataset(held_out(larger, share=0)[0], reach=8.0), []
+    assert set(data.scales) == {1, 2}
+    for seed in range(40):
+        samples = data.draw(list(range(4)), seed=seed).to("cpu")
+        assert data.draw(list(range(4, 8)), seed=seed).to("cpu").scale == samples.scale
+        assert samples.truth.shape[-1] == samples.scale * samples.inputs.mask.shape[-1]
+        assert unsteadiness(samples.truth, samples) > 0
+        seen.append(samples.scale)
+    assert set(seen) == {1, 2}
+    batches = list(data.batches(np.arange(len(data)), 5))
+    assert sorted(sum(batches, [])) == list(range(len(data))) and max(map(len, batches)) <= 5
+    assert all(len(set(data.scales[rows])) == 1 for rows in batches)
+
+
+def test_what_is_mended_is_drawn_on_the_pictures_own_pixels(larger):
+    data = MouthDataset(held_out(larger, share=0)[0])
+    samples = data.read(np.flatnonzero(data.scales == 2)[:2].tolist())
+    refiner = MouthRefiner(RefinerConfig(references=8, width=8, widths=(8, 8)))
+    pictures = Mender(refiner)(samples)
+    # A refiner that has learned nothing mixes by the weights and adds nothing: so do its enlarged maps.
+    torch.testing.assert_close(pictures, samples.mixture, atol=2e-3, rtol=0)
+    nudge = torch.nn.init.constant_(refiner.shares.bias, 0.0)
+    with torch.no_grad():
+        nudge[2 * refiner.config.patch**2 :] = 10.0  # as far as it may, to the right and down
+    moved, by = Mender(refiner)(samples), 2 * round(refiner.config.flow)
+    torch.testing.assert_close(moved[..., :-by, :-by], samples.mixture[..., by:, by:], atol=2e-3, rtol=0)
 
 
 def pool_of(openings, layout):
@@ -177,12 +238,12 @@ def test_a_frame_and_the_next_are_seen_through_one_window(mouths):
 def test_flips_and_colours_go_over_all_pictures_alike(mouths):
     data = MouthDataset(held_out(mouths, share=0)[0])
     plain = data.read([0])
-    same = plain.inputs.references.clone()
+    same = plain.references.clone()
     same[:] = plain.truth[:, None]
-    same = replace(plain, inputs=replace(plain.inputs, references=same))
+    same = replace(plain, references=same)
     for number in range(6):
         varied = augment(same, Variation.of(Draws(0, DATA, [number]), 8))
-        torch.testing.assert_close(varied.inputs.references[:, 0], varied.truth)
+        torch.testing.assert_close(varied.references[:, 0], varied.truth)
 
 
 def test_prepared_mouths_are_left_alone_and_a_dataset_without_crops_is_refused(
