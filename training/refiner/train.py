@@ -64,7 +64,8 @@ class Mender(nn.Module):
         if self.detail is not None:
             refinement = crisp(refinement, self.detail)
         if samples.scale > 1:
-            refinement = enlarged(refinement, samples.truth.shape[-2:])
+            height, width = samples.truth.shape[-2:]
+            refinement = enlarged(refinement, (height, width))
             refinement = replace(refinement, flow=samples.scale * refinement.flow)
         return mix(samples.references, refinement, SPLIT * samples.scale)
 
