@@ -1,4 +1,4 @@
-"""The mean of motion models' weights."""
+"""The mean of models' weights."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from mytalk_training.motion import average
+from mytalk_training.loop import average
 from tiny_models import TINY_MOTION
 
+from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig
 from mytalk_core.motion.denoiser import MotionConfig, MotionDenoiser
 from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
 
@@ -49,3 +50,22 @@ def test_models_that_have_no_mean_are_refused(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="kernel 5, not 3"):
         run(monkeypatch, tmp_path / "one", tmp_path / "other", "-o", tmp_path / "mean")
     assert not (tmp_path / "mean").exists()
+
+
+def test_any_part_is_averaged_by_shares(tmp_path, monkeypatch):
+    models = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        # How many references a network is given is no size of it.
+        models.append(MouthRefiner(RefinerConfig(width=8, widths=(8, 8), references=2 + seed)))
+        models[-1].save_pretrained(tmp_path / str(seed) / "refiner")
+    folders = tmp_path / "0", tmp_path / "1"
+    run(monkeypatch, *folders, "-o", tmp_path / "mean", "--part", "refiner", "--shares", 1, 3)
+    made = MouthRefiner.from_pretrained(tmp_path / "mean", "refiner")
+    one, other = (model.state_dict() for model in models)
+    for name, value in made.state_dict().items():
+        wanted = 0.25 * one[name] + 0.75 * other[name]
+        torch.testing.assert_close(value, wanted, atol=1e-3, rtol=1e-3, msg=name)
+    assert made.config.references == 2 and not (tmp_path / "mean" / "space").exists()
+    with pytest.raises(ValueError, match="--shares needs a number above 0 for each of 2 models"):
+        run(monkeypatch, *folders, "-o", tmp_path / "none", "--part", "refiner", "--shares", 1)
