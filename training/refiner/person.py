@@ -9,7 +9,7 @@ import torch
 
 from mytalk_core.appearance.covers.cover import FREE
 from mytalk_core.appearance.covers.gauge import CoverGauge, free_references
-from mytalk_core.appearance.crop import crop_box, crop_size, cut_crop
+from mytalk_core.appearance.crop import crop_box, cut_crop
 from mytalk_core.appearance.frame_edge import cut_lips
 from mytalk_core.appearance.pool import choose_pool
 from mytalk_core.appearance.raster import triangulate
@@ -29,14 +29,13 @@ LEARNED, LEFT_OUT = 600, 32  # frames at most
 PERIOD_S, PIECE_S, GUARD_S = 8.0, 1.0, 0.3
 FEWEST_S = 3.0  # of frames to learn from
 FREE_SHARE = 0.25  # of the frames must have nothing before the mouth
-LARGE = 1.5  # times as many pixels as units: from here on a face is read with two pixels a unit
 TALKING_UNITS = 2.0  # how far apart the openings of a talking mouth are: the 95th percentile from the 5th
 REGIMES = {"full": 0.6, "thinned": 0.4}
 
 
 @dataclass(frozen=True)
 class Frames:
-    """F frames: crops uint8 (F,S,S,3), landmarks (F,N,2) canonical units, times_s (F,), shots (F,)."""
+    """F frames: crops uint8 (F,256,256,3), landmarks (F,N,2) canonical units, times_s (F,), shots (F,)."""
 
     crops: np.ndarray
     landmarks: np.ndarray
@@ -153,13 +152,11 @@ def _free(frames: Frames, similarity: np.ndarray, gauge: CoverGauge) -> Frames:
 
 
 def _read_frames(clip: Clip, track: FaceTrack, rows: np.ndarray, progress: Progress | None) -> Frames:
-    native = crop_size(track.similarity, track.present)
-    size = 2 * UNITS if native >= LARGE * UNITS else UNITS
-    crops = np.empty((len(rows), size, size, 3), np.uint8)
+    crops = np.empty((len(rows), UNITS, UNITS, 3), np.uint8)
     for position, picture in enumerate(clip.pictures(rows)):
         similarity = track.similarity[rows[position]]
-        box = crop_box(similarity, size, picture.height, picture.width)
-        crops[position] = cut_crop(picture.rgb_in(box), similarity, size)
+        box = crop_box(similarity, UNITS, picture.height, picture.width)
+        crops[position] = cut_crop(picture.rgb_in(box), similarity, UNITS)
         if progress is not None:
             progress("pictures", position + 1, len(rows))
     landmarks = track.canonical[rows].astype(np.float32)
