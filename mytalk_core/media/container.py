@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,10 @@ from ..errors import MediaError
 from ..limits import PICTURE_PIXELS
 from .threads import codec_threads
 
+# PyAV before 19 fails on tags that are not UTF-8 unless told otherwise; from 19 on it cannot be told.
+TAG_OPTIONS: dict[str, Any] = (
+    {"metadata_errors": "ignore"} if hasattr(InputContainer, "metadata_errors") else {}
+)
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 # By which a folder's videos are told from its other files; a file that is named may end as it likes.
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv")
@@ -40,9 +44,7 @@ def open_media(path: str | Path, wanted: str) -> InputContainer:
     most = {"max_pixels": str(int(min(PICTURE_PIXELS.value, 2**31 - 1)))}
     try:
         # Decoders are tried while a file is opened already.
-        container = av.open(
-            local_url(path), metadata_errors="ignore", options=most | {"protocol_whitelist": "file"}
-        )
+        container = av.open(local_url(path), options=most | {"protocol_whitelist": "file"}, **TAG_OPTIONS)
         for stream in container.streams.video:
             stream.codec_context.options = most
         return container
@@ -106,6 +108,15 @@ def seconds_a_tick(part: av.stream.Stream | av.Packet | av.frame.Frame) -> Fract
     if part.time_base is None:
         raise MediaError("a file that says how long its ticks are was required: export it again")
     return part.time_base
+
+
+def legible_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags without the bytes in them that are not UTF-8, which PyAV 19 hands out as surrogates."""
+    return {_legible(key): _legible(value) for key, value in tags.items()}
+
+
+def _legible(text: str) -> str:
+    return text.encode("utf-8", "ignore").decode("utf-8")
 
 
 def is_cover(stream: av.stream.Stream) -> bool:

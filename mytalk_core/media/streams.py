@@ -15,7 +15,14 @@ from av.container import InputContainer, OutputContainer
 
 from ..errors import MediaError
 from .clip import Clip
-from .container import audio_stream, is_cover, open_media, seconds_a_tick, video_stream
+from .container import (
+    audio_stream,
+    is_cover,
+    legible_tags,
+    open_media,
+    seconds_a_tick,
+    video_stream,
+)
 from .timeline import Timeline, begins_alike
 
 # Sound codecs that a container holds as they are; Matroska holds them all.
@@ -325,17 +332,20 @@ def chapters_of(
         if duration_s is not None:
             end = min(end, round(duration_s / tick_s))
         if end > begin:
-            kept.append({**chapter, "start": begin, "end": end})
+            tags = legible_tags(chapter["metadata"])
+            kept.append({**chapter, "start": begin, "end": end, "metadata": tags})
     return kept
 
 
 def _kept_tags(metadata: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in metadata.items() if key.lower() not in TECHNICAL_TAGS}
+    return {key: value for key, value in legible_tags(metadata).items() if key.lower() not in TECHNICAL_TAGS}
 
 
 def _stream_tags(stream: av.stream.Stream) -> dict[str, str]:
     return {
-        key: value for key, value in stream.metadata.items() if key.lower() in STREAM_TAGS and value != "und"
+        key: value
+        for key, value in legible_tags(stream.metadata).items()
+        if key.lower() in STREAM_TAGS and value != "und"
     }
 
 

@@ -167,3 +167,17 @@ def test_sound_that_was_kept_keeps_its_language(tmp_path):
     write(FileClip.open(source), tmp_path / "out.mkv")
     with av.open(str(tmp_path / "out.mkv")) as container:
         assert [stream.language for stream in container.streams.audio] == ["eng", "ita"]
+
+
+def test_bytes_of_tags_that_are_no_text_are_left_out(tmp_path):
+    source = rich_video(tmp_path / "in.mkv")
+    data = source.read_bytes()
+    for text, latin in ((b"A title", b"\xc0 title"), (b"Commentary", b"Comment\xe9ry"), (b"One", b"On\xe9")):
+        assert text in data
+        data = data.replace(text, latin)
+    source.write_bytes(data)
+    write(FileClip.open(source), tmp_path / "out.mkv")
+    with av.open(str(tmp_path / "out.mkv")) as container:
+        assert container.metadata["title"] == " title"
+        assert container.streams.audio[1].metadata["title"] == "Commentry"
+        assert [chapter["metadata"]["title"] for chapter in container.chapters()] == ["On", "Two"]
