@@ -105,9 +105,23 @@ def audio_stream(container: InputContainer, path: Path) -> av.audio.stream.Audio
 
 def seconds_a_tick(part: av.stream.Stream | av.Packet | av.frame.Frame) -> Fraction:
     """The time base. Raises: MediaError where the file gives none."""
-    if part.time_base is None:
+    tick_s = as_fraction(part.time_base)
+    if tick_s is None:
         raise MediaError("a file that says how long its ticks are was required: export it again")
-    return part.time_base
+    return tick_s
+
+
+def declared_rate(stream: av.video.stream.VideoStream) -> Fraction | None:
+    """Frames a second as the file says, else as FFmpeg guesses them; None where neither is known."""
+    return as_fraction(stream.average_rate) or as_fraction(stream.guessed_rate)
+
+
+def as_fraction(number: Any) -> Fraction | None:
+    """A rational number of PyAV's; None where it is not set.
+
+    From PyAV 19 on they are of a type of its own: products of two are rounded, and 0 stands for not set.
+    """
+    return Fraction(number.numerator, number.denominator) if number else None
 
 
 def legible_tags(tags: Mapping[str, str]) -> dict[str, str]:

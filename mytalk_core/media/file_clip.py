@@ -15,7 +15,7 @@ from ..errors import MediaError
 from .audio import Speech
 from .clip import Clip
 from .colour import ONE_THREAD, Colour, RgbConverter
-from .container import open_media, video_stream
+from .container import as_fraction, open_media, video_stream
 from .decode import HELD_BYTES, FrameCursor, reading_order
 from .fields import field_order, upside_down
 from .hdr import Mastering
@@ -60,7 +60,7 @@ class FileClip(Clip):
             table = table_from_packets(scan, stream)
             if table is not None:
                 check_times(table, path)
-            aspect = stream.sample_aspect_ratio or Fraction(1)
+            aspect = as_fraction(stream.sample_aspect_ratio) or Fraction(1)
             gamut = stream.codec_context.color_primaries, stream.codec_context.color_trc
             declared_order = int(getattr(stream.codec_context, "field_order", 0))
         first = probe(path, table) if table is not None else None

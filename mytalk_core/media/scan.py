@@ -19,6 +19,7 @@ from av.container import InputContainer
 from ..errors import MediaError
 from ..limits import FRAMES, GAP_SECONDS, MEDIA_SECONDS, PICTURE_PIXELS
 from .container import (
+    declared_rate,
     decode_tolerantly,
     listed_packets,
     open_media,
@@ -237,7 +238,7 @@ def nominal_step(stream: av.video.stream.VideoStream, stamps: list[int]) -> int:
     steps = np.diff(np.asarray(sorted(set(stamps)), np.int64))
     if len(steps):
         return max(1, int(np.median(steps)))
-    rate = stream.average_rate or stream.guessed_rate or DEFAULT_RATE
+    rate = declared_rate(stream) or DEFAULT_RATE
     return max(1, round(1 / (rate * seconds_a_tick(stream))))
 
 
@@ -288,7 +289,7 @@ def build_table(
 ) -> FrameTable:
     """Assemble a table; a last duration that is missing or absurd becomes the usual step."""
     time_base = time_base or seconds_a_tick(stream)
-    rate = average_rate(pts, time_base, stream.average_rate or stream.guessed_rate)
+    rate = average_rate(pts, time_base, declared_rate(stream))
     usual = float(np.median(np.diff(pts))) if len(pts) > 1 else float(1 / (rate * time_base))
     if not 0 < last_duration * time_base <= max(10 * usual * time_base, LONGEST_LAST_S):
         last_duration = max(1, round(usual))

@@ -16,6 +16,7 @@ from av.container import InputContainer, OutputContainer
 from ..errors import MediaError
 from .clip import Clip
 from .container import (
+    as_fraction,
     audio_stream,
     is_cover,
     legible_tags,
@@ -325,7 +326,7 @@ def chapters_of(
         return []
     kept = []
     for chapter in container.chapters():
-        tick_s = chapter["time_base"]
+        tick_s = as_fraction(chapter["time_base"])
         if tick_s is None:
             continue
         begin, end = (max(0, chapter[at] - round(start_s / tick_s)) for at in ("start", "end"))
