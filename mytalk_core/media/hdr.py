@@ -34,20 +34,20 @@ class Mastering:
     def of_frame(cls, frame: av.VideoFrame) -> Mastering | None:
         """What the first frame carries; None where that is nothing."""
         # PyAV's own types do not say that these are buffers.
-        sides: Any = frame.side_data or ()
-        found: Any = {side.type.name: side for side in sides}
+        sides: Any = frame.side_data or {}
+        volume, levels = sides.get("MASTERING_DISPLAY_METADATA"), sides.get("CONTENT_LIGHT_LEVEL")
         chromaticities = luminances = light = None
-        if "MASTERING_DISPLAY_METADATA" in found:
-            data = bytes(found["MASTERING_DISPLAY_METADATA"])[: MASTERING_STRUCT.size]
+        if volume is not None:
+            data = bytes(volume)[: MASTERING_STRUCT.size]
             *parts, has_chromaticities, has_luminances = MASTERING_STRUCT.unpack(data)
             values = [
                 Fraction(above, below or 1) for above, below in zip(parts[::2], parts[1::2], strict=True)
             ]
             chromaticities = tuple(values[:8]) if has_chromaticities else None
             luminances = (values[8], values[9]) if has_luminances else None
-        if "CONTENT_LIGHT_LEVEL" in found:
-            light = LIGHT_STRUCT.unpack(bytes(found["CONTENT_LIGHT_LEVEL"])[: LIGHT_STRUCT.size])
-        dynamic = tuple(sorted({DYNAMIC[name] for name in found if name in DYNAMIC}))
+        if levels is not None:
+            light = LIGHT_STRUCT.unpack(bytes(levels)[: LIGHT_STRUCT.size])
+        dynamic = tuple(sorted({kind for name, kind in DYNAMIC.items() if name in sides}))
         if chromaticities or luminances or light or dynamic:
             return cls(chromaticities, luminances, light, dynamic)
         return None
