@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -208,7 +208,7 @@ def about_lips(
 ) -> dict[str, Tensor]:
     """A packed sample without a batch axis, cut to a window about the lips, with "near" uint8 (h,w): see
     `near_lips`; middle (2,): of the window, (y, x) of the crop, units."""
-    scale = _scale_of(sample)
+    scale = sample["frame"].shape[-2] // sample["mask"].shape[-1]
     wanted = (middle - sample["corner"] - torch.tensor(size) / 2).round().long()
     corner = wanted.clamp_min(0).minimum(torch.tensor(GRID) - torch.tensor(size))
     cut = {}
@@ -232,11 +232,6 @@ def middle_of_lips(sample: dict[str, Tensor]) -> Tensor:
     if len(shown) == 0:
         return sample["corner"] + torch.tensor(GRID) / 2
     return sample["corner"] + (shown.amin(0) + shown.amax(0) + 1) / 2
-
-
-def _scale_of(sample: Mapping[str, Tensor]) -> int:
-    """Pixels a unit of what is SCALED in a packed sample, with or without a batch axis."""
-    return sample["frame"].shape[-2] // sample["mask"].shape[-1]
 
 
 def _quantised(stretch: np.ndarray) -> np.ndarray:
