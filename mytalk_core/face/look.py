@@ -93,9 +93,9 @@ def read_look(frame: np.ndarray, landmarks: np.ndarray, recogniser: FaceRecognis
         cut_crop(frame, matrix, SQUARE_PX), (BLURRED_PX, BLURRED_PX), interpolation=cv2.INTER_AREA
     )
     points = landmarks[still_points(), :2] @ matrix[:, :2].T + matrix[:, 2]
-    points = (points * (BLURRED_PX / SQUARE_PX) - 0.5).astype(np.float32)[None]
+    places = (points * (BLURRED_PX / SQUARE_PX) - 0.5).astype(np.float32)[None]
     values = cv2.remap(
-        square, points[..., 0], points[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        square, places[..., 0], places[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
     colours = cv2.cvtColor(values.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[0]
     layout = LandmarkLayout.load("mesh478")

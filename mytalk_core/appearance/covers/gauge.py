@@ -341,8 +341,8 @@ def _median_and_spread(pictures: np.ndarray, shadow: int) -> np.ndarray:
     """
     shown = (~np.isnan(pictures[..., 0])).sum(0)
     # Beside what is always covered its shadow and its soft edge are seen: no usual face either.
-    unknown = (shown < max(FEWEST, LEAST_SHOWN * len(pictures))).astype(np.uint8)
-    unknown = widened(unknown, shadow) > 0
+    seldom = (shown < max(FEWEST, LEAST_SHOWN * len(pictures))).astype(np.uint8)
+    unknown = widened(seldom, shadow) > 0
     pictures[:, unknown] = 0
     middle = np.nanmedian if np.isnan(pictures).any() else median
     usual = middle(pictures, axis=0)
