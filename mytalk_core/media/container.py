@@ -19,6 +19,9 @@ from .threads import codec_threads
 TAG_OPTIONS: dict[str, Any] = (
     {"metadata_errors": "ignore"} if hasattr(InputContainer, "metadata_errors") else {}
 )
+# How files begin that name their streams only as they come: FLV and MPEG program streams. PyAV before 17.1
+# has counted its streams by then, and crashes where they are given options.
+NAMES_STREAMS_LATE = (b"FLV", b"\x00\x00\x01\xba")
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 # By which a folder's videos are told from its other files; a file that is named may end as it likes.
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv")
@@ -43,8 +46,10 @@ def open_media(path: str | Path, wanted: str) -> InputContainer:
         )
     most = {"max_pixels": str(int(min(PICTURE_PIXELS.value, 2**31 - 1)))}
     try:
-        # Decoders are tried while a file is opened already.
-        container = av.open(local_url(path), options=most | {"protocol_whitelist": "file"}, **TAG_OPTIONS)
+        # Decoders are tried while a file is opened already: they too decode no more than the limit.
+        trying = {} if _names_streams_late(path) else most
+        only = {"protocol_whitelist": "file"}
+        container = av.open(local_url(path), options=trying, container_options=only, **TAG_OPTIONS)
         for stream in container.streams.video:
             stream.codec_context.options = most
         return container
@@ -57,6 +62,11 @@ def open_media(path: str | Path, wanted: str) -> InputContainer:
             f"{wanted} file was required, but {path} is not readable as one ({reason(error)}): it is "
             "damaged, cut off, or of another type; copy or export it again"
         ) from None
+
+
+def _names_streams_late(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4).startswith(NAMES_STREAMS_LATE)
 
 
 def local_url(path: Path) -> str:

@@ -160,3 +160,20 @@ def test_a_motion_is_finite():
     for bad in (np.nan, np.inf):
         with pytest.raises(ValueError, match="landmarks must be finite"):
             Motion(np.full((2, 3, 2), bad, np.float32), "mesh478", np.arange(3))
+
+
+@pytest.mark.parametrize("name", ["a.mpg", "a.flv", "a.mp4"])
+def test_streams_that_a_file_names_late_are_given_no_options_while_it_opens(tmp_path, monkeypatch, name):
+    # PyAV before 17.1 has room for those alone that it knew of by then, and the whole process crashes.
+    codec = {"a.mpg": "mpeg2video", "a.flv": "flv1", "a.mp4": "mpeg4"}[name]
+    path = write_video(tmp_path / name, codec=codec)
+    given, opened = [], av.open
+
+    def noted(file, **options):
+        given.append(options)
+        return opened(file, **options)
+
+    monkeypatch.setattr(av, "open", noted)
+    assert len(FileClip.open(path)) > 1
+    assert given and all(bool(options.get("options")) == (name == "a.mp4") for options in given)
+    assert all(options["container_options"] == {"protocol_whitelist": "file"} for options in given)
