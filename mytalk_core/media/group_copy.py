@@ -40,12 +40,18 @@ GENEROSITY = 1.3
 CRF_DOUBLING = 6.0
 # What cost the source little may cost an encoder in haste much: no worse than these all the same.
 BEST_CRF, WORST_CRF = 1.0, {"libx264": 23.0, "libx265": 26.0}
+OLDEST_PYAV = 15  # before, a stream made like another has no time base of its own
 H264_PROFILES = {66: "baseline", 77: "main", 88: "main", 100: "high"}
 
 
 def copied_source(like: Clip, timeline: Timeline) -> FileClip:
     """The file whose packets can be copied for a clip on a timeline. Raises MediaError where there is
-    none."""
+    none, or PyAV is too old."""
+    if int(av.__version__.split(".")[0]) < OLDEST_PYAV:
+        raise MediaError(
+            f"codec copy needs PyAV {OLDEST_PYAV} or newer, but {av.__version__} is installed: update the "
+            "package av, or name another codec"
+        )
     origin = like.origin if begins_alike(like, timeline) else None
     if not isinstance(origin, FileClip):
         raise MediaError(

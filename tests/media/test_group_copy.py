@@ -244,3 +244,11 @@ def test_units_and_stamps():
     with pytest.raises(ValueError, match="NAL units that fill"):
         split(b"\0\0\0\x09abc", 4)
     assert decoding_stamps(np.array([0, 40, 100, 130]), 2, 30).tolist() == [-60, -30, 0, 40]
+
+
+def test_a_pyav_that_cannot_copy_is_told_before_any_work(tmp_path, monkeypatch):
+    clip = FileClip.open(write_video(tmp_path / "a.mp4", options=H264_GROUPS))
+    monkeypatch.setattr(av, "__version__", "14.2.0")
+    with pytest.raises(MediaError, match="codec copy needs PyAV 15 or newer, but 14.2.0 is installed"):
+        VideoWriter(tmp_path / "out.mp4", clip, codec="copy")
+    assert not list(tmp_path.glob("out*"))
