@@ -224,7 +224,7 @@ class Preparer:
                 sampled.append(crop.detail)
                 if self.faces is not None and opened.source.identity is None:
                     landmarks = shot.track.canonical[crop.frame : crop.frame + 1][0]
-                    pictures.embeddings.append(self.faces.embed(crop.rgb, landmarks))
+                    pictures.embeddings.append(self.faces.embed(crop.units, landmarks))
         pictures.median_detail = float(np.median(sampled))
         return pictures
 

@@ -157,6 +157,8 @@ def agree(output: Path, settings: Settings) -> None:
     found = read_object(path)
     if not isinstance(found.get("limits", {}), dict):
         raise ValueError(f"{path} is damaged: name another -o")
+    # What could not be chosen when it was begun was as it is by default.
+    found = asdict(Settings(folder="", layout="")) | found
     differing = [
         f"{name} was {before!r}, now {now!r}" for name, before, now in _pairs(found, wanted) if before != now
     ]

@@ -110,11 +110,13 @@ def track_member(track: FaceTrack, detail: np.ndarray, embedding: np.ndarray | N
 
 @dataclass(frozen=True)
 class Crop:
-    """A frame's canonical crop uint8 RGB (S,S,3), the frame's number in its shot, its detail at one pixel a
-    unit; kept: whether it belongs into the dataset; sampled: whether it stands for the shot's figures."""
+    """A frame's canonical crop uint8 RGB (S,S,3), the frame's number in its shot; units: the crop at one
+    pixel a unit (256,256,3), whose detail it is; kept: whether it belongs into the dataset; sampled: whether
+    it stands for the shot in its figures."""
 
     frame: int
     rgb: np.ndarray
+    units: np.ndarray
     detail: float
     kept: bool
     sampled: bool
@@ -132,10 +134,9 @@ def read_crops(clip: Clip, shot: Shot, every: int, size: int) -> Iterator[Crop]:
     for frame, picture in zip(frames, clip.pictures(frames + shot.start), strict=True):
         rgb = cut_crop(picture.rgb, shot.track.similarity[frame], size)
         landmarks = shot.track.canonical[frame : frame + 1][0]
-        # A limit on detail must mean the same whatever the crops' side.
-        units = cv2.resize(rgb, (UNITS, UNITS), interpolation=cv2.INTER_AREA)
+        units = rgb if size == UNITS else cv2.resize(rgb, (UNITS, UNITS), interpolation=cv2.INTER_AREA)
         detail = mouth_detail(units, landmarks, layout)
-        yield Crop(int(frame), rgb, detail, frame in keep, frame in sample)
+        yield Crop(int(frame), rgb, units, detail, frame in keep, frame in sample)
 
 
 def jpeg(rgb: np.ndarray, quality: int) -> bytes:

@@ -12,10 +12,13 @@ from made_clips import SHOT_FRAMES, Clips, pictures_of, write_talking
 from mytalk_training.dataset import prepare
 from mytalk_training.dataset.filters import Figures, Limits, missed_limit
 from mytalk_training.dataset.identities import cluster
+from mytalk_training.dataset.samples import read_crops, split_shots
 from mytalk_training.dataset.shards import ShardDataset
 
 from mytalk_core.cli import main as cli
 from mytalk_core.cli import training as command
+from mytalk_core.face.track import FaceTrack
+from mytalk_core.media.file_clip import FileClip
 
 
 def run(clips: Clips, output, *options: str) -> None:
@@ -153,6 +156,26 @@ def naive_average_linkage(points: np.ndarray, threshold: float) -> list[set[int]
             break
         clusters[b] |= clusters.pop(a)
     return sorted(clusters, key=min)
+
+
+def test_a_dataset_from_before_a_setting_goes_on_with_its_default(clips, tmp_path):
+    run(clips, tmp_path / "out")
+    path = tmp_path / "out" / "settings.json"
+    settings = json.loads(path.read_text())
+    assert settings.pop("crop_px") == 256
+    path.write_text(json.dumps(settings))
+    run(clips, tmp_path / "out")
+    with pytest.raises(ValueError, match=r"other settings \(crop_px was 256, now 512\)"):
+        run(clips, tmp_path / "out", "--crop-px", "512")
+
+
+def test_what_measures_and_recognises_sees_one_pixel_a_unit(clips):
+    clip = FileClip.open(clips.folder / "train" / "woman.mp4")
+    shot = next(split_shots(FaceTrack.load(clips.tracks / "woman.safetensors"), clip.duration_s))
+    small, large = (next(read_crops(clip, shot, 1, size)) for size in (256, 512))
+    assert small.units is small.rgb and large.rgb.shape == (512, 512, 3)
+    assert large.units.shape == (256, 256, 3)
+    assert np.abs(large.units.astype(float) - small.units).mean() < 3
 
 
 def test_other_settings_into_the_same_dataset_are_refused(clips, tmp_path):
