@@ -76,19 +76,25 @@ class RefinerInputs:
     @property
     def mixture(self) -> Tensor:
         """(B,3,H,W): what will be mended, as it is without a network."""
-        return (self.weights[:, :, None, None, None] * self.references).sum(1)
+        return weighted_sum(self.weights, self.references)
 
     def heaviest(self, count: int) -> RefinerInputs:
         """The same with at most `count` of the R references, those of the largest weights, which sum to 1
         again."""
-        if self.weights.shape[1] <= count:
-            return self
-        weights, order = self.weights.topk(count, dim=1)
-        rows = torch.arange(len(order), device=order.device)[:, None]
+        return self.taken(self.order(count)) if self.weights.shape[1] > count else self
+
+    def order(self, count: int) -> tuple[Tensor, Tensor]:
+        """Which `count` references of each frame have the largest weights, as an index (B,count) of (B,R)."""
+        order = self.weights.topk(count, dim=1).indices
+        return torch.arange(len(order), device=order.device)[:, None], order
+
+    def taken(self, order: tuple[Tensor, Tensor]) -> RefinerInputs:
+        """The same with these of the R references, see `order`, whose weights sum to 1 again."""
+        weights = self.weights[order]
         return replace(
             self,
-            references=self.references[rows, order],
-            stretch=self.stretch[rows, order],
+            references=self.references[order],
+            stretch=self.stretch[order],
             weights=weights / weights.sum(1, keepdim=True),
         )
 
@@ -200,8 +206,7 @@ class MouthRefiner(PretrainedModel):
         features = self.reference_stem(F.pixel_unshuffle(features, patch)).unflatten(0, (batch, count))
         features = F.silu(features + still[:, None]).flatten(0, 1)
         features = F.silu(self.reference_body(features)).unflatten(0, (batch, count))
-        weights = inputs.weights.to(features.dtype)[:, :, None, None, None]
-        mean = (weights * features).sum(1)
+        mean = weighted_sum(inputs.weights.to(features.dtype), features)
         mixture = F.pad(inputs.mixture, margin)
         x = torch.cat([mean, features.amax(1), F.silu(still), F.pixel_unshuffle(mixture, patch)], dim=1)
         x = F.silu(self.trunk_norm(self.unet(self.join(x))))
@@ -220,6 +225,11 @@ class MouthRefiner(PretrainedModel):
             flow=self.config.flow * mixing[:, :, 2:].contiguous().tanh(),
             residual=mend,
         )
+
+
+def weighted_sum(weights: Tensor, pictures: Tensor) -> Tensor:
+    """By weights (B,R) of pictures (B,R,C,H,W): (B,C,H,W)."""
+    return (weights[:, :, None, None, None] * pictures).sum(1)
 
 
 def mix(references: Tensor, refinement: Refinement, split_px: float) -> Tensor:

@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 from mytalk_core.appearance.mask import INNER, Window, near_lips
-from mytalk_core.appearance.refiner import RefinerInputs
+from mytalk_core.appearance.refiner import RefinerInputs, weighted_sum
 from mytalk_core.face.alignment import UNITS
 from mytalk_core.files import replacing
 
@@ -71,15 +71,14 @@ class MouthSamples:
     @property
     def mixture(self) -> Tensor:
         """(B,3,S H,S W): what will be mended, as it is without a network."""
-        return (self.inputs.weights[:, :, None, None, None] * self.references).sum(1)
+        return weighted_sum(self.inputs.weights, self.references)
 
     def heaviest(self, count: int) -> MouthSamples:
         """See `RefinerInputs.heaviest`."""
         if self.inputs.weights.shape[1] <= count:
             return self
-        order = self.inputs.weights.topk(count, dim=1).indices
-        rows = torch.arange(len(order), device=order.device)[:, None]
-        return replace(self, inputs=self.inputs.heaviest(count), references=self.references[rows, order])
+        order = self.inputs.order(count)
+        return replace(self, inputs=self.inputs.taken(order), references=self.references[order])
 
     def spread(self, maps: Tensor) -> Tensor:
         """Maps (B,C,H,W) on the pixels of the pictures, each value on S x S of them: (B,C,S H,S W)."""

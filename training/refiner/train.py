@@ -199,10 +199,9 @@ def losses(pictures: Tensor, samples: MouthSamples, state: State) -> dict[str, T
         some = slice(0, -(-len(pictures) // LOOKED_AT))
         corners = mouth_corners(samples.inputs.lips[some])
         corners[1::2, 0] += CHIN
+        corners = _within(corners, samples.inputs.mask)
         truth, mended, hidden = (
-            windows(maps[some], _within(corners, samples.inputs.mask), scale).contiguous(
-                memory_format=torch.channels_last
-            )
+            windows(maps[some], corners, scale).contiguous(memory_format=torch.channels_last)
             for maps in (samples.truth, pictures, inside)
         )
         terms["perceptual"] = state.perceptual(torch.lerp(truth, mended, hidden), truth).float().mean()
@@ -335,7 +334,7 @@ def validate(mender: Mender, state: State, run: Run) -> dict[str, float]:
         if len(own) == 0:
             continue
         own = own[np.linspace(0, len(own) - 1, min(VALIDATED, len(own))).round().astype(int)]
-        for start, rows in enumerate(held.batches(own, AT_ONCE)):
+        for turn, rows in enumerate(held.batches(own, AT_ONCE)):
             samples = held.read(rows).to(run.accelerator.device)
             with run.accelerator.autocast():
                 pictures = mender(samples).float()
@@ -344,7 +343,7 @@ def validate(mender: Mender, state: State, run: Run) -> dict[str, float]:
                 for key, values in measure(made, samples, state.perceptual).items():
                     figures.setdefault(f"{key}{name}", []).extend(values)
                     figures.setdefault(f"{regime}/{key}{name}", []).extend(values)
-            if start == 0:
+            if turn == 0:
                 strips = [samples.references[:, 0], mixture, pictures, samples.truth]
                 grid = torch.cat([torch.cat(list(strip[:SHOWN]), dim=2) for strip in strips], dim=1)
                 run.show(f"mouths/{regime}", to_rgb(grid), state.step)
