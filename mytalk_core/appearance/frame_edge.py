@@ -27,8 +27,12 @@ LIPS_FREE = 8.0
 STRETCHED = 0.6
 # Units next to the edge that are not lent: read with a kernel, they have some of what is repeated beyond it.
 KERNEL = 1
+WHOLE = 0.999  # from here on what is read between units is of nothing but seen ones
 # Over so many units what one reference has seen gives way to what others have.
 FADE = 2
+# What any reference lends of a place for it to be known, and which share of the lips may be unknown in a
+# frame that is drawn.
+KNOWN, UNKNOWN = 0.5, 0.02
 CHUNK = 512  # frames whose landmarks are unpacked at once
 
 
@@ -58,6 +62,11 @@ def depth_units(seen: np.ndarray) -> np.ndarray:
     return cv2.distanceTransform(seen.astype(np.uint8), cv2.DIST_L2, 5)
 
 
+def well_inside(seen: np.ndarray) -> np.ndarray:
+    """Which units of a crop can be lent, of those that were seen, bool (256, 256): float32, 0 or 1."""
+    return cv2.erode(seen.astype(np.float32), np.ones((2 * KERNEL + 1, 2 * KERNEL + 1)))
+
+
 def lent_part(seen: np.ndarray, coordinates: np.ndarray) -> np.ndarray | None:
     """What a warped crop lends: float32 (h, w) 0..1, 0 where it was not seen, or None where all of it is 1.
 
@@ -65,12 +74,11 @@ def lent_part(seen: np.ndarray, coordinates: np.ndarray) -> np.ndarray | None:
         seen: bool (256, 256), the crop's.
         coordinates: float32 (h, w, 2), where each unit of the warped window comes from.
     """
-    inside = cv2.erode(seen.astype(np.float32), np.ones((2 * KERNEL + 1, 2 * KERNEL + 1)))
     # Beyond the square nothing was seen either.
     lent = cv2.remap(  # type: ignore[call-overload]
-        inside, coordinates, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT
+        well_inside(seen), coordinates, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT
     )
-    whole = lent > 0.999
+    whole = lent > WHOLE
     if whole.all():
         return None
     box = (2 * FADE + 1, 2 * FADE + 1)

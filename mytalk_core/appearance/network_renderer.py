@@ -107,8 +107,8 @@ class NetworkRenderer(WarpRenderer):
 
     def mixing_together(self, batch: Batch, matched: Matched) -> MixingTogether:
         """See `WarpRenderer.mixing_together`."""
-        small, detail = self._small_lenders.on(batch.device), self.settings.detail
-        refining = Refining(self.refiner, self.dtype, small, self.triangulation, detail)
+        detail = self.settings.detail
+        refining = Refining(self.refiner, self.dtype, self._small_lenders, self.triangulation, detail)
         return refining.mixing(batch, matched, self.split_px)
 
     @torch.inference_mode()

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .mask import MouthMask
+from ..face.layout import LandmarkLayout
+from .mask import MouthMask, lip_map
 from .warp import ReferenceWarps
 
 
@@ -15,9 +16,8 @@ class Prepared:
     """A frame of a batch.
 
     row: in the batch; index: in the sequence; source, target: float (N, 2) canonical units; mask: of what is
-    made anew; warps: those of its references to the target; lent: what each of them lends on the unit grid
-    of the mask's window, see `lent_part`; inside: bool (256, 256), what of the crop lies inside the frame,
-    None for all.
+    made anew, whether a reference has seen it or not; warps: those of its references to the target; inside:
+    bool (256, 256), what of the crop lies inside the frame, None for all.
     """
 
     row: int
@@ -26,8 +26,14 @@ class Prepared:
     target: np.ndarray
     mask: MouthMask
     warps: ReferenceWarps
-    lent: list[np.ndarray | None]
     inside: np.ndarray | None
+
+    def lips(self, layout: LandmarkLayout) -> np.ndarray:
+        """Where the lips are, old or new, inside the frame: bool (h, w) on the mask's window."""
+        window = self.mask.window
+        old, new = (lip_map(own, layout, window) > 0 for own in (self.source, self.target))
+        lips: np.ndarray = old | new
+        return lips if self.inside is None else lips & window.cut(self.inside)
 
     @property
     def moves(self) -> bool:

@@ -8,15 +8,19 @@ beyond the square's edge. Landmarks are in canonical units.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import numpy as np
+from torch import Tensor
 
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
 
+Whole = TypeVar("Whole", np.ndarray, Tensor)
+
 MARGIN = 48.0  # units from the square's edge out to the border points
-SUBPIXEL_BITS = 5
+SUBPIXELS = 32  # steps a pixel: in whole numbers every device finds the same pixels
 
 
 @dataclass(frozen=True)
@@ -98,50 +102,75 @@ def signed_area(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
 
 
 def draw_triangles(
-    vertices: np.ndarray,
-    triangulation: Triangulation,
-    window: tuple[int, int, int, int],
-    size: int,
-    canvas: tuple[int, int, int, int] | None = None,
+    vertices: np.ndarray, triangulation: Triangulation, window: tuple[int, int, int, int], size: int
 ) -> np.ndarray:
-    """The triangle that covers each pixel of a window of the crop.
+    """The triangle in which the middle of each pixel of a window of the crop lies.
 
     Those around the face are drawn first, then folded ones, so that one facing the viewer wins where there
-    is one.
+    is one. Two that share an edge share no pixel and leave none out.
 
     Args:
         vertices: float (V, 2) canonical units, border points included.
         window: (top, left, bottom, right) in pixels of the crop.
         size: side of the crop in pixels.
-        canvas: a window that holds this one, whose drawing this is a part of: an edge that leaves a window is
-        drawn a little otherwise there.
 
     Returns:
         int32 (bottom - top, right - left) of triangle numbers.
     """
-    top, left, bottom, right = canvas or window
-    points = on_window(vertices, np.array([left, top]), size)
-    triangles = triangulation.triangles
-    corners = points[triangles]
-    a, b, c = corners.swapaxes(0, 1)
-    low, high = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
-    begin, end = (np.array([window[at + 1] - left, window[at] - top]) for at in (0, 2))
-    near = (high >= begin - 1).all(1) & (low <= end).all(1)
-    order = np.flatnonzero(near)
-    facing = signed_area(vertices, triangles[order]) > 0
-    order = order[np.argsort(2 * triangulation.layer[order] + facing, kind="stable")]
-    fixed = np.rint(corners[order] * (1 << SUBPIXEL_BITS)).astype(np.int32)
-    covered = np.zeros((bottom - top, right - left), np.int32)
-    for number, triangle in zip(order.tolist(), list(fixed), strict=True):
-        cv2.fillConvexPoly(covered, triangle, number, cv2.LINE_8, SUBPIXEL_BITS)
-    return covered[begin[1] : end[1], begin[0] : end[0]]
+    top, left, bottom, right = window
+    height, width = bottom - top, right - left
+    x, y = steps(vertices, triangulation, np.array([left, top]), size)
+    first, count = covered_rows(y, height)
+    near = np.flatnonzero((count > 0) & (x.max(1) >= 0) & (x.min(1) <= SUBPIXELS * width))
+    near = near[np.argsort(drawing_order(vertices, triangulation)[near], kind="stable")]
+    x, y, first, count = x[near], y[near], first[near], count[near]
+    downwards = np.argsort(y, axis=1)
+    x, y = (np.take_along_axis(axis, downwards, axis=1).ravel() for axis in (x, y))
+    # Of each row of each triangle: the pixels from where it enters to where it leaves.
+    which = np.repeat(np.arange(len(near)), count)
+    row = np.arange(len(which)) + (first - count.cumsum() + count)[which]
+    top_corner, middle = 3 * which, 3 * which + 1
+    bent = top_corner + (SUBPIXELS * row >= y[middle])
+    ends = [
+        crossing(x[upper], y[upper], x[lower], y[lower], row).clip(0, width)
+        for upper, lower in ((top_corner, top_corner + 2), (bent, bent + 1))
+    ]
+    begin = np.minimum(*ends)
+    length = np.maximum(*ends) - begin
+    last = length.cumsum()
+    pixels = np.arange(length.sum()) + np.repeat(row * width + begin - last + length, length)
+    # Of a pixel that is named twice NumPy keeps what is written last.
+    drawn = np.zeros(height * width, np.int32)
+    drawn[pixels] = np.repeat(near[which], length)
+    return drawn.reshape(height, width)
 
 
-def on_window(vertices: np.ndarray, corner: np.ndarray, size: int) -> np.ndarray:
-    """Vertices (..., V, 2) in canonical units as float32 pixel indices (x, y) of a window whose upper left
-    corner is the pixel (x, y) (..., 2) of a crop of `size`."""
-    points: np.ndarray = (vertices * (size / UNITS) - corner - 0.5).astype(np.float32)
-    return points
+def steps(vertices: np.ndarray, triangulation: Triangulation, corner: np.ndarray, size: int) -> np.ndarray:
+    """The triangles' corners, x and y, over vertices (..., V, 2) in SUBPIXELS of a pixel from the middle of
+    the pixel (x, y) `corner` (..., 2) of a crop of `size`: int64 (2, ..., F, 3)."""
+    from_origin = np.rint(vertices * (SUBPIXELS * size / UNITS) - SUBPIXELS / 2).astype(np.int64)
+    whole = from_origin - SUBPIXELS * corner[..., None, :]
+    return np.stack([np.take(whole[..., axis], triangulation.triangles, axis=-1) for axis in (0, 1)])
+
+
+def covered_rows(y: np.ndarray, height: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of triangles with corners y (..., 3), see `steps`, the first row of `height` whose middle they reach,
+    and how many: (...) each."""
+    first, behind = ((-(-end // SUBPIXELS)).clip(0, height) for end in (y.min(-1), y.max(-1)))
+    return first, behind - first
+
+
+def crossing(upper_x: Whole, upper_y: Whole, lower_x: Whole, lower_y: Whole, row: Whole) -> Whole:
+    """The first pixel (N,) of a row whose middle is not left of an edge, by its ends, see `steps`; of arrays
+    or tensors."""
+    rise, down = lower_y - upper_y, SUBPIXELS * row - upper_y
+    return -(-(upper_x * rise + (lower_x - upper_x) * down) // (SUBPIXELS * rise))
+
+
+def drawing_order(vertices: np.ndarray, triangulation: Triangulation) -> np.ndarray:
+    """What is drawn over what: (..., F), larger numbers over smaller ones, over vertices (..., V, 2)."""
+    order: np.ndarray = 2 * triangulation.layer + (signed_area(vertices, triangulation.triangles) > 0)
+    return order
 
 
 def edge_inverses(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:

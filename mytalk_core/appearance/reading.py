@@ -22,19 +22,21 @@ def read_at(pictures: Tensor, coordinates: Tensor, kernel: str = "bicubic", beyo
     return F.grid_sample(pictures, grid, mode=kernel, padding_mode=beyond, align_corners=False)
 
 
-def read_each_at(pictures: Iterable[Tensor], coordinates: Tensor, kernel: str = "bicubic") -> Tensor:
+def read_each_at(
+    pictures: Iterable[Tensor], coordinates: Tensor, kernel: str = "bicubic", beyond: str = "border"
+) -> Tensor:
     """`read_at` of R pictures (B,C,H,W) of one size, one after the other, each at its own coordinates
-    (B,R,2,h,w): (B,R,C,h,w); the edge repeats beyond it."""
+    (B,R,2,h,w): (B,R,C,h,w)."""
     read, grid = [], None
     for own, at in zip(pictures, coordinates.unbind(1), strict=True):
         if own.device.type == "mps":
-            read.append(gathered_at(own, at, kernel, "border"))
+            read.append(gathered_at(own, at, kernel, beyond))
             continue
         if grid is None:
             every = _grid(coordinates.flatten(0, 1), own.shape[-2:])
             grid = iter(every.unflatten(0, coordinates.shape[:2]).unbind(1))
         at = next(grid)
-        read.append(F.grid_sample(own, at, mode=kernel, padding_mode="border", align_corners=False))
+        read.append(F.grid_sample(own, at, mode=kernel, padding_mode=beyond, align_corners=False))
     return torch.stack(read, dim=1)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from threading import BoundedSemaphore
 from typing import Protocol
 
 import cv2
@@ -17,8 +16,8 @@ from ..face.packed import Rows
 from .blend import SPLIT, Blend, Mixing
 from .choosing import Choice, ReferencePlan, plan_references
 from .fade import UsualLight
-from .frame_edge import lent_part
-from .mask import FEATHER, MouthMask, lip_map, mouth_mask
+from .frame_edge import KNOWN, UNKNOWN, lent_part
+from .mask import FEATHER, MouthMask, mouth_mask
 from .matching import MatchedReferences, match_references
 from .mouth import Parting, dark_interior, hide_edges, part_interior, parting, seal
 from .on_device.batch import Batch, Borrowed, Lenders
@@ -36,12 +35,12 @@ from .rendering import ArrayRendering, Rendering
 from .surroundings import move_surroundings
 from .warp import ReferenceWarps, sample
 
-# So many frames at most are drawn in one call on a device, and so many pixels of crops.
-TOGETHER, TOGETHER_PX = 8, 8 * 512**2
-# So many calls at once give a device its work: most of that is Python's, one thread at a time, and on an H100
-# four drew half as many frames a second as two.
+# So many frames at most are drawn in one call on a device, and so many pixels of crops; on a card that has
+# more memory for each of them than so many bytes, more.
+TOGETHER, TOGETHER_PX, BYTES_A_PIXEL = 16, 8 * 512**2, 4096
+# So many threads at most draw on a device: most of that is Python's, one thread at a time, and four took a
+# quarter longer than two on an H200.
 AT_ONCE = 2
-UNKNOWN = 0.02  # share of the lips that no reference has seen from which on the frame stays
 
 
 class Renderer(Protocol):
@@ -50,6 +49,10 @@ class Renderer(Protocol):
     @property
     def together(self) -> int:
         """How many frames it draws best in one call."""
+
+    @property
+    def at_once(self) -> int | None:
+        """On how many threads it draws best, at most; None on as many as there are."""
 
     def render(
         self,
@@ -124,7 +127,6 @@ class WarpRenderer:
         self.openings = mouth_opening(references.landmarks, layout)
         self._usual_light = UsualLight(references.crops, references.shots)
         self._lenders = Lenders(references)
-        self._room = BoundedSemaphore(AT_ONCE)
 
     def render(
         self,
@@ -143,19 +145,17 @@ class WarpRenderer:
         given = frame_index, source_landmarks, target_landmarks, seen
         if self.device.type == "cpu":
             return self.drawn_by_turns(crops, self._all_prepared(*given))
-        with self._room:
-            return self.drawn_together(crops, self._all_prepared(*given))
+        return self.drawn_together(crops, self._all_prepared(*given))
 
     def _all_prepared(
         self, frame_index: np.ndarray, source: np.ndarray, target: np.ndarray, seen: np.ndarray | None
     ) -> list[Prepared]:
-        """Those frames of a batch that can be drawn; see `render`."""
+        """The frames of a batch; see `render`."""
         inside = [None] * len(frame_index) if seen is None else seen
-        frames = [
+        return [
             self.prepared(row, int(index), source[row], target[row], inside[row])
             for row, index in enumerate(frame_index)
         ]
-        return [frame for frame in frames if frame is not None]
 
     @property
     def device(self) -> torch.device:
@@ -165,30 +165,37 @@ class WarpRenderer:
     @property
     def together(self) -> int:
         """See `Renderer.together`."""
-        return (
-            1 if self.device.type == "cpu" else max(1, min(TOGETHER, TOGETHER_PX // self.references.size**2))
-        )
+        if self.device.type == "cpu":
+            return 1
+        return max(1, min(TOGETHER, _together_px(self.device) // self.references.size**2))
+
+    @property
+    def at_once(self) -> int | None:
+        """See `Renderer.at_once`."""
+        return None if self.device.type == "cpu" else AT_ONCE
 
     def prepared(
         self, row: int, index: int, source: np.ndarray, target: np.ndarray, inside: np.ndarray | None
-    ) -> Prepared | None:
-        """None where no reference has seen what would be needed."""
+    ) -> Prepared:
+        """What is decided of one frame before its pixels are worked on; see `render`."""
         mask = mouth_mask(source, target, self.layout, self.settings.feather)
-        warps = self._warps(index, target, mask)
-        lent = self._lent(index, warps)
-        known = lent if self.references.free is None else self._seen(index, warps)
-        shown = self._shown(source, target, mask, known, inside)
-        return None if shown is None else Prepared(row, index, source, target, shown, warps, lent, inside)
+        if inside is not None:
+            mask = replace(mask, ring=mask.ring * mask.window.cut(inside))
+        return Prepared(row, index, source, target, mask, self._warps(index, target, mask), inside)
 
     def drawn_by_turns(self, crops: np.ndarray, frames: list[Prepared]) -> ArrayRendering:
         """One frame after the other, by OpenCV."""
         size = self.references.size
         rendered, alpha = np.array(crops), np.zeros(crops.shape[:3], np.float32)
         for frame in frames:
-            crop, new, mask = rendered[frame.row], alpha[frame.row], frame.mask
+            lent = self._lent(frame.index, frame.warps)
+            mask = self._shown(frame, lent if self.references.free is None else self._seen(frame))
+            if mask is None:
+                continue
+            crop, new = rendered[frame.row], alpha[frame.row]
             least = self._usual_light.veil(crop)
             moved = move_surroundings(crop, frame)
-            lips = self.lips(crop, frame.target, frame.index, mask, frame.warps, frame.lent)
+            lips = self.lips(crop, frame.target, frame.index, mask, frame.warps, lent)
             if least.any():
                 np.maximum(lips, least, out=lips)
             lips_mask = mask.core.enlarge(mask.window.part(mask.lips, mask.core), size)
@@ -206,7 +213,7 @@ class WarpRenderer:
     def drawn_together(self, crops: np.ndarray, frames: list[Prepared]) -> DeviceRendering:
         """All at once, by PyTorch on the device."""
         chosen = [self.chosen(frame.index) for frame in frames]
-        borrowed = Borrowed.of(self._lenders.on(self.device), self.references.landmarks, chosen)
+        borrowed = Borrowed.of(self._lenders, chosen)
 
         def lips(batch: Batch) -> Tensor:
             least = np.stack([self._usual_light.veil(crops[frame.row]) for frame in frames])
@@ -222,9 +229,9 @@ class WarpRenderer:
         """What of each reference of a frame lends, on the unit grid of its mask's window: see `lent_part`."""
         return self._warped(self.references.own, index, warps)
 
-    def _seen(self, index: int, warps: ReferenceWarps) -> list[np.ndarray | None]:
+    def _seen(self, frame: Prepared) -> list[np.ndarray | None]:
         """What of each lay inside its frame, behind something or not."""
-        return self._warped(self.references.seen, index, warps)
+        return self._warped(self.references.seen, frame.index, frame.warps)
 
     def _warped(self, parts: np.ndarray | None, index: int, warps: ReferenceWarps) -> list[np.ndarray | None]:
         chosen = self.chosen(index)[0]
@@ -235,27 +242,16 @@ class WarpRenderer:
             for rank, one in enumerate(chosen)
         ]
 
-    def _shown(
-        self,
-        source: np.ndarray,
-        target: np.ndarray,
-        mask: MouthMask,
-        seen: list[np.ndarray | None],
-        inside: np.ndarray | None,
-    ) -> MouthMask | None:
-        """The mask without what no reference has seen; None where that is a part of the lips, old or new."""
-        if inside is not None:
-            mask = replace(mask, ring=mask.ring * mask.window.cut(inside))
+    def _shown(self, frame: Prepared, seen: list[np.ndarray | None]) -> MouthMask | None:
+        """A frame's mask without what no reference has seen; None where that is a part of the lips, old or
+        new."""
         parts = [part for part in seen if part is not None]
         if len(parts) < len(seen):
-            return mask
-        known = np.max(parts, axis=0)
-        lips = np.maximum(*(lip_map(points, self.layout, mask.window) > 0 for points in (source, target)))
-        if inside is not None:
-            lips &= mask.window.cut(inside)
-        if (known[lips] < 0.5).sum() > UNKNOWN * lips.sum():
+            return frame.mask
+        known, lips = np.max(parts, axis=0), frame.lips(self.layout)
+        if (known[lips] < KNOWN).sum() > UNKNOWN * lips.sum():
             return None
-        return replace(mask, lips=mask.lips * known)
+        return replace(frame.mask, lips=frame.mask.lips * known)
 
     def chosen(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """The references of a frame, positions in the pool, and their weights: (R,) each."""
@@ -367,3 +363,10 @@ class WarpRenderer:
         sealed = seal(opening, self.openings[matched.chosen], matched.weights)
         parted = sum(weight * part for weight, part in zip(matched.weights, dark, strict=True))
         return np.maximum(parted, sealed)
+
+
+def _together_px(device: torch.device) -> int:
+    """How many pixels of crops are drawn in one call on a device."""
+    if not torch.cuda.is_available() or device.type != "cuda":
+        return TOGETHER_PX
+    return max(TOGETHER_PX, torch.cuda.get_device_properties(device).total_memory // BYTES_A_PIXEL)

@@ -19,17 +19,9 @@ SMOOTH_UNITS = 8.0
 class MeshWarp:
     """The warp to one target shape; its triangles are drawn once and shared by every crop warped to it."""
 
-    def __init__(
-        self,
-        triangulation: Triangulation,
-        target: np.ndarray,
-        size: int,
-        window: PixelBox,
-        canvas: PixelBox | None = None,
-    ):
-        """Target landmarks (N, 2) in canonical units; window (top, left, bottom, right) in crop pixels;
-        canvas: see `draw_triangles`."""
-        self.triangulation, self.size, self.window, self.canvas = triangulation, size, window, canvas
+    def __init__(self, triangulation: Triangulation, target: np.ndarray, size: int, window: PixelBox):
+        """Target landmarks (N, 2) in canonical units; window (top, left, bottom, right) in crop pixels."""
+        self.triangulation, self.size, self.window = triangulation, size, window
         self.target = triangulation.vertices(target)
         self._pixels = pixel_grid(window)
 
@@ -57,7 +49,7 @@ class MeshWarp:
     def _drawn(self) -> tuple[np.ndarray, np.ndarray]:
         """The drawn triangles, int32 (F, 3), and which of them covers each pixel, (h, w): drawn when they
         are first needed."""
-        triangle = draw_triangles(self.target, self.triangulation, self.window, self.size, self.canvas)
+        triangle = draw_triangles(self.target, self.triangulation, self.window, self.size)
         # Only triangles that are drawn are ever mapped.
         drawn = np.flatnonzero(np.bincount(triangle.ravel()))
         row = np.zeros(len(self.triangulation.triangles), np.intp)
@@ -124,8 +116,8 @@ class ReferenceWarps:
 
         mouth: float32 0..1 on the unit grid of the window, where the mesh is followed to the letter.
         """
-        canvas, kernel = part.pixels(size), smoothing(size)
-        (top, left, _, _), grid = canvas, pixel_grid(canvas)
+        box, kernel = part.pixels(size), smoothing(size)
+        (top, left, _, _), grid = box, pixel_grid(box)
         shifts = [self.window.part(one, part) for one in self.units - self.coarse.pixels()]
         smooth = [part.enlarge(cv2.sepFilter2D(one, -1, kernel, kernel), size) for one in shifts]
         maps = [one * np.float32(size / UNITS) + grid for one in smooth]
@@ -137,7 +129,7 @@ class ReferenceWarps:
             to_the_letter = (self.window.part(one, part)[rows, columns] for one in self.units)
         else:
             box = top + rows.start, left + columns.start, top + rows.stop, left + columns.stop
-            fine = MeshWarp(self.coarse.triangulation, self.target, size, box, canvas)
+            fine = MeshWarp(self.coarse.triangulation, self.target, size, box)
             to_the_letter = fine.coordinates_of_all(self.landmarks)
         for one, own in zip(maps, to_the_letter, strict=True):
             one[rows, columns] += (own - one[rows, columns]) * share

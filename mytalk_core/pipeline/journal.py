@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -92,7 +93,7 @@ class KeptEdit(Edit):
     @staticmethod
     def of(edit: Edit) -> KeptEdit:
         """Paste an edit, and keep what that changed."""
-        picture, pasted, changes = edit.picture, planes_of(edit.pasted().frame), []
+        picture, pasted, changes = edit.picture, planes_of(edit.pasted.frame), []
         layout, mask = layout_of(picture.format_name), edit.mask()
         for whole in edit.patches:
             patch = trim(whole, picture.height, picture.width)
@@ -109,6 +110,7 @@ class KeptEdit(Edit):
         """See `Edit.is_edited`."""
         return self.drawn
 
+    @cached_property
     def pasted(self) -> Picture:
         """See `Edit.pasted`."""
         if not self.changes:

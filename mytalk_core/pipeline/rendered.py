@@ -50,6 +50,7 @@ class Edit:
         """Whether anything is pasted."""
         return bool(self.patches)
 
+    @cached_property
     def pasted(self) -> Picture:
         """The output's picture."""
         return paste(self.picture, self.patches)
@@ -100,16 +101,29 @@ class RenderedClip(ArrangedClip):
         return {"comment": comment, "digital_source_type": AI_SOURCE_TYPE}
 
     def edits(self, indices: Sequence[int] | np.ndarray | None = None) -> Generator[Edit, None, None]:
-        """Frames by number, as `pictures` has them, with their patches apart; the next ones are drawn while
-        the caller works on one. Who stops early closes the generator."""
-        return made_in_batches(self.editor(), self.untouched(indices), self.threads, self.together)
+        """Frames by number, as `pictures` has them, with their patches apart; the next ones are drawn and
+        pasted while the caller works on one. Who stops early closes the generator."""
+        edit = self.editor()
+
+        def make(pictures: Sequence[Picture]) -> list[Edit]:
+            edits = edit(pictures)
+            _ = [one.pasted for one in edits]  # Kept by each: the caller need not wait for it.
+            return edits
+
+        return self._made(make, indices)
+
+    def _made(
+        self, make: Callable[[Sequence[Picture]], list[Edit]], indices: Sequence[int] | np.ndarray | None
+    ) -> Generator[Edit, None, None]:
+        return made_in_batches(make, self.untouched(indices), self.threads, self.together)
 
     @property
     def threads(self) -> int:
         """How many frames may be drawn at once: `editor`'s result may be called on so many threads."""
         if self.prepare is not None:
             return 1  # A network that others take turns with has room for one frame's work.
-        return work_threads() if self.beside is None else self.beside.threads
+        threads = work_threads() if self.beside is None else self.beside.threads
+        return min(threads, self.renderer.at_once or threads)
 
     def together(self) -> int:
         """How many frames `editor`'s result is best called with; a renderer whose network is brought for the
@@ -140,10 +154,10 @@ class RenderedClip(ArrangedClip):
 
     def masks(self, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
         """For each frame how much of every pixel is new, see `Edit.mask`."""
-        return (edit.mask() for edit in self.edits(indices))
+        return (edit.mask() for edit in self._made(self.editor(), indices))
 
     def _read(self, rows: np.ndarray) -> Iterator[Picture]:
-        return (edit.pasted() for edit in self.edits(rows))
+        return (edit.pasted for edit in self.edits(rows))
 
     @cached_property
     def _crop_px(self) -> int:

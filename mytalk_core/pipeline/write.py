@@ -93,7 +93,7 @@ def write(
         # Nothing is decoded or drawn any more by the time that the writers see an error.
         stack.enter_context(closing(frames))
         for done, edit in enumerate(frames, 1):
-            picture = edit.pasted()
+            picture = edit.pasted
             writer.write(picture, edit.is_edited)
             if mask_writer is not None:
                 mask_writer.write_mask(edit.mask())

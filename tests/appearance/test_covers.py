@@ -249,7 +249,7 @@ def test_lips_behind_a_hand_of_the_skins_own_colour_stay(scene):
     on = range(6, 11)
     frames = scene.frames.copy()
     for number in on:
-        fingers(frames[number], scene.landmarks[number], -24)
+        fingers(frames[number], scene.landmarks[number], -32)
     hidden = [number for number, cover in enumerate(scene.covers(frames)) if cover.visible == 0]
     # An outline that lies on lips' own for the most part does not tell.
     assert len(hidden) >= len(on) - 1 and set(hidden) <= set(on)

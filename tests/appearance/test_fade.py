@@ -36,7 +36,7 @@ def blended(face, colour, share):
 
 def inside(layout, edit):
     rows = shape(layout, 12.0)[layout.lips_inner, 1]
-    return edit.pasted().rgb[int(rows.min()) + 2 : int(rows.max()) - 2, 122:134].astype(float)
+    return edit.pasted.rgb[int(rows.min()) + 2 : int(rows.max()) - 2, 122:134].astype(float)
 
 
 def test_nothing_new_is_darker_than_the_face_behind_a_veil(layout, clear):
@@ -59,7 +59,7 @@ def test_the_midst_of_a_fade_stays_and_lends_nothing(layout, clear, colour):
     chin = np.s_[188:200, 118:138]
     for edit, face in zip(edits[2:], clear[1:], strict=True):
         assert edit.is_edited
-        assert np.abs(edit.pasted().rgb[chin].astype(float) - face[chin]).mean() < 12
+        assert np.abs(edit.pasted.rgb[chin].astype(float) - face[chin]).mean() < 12
 
 
 def test_a_veil_is_told_by_how_dark_eyes_and_nose_are(clear):

@@ -42,7 +42,7 @@ def test_chin_beyond_the_edge_is_neither_invented_nor_repeated(layout):
     assert all(edit.patches for edit in edits)
     for edit in edits:
         # The green row's own light reaches two rows up through the cubic kernel, and no further.
-        assert not green(edit.pasted().rgb[:-3]).any()
+        assert not green(edit.pasted.rgb[:-3]).any()
 
 
 def test_mouth_that_the_edge_cuts_stays_as_it_is(layout):

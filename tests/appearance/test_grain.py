@@ -42,7 +42,7 @@ def test_lips_and_chin_have_the_cheeks_grain(layout, grain, coarse):
         for seed, one in enumerate(clean)
     ]
     wanted = [shapes[2]] * len(shapes)
-    results = [edit.pasted().rgb.astype(np.float32) for edit in drawn(layout, frames, shapes, wanted)]
+    results = [edit.pasted.rgb.astype(np.float32) for edit in drawn(layout, frames, shapes, wanted)]
     low, high = (int(shapes[2][ring, 1].max()) for ring in (layout.lips_inner, layout.lips_outer))
     chin, lip, cheek = np.s_[186:206, 118:138], np.s_[low + 3 : high - 3, 122:134], np.s_[100:130, 70:90]
     for result in results:

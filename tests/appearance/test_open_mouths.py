@@ -111,5 +111,5 @@ def test_what_was_beyond_the_edge_moves_along(layout):
 def test_a_drawn_clip_has_them(layout):
     closed, opened = shape(layout), shape(layout, 12.0)
     edits = drawn(layout, [picture(layout, closed)] * 3, [closed] * 3, np.stack([closed, opened, opened]))
-    middle = edits[2].pasted().rgb[lip_map(opened, layout, SQUARE) == INNER].mean(-1)
+    middle = edits[2].pasted.rgb[lip_map(opened, layout, SQUARE) == INNER].mean(-1)
     assert np.percentile(middle, 95) > 100

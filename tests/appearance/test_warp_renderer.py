@@ -54,9 +54,9 @@ def test_triangulation_covers_the_square_without_folds(layout):
     def side(p, q):
         return (q[..., 0] - p[..., 0]) * (pixel[..., 1] - p[..., 1]) - (q[..., 1] - p[..., 1]) * (
             pixel[..., 0] - p[..., 0]
-        ) > -1.5 * np.hypot(*np.moveaxis(q - p, -1, 0))
+        ) > -0.05 * np.hypot(*np.moveaxis(q - p, -1, 0))
 
-    assert (side(a, b) & side(b, c) & side(c, a)).mean() > 0.999
+    assert (side(a, b) & side(b, c) & side(c, a)).all()
 
 
 def test_warp_moves_landmarks_onto_the_target(layout):
@@ -85,7 +85,7 @@ def test_a_part_of_a_window_is_drawn_as_in_the_whole(layout):
     mesh, vertices = triangulate(layout), triangulate(layout).vertices(shape(layout, 14, wide=3))
     whole, part = (320, 300, 660, 620), (430, 401, 533, 517)
     drawn = draw_triangles(vertices, mesh, whole, 768)
-    assert np.array_equal(draw_triangles(vertices, mesh, part, 768, whole), drawn[110:213, 101:217])
+    assert np.array_equal(draw_triangles(vertices, mesh, part, 768), drawn[110:213, 101:217])
 
 
 @pytest.mark.parametrize("size", [288, 768])
@@ -101,7 +101,7 @@ def test_references_are_warped_smoothly_but_about_the_mouth(layout, size):
         mapped = MeshWarp(mesh, target, size, box).coordinates(source)
         smooth = cv2.blur(cv2.blur(mapped - grid, (width, width)), (width, width)) + grid
         away_units = np.abs(found - smooth - exact * (mapped - smooth)) * 256 / size
-        assert np.abs(mapped - smooth).max() > 2
+        assert np.abs(mapped - smooth).max() > 1
         assert away_units.max() < 0.1 and away_units.mean() < 0.005
 
 

@@ -136,7 +136,7 @@ def test_each_frame_is_drawn_once_for_video_images_and_mask(part, folders, drawn
     made, calls = drawn
     clip, images, mask = made.args[0].clip, made.args[1], made.args[2]
     fresh = dataclasses.replace(clip, keeper=None)
-    expected = [(edit.pasted().rgb, edit.mask()) for edit in fresh.edits()]
+    expected = [(edit.pasted.rgb, edit.mask()) for edit in fresh.edits()]
     calls.clear()
     combine = part("nodes.combine").VideoCombine
     for crf in (18, 30):

@@ -15,7 +15,7 @@ from mytalk_core.appearance.discriminator import DiscriminatorConfig, PatchDiscr
 from mytalk_core.appearance.generator import AppearanceConfig, AppearanceGenerator
 from mytalk_core.appearance.mouth import Parting
 from mytalk_core.appearance.perceptual import PerceptualConfig, PerceptualDistance
-from mytalk_core.appearance.renderer import WarpRenderer
+from mytalk_core.appearance.renderer import AT_ONCE, WarpRenderer
 from mytalk_core.appearance.renderers import LoadedRenderer
 from mytalk_core.evaluation.networks.alexnet import AlexNetConfig, AlexNetDistance
 from mytalk_core.evaluation.networks.inception import Inception, InceptionConfig
@@ -33,6 +33,7 @@ from mytalk_core.motion.diffusion import SAMPLERS
 from mytalk_core.motion.generate import MotionOptions
 from mytalk_core.motion.motion import Motion
 from mytalk_core.pipeline import LipSync, stages
+from mytalk_core.pipeline.ahead import work_threads
 
 LEFT = "on the card and on the CPU|must be on the same device"
 SIZES = {"size": 64, "width": 8, "multipliers": (1, 2), "blocks": 1, "groups": 4, "fusion_width": 8}
@@ -163,7 +164,7 @@ def drawn_with(renderer, clip, face):
 
 def draw_together(drawn):
     """Two frames in one call."""
-    assert drawn.together() > 1
+    assert drawn.together() > 1 and drawn.threads == min(work_threads(), AT_ONCE)
     assert [bool(edit.patches) for edit in drawn.edits([0, 1])] == [True, True]
 
 

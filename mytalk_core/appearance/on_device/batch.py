@@ -2,72 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ...face.alignment import UNITS
+from ..frame_edge import FADE, KNOWN, UNKNOWN, WHOLE, well_inside
 from ..mask import MouthMask
 from ..prepared import Prepared
 from ..raster import Triangulation
+from ..reading import read_each_at
 from ..references import References
 from .raster import cover
 from .warp import MeshWarps, pixel_maps, triangle_maps
-from .windows import Matrices, Windows, applied, enlarging, on, smoothing_and_enlarging
+from .windows import Matrices, Windows, applied, averaging, enlarging, on, smoothing_and_enlarging
 
 # Of the masks.
 PARTS = ("lips", "reach", "ring", "mouth")
 
 
 class Lenders:
-    """A pool's crops on the device where frames are drawn, brought there for the first of them."""
+    """A pool of K references, brought to the device where frames are drawn for the first of them."""
 
-    def __init__(self, pool: References) -> None:
-        self._pool, self._lock = pool, Lock()
-        self._crops: Tensor | None = None
+    def __init__(self, references: References) -> None:
+        self.landmarks = references.landmarks
+        self._references, self._lock = references, Lock()
+        self._brought: dict[tuple[str, str], Tensor] = {}
 
-    def on(self, device: torch.device) -> Tensor:
+    def crops(self, device: torch.device) -> Tensor:
         """uint8 (K,3,S,S)."""
+        return self._on("crops", device, lambda: self._references.crops.transpose(0, 3, 1, 2))
+
+    def seen(self, device: torch.device) -> Tensor | None:
+        """What of each lay inside its frame: float32 (K,1,256,256), 0 or 1; None where all of all."""
+        return self._inside("seen", self._references.seen, device)
+
+    def own(self, device: torch.device) -> Tensor | None:
+        """What of each shows the person, in the same way."""
+        if self._references.free is None:
+            return self.seen(device)
+        return self._inside("own", self._references.free, device)
+
+    @cached_property
+    def partial(self) -> np.ndarray:
+        """Which of them show less than all of the person: bool (K,)."""
+        own = self._references.own
+        return np.array([own is not None and not own[row].all() for row in range(len(self._references))])
+
+    def _inside(self, name: str, parts: np.ndarray | None, device: torch.device) -> Tensor | None:
+        if parts is None:
+            return None
+        return self._on(name, device, lambda: np.stack([well_inside(part) for part in parts])[:, None])
+
+    def _on(self, name: str, device: torch.device, make: Callable[[], np.ndarray]) -> Tensor:
+        key = name, device.type
         with self._lock:
-            if self._crops is None or self._crops.device.type != device.type:
-                self._crops = on(self._pool.crops, device).movedim(-1, 1).contiguous()
-            return self._crops
+            if key not in self._brought:
+                self._brought[key] = on(make(), device)
+            return self._brought[key]
 
 
 @dataclass(frozen=True)
 class Borrowed:
     """R references of each of B frames.
 
-    crops: uint8 (K,3,S,S), all references', on the device; landmarks: float32 (B,R,N,2) canonical units;
     chosen: int (B,R) positions in the pool; who has fewer repeats the first; used: bool (B,R), false there;
     weights: float (B,R), 0 there.
     """
 
-    crops: Tensor
-    landmarks: np.ndarray
+    lenders: Lenders
     chosen: np.ndarray
     used: np.ndarray
     weights: np.ndarray
 
     @classmethod
-    def of(
-        cls, crops: Tensor, landmarks: np.ndarray, chosen: Sequence[tuple[np.ndarray, np.ndarray]]
-    ) -> Borrowed:
-        """landmarks: (K,N,2), all references'; chosen: of each frame the positions (R,) and weights (R,)."""
+    def of(cls, lenders: Lenders, chosen: Sequence[tuple[np.ndarray, np.ndarray]]) -> Borrowed:
+        """chosen: of each frame the positions (R,) and weights (R,)."""
         count = max((len(positions) for positions, _ in chosen), default=0)
         rows = [np.r_[positions, np.repeat(positions[:1], count - len(positions))] for positions, _ in chosen]
         weights = [np.r_[own, np.zeros(count - len(own))] for _, own in chosen]
         used = [np.arange(count) < len(positions) for positions, _ in chosen]
         shape = len(rows), count
         positions = np.reshape(rows, shape).astype(np.int64)
-        return cls(
-            crops, landmarks[positions], positions, np.reshape(used, shape), np.reshape(weights, shape)
-        )
+        return cls(lenders, positions, np.reshape(used, shape), np.reshape(weights, shape))
+
+    @property
+    def landmarks(self) -> np.ndarray:
+        """float32 (B,R,N,2) canonical units."""
+        return self.lenders.landmarks[self.chosen]
 
     def __len__(self) -> int:
         """R."""
@@ -174,10 +202,10 @@ class Batch:
         """The references' positions in the pool: int64 (B,R)."""
         return on(self.borrowed.chosen, self.device)
 
-    def lenders(self, crops: Tensor | None = None) -> Iterator[Tensor]:
-        """The references' crops float32 (B,3,S,S) by rank; crops: the pool's in another size."""
-        pool = self.borrowed.crops if crops is None else crops
-        return (pool[which].float() for which in self.chosen.unbind(1))
+    def lenders(self, pool: Lenders | None = None) -> Iterator[Tensor]:
+        """The references' crops float32 (B,3,S,S) by rank; pool: they in another size."""
+        crops = (pool or self.borrowed.lenders).crops(self.device)
+        return (crops[which].float() for which in self.chosen.unbind(1))
 
     @cached_property
     def used(self) -> Tensor:
@@ -186,26 +214,58 @@ class Batch:
 
     @cached_property
     def lent(self) -> Tensor | None:
-        """What each reference has seen once warped, float32 (B,R,h,w) 0..1 on the windows' unit grids; None
-        where all of all."""
-        if all(part is None for frame in self.frames for part in frame.lent):
+        """What each reference lends once warped, float32 (B,R,h,w) 0..1 on the windows' unit grids, see
+        `lent_part`; None where all of all."""
+        if not self.borrowed.lenders.partial[self.borrowed.chosen].any():
             return None
-        grids = []
-        for frame, mask in zip(self.frames, self.masks, strict=True):
-            grids.append(np.ones((*mask.window.shape, len(self.borrowed)), np.float32))
-            for rank, part in enumerate(frame.lent):
-                if part is not None:
-                    grids[-1][..., rank] = part
-        return self.windows.packed(grids).movedim(-1, 1)
+        return self._lent_of(self.borrowed.lenders.own(self.device))
+
+    @cached_property
+    def known(self) -> Tensor | None:
+        """What any reference has seen once warped, behind something or not: float32 (B,1,h,w); None where
+        all."""
+        lenders, device = self.borrowed.lenders, self.device
+        if self.lent is None:
+            return None
+        own, seen = lenders.own(device), lenders.seen(device)
+        lent = self.lent if seen is own else self._lent_of(seen)
+        return None if lent is None else lent.amax(1, keepdim=True)
+
+    @cached_property
+    def drawable(self) -> Tensor | None:
+        """Of which frames the lips, old and new, are known well enough: bool (B,1,1,1); None where of all."""
+        if self.known is None:
+            return None
+        lips = [frame.lips(self.triangulation.layout) for frame in self.frames]
+        on_lips = self.windows.packed([own.astype(np.float32) for own in lips], "constant")[:, None]
+        unknown = on_lips * (self.known < KNOWN)
+        whole = (1, 2, 3)
+        return unknown.sum(whole, keepdim=True) <= UNKNOWN * on_lips.sum(whole, keepdim=True)
+
+    def _lent_of(self, parts: Tensor | None) -> Tensor | None:
+        """What the references lend of parts (K,1,256,256) of the pool's crops."""
+        if parts is None:
+            return None
+        read = read_each_at(
+            (parts[which] for which in self.chosen.unbind(1)), self.units, "bilinear", "zeros"
+        )
+        whole = (read[:, :, 0] > WHOLE).float()
+        box = 2 * FADE + 1
+        narrow = -F.max_pool2d(-whole, box, 1, FADE)
+        return applied(self.windows.matrices(lambda side: averaging(side, box), self.windows.shape), narrow)
 
     def of_masks(self, name: str) -> Tensor:
-        """A part of the masks on the windows' unit grids, 0 beyond: float32 (B,1,h,w)."""
+        """A part of the masks on the windows' unit grids, 0 beyond and, of the lips, where no reference has
+        seen what would be needed: float32 (B,1,h,w)."""
         return self._masks[:, PARTS.index(name), None]
 
     @cached_property
     def _masks(self) -> Tensor:
         grids = [np.dstack([getattr(mask, name) for name in PARTS]) for mask in self.masks]
-        return self.windows.packed(grids, "constant").movedim(-1, 1).contiguous()
+        masks = self.windows.packed(grids, "constant").movedim(-1, 1).contiguous()
+        if self.known is not None:
+            masks[:, PARTS.index("lips"), None] *= self.known
+        return masks
 
     def on_pixels(self, parts: Windows, size: int, cell: int = 1) -> Matrices:
         """What enlarges grids of the windows, one sample every `cell` units, to the pixels of parts of them

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -30,8 +31,11 @@ def generated(
     config, device = generator.config, batch.device
     crops = batch.crops.to(torch.uint8).movedim(1, -1).cpu().numpy()
     references, pictures = [], []
-    for frame, crop in zip(batch.frames, crops, strict=True):
-        wanted, whole = to_own(frame.target), whole_mask(frame.mask, config.size)
+    lips = batch.of_masks("lips").cpu().numpy()
+    for frame, crop, own in zip(batch.frames, crops, lips, strict=True):
+        height, width = frame.mask.window.shape
+        mask = replace(frame.mask, lips=own[0, :height, :width])
+        wanted, whole = to_own(frame.target), whole_mask(mask, config.size)
         references.append(read(frame.index, wanted, whole, device))
         pictures.append(frame_pictures(config, crop, wanted, whole))
     frames, images = (torch.stack(part).to(device) for part in zip(*pictures, strict=True))

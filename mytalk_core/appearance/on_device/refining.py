@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ...face.alignment import UNITS
 from ...face.draw import landmark_image
+from ..frame_edge import WHOLE
 from ..mask import lip_map, near_lips
 from ..raster import Triangulation
 from ..reading import read_each_at
@@ -27,7 +28,7 @@ from ..refiner import (
     plain_weights,
 )
 from ..unit_view import view_window
-from .batch import Batch
+from .batch import Batch, Lenders
 from .matching import Matched
 from .warp import MeshWarps, levels
 from .windows import Windows, applied, enlarging, on, resizing
@@ -35,12 +36,12 @@ from .windows import Windows, applied, enlarging, on, resizing
 
 @dataclass(frozen=True, eq=False)
 class Refining:
-    """refiner: on the batch's device, in eval mode; dtype: what it computes in; small: the references' crops
-    in its size, see `Borrowed`; detail: see `crisp`."""
+    """refiner: on the batch's device, in eval mode; dtype: what it computes in; small: the pool in its size;
+    detail: see `crisp`."""
 
     refiner: MouthRefiner
     dtype: torch.dtype
-    small: Tensor
+    small: Lenders
     triangulation: Triangulation
     detail: float
 
@@ -95,7 +96,9 @@ class Refining:
         height, width = views.shape
         device, maps = inputs.mask.device, dict[str, Tensor]()
         for rows, shape in _alike(views, self.refiner.config.step):
-            which = on(np.array(rows), device)
+            # cuDNN plans anew for every number of pictures: some are drawn twice, so that there are few.
+            again = rows[-1:] * (2 ** (len(rows) - 1).bit_length() - len(rows))
+            which = on(np.array(rows + again), device)
             parts = {name: value[which] for name, value in vars(inputs).items()}
             given = {name: _cut(part, shape) if part.ndim > 2 else part for name, part in parts.items()}
             with torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32):
@@ -128,8 +131,10 @@ class RefinedTogether:
 def _plain(batch: Batch, weights: Tensor) -> Tensor:
     """Weights (B,R) for what is beyond the lips of each frame: of the heaviest, but where one of its
     references has not seen all: that comes from all others."""
-    saw_all = np.array([[all(part is None for part in frame.lent)] for frame in batch.frames])
-    return torch.where(on(saw_all, batch.device), plain_weights(weights), weights)
+    if batch.lent is None:
+        return plain_weights(weights)
+    saw_all = (batch.lent > WHOLE).flatten(1).all(1, keepdim=True)
+    return torch.where(saw_all, plain_weights(weights), weights)
 
 
 def _amid(
