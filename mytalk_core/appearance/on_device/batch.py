@@ -33,11 +33,14 @@ class Lenders:
     def __init__(self, references: References) -> None:
         self.landmarks = references.landmarks
         self._references, self._lock = references, Lock()
-        self._brought: dict[tuple[str, str], Tensor] = {}
+        self._there: dict[tuple[str, str], Tensor] = {}
 
     def crops(self, device: torch.device) -> Tensor:
         """uint8 (K,3,S,S)."""
-        return self._on("crops", device, lambda: self._references.crops.transpose(0, 3, 1, 2))
+        # The device turns them sooner than NumPy does.
+        return self._brought(
+            "crops", device, lambda: on(self._references.crops, device).movedim(-1, 1).contiguous()
+        )
 
     def seen(self, device: torch.device) -> Tensor | None:
         """What of each lay inside its frame: float32 (K,1,256,256), 0 or 1; None where all of all."""
@@ -58,14 +61,18 @@ class Lenders:
     def _inside(self, name: str, parts: np.ndarray | None, device: torch.device) -> Tensor | None:
         if parts is None:
             return None
-        return self._on(name, device, lambda: np.stack([well_inside(part) for part in parts])[:, None])
 
-    def _on(self, name: str, device: torch.device, make: Callable[[], np.ndarray]) -> Tensor:
+        def bring() -> Tensor:
+            return on(np.stack([well_inside(part) for part in parts])[:, None], device)
+
+        return self._brought(name, device, bring)
+
+    def _brought(self, name: str, device: torch.device, bring: Callable[[], Tensor]) -> Tensor:
         key = name, device.type
         with self._lock:
-            if key not in self._brought:
-                self._brought[key] = on(make(), device)
-            return self._brought[key]
+            if key not in self._there:
+                self._there[key] = bring()
+            return self._there[key]
 
 
 @dataclass(frozen=True)
