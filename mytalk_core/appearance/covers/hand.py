@@ -72,15 +72,15 @@ def _crosses(likely: np.ndarray, about: np.ndarray, face: np.ndarray) -> np.ndar
 
 
 def _has_outline(picture: np.ndarray, usual: np.ndarray, hand: np.ndarray, about: np.ndarray) -> bool:
-    """Whether there is a step at a hand's outline on the face that the usual face has not: a beard, or a chin
-    in another light, has none or its own."""
+    """Whether there is a step at a hand's outline on the face that the usual face has not, and steeper than
+    most of that face: a beard, carved or grown, or a chin in another light, has none or its own."""
     outline = cv2.morphologyEx(hand.astype(np.uint8), cv2.MORPH_GRADIENT, disc(1)) > 0
     outline &= about
     if not outline.any():
         return False
     slopes = [cv2.morphologyEx(brightness(one), cv2.MORPH_GRADIENT, disc(1)) for one in (picture, usual)]
     steeper = (slopes[0] - slopes[1])[outline]
-    return float(np.percentile(steeper, 65)) > STEP
+    return float(np.percentile(steeper, 65)) > max(STEP, float(np.percentile(slopes[1][about], 75)))
 
 
 def _cut_out(picture: np.ndarray, different: np.ndarray, hand: np.ndarray) -> np.ndarray:
