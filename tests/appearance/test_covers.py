@@ -255,6 +255,18 @@ def test_lips_behind_a_hand_of_the_skins_own_colour_stay(scene):
     assert len(hidden) >= len(on) - 1 and set(hidden) <= set(on)
 
 
+def test_before_lips_that_colour_finds_covered_no_hand_is_looked_for(scene, monkeypatch):
+    def glove(frame, landmarks, width):
+        lips = landmarks[LAYOUT.lips_outer]
+        left, top = (lips.min(0) - 0.2 * width).astype(int)
+        frame[top : top + int(2 * width), left : left + int(0.6 * width)] = 30, 160, 60
+
+    monkeypatch.setattr("mytalk_core.appearance.covers.gauge.find_hand", lambda *given: given[5])
+    on = range(4, 8)
+    for number, cover in enumerate(scene.covers(scene.painted(glove, on))):
+        assert (0.1 < cover.hidden < 0.8) if number in on else cover.visible == 0
+
+
 def beside_chin(frame: np.ndarray, landmarks: np.ndarray, width: float) -> None:
     """A large microphone, little of which lies before the face."""
     cv2.circle(frame, (100, 420), 130, (24, 24, 26), -1)

@@ -23,7 +23,7 @@ from ..references import Each, References, pose_points
 from ..warp import MeshWarp, sample
 from .cover import FREE, RIM, WHOLE, Cover, Expected, continued, own_colours, with_rim
 from .evidence import SUSPECT, shows_mouth
-from .hand import find_hand
+from .hand import ON_LIPS, find_hand
 from .overlay import LETTERS, Overlay, find_overlay
 from .parts import brightness, joined, largest, like_nearest, thickness, thin, unlike_skin
 
@@ -230,7 +230,9 @@ class CoverGauge:
         if not always.any():
             lips = widened(filled(landmarks[self._layout.lips_outer]), RIM)[within] > 0
             above, skin = face[within] > 0, self._skin * gain
-            part |= find_hand(picture, usual, different, about & ~between, above, lips, skin)
+            # Before lips that colour finds covered no second look adds but chance.
+            if (part & lips).sum() <= ON_LIPS * lips.sum():
+                part |= find_hand(picture, usual, different, about & ~between, above, lips, skin)
         found[within] |= part
         if not found[within].any():
             return found, None

@@ -16,6 +16,7 @@ from .parts import brightness, joined, unlike_skin
 MAYBE, LIKELY = 0.15, 0.4
 WIDE = 2  # units: what is narrower is a jaw line that lies a little elsewhere
 ACROSS = 30  # square units on either side of it
+WRIST = 8  # units of an edge of what is looked at
 ON_LIPS = 0.08  # share of the lips from which on a hand leaves none of them
 FINGERS, REACH = 28, 14  # units from one to the others; units from what is likely
 STEP = 7.0  # levels within three units, for a third of its outline: most hands 8 to 28, all else 6 at most
@@ -53,7 +54,7 @@ def find_hand(
     # One finger tells of the others.
     hand |= likely & ~lips & (widened(hand.astype(np.uint8), FINGERS) > 0)
     hand = _cut_out(picture, smooth, hand)
-    if not _has_outline(picture, usual, hand, about & ~lips):
+    if not (_comes_from_beyond(hand) and _has_outline(picture, usual, hand, about & ~lips)):
         return np.zeros(about.shape, bool)
     # What is left of lips beside fingers is no mouth to draw behind them.
     on_lips = (hand & lips).sum() > ON_LIPS * lips.sum()
@@ -69,6 +70,13 @@ def _crosses(likely: np.ndarray, about: np.ndarray, face: np.ndarray) -> np.ndar
     both = np.minimum(within, beyond) >= ACROSS
     both[0] = False
     return likely & both[numbers]
+
+
+def _comes_from_beyond(hand: np.ndarray) -> bool:
+    """Whether a hand (h, w) reaches over an edge of what is looked at, as arms do; a crease, or a cheek that
+    laughs, ends with the face."""
+    edges = (hand[0], hand[-1], hand[:, 0], hand[:, -1])
+    return max(int(edge.sum()) for edge in edges) >= WRIST
 
 
 def _has_outline(picture: np.ndarray, usual: np.ndarray, hand: np.ndarray, about: np.ndarray) -> bool:
