@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from .colour import CELL, cells, on_ring, ring_corrections
-from .frame_edge import fill_unseen
+from .frame_edge import WHOLE, fill_unseen
 from .mask import MouthMask, Window
 from .references import References
 from .warp import ReferenceWarps, sample_units
@@ -63,7 +63,7 @@ def match_references(
     counts = on_ring(mask.ring)
     pairs = zip(chosen, warps.units, strict=True)
     warped = [_read_cells(references.crops[one], units, counts) for one, units in pairs]
-    rings = [mask.ring if part is None else mask.ring * (part > 0.999) for part in lent]
+    rings = [mask.ring if part is None else mask.ring * (part > WHOLE) for part in lent]
     corrections, misfits = ring_corrections(cells(around), warped, rings)
     weights = weights.astype(np.float64) * np.exp(-(misfits - misfits.min()) / misfit)
     return MatchedReferences(chosen, weights / weights.sum(), list(corrections), lent)

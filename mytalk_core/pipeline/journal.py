@@ -15,7 +15,6 @@ import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -110,9 +109,9 @@ class KeptEdit(Edit):
         """See `Edit.is_edited`."""
         return self.drawn
 
-    @cached_property
+    @property
     def pasted(self) -> Picture:
-        """See `Edit.pasted`."""
+        """See `Edit.pasted`; made anew each time: a piece waits until it is whole, its pictures need not."""
         if not self.changes:
             return self.picture
         frame = copy_frame(self.picture.frame)

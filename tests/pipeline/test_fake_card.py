@@ -173,6 +173,11 @@ def warped(clip, face):
     return drawn_with(LoadedRenderer(device=CARD), clip, face)
 
 
+def test_no_more_threads_give_a_card_its_work_than_do_it_good(warped, monkeypatch):
+    monkeypatch.setattr("mytalk_core.pipeline.rendered.work_threads", lambda: AT_ONCE + 2)
+    assert warped.threads == AT_ONCE
+
+
 @pytest.fixture
 def parted(monkeypatch):
     """Teeth that part, so that all is done that may be."""

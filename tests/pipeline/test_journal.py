@@ -16,10 +16,13 @@ from mytalk_core.cli.main import main
 from mytalk_core.errors import MediaError
 from mytalk_core.media.file_clip import FileClip
 from mytalk_core.media.image_clip import ImageClip
+from mytalk_core.media.patch import Patch
+from mytalk_core.media.picture import Picture
 from mytalk_core.motion.generate import MotionOptions
 from mytalk_core.pipeline import LipSync, journal, lip_sync, write
 from mytalk_core.pipeline.checks import LipWatch
-from mytalk_core.pipeline.journal import folder_of
+from mytalk_core.pipeline.journal import KeptEdit, folder_of
+from mytalk_core.pipeline.rendered import Edit
 
 PIECE = 6
 FRAMES = 2 * PIECE + 5
@@ -107,6 +110,15 @@ def test_a_run_that_goes_on_equals_one_that_was_not_stopped(source, tmp_path, mo
         "whole.mask.mkv",
         "parts.mask.mkv",
     }
+
+
+def test_what_waits_for_its_piece_holds_no_second_picture(frames):
+    picture = Picture.from_rgb(0, frames[0])
+    patch = Patch(8, 8, np.full((16, 16, 3), 200, np.uint8), np.ones((16, 16), np.float32))
+    edit = Edit(picture, [patch], False)
+    kept = KeptEdit.of(edit)
+    assert kept.pasted is not kept.pasted
+    assert np.array_equal(kept.pasted.rgb, edit.pasted.rgb)
 
 
 def test_a_damaged_piece_is_drawn_again(source, tmp_path, model, drawn):

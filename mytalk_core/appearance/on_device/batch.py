@@ -238,14 +238,11 @@ class Batch:
         lent = self.lent if seen is own else self._lent_of(seen)
         return None if lent is None else lent.amax(1, keepdim=True)
 
-    @cached_property
-    def drawable(self) -> Tensor | None:
-        """Of which frames the lips, old and new, are known well enough: bool (B,1,1,1); None where of all."""
-        if self.known is None:
-            return None
+    def _drawable(self, known: Tensor) -> Tensor:
+        """Of which frames the lips, old and new, are known well enough: bool (B,1,1,1)."""
         lips = [frame.lips(self.triangulation.layout) for frame in self.frames]
         on_lips = self.windows.packed([own.astype(np.float32) for own in lips], "constant")[:, None]
-        unknown = on_lips * (self.known < KNOWN)
+        unknown = on_lips * (known < KNOWN)
         whole = (1, 2, 3)
         return unknown.sum(whole, keepdim=True) <= UNKNOWN * on_lips.sum(whole, keepdim=True)
 
@@ -262,17 +259,18 @@ class Batch:
         return applied(self.windows.matrices(lambda side: averaging(side, box), self.windows.shape), narrow)
 
     def of_masks(self, name: str) -> Tensor:
-        """A part of the masks on the windows' unit grids, 0 beyond and, of the lips, where no reference has
-        seen what would be needed: float32 (B,1,h,w)."""
+        """A part of the masks on the windows' unit grids, 0 beyond and where no reference has seen what would
+        be needed: float32 (B,1,h,w)."""
         return self._masks[:, PARTS.index(name), None]
 
     @cached_property
     def _masks(self) -> Tensor:
         grids = [np.dstack([getattr(mask, name) for name in PARTS]) for mask in self.masks]
         masks = self.windows.packed(grids, "constant").movedim(-1, 1).contiguous()
-        if self.known is not None:
-            masks[:, PARTS.index("lips"), None] *= self.known
-        return masks
+        if self.known is None:
+            return masks
+        masks[:, PARTS.index("lips"), None] *= self.known
+        return masks * self._drawable(self.known)
 
     def on_pixels(self, parts: Windows, size: int, cell: int = 1) -> Matrices:
         """What enlarges grids of the windows, one sample every `cell` units, to the pixels of parts of them

@@ -41,7 +41,6 @@ def draw(
     if not frames:
         return DeviceRendering(crops, (), pictures, pictures[:, 0])
     batch = Batch(frames, pictures, borrowed)
-    untouched = pictures.clone()
     moved = move_surroundings(batch)
     made, alpha, cores = lips(batch), _alpha(batch, moved), batch.cores
     mask = applied(batch.on_pixels(cores, batch.size), batch.of_masks("lips"))
@@ -49,8 +48,6 @@ def draw(
     ratio = (mask / cores.cut(alpha).clamp_min(1e-6)).clamp(max=1)
     mixed = cores.cut(pictures)
     cores.put(levels(mixed + ratio * (made - mixed)), pictures)
-    if batch.drawable is not None:
-        alpha, pictures = alpha * batch.drawable, torch.where(batch.drawable, pictures, untouched)
     return DeviceRendering(crops, tuple(frame.row for frame in frames), pictures, alpha[:, 0])
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...face.alignment import UNITS
 from ..colour import CELL
+from ..frame_edge import WHOLE
 from ..reading import read_each_at
 from .batch import Batch
 from .colour import cell_blurs, ring_correction
@@ -55,7 +56,7 @@ def match_references(batch: Batch, misfit: float | None) -> Matched:
     warped = levels(read_each_at(batch.lenders(), at, "bilinear"))
     ring = batch.of_masks("ring")[:, None].expand(-1, warped.shape[1], -1, -1, -1)
     if batch.lent is not None:
-        ring = ring * (batch.lent[:, :, None] > 0.999)
+        ring = ring * (batch.lent[:, :, None] > WHOLE)
     corrections, left = ring_correction(around, warped, ring, cell_blurs(windows))
     least = left.masked_fill(~batch.used, torch.inf).amin(1, keepdim=True)
     weights = weights * torch.exp((least - left) / misfit)
