@@ -2,81 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
-from repository import EXAMPLES
+from moving_head import FRAMES, LAYOUT, SIZE, Painter, Scene, moving_head
 
-from mytalk_core.appearance.covers.cover import FREE, Cover, Expected
+from mytalk_core.appearance.covers.cover import FREE, Expected
 from mytalk_core.appearance.covers.gauge import CoverGauge, free_references
 from mytalk_core.appearance.covers.overlay import find_overlay
 from mytalk_core.appearance.crop import cut_crop
 from mytalk_core.appearance.raster import triangulate
 from mytalk_core.appearance.references import References, mouth_opening
 from mytalk_core.appearance.warp import MeshWarp
-from mytalk_core.face.layout import LandmarkLayout
-from mytalk_core.face.tracker import load_face_reader, track_faces
-from mytalk_core.media.file_clip import FileClip
-from mytalk_core.media.picture import Picture
 
-LAYOUT = LandmarkLayout.load("mesh478")
-SIZE, STEP, FRAMES = 256, 4, 20
 CHIN = 152
-# Painted on a frame uint8 (H, W, 3) in place, whose face has landmarks (N, 2) px and a mouth so many px wide.
-Painter = Callable[[np.ndarray, np.ndarray, float], None]
-
-
-@dataclass(frozen=True)
-class Scene:
-    """Frames (T,H,W,3) of a head that moves, and where its landmarks (T,N,2) px are."""
-
-    frames: np.ndarray
-    landmarks: np.ndarray
-    similarity: np.ndarray
-    canonical: np.ndarray
-
-    def painted(self, painter: Painter, on: range = range(FRAMES)) -> np.ndarray:
-        """The frames with something painted on some of them."""
-        frames = self.frames.copy()
-        for number in on:
-            landmarks = self.landmarks[number]
-            width = float(np.ptp(landmarks[LAYOUT.lips_outer, 0]))
-            painter(frames[number], landmarks, width)
-        return frames
-
-    def references(self, frames: np.ndarray) -> References:
-        crops = np.stack([cut_crop(*pair, SIZE) for pair in zip(frames, self.similarity, strict=True)])
-        every = np.arange(len(frames))
-        ones = np.ones(len(frames), np.float32)
-        return References(crops, self.canonical.astype(np.float32), every, ones, np.zeros_like(every))
-
-    def covers(self, frames: np.ndarray) -> list[Cover]:
-        references = self.references(frames)
-        gauge = CoverGauge(references, LAYOUT, self.similarity)
-        triples = zip(references.crops, references.landmarks, self.similarity, strict=True)
-        return [gauge.cover(*triple) for triple in triples]
-
-    def changed(self, frames: np.ndarray, share: float = 0.5) -> np.ndarray:
-        """Where more than a share of each place differs from the plain frames, on the crops: bool
-        (T,256,256)."""
-        different = (frames != self.frames).any(-1).astype(np.uint8) * 255
-        pairs = zip(different, self.similarity, strict=True)
-        return np.stack(
-            [cut_crop(np.repeat(one[..., None], 3, -1), at, SIZE)[..., 0] > 255 * share for one, at in pairs]
-        )
 
 
 @pytest.fixture(scope="module")
 def scene() -> Scene:
-    clip = FileClip.open(EXAMPLES / "ai_woman.mp4")
-    frames = np.concatenate(list(clip.frames(0, STEP * FRAMES)))[::STEP]
-    pictures = [Picture.from_rgb(*numbered) for numbered in enumerate(frames)]
-    track = track_faces([pictures], clip.times_s[: STEP * FRAMES : STEP], load_face_reader()).choose()
-    every = np.arange(FRAMES)
-    return Scene(frames, track.landmarks[every][..., :2], track.similarity[every], track.canonical[every])
+    return moving_head()
 
 
 def mouth_box(landmarks: np.ndarray, width: float) -> tuple[slice, slice]:
@@ -211,60 +157,6 @@ def test_what_covers_a_part_is_found_pixel_by_pixel(scene, painter, on, share):
         about = cv2.dilate(changed.astype(np.uint8), np.ones((13, 13), np.uint8)) > 0
         # Lips in another light that touch white letters are taken for a part of them.
         assert cover.matte[near & ~about].mean() < 0.12, "what is free is made anew"
-
-
-def fingers(frame: np.ndarray, landmarks: np.ndarray, up: float) -> None:
-    """Three of the colour of the cheeks, before the neck and up to a place, px below the lips."""
-    cheeks = landmarks[[50, 280]].astype(int)
-    tone = cv2.blur(frame, (5, 5))[cheeks[:, 1], cheeks[:, 0]].astype(float).mean(0)
-    lips = landmarks[LAYOUT.lips_outer]
-    width, top = float(np.ptp(lips[:, 0])), lips[:, 1].max() + up
-    thick = int(0.28 * width)
-    for across, down in ((-0.34, 0.12), (0, 0), (0.34, 0.06)):
-        at = np.array([lips[:, 0].mean() + across * width, top + thick / 2 + down * width])
-        for share, light in ((1.0, 0.78), (0.72, 0.93), (0.4, 1.0)):
-            end = at + (0.1 * width, 3 * width)
-            colour = tuple(light * tone)
-            cv2.line(frame, at.astype(int), end.astype(int), colour, int(share * thick), cv2.LINE_AA)
-
-
-def test_a_hand_of_the_skins_own_colour_stays_before_the_chin(scene):
-    on = range(6, 11)
-    frames = scene.frames.copy()
-    for number in on:
-        fingers(frames[number], scene.landmarks[number], 10)
-    found = scene.covers(frames)
-    for number, (cover, changed) in enumerate(zip(found, scene.changed(frames), strict=True)):
-        if number not in on:
-            assert cover is FREE
-            continue
-        face = np.zeros((SIZE, SIZE), np.uint8)
-        cv2.fillPoly(face, [scene.canonical[number][LAYOUT.oval].astype(np.int32)], 1)
-        assert cover.matte is not None and cover.visible == 1
-        assert (cover.matte[changed & (face > 0)] > 0.99).mean() > 0.9
-        assert cover.matte[~changed & (face > 0)].sum() < 0.35 * (changed & (face > 0)).sum()
-
-
-def test_lips_behind_a_hand_of_the_skins_own_colour_stay(scene):
-    on = range(6, 11)
-    frames = scene.frames.copy()
-    for number in on:
-        fingers(frames[number], scene.landmarks[number], -32)
-    hidden = [number for number, cover in enumerate(scene.covers(frames)) if cover.visible == 0]
-    # An outline that lies on lips' own for the most part does not tell.
-    assert len(hidden) >= len(on) - 1 and set(hidden) <= set(on)
-
-
-def test_before_lips_that_colour_finds_covered_no_hand_is_looked_for(scene, monkeypatch):
-    def glove(frame, landmarks, width):
-        lips = landmarks[LAYOUT.lips_outer]
-        left, top = (lips.min(0) - 0.2 * width).astype(int)
-        frame[top : top + int(2 * width), left : left + int(0.6 * width)] = 30, 160, 60
-
-    monkeypatch.setattr("mytalk_core.appearance.covers.gauge.find_hand", lambda *given: given[5])
-    on = range(4, 8)
-    for number, cover in enumerate(scene.covers(scene.painted(glove, on))):
-        assert (0.1 < cover.hidden < 0.8) if number in on else cover.visible == 0
 
 
 def beside_chin(frame: np.ndarray, landmarks: np.ndarray, width: float) -> None:
