@@ -1,9 +1,9 @@
 """What stands before a mouth: a hand, hair, a microphone, a caption, a mask. It stays on top, pixel by pixel.
 
-Three looks are put together. The references, brought to one shape, tell what the person usually looks like at
+Four looks are put together. The references, brought to one shape, tell what the person usually looks like at
 each place of the face: what a picture shows otherwise covers it, unless light explains it. What keeps its
-place in the picture while the face moves is found once (`find_overlay`). And where no mouth is seen at all
-(`shows_mouth`), the frame stays as it is.
+place in the picture while the face moves is found once (`find_overlay`), letters in each picture
+(`find_captions`). And where no mouth is seen at all (`shows_mouth`), the frame stays as it is.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ..mask import disc, filled, widened
 from ..raster import triangulate
 from ..references import Each, References, pose_points
 from ..warp import MeshWarp, sample
+from .captions import Captions, find_captions
 from .cover import FREE, RIM, WHOLE, Cover, Expected, continued, own_colours, with_rim
 from .evidence import SUSPECT, shows_mouth
 from .hand import ON_LIPS, find_hand
@@ -89,8 +90,10 @@ class CoverGauge:
             shown &= self._fades.faded(unit, references.shots) < 1
         self.shown = shown
         self._overlay: Overlay | None = None
+        self._captions: Captions | None = None
         if similarity is not None:
             self._overlay = find_overlay(unit, references, similarity, self._skin, layout)
+            self._captions = find_captions(unit, references, similarity, layout)
         self._usual = self._usual_face(unit, landmarks, known, np.flatnonzero(shown))
 
     def cover(
@@ -117,21 +120,32 @@ class CoverGauge:
         if not shown or left == 0:
             return WHOLE
         near = _near(landmarks, self._layout)
-        always = (
-            np.zeros((UNITS, UNITS), bool) if self._overlay is None else self._overlay.on_crop(similarity)
-        )
-        found, expected = self._unusual(unit, landmarks, near, always)
+        always, letters = self._in_front(unit, landmarks, similarity)
+        found, expected = self._unusual(unit, landmarks, near, always, letters)
         if not (found & near).any():
             return FREE if left == 1 else Cover(visible=left)
         rim = widened(found.astype(np.uint8), 2 * RIM) > 0
         matte = with_rim(unit, found, None if expected is None else expected.behind(unit, found, rim))
         # References lend nothing that may be the cover's; a frame keeps nothing that is not.
         touched = cv2.dilate(matte, disc(RIM))
-        usual = None if expected is None else expected.behind(unit, found, touched > 0)
+        if expected is None:  # All that is known is what is about it.
+            usual = cv2.inpaint(unit, (touched > 0).astype(np.uint8), 3, cv2.INPAINT_NS)
+        else:
+            usual = expected.behind(unit, found, touched > 0)
         lips = filled(landmarks[self._layout.lips_outer]) > 0
         hidden = float(matte[lips].mean()) if lips.any() else 0.0
         visible = float(np.clip((WHOLLY - hidden) / (WHOLLY - COVERED), 0, 1))
         return Cover(own_colours(crop, found, matte), touched, usual, left * visible, hidden)
+
+    def _in_front(
+        self, unit: np.ndarray, landmarks: np.ndarray, similarity: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Where a crop at one sample a unit shows what is always covered, and a caption: bool (256, 256)."""
+        none = np.zeros((UNITS, UNITS), bool)
+        always = none if self._overlay is None else self._overlay.on_crop(similarity)
+        if self._captions is None:
+            return always, none
+        return always, self._captions.on_crop(unit, landmarks, similarity, self._skin)
 
     def _skin_colours(self, unit: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         """float32 (P, 3): the cheeks' colours."""
@@ -162,9 +176,9 @@ class CoverGauge:
         for number, row in enumerate(chosen):
             coordinates = warp.coordinates(landmarks[row])
             pictures[number] = sample(unit[row], coordinates) / self._gain(self._colours[row])
-            if self._overlay is not None:
-                covered = self._overlay.on_crop(similarity[row]).astype(np.uint8)
-                hidden = widened(covered, min(2 * RIM, shadow))
+            covered = np.logical_or(*self._in_front(unit[row], landmarks[row], similarity[row]))
+            if covered.any():
+                hidden = widened(covered.astype(np.uint8), min(2 * RIM, shadow))
                 pictures[number][sample(255 * hidden, coordinates) > 64] = np.nan
         whole = np.full((UNITS, UNITS, 4), UNKNOWN, np.uint8)
         part = whole[box[0] : box[2], box[1] : box[3]]
@@ -190,11 +204,16 @@ class CoverGauge:
         part[..., :3] = continued(mirrored, part[..., :3], unknown)
 
     def _unusual(
-        self, unit: np.ndarray, landmarks: np.ndarray, near: np.ndarray, always: np.ndarray
+        self,
+        unit: np.ndarray,
+        landmarks: np.ndarray,
+        near: np.ndarray,
+        always: np.ndarray,
+        letters: np.ndarray,
     ) -> tuple[np.ndarray, Expected | None]:
-        """Where a picture is unlike the usual face or `always` covered, and the usual face in its shape and
-        light."""
-        found = always.copy()
+        """Where a picture is unlike the usual face, `always` covered or has `letters`, and the usual face in
+        its shape and light."""
+        found = always | letters
         if self._usual is None or self._is_turned(landmarks) or not near.any():
             return found, None
         top, left, bottom, right = box = _box(near)
@@ -208,10 +227,12 @@ class CoverGauge:
         inner = cv2.erode(face, disc(4))[within] > 0
         # OpenCV multiplies colours several times as fast as NumPy repeats a number over three of them.
         picture, plain = unit[within].astype(np.float32), cv2.transform(colours, np.diag(gain))
-        known = face[within] * (spread < UNKNOWN // 2)
+        read = widened(letters.astype(np.uint8), RIM)[within] > 0
+        known = face[within] * (spread < UNKNOWN // 2) * ~read
         usual = cv2.multiply(plain, cv2.merge([_shading(picture, plain, known)] * 3))
         limit = LEVELS * float(np.clip(light, 0.15, 1.3)) + LEAST + np.float32(SPREAD * light) * spread
         different = largest(cv2.absdiff(picture, usual)) / limit
+        different[read] = 0
         # Teeth and the dark between the lips are seldom as usual: alone they are no cover.
         between = widened(filled(landmarks[self._layout.lips_inner]), BETWEEN)[within] > 0
         about = near[within] & inner
