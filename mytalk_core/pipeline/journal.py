@@ -30,7 +30,6 @@ from ..media.picture import Picture
 from ..media.pixels import PixelLayout, copy_frame, layout_of, planes_of
 from ..motion.motion import Motion
 from ..tensor_files import FileKind, read_metadata, read_tensors, write_tensors
-from .ahead import made_in_batches
 from .rendered import Edit, RenderedClip
 
 Made = TypeVar("Made")
@@ -201,35 +200,31 @@ class Journal:
         if self.folder is None:
             yield from clip.edits(rows)
             return
-        edit, fresh = clip.editor(), list[KeptEdit]()
-
-        def make(items: list[tuple[Picture, Kept | None]]) -> list[tuple[KeptEdit, bool]]:
-            drawn = iter(edit([picture for picture, kept in items if kept is None]))
-            return [
-                (KeptEdit.of(next(drawn)), True) if kept is None else (KeptEdit(picture, [], *kept), False)
-                for picture, kept in items
-            ]
-
-        pictures = self._with_kept(clip, rows)
-        with closing(made_in_batches(make, pictures, clip.threads, clip.together)) as made:
-            for number, (kept, is_fresh) in enumerate(made):
-                fresh += [kept] if is_fresh else []
-                yield kept
+        done, fresh = 0, list[KeptEdit]()
+        for kept in self._kept(clip, rows):
+            yield kept
+            done += 1
+        with closing(clip.made(KeptEdit.of, rows[done:])) as made:
+            for number, edit in enumerate(made, done):
+                fresh.append(edit)
+                yield edit
                 piece, place = divmod(number, PIECE_FRAMES)
-                if fresh and (place == PIECE_FRAMES - 1 or number == len(rows) - 1):
+                if place == PIECE_FRAMES - 1 or number == len(rows) - 1:
                     _write_piece(self._piece(piece), fresh)
                     fresh = []
 
-    def _with_kept(self, clip: RenderedClip, rows: np.ndarray) -> Iterator[tuple[Picture, Kept | None]]:
-        """The source's pictures with what was kept of them, None from the first piece on that was not."""
-        layout, kept, going_on = layout_of(clip.format_name), list[Kept](), True
+    def _kept(self, clip: RenderedClip, rows: np.ndarray) -> Iterator[KeptEdit]:
+        """What was kept, up to the first piece that was not."""
+        layout, piece = layout_of(clip.format_name), list[Kept]()
         for number, picture in enumerate(clip.untouched(rows)):
-            piece, place = divmod(number, PIECE_FRAMES)
-            if place == 0 and going_on:
+            place = number % PIECE_FRAMES
+            if place == 0:
                 length = min(PIECE_FRAMES, len(rows) - number)
-                kept = _read_piece(self._piece(piece), length, layout, (clip.height, clip.width))
-                going_on = bool(kept)
-            yield picture, kept[place] if going_on else None
+                path = self._piece(number // PIECE_FRAMES)
+                piece = _read_piece(path, length, layout, (clip.height, clip.width))
+                if not piece:
+                    return
+            yield KeptEdit(picture, [], *piece[place])
 
     def _piece(self, number: int) -> Path:
         assert self.folder is not None  # else nothing is kept

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from .. import __version__
 from ..appearance.composite import held
 from ..appearance.covers.cover import FREE, Cover
 from ..appearance.covers.gauge import CoverGauge
+from ..appearance.covers.steady import REACH
 from ..appearance.crop import crop_box, crop_size, cut_crop
 from ..appearance.frame_edge import seen_part, shown_lips
 from ..appearance.grain import grained
@@ -25,7 +27,10 @@ from ..face.track import FaceTrack
 from ..media.arranged import ArrangedClip
 from ..media.patch import Patch, coverage, paste
 from ..media.picture import Picture
-from .ahead import made_in_batches, work_threads
+from .ahead import made_ahead, made_in_batches, work_threads
+from .sights import Face, Sight, in_agreement
+
+Made = TypeVar("Made")
 
 # The IPTC's term for pictures partly made by a trained model; C2PA and the platforms read it.
 AI_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
@@ -103,58 +108,39 @@ class RenderedClip(ArrangedClip):
     def edits(self, indices: Sequence[int] | np.ndarray | None = None) -> Generator[Edit, None, None]:
         """Frames by number, as `pictures` has them, with their patches apart; the next ones are drawn and
         pasted while the caller works on one. Who stops early closes the generator."""
-        edit = self.editor()
+        return self.made(_pasted, indices)
 
-        def make(pictures: Sequence[Picture]) -> list[Edit]:
-            edits = edit(pictures)
-            _ = [one.pasted for one in edits]  # Kept by each: the caller need not wait for it.
-            return edits
+    def made(
+        self, finish: Callable[[Edit], Made], indices: Sequence[int] | np.ndarray | None = None
+    ) -> Generator[Made, None, None]:
+        """What is made of each of `edits`, on the threads that draw them."""
+        draw, sights = self._drawing(), self._sights(self.rows(indices))
 
-        return self._made(make, indices)
+        def make(batch: Sequence[Sight]) -> list[Made]:
+            return [finish(edit) for edit in draw(batch)]
 
-    def _made(
-        self, make: Callable[[Sequence[Picture]], list[Edit]], indices: Sequence[int] | np.ndarray | None
-    ) -> Generator[Edit, None, None]:
-        return made_in_batches(make, self.untouched(indices), self.threads, self.together)
+        return made_in_batches(make, sights, self.threads, self.together)
 
     @property
     def threads(self) -> int:
-        """How many frames may be drawn at once: `editor`'s result may be called on so many threads."""
+        """On how many threads frames are drawn."""
         if self.prepare is not None:
             return 1  # A network that others take turns with has room for one frame's work.
         threads = work_threads() if self.beside is None else self.beside.threads
         return min(threads, self.renderer.at_once or threads)
 
     def together(self) -> int:
-        """How many frames `editor`'s result is best called with; a renderer whose network is brought for the
-        first of them says so only then."""
+        """How many frames are drawn in one call; a renderer whose network is brought for the first of them
+        says so only then."""
         return self.renderer.together
 
     def untouched(self, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[Picture]:
-        """The source's pictures under this clip's numbers, for `editor`."""
+        """The source's pictures under this clip's numbers."""
         return super()._read(self.rows(indices))
-
-    def editor(self) -> Callable[[Sequence[Picture]], list[Edit]]:
-        """For one pass over the frames: what gives pictures of `untouched` their patches."""
-        prepare = cache(self.prepare or (lambda: None))
-        beside = None if self.beside is None else self.beside.editor()
-
-        def edit(pictures: Sequence[Picture]) -> list[Edit]:
-            given = [self._known(picture.index) for picture in pictures]
-            unknown = [picture for picture, known in zip(pictures, given, strict=True) if known is None]
-            drawn = iter(self._draw(unknown, prepare))
-            edits = []
-            for picture, known in zip(pictures, given, strict=True):
-                edits.append(next(drawn) if known is None else Edit(picture, known, False))
-                if known is None and self.keeper is not None:
-                    self.keeper.put(picture.index, edits[-1].patches)
-            return edits if beside is None else list(map(_over, beside(pictures), edits))
-
-        return edit
 
     def masks(self, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
         """For each frame how much of every pixel is new, see `Edit.mask`."""
-        return (edit.mask() for edit in self._made(self.editor(), indices))
+        return self.made(Edit.mask, indices)
 
     def _read(self, rows: np.ndarray) -> Iterator[Picture]:
         return (edit.pasted for edit in self.edits(rows))
@@ -184,80 +170,115 @@ class RenderedClip(ArrangedClip):
             return crop, FREE
         return crop, self.gauge.cover(crop, landmarks, similarity, shot=int(self.track.shots[picture.index]))
 
-    def _known(self, row: int) -> list[Patch] | None:
-        """What is pasted over a frame where nothing must be drawn for it, None where something must."""
+    @property
+    def _layers(self) -> list[RenderedClip]:
+        """Whose lips are pasted one after the other."""
+        return [self] if self.beside is None else [*self.beside._layers, self]
+
+    def _sights(self, rows: np.ndarray) -> Iterator[Sight]:
+        """The source's frames by number, looked at: those that follow each other together with some on either
+        side, so that no frame's look depends on which others are asked for."""
+        for run in np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1):
+            if len(run) == 0:
+                continue
+            first, last = int(run[0]), int(run[-1])
+            about = np.arange(max(first - REACH, 0), min(last + REACH, len(self) - 1) + 1)
+            looked_at = made_ahead(self._sight, self.untouched(about), work_threads())
+            with closing(looked_at):
+                yield from (s for s in in_agreement(looked_at) if first <= s.picture.index <= last)
+
+    def _sight(self, picture: Picture) -> Sight:
+        return Sight(picture, tuple(layer._face(picture) for layer in self._layers))
+
+    def _face(self, picture: Picture) -> Face | list[Patch]:
+        """What lips are drawn on, or what is pasted where none must be: nothing where there is no face, or
+        where its lips reach over the frame's edge."""
+        row = picture.index
         if not self.track.present[row]:
             return []
-        return None if self.keeper is None else self.keeper.get(row)
-
-    def _draw(self, pictures: Sequence[Picture], prepare: Callable[[], object]) -> list[Edit]:
-        """Frames that show the face, with what is pasted over them."""
-        free = [(picture, self._unhidden(picture)) for picture in pictures]
-        shots = [shot for _, shot in free if shot is not None]
-        patches = iter(self._patches(shots, prepare) if shots else [])
-        edits = []
-        for picture, shot in free:
-            patch = None if shot is None else next(patches)
-            is_partial = shot is not None and patch is not None and shot.cover.is_partial
-            edits.append(Edit(picture, [] if patch is None else [patch], is_partial))
-        return edits
-
-    def _unhidden(self, picture: Picture) -> Shot | None:
-        """What is drawn on, None where the lips reach over the frame's edge or are hidden."""
-        row = picture.index
+        if self.keeper is not None and (kept := self.keeper.get(row)) is not None:
+            return kept
         similarity, source = self.track.similarity[row], self.track.canonical[row]
         frame = picture.height, picture.width
         layout = LandmarkLayout.load(self.track.layout)
         shown = float(shown_lips(source[None], similarity[None], frame, layout)[0])
         if shown == 0:
-            return None
+            return []
         crop, cover = self._looked_at(picture, similarity, source)
-        if cover.visible == 0:
-            return None
         # A mouth that leaves the frame: at last it moves as in the source, and the source takes over.
         share = min(HANDED_OVER * shown, 1.0)
-        return Shot(picture, cover.mended(crop), cover, source, seen_part(frame, similarity), share)
+        shot = int(self.track.shots[row])
+        return Face(crop, shot, cover, source, seen_part(frame, similarity), share)
 
-    def _patches(self, shots: Sequence[Shot], prepare: Callable[[], object]) -> list[Patch | None]:
+    def _drawing(self) -> Callable[[Sequence[Sight]], list[Edit]]:
+        """For one pass over the frames: what draws them."""
+        layers = [(layer, cache(layer.prepare or (lambda: None))) for layer in self._layers]
+
+        def draw(sights: Sequence[Sight]) -> list[Edit]:
+            edits = [Edit(sight.picture, [], False) for sight in sights]
+            for number, (layer, prepare) in enumerate(layers):
+                edits = layer._over(edits, [sight.faces[number] for sight in sights], prepare)
+            return edits
+
+        return draw
+
+    def _over(
+        self, edits: Sequence[Edit], faces: Sequence[Face | list[Patch]], prepare: Callable[[], object]
+    ) -> list[Edit]:
+        """What was done to frames, and this clip's lips over it."""
+        shown = [
+            (edit.picture, face)
+            for edit, face in zip(edits, faces, strict=True)
+            if isinstance(face, Face) and face.cover.visible > 0
+        ]
+        drawn = iter(self._patches(shown, prepare) if shown else [])
+        made = []
+        for edit, face in zip(edits, faces, strict=True):
+            patches, is_partial = [], False
+            if not isinstance(face, Face):
+                patches = face
+            elif face.cover.visible > 0 and (patch := next(drawn)) is not None:
+                patches, is_partial = [patch], face.cover.is_partial
+            if isinstance(face, Face) and self.keeper is not None:
+                self.keeper.put(edit.picture.index, patches)
+            made.append(Edit(edit.picture, [*edit.patches, *patches], edit.is_partial or is_partial))
+        return made
+
+    def _patches(
+        self, shown: Sequence[tuple[Picture, Face]], prepare: Callable[[], object]
+    ) -> list[Patch | None]:
         """The new lips of frames, in one call of the renderer."""
-        rows, seen = np.array([shot.picture.index for shot in shots]), None
-        if any(shot.seen is not None for shot in shots):
+        rows, faces, seen = (
+            np.array([picture.index for picture, _ in shown]),
+            [face for _, face in shown],
+            None,
+        )
+        if any(face.seen is not None for face in faces):
             whole = np.ones((UNITS, UNITS), bool)
-            seen = np.stack([whole if shot.seen is None else shot.seen for shot in shots])
+            seen = np.stack([whole if face.seen is None else face.seen for face in faces])
         prepare()
-        crops, source = np.stack([shot.crop for shot in shots]), np.stack([shot.source for shot in shots])
+        # Behind a cover is what is to be expected there.
+        crops = np.stack([face.cover.mended(face.crop) for face in faces])
+        source = np.stack([face.source for face in faces])
         rendering = self.renderer.render(crops, source, self.targets[rows], rows, seen)
         patches = rendering.patches(
             (self.height, self.width),
             self.track.similarity[rows],
-            [shot.cover for shot in shots],
-            [shot.share for shot in shots],
+            [face.cover for face in faces],
+            [face.share for face in faces],
         )
         return [
-            None if patch is None else self._finished(patch, shot)
-            for patch, shot in zip(patches, shots, strict=True)
+            None if patch is None else self._finished(patch, *one)
+            for patch, one in zip(patches, shown, strict=True)
         ]
 
-    def _finished(self, patch: Patch, shot: Shot) -> Patch:
+    def _finished(self, patch: Patch, picture: Picture, face: Face) -> Patch:
         """New lips with the frame's grain, whose colour reaches up to what stands before them."""
-        patch = grained(patch, shot.picture.rgb_in(patch.box), shot.picture.index)
-        return held(patch, shot.cover.matte, self.track.similarity[shot.picture.index])
+        patch = grained(patch, picture.rgb_in(patch.box), picture.index)
+        return held(patch, face.cover.matte, self.track.similarity[picture.index])
 
 
-def _over(below: Edit, above: Edit) -> Edit:
-    """Both edits of a frame, one after the other."""
-    return Edit(above.picture, [*below.patches, *above.patches], below.is_partial or above.is_partial)
-
-
-@dataclass(frozen=True, eq=False)
-class Shot:
-    """A frame to draw on. picture: under the output's number; crop: its canonical square; cover: what stands
-    before the mouth; source: its landmarks (N, 2) there; seen: bool (256, 256), what of the square lies
-    inside the frame, None for all; share: 0..1, how much of the new lips shows."""
-
-    picture: Picture
-    crop: np.ndarray
-    cover: Cover
-    source: np.ndarray
-    seen: np.ndarray | None
-    share: float
+def _pasted(edit: Edit) -> Edit:
+    """An edit whose picture is made: the caller need not wait for it."""
+    _ = edit.pasted
+    return edit

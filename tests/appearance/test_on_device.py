@@ -168,7 +168,7 @@ def test_patches_are_those_of_the_cpu(scene, device):
     renderings = both(renderer, crops, source, targets)
     matte = np.zeros((256, 256), np.float32)
     matte[:, 128:] = 1
-    covers = [FREE, Cover(matte), Cover(visible=0.5), FREE, FREE]
+    covers = [FREE, Cover(matte), Cover(faded=0.5), FREE, FREE]
     shares, far = [1.0, 1.0, 1.0, 0.25, 1.0], similarity.copy()
     far[4, :, 2] -= 5000
     ours, theirs = (one.patches(frame, far, covers, shares) for one in renderings)

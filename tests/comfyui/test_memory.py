@@ -100,9 +100,7 @@ def test_what_draws_is_brought_once_in_a_pass_and_only_to_draw(drawn_twice, brou
     assert brought == [{"Draws", *READERS}]
     next(clip.pictures([3]))
     assert brought == [{"Draws", *READERS}], "nothing is drawn without a face"
-    edit = clip.editor()
-    for picture in clip.untouched([3, 0, 1]):
-        edit([picture])
+    list(clip.edits([3, 0, 1]))
     assert brought == [{"Draws", *READERS}] * 2
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from repository import EXAMPLES
 
+from mytalk_core.appearance.covers.cover import Cover
 from mytalk_core.appearance.covers.gauge import CoverGauge
 from mytalk_core.cli.main import main
 from mytalk_core.face.track import FaceTrack
@@ -342,3 +343,23 @@ def test_ctrl_c_leaves_nothing(frames, tmp_path, loaded, capsys, monkeypatch):
     assert main([*arguments, "--save-mask", str(tmp_path / "mask.mkv")]) == 130
     assert "interrupted" in capsys.readouterr().err
     assert nothing_half_written(tmp_path, known)
+
+
+@pytest.mark.parametrize("doubtful", [{5}, {4, 5, 6, 8, 9}], ids=["one", "several"])
+def test_frames_agree_on_what_is_hidden_whichever_of_them_are_asked_for(frames, model, monkeypatch, doubtful):
+    clip = ImageClip.from_frames(frames, 25)
+    drawn = model.draw(clip, model.track(clip).choose(), None, part_of(clip, 0.0, None).timeline)
+    drawn = replace(drawn, references=replace(drawn.references, uncovered=None))
+    similarity = [one.tobytes() for one in drawn.track.similarity]
+
+    def cover(
+        gauge: CoverGauge, crop: np.ndarray, landmarks: np.ndarray, at: np.ndarray, **shot: int
+    ) -> Cover:
+        return Cover(hidden=float(similarity.index(at.tobytes()) in doubtful))
+
+    monkeypatch.setattr(CoverGauge, "cover", cover)
+    whole = [edit.is_edited for edit in drawn.edits()]
+    hidden = set() if doubtful == {5} else {4, 5, 6, 7, 8}
+    assert whole == [number not in hidden for number in range(FRAMES)]
+    for part in ([5], [8, 3, 4], range(6, FRAMES), [2, 12]):
+        assert [edit.is_edited for edit in drawn.edits(part)] == [whole[number] for number in part]

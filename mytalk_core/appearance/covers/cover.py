@@ -15,6 +15,7 @@ from .parts import joined, largest, nearest_colours, thin
 RIM = 2  # units about a cover that are none of the usual face: its soft edge and its shadow
 # Units about a cover's edge in which its own colours are, and levels from those that tell the face from it.
 COLOURS, UNLIKE = 6, 30.0
+COVERED, WHOLLY = 0.6, 0.8  # of the lips: from here on the new mouth fades out, and here the frame stays
 MEETS = 35.0  # levels up to which what is about a cover is the face that goes on behind it, in another light
 
 
@@ -24,15 +25,22 @@ class Cover:
 
     matte: float32 (S, S) in 0..1 by pixel of the crop, 1 where the frame's own stay, None where nothing was
     found; touched: float32 (256, 256) by canonical unit, that and what the cover's soft edge and its shadow
-    reach to; usual: uint8 (256, 256, 3), what is to be expected there; visible: 0..1, 0 where the whole frame
-    stays; hidden: how much of the lips is covered, 0..1.
+    reach to; usual: uint8 (256, 256, 3), what is to be expected there; hidden: how much of the lips is, 0..1;
+    faded: how far the whole picture has, 0..1; sure: whether the picture by itself leaves no doubt of it.
     """
 
     matte: np.ndarray | None = None
     touched: np.ndarray | None = None
     usual: np.ndarray | None = None
-    visible: float = 1.0
     hidden: float = 0.0
+    faded: float = 0.0
+    sure: bool = False
+
+    @property
+    def visible(self) -> float:
+        """How much of the new mouth shows where nothing is before it: 0..1, 0 where the whole frame stays."""
+        shown = (WHOLLY - self.hidden) / (WHOLLY - COVERED)
+        return (1 - self.faded) * min(max(shown, 0.0), 1.0)
 
     @property
     def is_partial(self) -> bool:
@@ -89,7 +97,7 @@ class Expected:
         return behind
 
 
-FREE, WHOLE = Cover(), Cover(visible=0.0, hidden=1.0)
+FREE = Cover()
 
 
 def with_rim(picture: np.ndarray, found: np.ndarray, usual: np.ndarray | None) -> np.ndarray:

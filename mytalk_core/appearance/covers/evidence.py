@@ -29,14 +29,15 @@ DARK = 0.35  # fine detail of the eyes, L of Lab, under which nothing can be tol
 SUSPECT = 2.0  # where most of a person's frames show no mouth, one must show it so many times more clearly
 
 
-def shows_mouth(
+def clearness(
     unit_crop: np.ndarray,
     landmarks: np.ndarray,
     similarity: np.ndarray,
     layout: LandmarkLayout,
     certainty: float = 1.0,
-) -> bool:
-    """True where lips are seen, and where it is too dark to tell.
+) -> float:
+    """How clearly lips are seen: 1 and more where they are, and where it is too dark to tell; below 1 by how
+    much less they show than the least of what a mouth does.
 
     Args:
         unit_crop: uint8 (256, 256, 3), the canonical square.
@@ -56,17 +57,15 @@ def shows_mouth(
         eyes |= widened(eye, 4)
     of_eyes = _root_mean_square(detail, eyes)
     if of_eyes < DARK:
-        return True
+        return 1.0
     share = _root_mean_square(detail, widened(outer, 3)) / of_eyes
-    if share < FLAT * certainty:
-        return False
     contrast = _contrast(lab, outer, inner, face)
-    if contrast < NO_CONTRAST * certainty or (
-        share < PLAIN * certainty and contrast < PLAIN_CONTRAST * certainty
-    ):
-        return False
+    plain = max(share / PLAIN, contrast / PLAIN_CONTRAST)
+    clear = min(share / FLAT, contrast / NO_CONTRAST, plain) / certainty
+    if clear < 1:
+        return clear
     regular = _regularity(unit_crop, landmarks[layout.lips_outer], similarity)
-    return regular < (MOSAIC if certainty == 1 else MOSAIC_SUSPECT)
+    return min(clear, (1 - regular) / (1 - (MOSAIC if certainty == 1 else MOSAIC_SUSPECT)))
 
 
 def _contrast(lab: np.ndarray, outer: np.ndarray, inner: np.ndarray, face: np.ndarray) -> float:

@@ -3,7 +3,7 @@
 Four looks are put together. The references, brought to one shape, tell what the person usually looks like at
 each place of the face: what a picture shows otherwise covers it, unless light explains it. What keeps its
 place in the picture while the face moves is found once (`find_overlay`), letters in each picture
-(`find_captions`). And where no mouth is seen at all (`shows_mouth`), the frame stays as it is.
+(`find_captions`). And where no mouth is seen at all (`clearness`), the frame stays as it is.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from ..raster import triangulate
 from ..references import Each, References, pose_points
 from ..warp import MeshWarp, sample
 from .captions import Captions, find_captions
-from .cover import FREE, RIM, WHOLE, Cover, Expected, continued, own_colours, with_rim
-from .evidence import SUSPECT, shows_mouth
+from .cover import FREE, RIM, Cover, Expected, continued, own_colours, with_rim
+from .evidence import SUSPECT, clearness
 from .hand import ON_LIPS, find_hand
 from .overlay import LETTERS, Overlay, find_overlay
 from .parts import brightness, joined, largest, like_nearest, thickness, thin, unlike_skin
@@ -43,9 +43,12 @@ NEAR = 16  # units about mouth and chin in which a cover counts
 ROOM = 24  # units about that, into which a cover is followed beyond the face's outline
 # Root mean square distance of the still points, canonical units: hands left it under 5, profiles over 10.
 TURNED_UNITS = 7.0
-COVERED, WHOLLY = 0.6, 0.8  # of the lips: from here on the new mouth fades out, and here the frame stays
 CHEEKS = 20.0, 64.0  # units from the face's middle
 LENT = 0.4  # of its lips, the most that may be covered in a reference that is mended and lent
+DOUBTFUL = 0.8  # as clear as the least of what a mouth shows: below it is surely hidden
+TOLD = (
+    0.99  # of the lips are hidden at most where colour or a hand's outline tells it, which may err in a frame
+)
 LEAST_LEFT = 0.5  # this share of a pool always stays
 
 
@@ -77,7 +80,7 @@ class CoverGauge:
 
         def shows(certainty: float) -> np.ndarray:
             def at(row: int) -> bool:
-                return shows_mouth(unit[row], landmarks[row], known[row], layout, certainty)
+                return clearness(unit[row], landmarks[row], known[row], layout, certainty) >= 1
 
             return np.array(list(each(at, range(len(unit)))))
 
@@ -114,16 +117,19 @@ class CoverGauge:
         if len(crop) != UNITS:
             kernel = cv2.INTER_AREA if len(crop) > UNITS else cv2.INTER_CUBIC
             unit = cv2.resize(crop, (UNITS, UNITS), interpolation=kernel)
+        clear = float(shown or False)
         if shown is None:
-            shown = shows_mouth(unit, landmarks, similarity, self._layout, self._certainty)
-        left = 1.0 if self._fades is None else 1 - float(self._fades.faded(unit[None], np.array([shot]))[0])
-        if not shown or left == 0:
-            return WHOLE
+            clear = clearness(unit, landmarks, similarity, self._layout, self._certainty)
+        faded = 0.0 if self._fades is None else float(self._fades.faded(unit[None], np.array([shot]))[0])
+        if faded == 1:
+            return Cover(faded=1.0, sure=True)
+        if clear < 1:
+            return Cover(hidden=1.0, faded=faded, sure=clear < DOUBTFUL)
         near = _near(landmarks, self._layout)
         always, letters = self._in_front(unit, landmarks, similarity)
         found, expected = self._unusual(unit, landmarks, near, always, letters)
         if not (found & near).any():
-            return FREE if left == 1 else Cover(visible=left)
+            return FREE if faded == 0 else Cover(faded=faded)
         rim = widened(found.astype(np.uint8), 2 * RIM) > 0
         matte = with_rim(unit, found, None if expected is None else expected.behind(unit, found, rim))
         # References lend nothing that may be the cover's; a frame keeps nothing that is not.
@@ -134,8 +140,8 @@ class CoverGauge:
             usual = expected.behind(unit, found, touched > 0)
         lips = filled(landmarks[self._layout.lips_outer]) > 0
         hidden = float(matte[lips].mean()) if lips.any() else 0.0
-        visible = float(np.clip((WHOLLY - hidden) / (WHOLLY - COVERED), 0, 1))
-        return Cover(own_colours(crop, found, matte), touched, usual, left * visible, hidden)
+        sure = bool((always | letters).any())
+        return Cover(own_colours(crop, found, matte), touched, usual, hidden, faded, sure)
 
     def _in_front(
         self, unit: np.ndarray, landmarks: np.ndarray, similarity: np.ndarray
