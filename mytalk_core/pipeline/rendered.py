@@ -27,7 +27,7 @@ from ..face.track import FaceTrack
 from ..media.arranged import ArrangedClip
 from ..media.patch import Patch, coverage, paste
 from ..media.picture import Picture
-from .ahead import made_ahead, made_in_batches, work_threads
+from .ahead import made_ahead, made_in_batches, read_ahead, work_threads
 from .sights import Face, Sight, in_agreement
 
 Made = TypeVar("Made")
@@ -183,9 +183,14 @@ class RenderedClip(ArrangedClip):
                 continue
             first, last = int(run[0]), int(run[-1])
             about = np.arange(max(first - REACH, 0), min(last + REACH, len(self) - 1) + 1)
-            looked_at = made_ahead(self._sight, self.untouched(about), work_threads())
-            with closing(looked_at):
-                yield from (s for s in in_agreement(looked_at) if first <= s.picture.index <= last)
+            with closing(self._looked_ahead(self.untouched(about))) as sights:
+                yield from (s for s in in_agreement(sights) if first <= s.picture.index <= last)
+
+    def _looked_ahead(self, pictures: Iterator[Picture]) -> Generator[Sight, None, None]:
+        threads = work_threads()
+        if threads > 3:
+            return made_ahead(self._sight, pictures, threads // 2)
+        return read_ahead(map(self._sight, pictures), threads)  # Who draws wants the other.
 
     def _sight(self, picture: Picture) -> Sight:
         return Sight(picture, tuple(layer._face(picture) for layer in self._layers))

@@ -48,16 +48,22 @@ Covered = tuple[int, Cover] | None
 
 def in_agreement(sights: Iterable[Sight]) -> Iterator[Sight]:
     """The sights of frames that follow each other, with covers as the frames about each have them, see
-    `agreed`: so many are held as it takes to know."""
+    `agreed`: as long as nothing covers any, none is held."""
     waiting: deque[Sight] = deque()
     known: deque[tuple[Covered, ...]] = deque(maxlen=2 * REACH + 1)
     for sight in sights:
         waiting.append(sight)
         known.append(tuple((f.shot, f.cover) if isinstance(f, Face) else None for f in sight.faces))
-        if len(waiting) > REACH:
-            yield _agreeing(waiting.popleft(), known, len(known) - 1 - REACH)
+        while waiting and (len(waiting) > REACH or _are_free(known, len(known) - len(waiting))):
+            yield _agreeing(waiting.popleft(), known, len(known) - len(waiting) - 1)
     while waiting:
-        yield _agreeing(waiting.popleft(), known, len(known) - 1 - len(waiting))
+        yield _agreeing(waiting.popleft(), known, len(known) - len(waiting) - 1)
+
+
+def _are_free(known: Sequence[tuple[Covered, ...]], at: int) -> bool:
+    """Whether nothing covers a frame and those before it: then no later one changes that."""
+    near = [covered for number in range(max(at - REACH, 0), at + 1) for covered in known[number]]
+    return all(one is None or (one[1].matte is None and one[1].hidden == 0) for one in near)
 
 
 def _agreeing(sight: Sight, known: Sequence[tuple[Covered, ...]], at: int) -> Sight:
