@@ -111,7 +111,7 @@ def test_a_run_that_was_cancelled_goes_on_after_its_last_piece(people, run, fold
         raise management.InterruptProcessingException
 
     with monkeypatch.context() as patch:
-        patch.setattr(rendered, "editor", cancelled)
+        patch.setattr(rendered, "made", cancelled)
         with pytest.raises(management.InterruptProcessingException):
             run(resume=True)
     made = folders / "output" / "made" / "here"
