@@ -40,6 +40,11 @@ def on_a_plate(frame: np.ndarray, words: str, at: tuple[int, int]) -> None:
     outlined((255, 255, 255), None)(frame, words, at)
 
 
+def with_the_word_that_is_said(frame: np.ndarray, words: str, at: tuple[int, int]) -> None:
+    outlined((255, 255, 255), (0, 0, 0))(frame, words, at)
+    outlined((255, 220, 0), None)(frame, words.split()[0], at)
+
+
 def captioned(scene: Scene, writer: Writer, on: range = range(FRAMES)) -> np.ndarray:
     """The scene's frames with another line every few of them, now on the chin and now on the lips."""
     frames = scene.frames.copy()
@@ -62,9 +67,10 @@ def near_mouth(scene: Scene, number: int) -> np.ndarray:
         (outlined((255, 255, 255), (0, 0, 0)), 0.95),
         (outlined((250, 230, 40), None), 0.95),
         (outlined((255, 255, 255), None), 0.95),
+        (with_the_word_that_is_said, 0.95),
         (on_a_plate, 0.99),
     ],
-    ids=["outlined", "yellow", "white", "plate"],
+    ids=["outlined", "yellow", "white", "two colours", "plate"],
 )
 @pytest.mark.parametrize("on", [range(FRAMES), range(8, 16)], ids=["all", "some"])
 def test_words_that_change_stay(scene, writer, share, on):

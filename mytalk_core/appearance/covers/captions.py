@@ -18,14 +18,14 @@ from ...face.alignment import UNITS, apply, invert
 from ...face.layout import LandmarkLayout
 from ..mask import filled, widened
 from ..references import References
-from .overlay import STROKE, STROKES
+from .overlay import STROKE
 from .parts import largest, thin, unlike_skin
 
 LOOKED_AT = 24  # references
-CONTRAST = 60.0  # levels by which a stroke differs from what is about it
+CONTRAST, ABOUT = 60.0, 21  # levels by which a stroke differs from what is so many units about it
 EDGE, EDGES = 40.0, 12  # levels within two units; in a row of a picture in which it is worth to look closer
 APART = 13  # units from one letter or word to the next, at most
-LOWEST, HIGHEST = 6, 45  # units, of a line
+LOWEST, HIGHEST = 6, 60  # units, of a line
 # How often the level middle of a line crosses a stroke's edge, in all and within its own height, and in all
 # references together that have one of its colour at its level. Where it is known that there are captions, a
 # word needs less.
@@ -74,15 +74,19 @@ class Captions:
         upright = _Upright.of(unit, landmarks, similarity, self.layout)
         found = np.zeros(upright.picture.shape[:2], bool)
         for line in upright.lines(WORD, WORD_DENSITY):
-            if not self._like(*upright.in_frame(line), line.colour).any():
-                continue
-            found |= upright.letters(line) | upright.plate(line, skin)
+            level = self._level(*upright.in_frame(line))
+            # One that is a line by itself may have another colour, as the word that is said just then has.
+            if level.any() and (line.crossings >= CROSSINGS or (level & self._alike(line.colour)).any()):
+                found |= upright.letters(line) | upright.plate(line, skin)
         return upright.back(found)
 
-    def _like(self, middle: float, height: float, colour: np.ndarray) -> np.ndarray:
-        """Which of these lines, bool (L,), lie at the level of one and have its colour."""
-        level = np.abs(self.middles - middle) < LEVEL * np.maximum(self.heights, height)
-        return level & (largest(np.abs(self.colours - colour)) < ALIKE)
+    def _level(self, middle: float, height: float) -> np.ndarray:
+        """Which of these lines, bool (L,), lie at the level of one."""
+        return np.abs(self.middles - middle) < LEVEL * np.maximum(self.heights, height)
+
+    def _alike(self, colour: np.ndarray) -> np.ndarray:
+        """Which of these lines, bool (L,), have a colour."""
+        return largest(np.abs(self.colours - colour)) < ALIKE
 
 
 def find_captions(
@@ -105,7 +109,7 @@ def find_captions(
     found = Captions(middles, heights, np.column_stack(colours), layout)
     told = np.zeros(len(seen), bool)
     for number, (middle, height, *_) in enumerate(seen):
-        alike = found._like(middle, height, found.colours[number])
+        alike = found._level(middle, height) & found._alike(found.colours[number])
         several = len(np.unique(rows[alike])) >= min(2, len(chosen))
         told[number] = several and crossings[alike].sum() >= TOGETHER
     return Captions(middles[told], heights[told], found.colours[told], layout) if told.any() else None
@@ -148,12 +152,14 @@ class _Upright:
     @cached_property
     def contrast(self) -> np.ndarray:
         """By how much it differs from what is about each place, float32 (h, w, 3) levels."""
-        return self.picture.astype(np.float32) - cv2.medianBlur(self.picture, STROKES)
+        return self.picture.astype(np.float32) - cv2.medianBlur(self.picture, ABOUT)
 
     @cached_property
     def strokes(self) -> np.ndarray:
         """What is thin and unlike what is about it, bool (h, w)."""
-        return thin(largest(np.abs(self.contrast)) > CONTRAST, STROKE)
+        # Each by itself: an outline makes a stroke three times as thick.
+        lighter, darker = largest(self.contrast) > CONTRAST, largest(-self.contrast) > CONTRAST
+        return thin(lighter, STROKE) | thin(darker, STROKE)
 
     def has_edges(self) -> bool:
         """Whether any row has as many as a line has; else nothing more need be looked at."""
@@ -200,9 +206,8 @@ class _Upright:
         height = bottom - top
         within = np.zeros(self.strokes.shape, bool)
         within[top:bottom, max(left - APART, 0) : right + APART] = True
-        alike = largest(np.abs(self.picture - line.colour.astype(np.float32))) < ALIKE
         side = 2 * max(height // 6, 1) + 1
-        return closed(self.strokes & within & (self.free | alike), side, side)
+        return closed(self.strokes & within, side, side)
 
     def plate(self, line: Line, skin: np.ndarray) -> np.ndarray:
         """The plain box that a line stands on, bool (h, w): none where its ground is skin, or goes on."""
