@@ -41,24 +41,32 @@ NOISE = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6
 TO_RGB = np.linalg.inv(TO_PLANES).astype(np.float32)
 
 
-def grained(patch: Patch, frame: np.ndarray, seed: int) -> Patch:
+def grain_strength(part: np.ndarray) -> float:
+    """How surely a part uint8 (h, w, 3) of a frame has grain, 0..1: 0 where it is clean, where all that
+    varies is what compression leaves, and where it is too small to tell."""
+    if min(part.shape[:2]) < 2 * BLOCK_PX:
+        return 0.0
+    light = _light(part)
+    strength = float(np.clip((noise_level(light) - CLEAN) / (GRAINY - CLEAN), 0, 1))
+    if strength == 0:
+        return 0.0
+    least, most = ALONG_AXES
+    return strength * float(np.clip((most - along_axes(high_pass(light))) / (most - least), 0, 1))
+
+
+def grained(patch: Patch, frame: np.ndarray, seed: int, strength: float) -> Patch:
     """The patch with the grain that its pasted pixels would lack in its frame, uint8 (H, W, 3).
 
-    seed: of the noise, the frame's number. The patch itself where the frame is clean.
+    seed: of the noise, the frame's number; strength: how much of the grain, 0..1, see `grain_strength`: from
+    one frame of a compressed video to the next it may differ, and what is drawn must not flicker. The patch
+    itself where it is 0.
     """
-    if min(patch.alpha.shape) < 2 * BLOCK_PX:
+    if strength == 0 or min(patch.alpha.shape) < 2 * BLOCK_PX:
         return patch
     top, left = patch.top, patch.left
     below = frame[top : top + len(patch.alpha), left : left + patch.alpha.shape[1]]
-    strength = float(np.clip((noise_level(_light(below)) - CLEAN) / (GRAINY - CLEAN), 0, 1))
-    if strength == 0:
-        return patch
     source = below.astype(np.float32) @ TO_PLANES.T
     fine, lit = high_pass(source), _lit_blocks(source[..., 0])
-    least, most = ALONG_AXES
-    strength *= float(np.clip((most - along_axes(fine[..., 0])) / (most - least), 0, 1))
-    if strength == 0:
-        return patch
     alpha = patch.alpha[..., None]
     new = patch.rgb.astype(np.float32) @ TO_PLANES.T
     noise = np.random.default_rng(seed).standard_normal(source.shape, np.float32)

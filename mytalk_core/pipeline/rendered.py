@@ -14,10 +14,9 @@ from .. import __version__
 from ..appearance.composite import held
 from ..appearance.covers.cover import FREE, Cover
 from ..appearance.covers.gauge import CoverGauge
-from ..appearance.covers.steady import REACH
 from ..appearance.crop import crop_box, crop_size, cut_crop
 from ..appearance.frame_edge import seen_part, shown_lips
-from ..appearance.grain import grained
+from ..appearance.grain import grain_strength, grained
 from ..appearance.references import References
 from ..appearance.renderer import Renderer
 from ..face.alignment import UNITS
@@ -25,10 +24,11 @@ from ..face.layout import LandmarkLayout
 from ..face.packed import Mapped
 from ..face.track import FaceTrack
 from ..media.arranged import ArrangedClip
+from ..media.colour import Box
 from ..media.patch import Patch, coverage, paste
 from ..media.picture import Picture
 from .ahead import made_ahead, made_in_batches, read_ahead, work_threads
-from .sights import Face, Sight, in_agreement
+from .sights import BEFORE, BEHIND, Face, Sight, in_agreement
 
 Made = TypeVar("Made")
 
@@ -182,7 +182,7 @@ class RenderedClip(ArrangedClip):
             if len(run) == 0:
                 continue
             first, last = int(run[0]), int(run[-1])
-            about = np.arange(max(first - REACH, 0), min(last + REACH, len(self) - 1) + 1)
+            about = np.arange(max(first - BEFORE, 0), min(last + BEHIND, len(self) - 1) + 1)
             with closing(self._looked_ahead(self.untouched(about))) as sights:
                 yield from (s for s in in_agreement(sights) if first <= s.picture.index <= last)
 
@@ -213,7 +213,23 @@ class RenderedClip(ArrangedClip):
         # A mouth that leaves the frame: at last it moves as in the source, and the source takes over.
         share = min(HANDED_OVER * shown, 1.0)
         shot = int(self.track.shots[row])
-        return Face(crop, shot, cover, source, seen_part(frame, similarity), share)
+        grain = grain_strength(self._lower_face(picture, layout))
+        return Face(crop, shot, cover, source, seen_part(frame, similarity), share, grain)
+
+    def _lower_face(self, picture: Picture, layout: LandmarkLayout) -> np.ndarray:
+        """The part uint8 (h, w, 3) of a picture that holds lips and jaw."""
+        points = self.track.landmarks[picture.index][np.concatenate([layout.lips_outer, layout.jaw]), :2]
+        low, high = points.min(0), points.max(0)
+
+        def box(room: np.ndarray) -> Box:
+            size = np.array([picture.width, picture.height])
+            left, top = first = np.clip(low - room, 0, size - 1).astype(int)
+            right, bottom = np.clip(high + room, first + 1, size).astype(int)
+            return int(top), int(left), int(bottom), int(right)
+
+        top, left, bottom, right = part = box(np.zeros(2))
+        # The new lips' part is wanted soon.
+        return picture.rgb_in(part, about=box((high - low) / 4))[top:bottom, left:right]
 
     def _drawing(self) -> Callable[[Sequence[Sight]], list[Edit]]:
         """For one pass over the frames: what draws them."""
@@ -279,7 +295,7 @@ class RenderedClip(ArrangedClip):
 
     def _finished(self, patch: Patch, picture: Picture, face: Face) -> Patch:
         """New lips with the frame's grain, whose colour reaches up to what stands before them."""
-        patch = grained(patch, picture.rgb_in(patch.box), picture.index)
+        patch = grained(patch, picture.rgb_in(patch.box), picture.index, face.grain)
         return held(patch, face.cover.matte, self.track.similarity[picture.index])
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,7 +22,7 @@ class Face:
 
     crop: its canonical square, uint8 (S, S, 3); shot: its number; cover: what stands before the mouth;
     source: its landmarks (N, 2) there; seen: bool (256, 256), what of the square lies inside the frame, None
-    for all; share: 0..1, how much of the new lips shows.
+    for all; share: 0..1, how much of the new lips shows; grain: 0..1, how surely the frame has some.
     """
 
     crop: np.ndarray
@@ -29,6 +31,7 @@ class Face:
     source: np.ndarray
     seen: np.ndarray | None
     share: float
+    grain: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,50 +45,61 @@ class Sight:
     faces: tuple[Face | list[Patch], ...]
 
 
-# Of a face its shot and its cover, None where there is none to draw on.
-Covered = tuple[int, Cover] | None
+GRAIN_FRAMES = 12  # before a frame: in all of them together it is told how much grain there is
+BEFORE, BEHIND = max(REACH, GRAIN_FRAMES), REACH  # a frame, that tell of it
+
+
+class Told(NamedTuple):
+    """What a frame tells by itself of a face, see `Face`."""
+
+    shot: int
+    cover: Cover
+    grain: float
 
 
 def in_agreement(sights: Iterable[Sight]) -> Iterator[Sight]:
     """The sights of frames that follow each other, with covers as the frames about each have them, see
-    `agreed`: as long as nothing covers any, none is held."""
+    `agreed`, and with the grain of those before it: as long as nothing covers any, none is held."""
     waiting: deque[Sight] = deque()
-    known: deque[tuple[Covered, ...]] = deque(maxlen=2 * REACH + 1)
+    known: deque[tuple[Told | None, ...]] = deque(maxlen=BEFORE + 1 + BEHIND)
     for sight in sights:
         waiting.append(sight)
-        known.append(tuple((f.shot, f.cover) if isinstance(f, Face) else None for f in sight.faces))
+        known.append(tuple(_told(face) for face in sight.faces))
         while waiting and (len(waiting) > REACH or _are_free(known, len(known) - len(waiting))):
             yield _agreeing(waiting.popleft(), known, len(known) - len(waiting) - 1)
     while waiting:
         yield _agreeing(waiting.popleft(), known, len(known) - len(waiting) - 1)
 
 
-def _are_free(known: Sequence[tuple[Covered, ...]], at: int) -> bool:
+def _told(face: Face | list[Patch]) -> Told | None:
+    return Told(face.shot, face.cover, face.grain) if isinstance(face, Face) else None
+
+
+def _are_free(known: Sequence[tuple[Told | None, ...]], at: int) -> bool:
     """Whether nothing covers a frame and those before it: then no later one changes that."""
-    near = [covered for number in range(max(at - REACH, 0), at + 1) for covered in known[number]]
-    return all(one is None or (one[1].matte is None and one[1].hidden == 0) for one in near)
+    near = [told for number in range(max(at - REACH, 0), at + 1) for told in known[number]]
+    return all(one is None or (one.cover.matte is None and one.cover.hidden == 0) for one in near)
 
 
-def _agreeing(sight: Sight, known: Sequence[tuple[Covered, ...]], at: int) -> Sight:
-    faces = [
-        replace(face, cover=agreed(*_of_the_shot(covers, at))) if isinstance(face, Face) else face
-        for face, covers in zip(sight.faces, zip(*known, strict=True), strict=True)
-    ]
+def _agreeing(sight: Sight, known: Sequence[tuple[Told | None, ...]], at: int) -> Sight:
+    faces: list[Face | list[Patch]] = []
+    for face, told in zip(sight.faces, zip(*known, strict=True), strict=True):
+        if isinstance(face, Face):
+            near, own = _of_the_shot(told, at)
+            grain = [one.grain for one in near[max(own - GRAIN_FRAMES, 0) : own + 1]]
+            cover = agreed([one.cover for one in near], own)
+            face = replace(face, cover=cover, grain=sum(grain) / len(grain))
+        faces.append(face)
     return replace(sight, faces=tuple(faces))
 
 
-def _of_the_shot(known: Sequence[Covered], at: int) -> tuple[list[Cover], int]:
-    """The covers of the frames about one in its shot, none left out between them, and where it is among
-    them."""
+def _of_the_shot(known: Sequence[Told | None], at: int) -> tuple[list[Told], int]:
+    """The frames about one in its shot, none left out between them, and where it is among them."""
     assert (here := known[at]) is not None  # a face that is there
-    before: list[Cover] = []
-    for one in reversed(known[:at]):
-        if one is None or one[0] != here[0]:
-            break
-        before.insert(0, one[1])
-    behind: list[Cover] = []
-    for one in known[at:]:
-        if one is None or one[0] != here[0]:
-            break
-        behind.append(one[1])
-    return before + behind, len(before)
+
+    def is_there(one: Told | None) -> bool:
+        return one is not None and one.shot == here.shot
+
+    before = [*takewhile(is_there, reversed(known[:at]))]
+    near = [*reversed(before), *takewhile(is_there, known[at:])]
+    return [one for one in near if one is not None], len(before)

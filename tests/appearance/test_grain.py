@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from drawn_face import SIZE, drawn, picture, shape
 
-from mytalk_core.appearance.grain import grained
+from mytalk_core.appearance.grain import grain_strength, grained
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.media.file_clip import FileClip
 from mytalk_core.media.patch import Patch
@@ -62,10 +62,15 @@ def test_clean_patches_stay_and_grain_is_the_same_in_every_run():
     alpha = np.zeros((120, 120), np.float32)
     alpha[20:100, 20:100] = 1
     patch = Patch(60, 50, cv2.GaussianBlur(clean, (0, 0), 2)[60:180, 50:170], alpha)
-    assert grained(patch, clean, 7) is patch
+    part = slice(60, 180), slice(50, 170)
+    assert grain_strength(clean[part]) == 0 and grain_strength(rough[part]) == 1
+    assert grain_strength(rough[:15, :15]) == 0
+    assert grained(patch, rough, 7, 0.0) is patch
     small = Patch(60, 50, patch.rgb[:9, :9], alpha[:9, :9])
-    assert grained(small, rough, 7) is small
-    one, again, other = (grained(patch, rough, seed).rgb for seed in (7, 7, 8))
+    assert grained(small, rough, 7, 1.0) is small
+    one, again, other = (grained(patch, rough, seed, 1.0).rgb for seed in (7, 7, 8))
+    half = grained(patch, rough, 7, 0.5).rgb
+    assert 0.3 < np.std(half - patch.rgb.astype(float)) / np.std(one - patch.rgb.astype(float)) < 0.7
     np.testing.assert_array_equal(one, again)
     assert not np.array_equal(one, other)
     np.testing.assert_array_equal(one[alpha == 0], patch.rgb[alpha == 0])
@@ -79,8 +84,6 @@ def test_what_compression_leaves_is_no_grain(examples, quality):
         cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR
     )
     rows, columns = slice(128, 232), slice(64, 192)
-    alpha = np.ones((104, 128), np.float32)
-    patch = Patch(128, 64, cv2.GaussianBlur(blocky, (0, 0), 1)[rows, columns], alpha)
-    assert grained(patch, blocky, 7) is patch
+    assert grain_strength(blocky[rows, columns]) == 0
     rough = np.clip(blocky + noise(blocky.shape, 6, 0), 0, 255).astype(np.uint8)
-    assert grained(patch, rough, 7) is not patch
+    assert grain_strength(rough[rows, columns]) > 0

@@ -117,7 +117,7 @@ def find_captions(
 
 @dataclass(frozen=True, eq=False)
 class _Upright:
-    """A crop from the lips down, turned so that what is level in the frame is level.
+    """A crop from a little above the lips down, turned so that what is level in the frame is level.
 
     picture: uint8 (h, w, 3); mouth: float (L, 2), the outline of what is between the lips, canonical units;
     matrix: float (2, 3), from the crop's pixel indices to these; similarity: float (2, 3), the crop's, frame
@@ -214,18 +214,18 @@ class _Upright:
         top, left, bottom, right = line.box
         box, height = (slice(top, bottom), slice(left, right)), bottom - top
         strokes = widened(self.strokes.astype(np.uint8), 1) > 0
-        nothing, own = np.zeros(strokes.shape, bool), self.picture[box][~strokes[box]]
+        plate, own = np.zeros(strokes.shape, bool), self.picture[box][~strokes[box]]
         if len(own) < LOWEST**2:
-            return nothing
+            return plate
         colour = np.median(own, axis=0)
         plain = largest(np.abs(self.picture - colour.astype(np.float32))) < PLAIN
         if plain[box][~strokes[box]].mean() < PLATE or not unlike_skin(colour[None, None], skin).all():
-            return nothing
+            return plate
         rows = _run((plain | strokes)[:, box[1]].mean(1) > FILLED, top, bottom)
         columns = _run((plain | strokes)[rows].mean(0) > FILLED, left, right)
         if rows.stop - rows.start <= ROWS * height:
-            nothing[rows, columns] = True
-        return nothing
+            plate[rows, columns] = True
+        return plate
 
     def back(self, found: np.ndarray) -> np.ndarray:
         """A part (h, w) bool on the crop, bool (256, 256)."""
