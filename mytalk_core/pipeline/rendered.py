@@ -255,13 +255,14 @@ class RenderedClip(ArrangedClip):
         drawn = iter(self._patches(shown, prepare) if shown else [])
         made = []
         for edit, face in zip(edits, faces, strict=True):
-            patches, is_partial = [], False
-            if not isinstance(face, Face):
-                patches = face
-            elif face.cover.visible > 0 and (patch := next(drawn)) is not None:
-                patches, is_partial = [patch], face.cover.is_partial
-            if isinstance(face, Face) and self.keeper is not None:
-                self.keeper.put(edit.picture.index, patches)
+            if isinstance(face, Face):
+                patch = next(drawn) if face.cover.visible > 0 else None
+                patches = [] if patch is None else [patch]
+                is_partial = patch is not None and face.cover.is_partial
+                if self.keeper is not None:
+                    self.keeper.put(edit.picture.index, patches)
+            else:
+                patches, is_partial = face, False
             made.append(Edit(edit.picture, [*edit.patches, *patches], edit.is_partial or is_partial))
         return made
 
@@ -269,11 +270,8 @@ class RenderedClip(ArrangedClip):
         self, shown: Sequence[tuple[Picture, Face]], prepare: Callable[[], object]
     ) -> list[Patch | None]:
         """The new lips of frames, in one call of the renderer."""
-        rows, faces, seen = (
-            np.array([picture.index for picture, _ in shown]),
-            [face for _, face in shown],
-            None,
-        )
+        rows, faces = np.array([picture.index for picture, _ in shown]), [face for _, face in shown]
+        seen = None
         if any(face.seen is not None for face in faces):
             whole = np.ones((UNITS, UNITS), bool)
             seen = np.stack([whole if face.seen is None else face.seen for face in faces])

@@ -15,6 +15,9 @@ from ..appearance.covers.steady import REACH, agreed
 from ..media.patch import Patch
 from ..media.picture import Picture
 
+GRAIN_FRAMES = 12  # before a frame: in all of them together it is told how much grain there is
+BEFORE, BEHIND = max(REACH, GRAIN_FRAMES), REACH  # a frame, that tell of it
+
 
 @dataclass(frozen=True, eq=False)
 class Face:
@@ -43,10 +46,6 @@ class Sight:
 
     picture: Picture
     faces: tuple[Face | list[Patch], ...]
-
-
-GRAIN_FRAMES = 12  # before a frame: in all of them together it is told how much grain there is
-BEFORE, BEHIND = max(REACH, GRAIN_FRAMES), REACH  # a frame, that tell of it
 
 
 class Told(NamedTuple):

@@ -171,7 +171,7 @@ class _Upright:
         """The lines whose middle crosses so many edges of strokes, in all and within its height."""
         strokes = self.strokes & self.free
         # What teeth may hide of a line lies between two parts of it.
-        words = closed(strokes | closed(strokes, UNITS // 2, 1) & ~self.free, APART, 1)
+        words = _closed(strokes | _closed(strokes, UNITS // 2, 1) & ~self.free, APART, 1)
         count, numbers = cv2.connectedComponents(words.astype(np.uint8))
         found = []
         for number in range(1, count):
@@ -207,7 +207,7 @@ class _Upright:
         within = np.zeros(self.strokes.shape, bool)
         within[top:bottom, max(left - APART, 0) : right + APART] = True
         side = 2 * max(height // 6, 1) + 1
-        return closed(self.strokes & within, side, side)
+        return _closed(self.strokes & within, side, side)
 
     def plate(self, line: Line, skin: np.ndarray) -> np.ndarray:
         """The plain box that a line stands on, bool (h, w): none where its ground is skin, or goes on."""
@@ -233,7 +233,7 @@ class _Upright:
         return cv2.warpAffine(255 * found.astype(np.uint8), self.matrix, (UNITS, UNITS), flags=flags) > 100
 
 
-def closed(part: np.ndarray, width: int, height: int) -> np.ndarray:
+def _closed(part: np.ndarray, width: int, height: int) -> np.ndarray:
     """A part (h, w) bool and its gaps that are so many units wide and high."""
     return cv2.morphologyEx(part.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((height, width), np.uint8)) > 0
 

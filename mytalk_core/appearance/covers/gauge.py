@@ -46,9 +46,6 @@ TURNED_UNITS = 7.0
 CHEEKS = 20.0, 64.0  # units from the face's middle
 LENT = 0.4  # of its lips, the most that may be covered in a reference that is mended and lent
 DOUBTFUL = 0.8  # as clear as the least of what a mouth shows: below it is surely hidden
-TOLD = (
-    0.99  # of the lips are hidden at most where colour or a hand's outline tells it, which may err in a frame
-)
 LEAST_LEFT = 0.5  # this share of a pool always stays
 
 
@@ -117,9 +114,10 @@ class CoverGauge:
         if len(crop) != UNITS:
             kernel = cv2.INTER_AREA if len(crop) > UNITS else cv2.INTER_CUBIC
             unit = cv2.resize(crop, (UNITS, UNITS), interpolation=kernel)
-        clear = float(shown or False)
         if shown is None:
             clear = clearness(unit, landmarks, similarity, self._layout, self._certainty)
+        else:
+            clear = float(shown)
         faded = 0.0 if self._fades is None else float(self._fades.faded(unit[None], np.array([shot]))[0])
         if faded == 1:
             return Cover(faded=1.0, sure=True)
