@@ -119,6 +119,17 @@ def test_teeth_that_other_frames_do_not_show_cover_nothing(scene):
     assert all(cover is FREE for cover in scene.covers(scene.painted(teeth, range(5, 7))))
 
 
+def grin(frame: np.ndarray, landmarks: np.ndarray, width: float) -> None:
+    """The dark inside of a drawn mouth, wider and lower than the lips that the face mesh sees."""
+    corners, (x, y) = landmarks[[61, 291]], landmarks[LAYOUT.lips_outer].max(0)
+    low = np.array([[x - 0.5 * width, y + 0.08 * width]])
+    cv2.fillPoly(frame, [np.concatenate([corners, low]).astype(np.int32)], (25, 15, 15))
+
+
+def test_a_mouth_that_the_mesh_knows_badly_covers_nothing(scene):
+    assert all(cover is FREE for cover in scene.covers(scene.painted(grin, range(5, 8))))
+
+
 @pytest.mark.parametrize(
     "painter",
     [flat((40, 80, 200)), flat((190, 145, 120)), flat((0, 0, 0)), blurred, pixelated, mask],

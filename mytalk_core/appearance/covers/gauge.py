@@ -39,6 +39,9 @@ SMALLEST, SMALLEST_STRONG = 25, 12  # square units
 SHADING_UNITS, SHADES = 41, (0.65, 1.5)  # light and shadow on a part of the face
 DEEP = 10  # units from what is known of a face from which on its other half tells more
 BETWEEN = 3  # units about what is between the lips that teeth and the dark there reach to
+# So near to the lips, units, and nowhere else, what leaves this share of them free is the mouth itself: of
+# cartoons and statues the face mesh knows it badly.
+AROUND, FREE_LIPS = 12, 0.5
 NEAR = 16  # units about mouth and chin in which a cover counts
 ROOM = 24  # units about that, into which a cover is followed beyond the face's outline
 # Root mean square distance of the still points, canonical units: hands left it under 5, profiles over 10.
@@ -239,6 +242,7 @@ class CoverGauge:
         different[read] = 0
         # Teeth and the dark between the lips are seldom as usual: alone they are no cover.
         between = widened(filled(landmarks[self._layout.lips_inner]), BETWEEN)[within] > 0
+        lips = filled(landmarks[self._layout.lips_outer])
         about = near[within] & inner
         part = _parts(different, about, ~between)
         if part.any():
@@ -251,13 +255,15 @@ class CoverGauge:
                 neck = (different < 1) & (spread < SURE) & ~(alien | usually)
                 beyond = (different > 1) | ~(inner | neck)
                 part = joined(part, beyond & like_nearest(picture, part))
+                if _is_mouth(part, lips[within] > 0, widened(lips, AROUND)[within] > 0):
+                    part[:] = False
         # About a microphone the face is known less well than skin is told from skin.
         if not always.any():
-            lips = widened(filled(landmarks[self._layout.lips_outer]), RIM)[within] > 0
+            mouth = widened(lips, RIM)[within] > 0
             above, skin = face[within] > 0, self._skin * gain
             # Before lips that colour finds covered no second look adds but chance.
-            if (part & lips).sum() <= ON_LIPS * lips.sum():
-                part |= find_hand(picture, usual, different, about & ~between, above, lips, skin)
+            if (part & mouth).sum() <= ON_LIPS * mouth.sum():
+                part |= find_hand(picture, usual, different, about & ~between, above, mouth, skin)
         found[within] |= part
         if not found[within].any():
             return found, None
@@ -359,6 +365,11 @@ def _parts(unlike: np.ndarray, where: np.ndarray, tells: np.ndarray) -> np.ndarr
         return parts
     beside = widened(parts.astype(np.uint8), LETTERS) > 0
     return parts | (enough(where) & beside)
+
+
+def _is_mouth(part: np.ndarray, lips: np.ndarray, around: np.ndarray) -> bool:
+    """Whether a part (h, w) bool lies around the lips, but for a few units, and leaves most of them free."""
+    return bool((part & ~around).sum() < SMALLEST and (part & lips).sum() <= FREE_LIPS * lips.sum())
 
 
 def _median_and_spread(pictures: np.ndarray, shadow: int) -> np.ndarray:
