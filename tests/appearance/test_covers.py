@@ -193,6 +193,34 @@ def test_a_cover_goes_on_beyond_the_face(scene, painter, on):
     assert len(found) > 0.8 * len(on) and min(found) > 0.9
 
 
+def two_pieces(landmarks: np.ndarray, width: float, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """An arm before the chin (H, W) bool, and the part of it that has the chin's own colours."""
+    arm, alike = np.zeros(shape[:2], np.uint8), np.zeros(shape[:2], np.uint8)
+    lips, thick = landmarks[LAYOUT.lips_outer], int(0.4 * width)
+    x, y = lips[:, 0].mean() + 0.2 * width, lips[:, 1].max()
+    cv2.line(arm, (int(x), int(y - 0.1 * width)), (int(x), int(y + 2.5 * width)), 1, thick)
+    alike[int(y + 0.05 * width) : int(y + 0.22 * width)] = 1
+    return arm > 0, (arm & alike) > 0
+
+
+def palm(frame: np.ndarray, landmarks: np.ndarray, width: float) -> None:
+    arm, alike = two_pieces(landmarks, width, frame.shape)
+    frame[arm & ~alike] = (60, 90, 160)
+
+
+def test_where_a_hand_is_like_the_chin_it_goes_on(scene):
+    on, found = range(6, 12), []
+    for number, cover in enumerate(scene.covers(scene.painted(palm, on))):
+        if number in on and cover.matte is not None:
+            width = float(np.ptp(scene.landmarks[number][LAYOUT.lips_outer, 0]))
+            alike = two_pieces(scene.landmarks[number], width, scene.frames.shape[1:])[1]
+            alike = cut_crop(
+                np.repeat(alike[..., None], 3, -1).astype(np.uint8), scene.similarity[number], SIZE
+            )
+            found.append((cover.matte[alike[..., 0] > 0] > 0.99).mean())
+    assert len(found) >= len(on) - 1 and min(found) > 0.8
+
+
 def test_an_open_mouth_in_a_head_that_hardly_moves_is_no_overlay(scene):
     opening = np.ptp(scene.canonical[:, LAYOUT.lips_inner, 1], axis=1)
     still = np.repeat(opening.argmax(), FRAMES)

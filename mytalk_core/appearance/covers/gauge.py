@@ -26,7 +26,7 @@ from .cover import FREE, RIM, Cover, Expected, continued, own_colours, with_rim
 from .evidence import SUSPECT, clearness
 from .hand import ON_LIPS, find_hand
 from .overlay import LETTERS, Overlay, find_overlay
-from .parts import brightness, joined, largest, like_nearest, thickness, thin, unlike_skin
+from .parts import brightness, gaps, joined, largest, like_nearest, thickness, thin, unlike_skin
 
 USUAL_FRAMES, FEWEST = 32, 4  # references that make the usual face; fewer can't
 LEAST_SHOWN = 0.2  # of them that must show a place of it
@@ -43,6 +43,7 @@ BETWEEN = 3  # units about what is between the lips that teeth and the dark ther
 # cartoons and statues the face mesh knows it badly.
 AROUND, FREE_LIPS = 12, 0.5
 NEAR = 16  # units about mouth and chin in which a cover counts
+GAP = 16  # half of what is no face either between the fingers of a hand, or where its palm is like a chin
 ROOM = 24  # units about that, into which a cover is followed beyond the face's outline
 # Root mean square distance of the still points, canonical units: hands left it under 5, profiles over 10.
 TURNED_UNITS = 7.0
@@ -264,7 +265,7 @@ class CoverGauge:
             # Before lips that colour finds covered no second look adds but chance.
             if (part & mouth).sum() <= ON_LIPS * mouth.sum():
                 part |= find_hand(picture, usual, different, about & ~between, above, mouth, skin)
-        found[within] |= part
+        found[within] |= part | gaps(part, GAP)
         if not found[within].any():
             return found, None
         # The cover's own brightness is no light on the face behind it.

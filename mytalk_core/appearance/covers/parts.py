@@ -5,9 +5,12 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from ..mask import disc
+
 ALIEN = 26.0  # levels from every shade of the person's skin, where it is as bright; fewer in a dark one
 SHADES = 0.5, 1.15  # of the skin's brightness
 ALIKE = 30.0  # levels that one colour varies by
+THICK = 3  # half the width of what has gaps, units: hair has none
 
 
 def largest(values: np.ndarray) -> np.ndarray:
@@ -65,3 +68,14 @@ def thin(part: np.ndarray, most: int) -> np.ndarray:
     """The joined parts of a part (h, w) bool that are nowhere thicker than twice so many units."""
     deep = cv2.distanceTransform(part.astype(np.uint8), cv2.DIST_L2, 3) > most
     return part & ~joined(deep, part)
+
+
+def gaps(part: np.ndarray, most: int) -> np.ndarray:
+    """What lies between the thick places of a part (h, w) bool, at most so many units from either: bool
+    (h, w)."""
+    thick = cv2.morphologyEx(part.astype(np.uint8), cv2.MORPH_OPEN, disc(THICK))
+    if not thick.any():
+        return part & False
+    near = cv2.distanceTransform(1 - thick, cv2.DIST_L2, 5) <= most
+    beyond: np.ndarray = cv2.distanceTransform(near.astype(np.uint8), cv2.DIST_L2, 5) > most
+    return beyond & ~part
