@@ -82,13 +82,13 @@ def chin_with_curls(levels):
     return (SKIN + (levels * curls / curls.std())[..., None]).astype(np.float32)
 
 
-def found(seen, usual, bar):
+def found(seen, usual, bar, lends=False):
     """Where a hand is found before the chin, if a bar over the jaw line is a little unlike the usual face."""
     rows = np.repeat(np.arange(SIDE), SIDE).reshape(SIDE, SIDE)
     about, face, lips = (rows > 40) & (rows < 80), rows < 80, (rows > 44) & (rows < 47)
     different = np.zeros((SIDE, SIDE), np.float32)
     different[bar] = 0.6
-    return find_hand(seen, usual, different, about, face, lips, SKIN[None])
+    return find_hand(seen, usual, different, about, face, lips, SKIN[None], lends)
 
 
 @pytest.mark.parametrize("levels", [0, 2, 5])
@@ -97,6 +97,16 @@ def test_a_smooth_bar_in_another_light_is_a_hand(levels):
     seen = usual.copy()
     seen[ARM] = HAND
     assert found(seen, usual, ARM)[55:75, 45:75].mean() > 0.9
+
+
+def test_a_hand_in_two_pieces_is_one_in_a_picture_that_lends():
+    usual = chin_with_curls(2)
+    seen, bar = usual.copy(), np.zeros((SIDE, SIDE), bool)
+    bar[ARM] = True
+    bar[76:85] = False
+    seen[bar] = HAND
+    assert not found(seen, usual, bar).any()
+    assert found(seen, usual, bar, lends=True)[55:72, 45:75].mean() > 0.9
 
 
 @pytest.mark.parametrize("levels", [20, 30, 40])

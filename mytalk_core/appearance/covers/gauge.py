@@ -107,12 +107,13 @@ class CoverGauge:
         similarity: np.ndarray,
         shown: bool | None = None,
         shot: int = 0,
+        lends: bool = False,
     ) -> Cover:
         """What covers the mouth in a crop uint8 (S, S, 3) with landmarks (N, 2) in canonical units; a fade
         covers the whole.
 
         similarity: float (2, 3), frame pixels to canonical units; shown: whether it shows a mouth, where that
-        is known; shot: its number.
+        is known; shot: its number; lends: whether it is a picture that lends its mouth to others.
         """
         unit = crop
         if len(crop) != UNITS:
@@ -129,7 +130,7 @@ class CoverGauge:
             return Cover(hidden=1.0, faded=faded, sure=clear < DOUBTFUL)
         near = _near(landmarks, self._layout)
         always, letters = self._in_front(unit, landmarks, similarity)
-        found, expected = self._unusual(unit, landmarks, near, always, letters)
+        found, expected = self._unusual(unit, landmarks, near, always, letters, lends)
         if not (found & near).any():
             return FREE if faded == 0 else Cover(faded=faded)
         rim = widened(found.astype(np.uint8), 2 * RIM) > 0
@@ -218,6 +219,7 @@ class CoverGauge:
         near: np.ndarray,
         always: np.ndarray,
         letters: np.ndarray,
+        lends: bool,
     ) -> tuple[np.ndarray, Expected | None]:
         """Where a picture is unlike the usual face, `always` covered or has `letters`, and the usual face in
         its shape and light."""
@@ -264,7 +266,7 @@ class CoverGauge:
             above, skin = face[within] > 0, self._skin * gain
             # Before lips that colour finds covered no second look adds but chance.
             if (part & mouth).sum() <= ON_LIPS * mouth.sum():
-                part |= find_hand(picture, usual, different, about & ~between, above, mouth, skin)
+                part |= find_hand(picture, usual, different, about & ~between, above, mouth, skin, lends)
         found[within] |= part | gaps(part, GAP)
         if not found[within].any():
             return found, None
@@ -294,7 +296,7 @@ def free_references(
     crops, hidden = references.crops, np.zeros(len(references))
     uncovered = np.zeros(len(references), bool)
     behind: dict[int, np.ndarray] = {}
-    for row, cover in enumerate(each(lambda one: gauge.cover(*one), looked_at)):
+    for row, cover in enumerate(each(lambda one: gauge.cover(*one, lends=True), looked_at)):
         hidden[row] = cover.hidden if cover.visible > 0 else 1.0
         uncovered[row] = cover is FREE
         if cover.touched is not None:

@@ -16,6 +16,9 @@ from .parts import brightness, joined, unlike_skin
 MAYBE, LIKELY = 0.15, 0.4
 WIDE = 2  # units: what is narrower is a jaw line that lies a little elsewhere
 ACROSS = 30  # square units on either side of it
+# Half the width, units, of a crease, a shadow or a like colour that parts no hand: in a frame, and in one
+# that lends, of which more is doubted, since others lend as well.
+PARTED, PARTED_LENDER = 2, 6
 WRIST = 8  # units of an edge of what is looked at
 ON_LIPS = 0.08  # share of the lips from which on a hand leaves none of them
 FINGERS, REACH = 28, 14  # units from one to the others; units from what is likely
@@ -31,6 +34,7 @@ def find_hand(
     face: np.ndarray,
     lips: np.ndarray,
     skin: np.ndarray,
+    lends: bool,
 ) -> np.ndarray:
     """Where a hand is, bool (h, w).
 
@@ -41,14 +45,16 @@ def find_hand(
         face: bool (h, w), what is above the jaw line.
         lips: bool (h, w), where the landmarks have them; often unlike the usual ones by themselves.
         skin: float (C, 3), colours of the person's skin in this light.
+        lends: whether it is a picture that lends its mouth to others.
     """
+    parted = disc(PARTED_LENDER if lends else PARTED)
     smooth = cv2.blur(different, (3, 3))
     likely = cv2.morphologyEx((smooth > LIKELY).astype(np.uint8), cv2.MORPH_OPEN, disc(WIDE)) > 0
-    if not _crosses(likely, about, face).any():
+    if not _crosses(likely, about, face, parted).any():
         return np.zeros(about.shape, bool)
     likely &= ~unlike_skin(picture, skin)
     likely = cv2.morphologyEx(likely.astype(np.uint8), cv2.MORPH_OPEN, disc(WIDE)) > 0
-    hand = _crosses(likely, about, face)
+    hand = _crosses(likely, about, face, parted)
     if not hand.any():
         return hand
     # One finger tells of the others.
@@ -61,10 +67,10 @@ def find_hand(
     return hand | lips if on_lips else hand
 
 
-def _crosses(likely: np.ndarray, about: np.ndarray, face: np.ndarray) -> np.ndarray:
-    """The joined parts, bool (h, w), that are wide on both sides of the jaw line."""
-    # A crease and the shadow between two fingers part no hand.
-    closed = cv2.morphologyEx(likely.astype(np.uint8), cv2.MORPH_CLOSE, disc(WIDE))
+def _crosses(likely: np.ndarray, about: np.ndarray, face: np.ndarray, parted: np.ndarray) -> np.ndarray:
+    """The joined parts, bool (h, w), that are wide on both sides of the jaw line; parted: the kernel of what
+    lies between and parts none."""
+    closed = cv2.morphologyEx(likely.astype(np.uint8), cv2.MORPH_CLOSE, parted)
     count, numbers = cv2.connectedComponents(closed)
     within, beyond = (np.bincount(numbers[likely & side], minlength=count) for side in (about, ~face))
     both = np.minimum(within, beyond) >= ACROSS
