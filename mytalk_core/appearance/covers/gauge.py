@@ -9,6 +9,7 @@ place in the picture while the face moves is found once (`find_overlay`), letter
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -293,10 +294,11 @@ def free_references(
     placed, small = _placed(references, similarity), small or references.resized(UNITS)
     shown = map(bool, gauge.shown)
     looked_at = zip(small.crops, references.landmarks, placed, shown, references.shots, strict=True)
+    look = partial(gauge.cover, lends=True)
     crops, hidden = references.crops, np.zeros(len(references))
     uncovered = np.zeros(len(references), bool)
     behind: dict[int, np.ndarray] = {}
-    for row, cover in enumerate(each(lambda one: gauge.cover(*one, lends=True), looked_at)):
+    for row, cover in enumerate(each(lambda one: look(*one), looked_at)):
         hidden[row] = cover.hidden if cover.visible > 0 else 1.0
         uncovered[row] = cover is FREE
         if cover.touched is not None:
