@@ -12,6 +12,7 @@ from moving_head import FRAMES, LAYOUT, SIZE, Painter, Scene, moving_head
 from mytalk_core.appearance.covers.cover import FREE, Expected
 from mytalk_core.appearance.covers.gauge import CoverGauge, free_references
 from mytalk_core.appearance.covers.overlay import find_overlay
+from mytalk_core.appearance.covers.parts import gaps
 from mytalk_core.appearance.crop import cut_crop
 from mytalk_core.appearance.raster import triangulate
 from mytalk_core.appearance.references import References, mouth_opening
@@ -219,6 +220,15 @@ def test_where_a_hand_is_like_the_chin_it_goes_on(scene):
             )
             found.append((cover.matte[alike[..., 0] > 0] > 0.99).mean())
     assert len(found) >= len(on) - 1 and min(found) > 0.8
+
+
+def test_gaps_lie_between_thick_places_and_not_at_the_edge():
+    part = np.zeros((100, 120), bool)
+    part[20:80, 10:40] = part[20:80, 56:90] = part[20:80, 100:102] = True
+    between = gaps(part, 10)
+    assert between[30:70, 40:56].all() and not between[30:70, 90:].any() and not between[:, :10].any()
+    assert not gaps(part, 6)[30:70, 40:56].any()
+    assert not gaps(part[:, 95:], 10).any(), "hair has none"
 
 
 def test_an_open_mouth_in_a_head_that_hardly_moves_is_no_overlay(scene):

@@ -77,5 +77,7 @@ def gaps(part: np.ndarray, most: int) -> np.ndarray:
     if not thick.any():
         return part & False
     near = cv2.distanceTransform(1 - thick, cv2.DIST_L2, 5) <= most
-    beyond: np.ndarray = cv2.distanceTransform(near.astype(np.uint8), cv2.DIST_L2, 5) > most
-    return beyond & ~part
+    # What lies between a part and the picture's edge is no gap.
+    room = cv2.copyMakeBorder(near.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
+    closed: np.ndarray = cv2.distanceTransform(room, cv2.DIST_L2, 5)[1:-1, 1:-1] > most
+    return closed & ~part
