@@ -44,8 +44,8 @@ BETWEEN = 3  # units about what is between the lips that teeth and the dark ther
 # cartoons and statues the face mesh knows it badly.
 AROUND, FREE_LIPS = 12, 0.5
 NEAR = 16  # units about mouth and chin in which a cover counts
-GAP = 16  # half of what is no face either between the fingers of a hand, or where its palm is like a chin
 ROOM = 24  # units about that, into which a cover is followed beyond the face's outline
+GAP = 16  # half of what is no face either between the fingers of a hand, or where its palm is like a chin
 # Root mean square distance of the still points, canonical units: hands left it under 5, profiles over 10.
 TURNED_UNITS = 7.0
 CHEEKS = 20.0, 64.0  # units from the face's middle
@@ -268,9 +268,10 @@ class CoverGauge:
             # Before lips that colour finds covered no second look adds but chance.
             if (part & mouth).sum() <= ON_LIPS * mouth.sum():
                 part |= find_hand(picture, usual, different, about & ~between, above, mouth, skin, lends)
-        found[within] |= part | gaps(part, GAP)
+        found[within] |= part
         if not found[within].any():
             return found, None
+        found[within] |= gaps(part, GAP)
         # The cover's own brightness is no light on the face behind it.
         known *= widened(found[within].astype(np.uint8), 2 * RIM) == 0
         shaded = np.clip(plain * _shading(picture, plain, known)[..., None], 0, 255).astype(np.uint8)
