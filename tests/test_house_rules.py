@@ -138,12 +138,13 @@ def test_each_stage_stands_once():
         "generate_motion": {"mytalk_core/pipeline/stages.py"},
         # `lip_sync` makes one before the work, to hear what cannot be written, and writes nothing with it.
         "VideoWriter": {"mytalk_core/pipeline/write.py", "mytalk_core/pipeline/lip_sync.py"},
-        # The benchmarks of renderers take single frames without their neighbourhood, and what cuts mouths
-        # takes open ones only, which no stage does.
+        # The benchmarks of renderers take single frames without their neighbourhood, what cuts mouths takes
+        # open ones only, and what teaches of covers draws nothing, which no stage does.
         "read_references": {
             "mytalk_core/pipeline/stages.py",
             "benchmarks/closed_mouths.py",
             "benchmarks/reconstruction.py",
+            "training/covers/prepare.py",
             "training/refiner/cut_interiors.py",
         },
     }

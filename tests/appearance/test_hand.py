@@ -1,19 +1,18 @@
-"""A hand of the skin's own colour before mouth and chin, told from a face that is steep by itself."""
+"""A hand of the skin's own colour before mouth, chin and cheek, told by the network from what a face has."""
 
 from __future__ import annotations
+
+from functools import partial
 
 import cv2
 import numpy as np
 import pytest
 from moving_head import LAYOUT, SIZE, Scene, moving_head
 
+from mytalk_core.appearance.covers.beside import mouth_and_chin
 from mytalk_core.appearance.covers.cover import FREE
-from mytalk_core.appearance.covers.hand import find_hand
-
-SIDE = 120
-SKIN = np.array([140.0, 110.0, 100.0])
-HAND = SKIN + (20, 17, 16)
-ARM, CREASE = np.s_[50:, 40:80], np.s_[50:100, 40:80]
+from mytalk_core.appearance.covers.gauge import CoverGauge
+from mytalk_core.face.alignment import UNITS
 
 
 @pytest.fixture(scope="module")
@@ -21,11 +20,15 @@ def scene() -> Scene:
     return moving_head()
 
 
+def tone_of(frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """The colour of the cheeks."""
+    cheeks = landmarks[[50, 280]].astype(int)
+    return cv2.blur(frame, (5, 5))[cheeks[:, 1], cheeks[:, 0]].astype(float).mean(0)
+
+
 def fingers(frame: np.ndarray, landmarks: np.ndarray, up: float) -> None:
     """Three of the colour of the cheeks, before the neck and up to a place, px below the lips."""
-    cheeks = landmarks[[50, 280]].astype(int)
-    tone = cv2.blur(frame, (5, 5))[cheeks[:, 1], cheeks[:, 0]].astype(float).mean(0)
-    lips = landmarks[LAYOUT.lips_outer]
+    tone, lips = tone_of(frame, landmarks), landmarks[LAYOUT.lips_outer]
     width, top = float(np.ptp(lips[:, 0])), lips[:, 1].max() + up
     thick = int(0.28 * width)
     for across, down in ((-0.34, 0.12), (0, 0), (0.34, 0.06)):
@@ -69,55 +72,92 @@ def test_before_lips_that_colour_finds_covered_no_hand_is_looked_for(scene, monk
         left, top = (lips.min(0) - 0.2 * width).astype(int)
         frame[top : top + int(2 * width), left : left + int(0.6 * width)] = 30, 160, 60
 
-    monkeypatch.setattr("mytalk_core.appearance.covers.gauge.find_hand", lambda *given: given[5])
-    on = range(4, 8)
-    for number, cover in enumerate(scene.covers(scene.painted(glove, on))):
-        assert (0.1 < cover.hidden < 0.8) if number in on else cover.visible == 0
+    say(monkeypatch, 1.0)
+    on, beside = range(4, 8), range(12, 15)
+    frames = scene.painted(glove, on)
+    for number in beside:
+        fingers(frames[number], scene.landmarks[number], 10)
+    for number, cover in enumerate(scene.covers(frames)):
+        if number in on:
+            assert 0.1 < cover.hidden < 0.8
+        else:
+            assert cover.visible == (number not in beside)
 
 
-def chin_with_curls(levels):
-    """A lower face float32 (120, 120, 3), curls of so many levels all over it."""
-    noise = np.random.default_rng(0).normal(0, 1, (SIDE, SIDE)).astype(np.float32)
-    curls = cv2.GaussianBlur(noise, (0, 0), 1.5)
-    return (SKIN + (levels * curls / curls.std())[..., None]).astype(np.float32)
+def fist(frame: np.ndarray, landmarks: np.ndarray, side: float) -> None:
+    """A fist of the colour of the cheeks on the end of an arm, from a side of the picture (-1 left, 1 right)
+    to a corner of the mouth, before cheek and jaw."""
+    tone = tone_of(frame, landmarks)
+    lips = landmarks[LAYOUT.lips_outer]
+    width, (x, y) = float(np.ptp(lips[:, 0])), lips.mean(0)
+    middle = np.array([x + 1.05 * side * width, y + 0.1 * width])
+    arm = (frame.shape[1] - 1 if side > 0 else 0, int(y + 1.6 * width))
+    for share, light in ((1.0, 0.8), (0.8, 0.95), (0.5, 1.02)):
+        thick = int(share * 0.7 * width)
+        cv2.line(frame, middle.astype(int), arm, tuple(light * tone), thick, cv2.LINE_AA)
+    for finger in range(4):
+        at = middle + (-0.32 * side * width, (0.26 * finger - 0.42) * width)
+        for share, light in ((1.0, 0.75), (0.8, 0.95), (0.5, 1.05)):
+            axes = int(share * 0.3 * width), int(share * 0.15 * width)
+            cv2.ellipse(frame, at.astype(int), axes, 0, 0, 360, tuple(light * tone), -1, cv2.LINE_AA)
 
 
-def found(seen, usual, bar, lends=False):
-    """Where a hand is found before the chin, if a bar over the jaw line is a little unlike the usual face."""
-    rows = np.repeat(np.arange(SIDE), SIDE).reshape(SIDE, SIDE)
-    about, face, lips = (rows > 40) & (rows < 80), rows < 80, (rows > 44) & (rows < 47)
-    different = np.zeros((SIDE, SIDE), np.float32)
-    different[bar] = 0.6
-    return find_hand(seen, usual, different, about, face, lips, SKIN[None], lends)
+@pytest.mark.parametrize("side", [-1, 1])
+def test_a_fist_that_comes_over_the_cheek_stays_before_it(scene, side):
+    on = range(6, 11)
+    frames = scene.frames.copy()
+    for number in on:
+        fist(frames[number], scene.landmarks[number], side)
+    found = scene.covers(frames)
+    for number, (cover, changed) in enumerate(zip(found, scene.changed(frames), strict=True)):
+        if number not in on:
+            assert cover is FREE
+            continue
+        near = mouth_and_chin(scene.canonical[number].astype(np.float32), LAYOUT)
+        assert cover.matte is not None
+        assert (cover.matte[changed & near] > 0.9).mean() > 0.85
+        assert (cover.matte[~changed & near] > 0.5).mean() < 0.1
 
 
-@pytest.mark.parametrize("levels", [0, 2, 5])
-def test_a_smooth_bar_in_another_light_is_a_hand(levels):
-    usual = chin_with_curls(levels)
-    seen = usual.copy()
-    seen[ARM] = HAND
-    assert found(seen, usual, ARM)[55:75, 45:75].mean() > 0.9
+def curls(frame: np.ndarray, landmarks: np.ndarray, width: float) -> None:
+    """Of a beard, each time elsewhere."""
+    lips = landmarks[LAYOUT.lips_outer]
+    chin, noise = np.zeros(frame.shape[:2], np.float32), np.random.default_rng(int(lips[0, 0] * 100))
+    at = (int(lips[:, 0].mean()), int(lips[:, 1].max() + 0.35 * width))
+    cv2.ellipse(chin, at, (int(0.5 * width), int(0.3 * width)), 0, 0, 360, 1, -1)
+    chin = cv2.GaussianBlur(chin, (0, 0), 0.05 * width)
+    strands = cv2.GaussianBlur(noise.normal(0, 1, chin.shape).astype(np.float32), (0, 0), 1.5)
+    darker = 1 - chin * np.clip(0.35 + 0.15 * strands / strands.std(), 0, 0.8)
+    frame[:] = frame * darker[..., None]
 
 
-def test_a_hand_in_two_pieces_is_one_in_a_picture_that_lends():
-    usual = chin_with_curls(2)
-    seen, bar = usual.copy(), np.zeros((SIDE, SIDE), bool)
-    bar[ARM] = True
-    bar[76:85] = False
-    seen[bar] = HAND
-    assert not found(seen, usual, bar).any()
-    assert found(seen, usual, bar, lends=True)[55:72, 45:75].mean() > 0.9
+def test_curls_of_a_beard_are_no_hand(scene):
+    covers = scene.covers(scene.painted(curls))
+    assert all(cover is FREE for cover in covers)
 
 
-@pytest.mark.parametrize("levels", [20, 30, 40])
-def test_curls_that_lie_a_little_elsewhere_are_no_hand(levels):
-    usual = chin_with_curls(levels)
-    seen = 1.25 * np.roll(usual, 2, axis=1) - 0.25 * SKIN.astype(np.float32)
-    assert not found(seen, usual, ARM).any()
+def say(monkeypatch, likely: float) -> None:
+    """The network finds something before all of the face, so likely."""
+
+    class Network:
+        def likely(self, comparison):
+            return np.full((UNITS, UNITS), likely, np.float32)
+
+    monkeypatch.setattr("mytalk_core.appearance.covers.gauge.load_cover_network", Network)
+    monkeypatch.setattr("mytalk_core.appearance.covers.gauge.LIKELIEST", 0.0)
 
 
-def test_what_ends_with_the_face_is_no_hand():
-    usual = chin_with_curls(2)
-    seen = usual.copy()
-    seen[CREASE] = HAND
-    assert not found(seen, usual, CREASE).any()
+def test_what_lends_is_doubted_sooner_than_a_frame(scene, monkeypatch):
+    frames, on = scene.frames.copy(), range(6, 11)
+    for number in on:
+        fingers(frames[number], scene.landmarks[number], 10)
+    references = scene.references(frames)
+    gauge = CoverGauge(references, LAYOUT, scene.similarity)
+    say(monkeypatch, 0.4)
+    look = partial(gauge.cover, references.crops[8], references.landmarks[8], scene.similarity[8])
+    assert look().visible == 1 and look(lends=True).visible == 0
+
+
+def test_where_nothing_is_unlike_the_face_nobody_looks_closer(scene, monkeypatch):
+    say(monkeypatch, 1.0)
+    assert all(cover is FREE for cover in scene.covers(scene.frames))

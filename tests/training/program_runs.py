@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from made_hand import write_hand
+from mytalk_training.covers.data import Faces
 from mytalk_training.dataset.samples import jpeg
 from mytalk_training.dataset.shards import INDEX_NAME, ShardWriter, crop_member
 from mytalk_training.refiner.data import PEOPLE as PEOPLE_FILE
@@ -23,7 +25,9 @@ from mytalk_training.refiner.data import pack
 from mytalk_training.refiner.lending import MouthView
 from safetensors.numpy import save
 
-from mytalk_core.appearance.mask import INNER, Window
+from mytalk_core.appearance.covers.beside import mouth_and_chin
+from mytalk_core.appearance.covers.network import halved
+from mytalk_core.appearance.mask import INNER, Window, filled
 from mytalk_core.appearance.unit_view import UnitView
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.motion.identity import IdentityConfig, IdentityExtractor
@@ -40,7 +44,8 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 def write_inputs(folder: Path) -> None:
-    """dataset/, one clip a person with crops of one colour, speech/ and identity/, random networks."""
+    """dataset/, one clip a person with crops of one colour, speech/ and identity/, random networks, mouths/,
+    faces/ and hand.glb."""
     from transformers import WhisperConfig
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
@@ -67,6 +72,8 @@ def write_inputs(folder: Path) -> None:
     config = IdentityConfig(956, "mesh478", width=8, hidden_layers=1, embedding=8)
     IdentityExtractor(config).save_pretrained(folder / "identity")
     write_mouths(folder / "mouths")
+    write_faces(folder / "faces")
+    write_hand(folder / "hand.glb")
 
 
 def write_clip(
@@ -108,19 +115,36 @@ def write_mouths(folder: Path) -> None:
     (folder / PEOPLE_FILE).write_text(json.dumps(people))
 
 
+def write_faces(folder: Path) -> None:
+    """Packed pictures of smooth faces beside the usual one: one file a person."""
+    generator, layout = np.random.default_rng(0), LandmarkLayout.load("mesh478")
+    folder.mkdir()
+    rings = layout.oval, layout.lips_outer, layout.lips_inner
+    outlines = halved(255 * np.dstack([filled(layout.template[ring, :2]) for ring in rings]))
+    near = halved(255 * mouth_and_chin(layout.template[:, :2], layout).astype(np.uint8))
+    for number in range(PEOPLE):
+        face = np.full((2, *outlines.shape), generator.integers(60, 200, 3), np.uint8)
+        usual = np.concatenate([face, np.full((*face.shape[:3], 1), 4, np.uint8)], -1)
+        each = (np.stack([one] * 2) for one in (outlines, near, np.zeros_like(near)))
+        faces = Faces(face, usual, np.ones((2, 3), np.float32), *each, face[:, 0, 0].astype(np.float32))
+        faces.pack(folder / f"clip{number}.safetensors", f"person {number}")
+
+
 PROGRAMS = (
     "motion.train",
     "motion.train_identity",
     "expert.train",
     "refiner.train",
     "generator.train",
+    "covers.train",
 )
+DATA = {"refiner.train": "mouths", "covers.train": "faces"}
 
 
 def flags_of(program: str, inputs: Path) -> list[str]:
     """A tiny run of a program."""
-    data = "mouths" if program.startswith("refiner.") else "dataset"
-    common = [str(inputs / data), "--batch", "4", "--accumulate", "2", "--log-every", "1"]
+    data = str(inputs / DATA.get(program, "dataset"))
+    common = [data, "--batch", "4", "--accumulate", "2", "--log-every", "1"]
     spoken = ["--speech-encoder", str(inputs / "speech"), "--plain", "--frames", "20"]
     motion = "--width 8 --layers 1 --hide-speech 1 --own-guess 0.5 --time-power 0.4"
     own = {
@@ -129,6 +153,7 @@ def flags_of(program: str, inputs: Path) -> list[str]:
         "expert.train": spoken,
         "refiner.train": f"--width 8 --widths 8 8 --reach 8 --mixed-precision no {JUDGED}".split(),
         "generator.train": APPEARANCE.split(),
+        "covers.train": ["--hand", str(inputs / "hand.glb"), "--drawn", "4"],
     }
     return [*common, "--steps", "7", "--save-every", "2", "--warmup", "2", *own[program]]
 

@@ -133,6 +133,7 @@ def test_halves_of_a_batch_and_shards_of_the_weights_train_the_same(inputs, laun
         ("expert.train", ["--lr", "3e-3", "--overfit-loss", "0.5"]),
         ("refiner.train", ["--lr", "1e-2", "--steps", "60", "--overfit-loss", "0.6"]),
         ("generator.train", ["--lr", "3e-3", "--steps", "60", "--overfit-loss", "0.2"]),
+        ("covers.train", ["--lr", "5e-3", "--steps", "60", "--overfit-loss", "0.5"]),
     ],
 )
 def test_two_clips_are_learned_by_heart(program, flags, inputs, launch, tmp_path):

@@ -1,7 +1,8 @@
 """What stands before a mouth: a hand, hair, a microphone, a caption, a mask. It stays on top, pixel by pixel.
 
-Four looks are put together. The references, brought to one shape, tell what the person usually looks like at
-each place of the face: what a picture shows otherwise covers it, unless light explains it. What keeps its
+Five looks are put together. The references, brought to one shape, tell what the person usually looks like at
+each place of the face: what a picture shows otherwise covers it, unless light explains it; where it differs
+too little for that, a network that knows hands before faces looks closer (`CoverNetwork`). What keeps its
 place in the picture while the face moves is found once (`find_overlay`), letters in each picture
 (`find_captions`). And where no mouth is seen at all (`clearness`), the frame stays as it is.
 """
@@ -22,29 +23,20 @@ from ..mask import disc, filled, widened
 from ..raster import triangulate
 from ..references import Each, References, pose_points
 from ..warp import MeshWarp, sample
+from .beside import UNKNOWN, Beside, box_of, mouth_and_chin
 from .captions import Captions, find_captions
 from .cover import FREE, RIM, Cover, Expected, continued, own_colours, with_rim
 from .evidence import SUSPECT, clearness
-from .hand import ON_LIPS, find_hand
-from .overlay import LETTERS, Overlay, find_overlay
-from .parts import brightness, gaps, joined, largest, like_nearest, thickness, thin, unlike_skin
+from .network import BOX, Comparison, load_cover_network
+from .overlay import Overlay, find_overlay
+from .parts import gaps, largest, thickness, thin
 
 USUAL_FRAMES, FEWEST = 32, 4  # references that make the usual face; fewer can't
 LEAST_SHOWN = 0.2  # of them that must show a place of it
-# A pixel is unlike the usual face from so many levels on in full light, LEAST in the dark, and SPREAD times
-# what the references differ by there; a part of the picture needs some that are STRONG times as unlike.
-LEVELS, LEAST, SPREAD, STRONG = 22.0, 6.0, 3.0, 1.7
-SURE = 12  # the spread up to which what lies beyond the face's outline is known
-UNKNOWN = 255  # the spread where no reference shows the face
-SMALLEST, SMALLEST_STRONG = 25, 12  # square units
-SHADING_UNITS, SHADES = 41, (0.65, 1.5)  # light and shadow on a part of the face
 DEEP = 10  # units from what is known of a face from which on its other half tells more
-BETWEEN = 3  # units about what is between the lips that teeth and the dark there reach to
-# So near to the lips, units, and nowhere else, what leaves this share of them free is the mouth itself: of
-# cartoons and statues the face mesh knows it badly.
-AROUND, FREE_LIPS = 12, 0.5
-NEAR = 16  # units about mouth and chin in which a cover counts
-ROOM = 24  # units about that, into which a cover is followed beyond the face's outline
+# How likely the network finds a cover in a frame, one in a picture that lends, of which more is doubted since
+# others lend as well, and some of it.
+LIKELY, LIKELY_LENDER, LIKELIEST = 0.5, 0.3, 0.8
 GAP = 16  # half of what is no face either between the fingers of a hand, or where its palm is like a chin
 # Root mean square distance of the still points, canonical units: hands left it under 5, profiles over 10.
 TURNED_UNITS = 7.0
@@ -77,7 +69,7 @@ class CoverGauge:
         self._colours = np.stack([self._skin_colours(*pair) for pair in zip(unit, landmarks, strict=True)])
         self._light = np.median(self._colours, axis=0)
         left = np.isin(self._cheeks, cheeks[0])
-        self._skin = np.stack([np.median(self._light[side], axis=0) for side in (left, ~left)])
+        self.skin = np.stack([np.median(self._light[side], axis=0) for side in (left, ~left)])
         known = _placed(references, similarity)
 
         def shows(certainty: float) -> np.ndarray:
@@ -97,7 +89,7 @@ class CoverGauge:
         self._overlay: Overlay | None = None
         self._captions: Captions | None = None
         if similarity is not None:
-            self._overlay = find_overlay(unit, references, similarity, self._skin, layout)
+            self._overlay = find_overlay(unit, references, similarity, self.skin, layout)
             self._captions = find_captions(unit, references, similarity, layout)
         self._usual = self._usual_face(unit, landmarks, known, np.flatnonzero(shown))
 
@@ -129,7 +121,7 @@ class CoverGauge:
             return Cover(faded=1.0, sure=True)
         if clear < 1:
             return Cover(hidden=1.0, faded=faded, sure=clear < DOUBTFUL)
-        near = _near(landmarks, self._layout)
+        near = mouth_and_chin(landmarks, self._layout)
         always, letters = self._in_front(unit, landmarks, similarity)
         found, expected = self._unusual(unit, landmarks, near, always, letters, lends)
         if not (found & near).any():
@@ -155,7 +147,7 @@ class CoverGauge:
         always = none if self._overlay is None else self._overlay.on_crop(similarity)
         if self._captions is None:
             return always, none
-        return always, self._captions.on_crop(unit, landmarks, similarity, self._skin)
+        return always, self._captions.on_crop(unit, landmarks, similarity, self.skin)
 
     def _skin_colours(self, unit: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         """float32 (P, 3): the cheeks' colours."""
@@ -171,6 +163,29 @@ class CoverGauge:
         away = landmarks[self._still] - self._shape[self._still]
         return bool(np.sqrt(np.square(away).sum(-1).mean()) > TURNED_UNITS)
 
+    def comparison(self, unit: np.ndarray, landmarks: np.ndarray) -> Comparison | None:
+        """A crop uint8 (256, 256, 3) with landmarks (N, 2) beside the usual face, None where that is not
+        known or the head is turned too far from it."""
+        if self._usual is None or self._is_turned(landmarks):
+            return None
+        usual = np.full((UNITS, UNITS, 4), UNKNOWN, np.uint8)
+        there = MeshWarp(self._mesh, landmarks, UNITS, BOX).coordinates(self._shape)
+        usual[BOX[0] : BOX[2], BOX[1] : BOX[3]] = sample(self._usual, there)
+        gain = self._gain(self._skin_colours(unit, landmarks))
+        return Comparison.of(unit, usual, gain, landmarks, self._layout)
+
+    def _looked_closer(
+        self, unit: np.ndarray, landmarks: np.ndarray, beside: Beside, lends: bool
+    ) -> np.ndarray:
+        """Where the network finds something before the face, bool (h, w) of a part of the picture."""
+        compared = self.comparison(unit, landmarks)
+        if compared is None:
+            return beside.lips & False
+        likely = load_cover_network().likely(compared)[beside.within]
+        hand = beside.confirmed(likely > (LIKELY_LENDER if lends else LIKELY), likely > LIKELIEST)
+        # What is left of lips beside fingers is no mouth to draw behind them.
+        return hand | beside.mouth if beside.covers_lips(hand) else hand
+
     def _usual_face(
         self, unit: np.ndarray, landmarks: np.ndarray, similarity: np.ndarray, shown: np.ndarray
     ) -> np.ndarray | None:
@@ -178,7 +193,7 @@ class CoverGauge:
         if len(shown) < FEWEST:
             return None
         chosen = np.unique(shown[np.linspace(0, len(shown) - 1, USUAL_FRAMES).round().astype(int)])
-        box = _box(_near(self._shape, self._layout))
+        box = box_of(mouth_and_chin(self._shape, self._layout))
         warp = MeshWarp(self._mesh, self._shape, UNITS, box)
         # What is thin, as letters are, casts no wide shadow.
         shadow = 3 * RIM if self._overlay is None else min(3 * RIM, max(RIM, thickness(self._overlay.matte)))
@@ -227,56 +242,19 @@ class CoverGauge:
         found = always | letters
         if self._usual is None or self._is_turned(landmarks) or not near.any():
             return found, None
-        top, left, bottom, right = box = _box(near)
-        within = slice(top, bottom), slice(left, right)
-        warp = MeshWarp(self._mesh, landmarks, UNITS, box)
+        warp = MeshWarp(self._mesh, landmarks, UNITS, box_of(near))
         there = sample(self._usual, warp.coordinates(self._shape))
-        colours, spread = there[..., :3].astype(np.float32), there[..., 3]
         gain = self._gain(self._skin_colours(unit, landmarks))
-        light = float(gain.mean())
-        face = filled(landmarks[self._layout.oval])
-        inner = cv2.erode(face, disc(4))[within] > 0
-        # OpenCV multiplies colours several times as fast as NumPy repeats a number over three of them.
-        picture, plain = unit[within].astype(np.float32), cv2.transform(colours, np.diag(gain))
-        read = widened(letters.astype(np.uint8), RIM)[within] > 0
-        known = face[within] * (spread < UNKNOWN // 2) * ~read
-        usual = cv2.multiply(plain, cv2.merge([_shading(picture, plain, known)] * 3))
-        limit = LEVELS * float(np.clip(light, 0.15, 1.3)) + LEAST + np.float32(SPREAD * light) * spread
-        different = largest(cv2.absdiff(picture, usual)) / limit
-        different[read] = 0
-        # Teeth and the dark between the lips are seldom as usual: alone they are no cover.
-        between = widened(filled(landmarks[self._layout.lips_inner]), BETWEEN)[within] > 0
-        lips = filled(landmarks[self._layout.lips_outer])
-        about = near[within] & inner
-        part = _parts(different, about, ~between)
-        if part.any():
-            # Free skin where the references are covered is no cover.
-            alien, usually = (unlike_skin(one, self._skin * gain) for one in (picture, usual))
-            part = _parts(np.where(~alien & usually, 0, different), about, ~between)
-            if part.any():
-                # Beyond mouth and outline it goes on: a hand's arm, the greater part of a microphone. The
-                # neck behind it has the colour of a hand, but is as usual.
-                neck = (different < 1) & (spread < SURE) & ~(alien | usually)
-                beyond = (different > 1) | ~(inner | neck)
-                part = joined(part, beyond & like_nearest(picture, part))
-                if _is_mouth(part, lips[within] > 0, widened(lips, AROUND)[within] > 0):
-                    part[:] = False
+        beside = Beside.of(unit, there, gain, self.skin, landmarks, self._layout, near, letters)
+        part = beside.unlike()
         # About a microphone the face is known less well than skin is told from skin.
-        if not always.any():
-            mouth = widened(lips, RIM)[within] > 0
-            above, skin = face[within] > 0, self._skin * gain
-            # Before lips that colour finds covered no second look adds but chance.
-            if (part & mouth).sum() <= ON_LIPS * mouth.sum():
-                part |= find_hand(picture, usual, different, about & ~between, above, mouth, skin, lends)
-        found[within] |= part
-        if not found[within].any():
+        if not always.any() and beside.is_a_hint(part):
+            part |= self._looked_closer(unit, landmarks, beside, lends)
+        found[beside.within] |= part
+        if not found[beside.within].any():
             return found, None
-        found[within] |= gaps(part, GAP)
-        # The cover's own brightness is no light on the face behind it.
-        known *= widened(found[within].astype(np.uint8), 2 * RIM) == 0
-        shaded = np.clip(plain * _shading(picture, plain, known)[..., None], 0, 255).astype(np.uint8)
-        is_face = face[within] > 0
-        return found, Expected(within, shaded, is_face, is_face & (spread <= UNKNOWN // 2))
+        found[beside.within] |= gaps(part, GAP)
+        return found, beside.expected(found)
 
 
 def free_references(
@@ -331,51 +309,6 @@ def _cheeks(layout: LandmarkLayout) -> tuple[np.ndarray, np.ndarray]:
     between = (height > eyes + 4) & (height < layout.template[layout.lips_outer, 1].min() - 4)
     cheek = between & (np.abs(away) > CHEEKS[0]) & (np.abs(away) < CHEEKS[1])
     return np.flatnonzero(cheek & (away < 0)), np.flatnonzero(cheek & (away > 0))
-
-
-def _near(landmarks: np.ndarray, layout: LandmarkLayout) -> np.ndarray:
-    """Mouth and chin and what is about them, bool (256, 256)."""
-    skip = len(layout.jaw) // 5
-    points = np.concatenate([landmarks[layout.lips_outer], landmarks[layout.jaw[skip:-skip]]])
-    return widened(filled(cv2.convexHull(points.astype(np.float32))[:, 0]), NEAR) > 0
-
-
-def _box(near: np.ndarray) -> tuple[int, int, int, int]:
-    """(top, left, bottom, right) of a part (256, 256) of the square, with some room."""
-    rows, columns = np.flatnonzero(near.any(1)), np.flatnonzero(near.any(0))
-    low = max(int(rows[0]) - ROOM, 0), max(int(columns[0]) - ROOM, 0)
-    return *low, min(int(rows[-1]) + ROOM, UNITS), min(int(columns[-1]) + ROOM, UNITS)
-
-
-def _shading(picture: np.ndarray, usual: np.ndarray, face: np.ndarray) -> np.ndarray:
-    """Light and shadow (h, w) on a face's parts, as a factor."""
-    size = (SHADING_UNITS, SHADING_UNITS)
-    seen, expected = (cv2.blur(brightness(part) * face, size) for part in (picture, usual))
-    return np.clip((seen + 0.5) / (expected + 0.5), *SHADES)
-
-
-def _parts(unlike: np.ndarray, where: np.ndarray, tells: np.ndarray) -> np.ndarray:
-    """The joined parts (h, w) bool of what is unlike by 1 and more that are large and unlike enough where it
-    `tells`; and those beside them that are elsewhere, as a caption's other letters are."""
-    count, numbers = cv2.connectedComponents(((unlike > 1) & where).astype(np.uint8))
-
-    def enough(within: np.ndarray) -> np.ndarray:
-        large = np.bincount(numbers[within], minlength=count) >= SMALLEST
-        strong = np.bincount(numbers[(unlike > STRONG) & within], minlength=count) >= SMALLEST_STRONG
-        kept: np.ndarray = large & strong
-        kept[0] = False
-        return kept[numbers]
-
-    parts = enough(where & tells)
-    if not parts.any():
-        return parts
-    beside = widened(parts.astype(np.uint8), LETTERS) > 0
-    return parts | (enough(where) & beside)
-
-
-def _is_mouth(part: np.ndarray, lips: np.ndarray, around: np.ndarray) -> bool:
-    """Whether a part (h, w) bool lies around the lips, but for a few units, and leaves most of them free."""
-    return bool((part & ~around).sum() < SMALLEST and (part & lips).sum() <= FREE_LIPS * lips.sum())
 
 
 def _median_and_spread(pictures: np.ndarray, shadow: int) -> np.ndarray:
