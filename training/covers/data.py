@@ -293,11 +293,11 @@ def _bearded(
     """Picture and usual face (128, 128, 4) with a beard below the lips, whose curls the latter has smoothed:
     no cover."""
     rows, columns = np.nonzero(lips > 127)
-    beard = np.zeros((SIDE, SIDE), np.float32)
+    shape = np.zeros((SIDE, SIDE), np.float32)
     if len(rows):
         centre = int(columns.mean() + rng.normal(0, 4)), int(rows.max() + rng.uniform(-2, 14))
-        cv2.ellipse(beard, centre, (int(rng.uniform(8, 32)), int(rng.uniform(5, 20))), 0, 0, 360, 1, -1)
-    beard = cv2.GaussianBlur(beard, (0, 0), rng.uniform(0.8, 4))[..., None]
+        cv2.ellipse(shape, centre, (int(rng.uniform(8, 32)), int(rng.uniform(5, 20))), 0, 0, 360, 1, -1)
+    beard = cv2.GaussianBlur(shape, (0, 0), rng.uniform(0.8, 4))[..., None]
     curls = cv2.GaussianBlur(rng.normal(0, 1, (SIDE, SIDE)).astype(np.float32), (0, 0), rng.uniform(0.5, 1.6))
     dark, rough = rng.uniform(0, 0.65), rng.uniform(0.04, 0.25)
     darker = np.clip(dark + rough * (curls / curls.std())[..., None], -0.3, 0.9)

@@ -201,5 +201,5 @@ def _shaded(
     line = cv2.GaussianBlur((over & (alpha > 0)).astype(np.float32), (0, 0), 1.5)
     shade *= 1 - 0.45 * line * (on_arm == 0)
     # It goes on beyond the edge, which will be soft.
-    shade = cv2.blur(np.where(alpha > 0, shade, cv2.dilate(shade, np.ones((7, 7)))), (2, 2))
-    return DrawnHand(shade / (np.median(shade[alpha > 0]) + 1e-6), alpha, on_arm > 0)
+    wider = cv2.blur(np.where(alpha > 0, shade, cv2.dilate(shade, np.ones((7, 7)))), (2, 2))
+    return DrawnHand(wider / (np.median(wider[alpha > 0]) + 1e-6), alpha, on_arm > 0)
