@@ -161,3 +161,16 @@ def test_what_lends_is_doubted_sooner_than_a_frame(scene, monkeypatch):
 def test_where_nothing_is_unlike_the_face_nobody_looks_closer(scene, monkeypatch):
     say(monkeypatch, 1.0)
     assert all(cover is FREE for cover in scene.covers(scene.frames))
+
+
+@pytest.mark.parametrize(("squeezed", "told"), [(0.82, True), (0.6, False)])
+def test_a_face_whose_landmarks_a_hand_has_dragged_is_looked_at_and_a_profile_is_not(
+    scene, monkeypatch, squeezed, told
+):
+    say(monkeypatch, 1.0)
+    references = scene.references(scene.frames)
+    gauge = CoverGauge(references, LAYOUT, scene.similarity)
+    middle = references.landmarks[8].mean(0)
+    dragged = (references.landmarks[8] - middle) * np.float32([squeezed, 1]) + middle
+    cover = gauge.cover(references.crops[8], dragged, scene.similarity[8])
+    assert (cover.visible == 0) == told

@@ -38,8 +38,9 @@ DEEP = 10  # units from what is known of a face from which on its other half tel
 # others lend as well, and some of it.
 LIKELY, LIKELY_LENDER, LIKELIEST = 0.5, 0.3, 0.8
 GAP = 16  # half of what is no face either between the fingers of a hand, or where its palm is like a chin
-# Root mean square distance of the still points, canonical units: hands left it under 5, profiles over 10.
-TURNED_UNITS = 7.0
+# Root mean square distance of the still points, canonical units, from which on colours tell nothing: profiles
+# are over 10, but what hands do to landmarks is up to 13. The network knows hands up to FAR.
+TURNED, FAR = 7.0, 14.0
 CHEEKS = 20.0, 64.0  # units from the face's middle
 LENT = 0.4  # of its lips, the most that may be covered in a reference that is mended and lent
 DOUBTFUL = 0.8  # as clear as the least of what a mouth shows: below it is surely hidden
@@ -159,14 +160,15 @@ class CoverGauge:
         ratio = np.median(colours / np.maximum(self._light, 8.0), axis=0)
         return np.clip(ratio, 0.02, 5.0).astype(np.float32)
 
-    def _is_turned(self, landmarks: np.ndarray) -> bool:
+    def _turned(self, landmarks: np.ndarray) -> float:
+        """How far a face is from how it is usually held, units."""
         away = landmarks[self._still] - self._shape[self._still]
-        return bool(np.sqrt(np.square(away).sum(-1).mean()) > TURNED_UNITS)
+        return float(np.sqrt(np.square(away).sum(-1).mean()))
 
     def comparison(self, unit: np.ndarray, landmarks: np.ndarray) -> Comparison | None:
         """A crop uint8 (256, 256, 3) with landmarks (N, 2) beside the usual face, None where that is not
         known or the head is turned too far from it."""
-        if self._usual is None or self._is_turned(landmarks):
+        if self._usual is None or self._turned(landmarks) > FAR:
             return None
         usual = np.full((UNITS, UNITS, 4), UNKNOWN, np.uint8)
         there = MeshWarp(self._mesh, landmarks, UNITS, BOX).coordinates(self._shape)
@@ -240,13 +242,14 @@ class CoverGauge:
         """Where a picture is unlike the usual face, `always` covered or has `letters`, and the usual face in
         its shape and light."""
         found = always | letters
-        if self._usual is None or self._is_turned(landmarks) or not near.any():
+        turned = self._turned(landmarks)
+        if self._usual is None or turned > FAR or not near.any():
             return found, None
         warp = MeshWarp(self._mesh, landmarks, UNITS, box_of(near))
         there = sample(self._usual, warp.coordinates(self._shape))
         gain = self._gain(self._skin_colours(unit, landmarks))
         beside = Beside.of(unit, there, gain, self.skin, landmarks, self._layout, near, letters)
-        part = beside.unlike()
+        part = beside.unlike() if turned <= TURNED else beside.lips & False
         # About a microphone the face is known less well than skin is told from skin.
         if not always.any() and beside.is_a_hint(part):
             part |= self._looked_closer(unit, landmarks, beside, lends)
@@ -254,7 +257,7 @@ class CoverGauge:
         if not found[beside.within].any():
             return found, None
         found[beside.within] |= gaps(part, GAP)
-        return found, beside.expected(found)
+        return found, beside.expected(found) if turned <= TURNED else None
 
 
 def free_references(
