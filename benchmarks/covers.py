@@ -61,7 +61,7 @@ def lay_hand(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Frames uint8 (T,H,W,3) with a hand before a face, and how much of each pixel it is, (T,H,W), 0 to 1."""
     landmarks = face.landmarks[:][..., :2]
-    height = float(np.median(np.ptp(landmarks[:, layout.oval, 1], axis=1)))
+    height = height_of(face, layout)
     cheek = landmarks[0, layout.lips_outer].mean(0) - (0.18 * height, 0.12 * height)
     column, row = cheek.clip(4, None).astype(int)
     skin = frames[0, row - 3 : row + 4, column - 3 : column + 4].mean((0, 1)) * np.exp(rng.normal(0, 0.16))
@@ -73,10 +73,8 @@ def lay_hand(
     size = rng.uniform(*LONG) * height / np.ptp(own, axis=0).max()
     turn = size * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     aim = rng.choice(np.concatenate([layout.lips_outer, layout.jaw]))
-    place, colours = (
-        own[rng.integers(len(own))],
-        np.clip(0.95 * np.sqrt(hand.shade[..., None]) * skin, 0, 255),
-    )
+    place = own[rng.integers(len(own))]
+    colours = np.clip(0.95 * np.sqrt(hand.shade[..., None]) * skin, 0, 255)
     painted, alphas = frames.copy(), np.zeros(frames.shape[:3], np.float32)
     for number in range(COMES, GONE):
         off = np.interp(number, (COMES, STAYS, GOES, GONE), (AWAY, 0, 0, AWAY)) * height * outwards
@@ -91,6 +89,11 @@ def lay_hand(
         share = alphas[number][..., None]
         painted[number] = np.rint(frames[number] * (1 - share) + laid * share)
     return painted, alphas
+
+
+def height_of(face: FaceTrack, layout: LandmarkLayout) -> float:
+    """A face's height on the median, px."""
+    return float(np.median(np.ptp(face.landmarks[:][:, layout.oval, 1], axis=1)))
 
 
 def drawn_anew(frames: np.ndarray, rate: float) -> tuple[FaceTrack, np.ndarray]:
@@ -109,7 +112,7 @@ def measure(
     face, plain = drawn_anew(frames, rate)
     painted, alphas = lay_hand(frames, face, hand, layout, rng)
     _, new = drawn_anew(painted, rate)
-    side = 2 * round(BESIDE * float(np.median(np.ptp(face.landmarks[:][:, layout.oval, 1], axis=1)))) + 1
+    side = 2 * round(BESIDE * height_of(face, layout)) + 1
     beside = np.stack([cv2.dilate(alpha, np.ones((side, side))) == 0 for alpha in alphas])
     with_hand = (alphas * plain).sum((1, 2)) > 0.02 * plain.sum((1, 2))
     before, free = (alphas * plain)[with_hand].sum(), (plain * beside)[with_hand].sum()

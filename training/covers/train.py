@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +31,7 @@ from mytalk_core.program import in_one_line
 
 from ..loop.checkpoints import TrainingState, averaged
 from ..loop.loop import Run, add_arguments, channels_last, descend, train
-from ..loop.order import Draws
+from ..loop.order import Draws, held_people
 from .data import CoverBatch, CoverScenes, cut_out_hands, people_of
 from .hand_mesh import HandMesh
 
@@ -90,12 +89,11 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 def build(run: Run, args: argparse.Namespace) -> tuple[State, CoverScenes]:
     """Data and model of a run."""
     people = people_of(args.dataset)
-    kept = {person for person in people.values() if zlib.crc32(person.encode()) < HELD * 2**32}
-    groups = (
-        [args.dataset / f"{name}.safetensors" for name in people if (people[name] in kept) is held]
-        for held in (False, True)
+    kept = held_people(people.values(), HELD)
+    known, held = (
+        [args.dataset / f"{name}.safetensors" for name in people if (people[name] in kept) is apart]
+        for apart in (False, True)
     )
-    known, held = groups
     if args.overfit is not None:
         known = held = known[: args.overfit]
     mesh, rng = HandMesh.open(args.hand), np.random.default_rng(args.seed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from mytalk_core.appearance.refiner import RefinerInputs, weighted_sum
 from mytalk_core.face.alignment import UNITS
 from mytalk_core.files import replacing
 
-from ..loop.order import DATA, WINDOW, Draws
+from ..loop.order import DATA, WINDOW, Draws, held_people
 from .lending import CHOICE, REGIMES, MouthView
 
 PEOPLE, HELD = "people.json", 0.06  # share of the people that are kept from training
@@ -271,7 +270,7 @@ def held_out(folder: Path, share: float = HELD) -> tuple[list[Path], list[Path]]
             f"{folder} has no {PEOPLE}: give a folder that mytalk_training.refiner.prepare wrote"
         )
     person_of = json.loads((folder / PEOPLE).read_text())
-    held = {person for person in person_of.values() if zlib.crc32(person.encode()) < share * 2**32}
+    held = held_people(person_of.values(), share)
     paths = [folder / f"{key}.safetensors" for key in sorted(person_of)]
     known = [path for path in paths if person_of[path.stem] not in held]
     return known, [path for path in paths if person_of[path.stem] in held]
