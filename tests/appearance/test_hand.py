@@ -1,4 +1,4 @@
-"""A hand of the skin's own colour before mouth, chin and cheek, told by the network from what a face has."""
+"""A hand, or hair, of the skin's own colour before mouth, chin and cheek, told by the network from a face."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from moving_head import LAYOUT, SIZE, Scene, moving_head
 
-from mytalk_core.appearance.covers.beside import mouth_and_chin
 from mytalk_core.appearance.covers.cover import FREE
 from mytalk_core.appearance.covers.gauge import CoverGauge
+from mytalk_core.appearance.covers.look import mouth_and_chin
 from mytalk_core.face.alignment import UNITS
 
 
@@ -77,11 +77,9 @@ def test_before_lips_that_colour_finds_covered_no_hand_is_looked_for(scene, monk
     frames = scene.painted(glove, on)
     for number in beside:
         fingers(frames[number], scene.landmarks[number], 10)
-    for number, cover in enumerate(scene.covers(frames)):
-        if number in on:
-            assert 0.1 < cover.hidden < 0.8
-        else:
-            assert cover.visible == (number not in beside)
+    covers = scene.covers(frames)
+    assert all(0.1 < covers[number].hidden < 0.8 for number in on)
+    assert all(covers[number].visible == 0 for number in beside)
 
 
 def fist(frame: np.ndarray, landmarks: np.ndarray, side: float) -> None:
@@ -117,6 +115,34 @@ def test_a_fist_that_comes_over_the_cheek_stays_before_it(scene, side):
         assert cover.matte is not None
         assert (cover.matte[changed & near] > 0.9).mean() > 0.85
         assert (cover.matte[~changed & near] > 0.5).mean() < 0.1
+
+
+def hair(frame: np.ndarray, landmarks: np.ndarray, width: float) -> None:
+    """Four strands from the temple over cheek and lips to the chin, little darker than the skin."""
+    lips, tone = landmarks[LAYOUT.lips_outer], tone_of(frame, landmarks)
+    end = np.array([lips[:, 0].mean() + 0.1 * width, lips[:, 1].max() + 0.3 * width])
+    for number in range(4):
+        apart = (0.14 * number - 0.2) * width
+        way = np.linspace(0, 1, 24)[:, None]
+        begin = landmarks[103] + (apart, 0)
+        line = begin + (end + (1.6 * apart, 0) - begin) * way - (0.3 * width * np.sin(np.pi * way) * (1, 0))
+        colour = tuple(tone * (0.66, 0.6, 0.5))
+        cv2.polylines(frame, [line.astype(np.int32)], False, colour, 2 + number % 2, cv2.LINE_AA)
+
+
+def test_hair_of_about_the_skins_own_colour_stays_before_cheek_and_lips(scene):
+    on = range(6, 11)
+    frames = scene.painted(hair, on)
+    found = scene.covers(frames)
+    for number, (cover, changed) in enumerate(zip(found, scene.changed(frames), strict=True)):
+        if number not in on:
+            assert cover is FREE
+            continue
+        near = mouth_and_chin(scene.canonical[number].astype(np.float32), LAYOUT)
+        assert cover.matte is not None and cover.visible == 1
+        assert (cover.matte[changed & near] > 0.9).mean() > 0.6
+        beside = cv2.dilate(changed.astype(np.uint8), np.ones((9, 9))) == 0
+        assert (cover.matte[beside & near] > 0.5).mean() < 0.1
 
 
 def curls(frame: np.ndarray, landmarks: np.ndarray, width: float) -> None:

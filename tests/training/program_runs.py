@@ -25,7 +25,7 @@ from mytalk_training.refiner.data import pack
 from mytalk_training.refiner.lending import MouthView
 from safetensors.numpy import save
 
-from mytalk_core.appearance.covers.beside import mouth_and_chin
+from mytalk_core.appearance.covers.look import mouth_and_chin
 from mytalk_core.appearance.covers.network import halved
 from mytalk_core.appearance.mask import INNER, Window, filled
 from mytalk_core.appearance.unit_view import UnitView

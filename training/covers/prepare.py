@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from mytalk_core.appearance.covers.beside import mouth_and_chin
 from mytalk_core.appearance.covers.gauge import CoverGauge
+from mytalk_core.appearance.covers.look import mouth_and_chin
 from mytalk_core.appearance.covers.network import Comparison, halved
 from mytalk_core.appearance.crop import crop_box, cut_crop
 from mytalk_core.appearance.pool import choose_pool

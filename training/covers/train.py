@@ -21,7 +21,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mytalk_core.appearance.covers.network import CoverNetwork
@@ -32,8 +32,9 @@ from mytalk_core.program import in_one_line
 from ..loop.checkpoints import TrainingState, averaged
 from ..loop.loop import Run, add_arguments, channels_last, descend, train
 from ..loop.order import Draws, held_people
-from .data import CoverBatch, CoverScenes, cut_out_hands, people_of
+from .data import CoverBatch, CoverScenes, people_of
 from .hand_mesh import HandMesh
+from .layers import cut_out_hands
 
 HELD = 1 / 9  # share of the people that are kept from training
 VALIDATED, AT_ONCE = 256, 64  # scenes of theirs, and how many are looked at together
@@ -82,6 +83,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--hand", type=Path, required=True, help="mesh of a hand, .glb")
     parser.add_argument("--drawn", type=int, default=3000, help="hands of it, laid over faces in many ways")
+    parser.add_argument("--init", type=Path, help="model.safetensors of this network that is trained on")
     parser.add_argument("--cut-out", type=Path, help="folder of real hands, .png with alpha")
     return parser.parse_args(argv)
 
@@ -101,7 +103,10 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, CoverScenes]:
     cut_out = [] if args.cut_out is None else [*cut_out_hands(args.cut_out)]
     scenes = CoverScenes(known, drawn, cut_out, args.seed, several=args.overfit)
     validated = CoverScenes(held or known, drawn, cut_out, args.seed + 1).draw([*range(VALIDATED)])
-    network = run.network(CoverObjective(channels_last(CoverNetwork())))
+    fresh = CoverNetwork()
+    if args.init is not None:
+        fresh.load_state_dict(load_file(args.init))
+    network = run.network(CoverObjective(channels_last(fresh)))
     return State(networks={"network": network}, held=validated), scenes
 
 

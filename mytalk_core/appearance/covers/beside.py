@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...face.alignment import UNITS
-from ...face.layout import LandmarkLayout
-from ..mask import disc, filled, widened
+from ..mask import disc, widened
 from .cover import RIM, Expected
+from .look import Look
 from .overlay import LETTERS
-from .parts import brightness, joined, largest, like_nearest, unlike_skin
+from .parts import THICK, brightness, joined, largest, like_nearest, thin, unlike_skin
 
 # A pixel is unlike the usual face from so many levels on in full light, LEAST in the dark, and SPREAD times
 # what the references differ by there; a part of the picture needs some that are STRONG times as unlike.
@@ -25,12 +24,10 @@ BETWEEN = 3  # units about what is between the lips that teeth and the dark ther
 # So near to the lips, units, and nowhere else, what leaves this share of them free is the mouth itself: of
 # cartoons and statues the face mesh knows it badly.
 AROUND, FREE_LIPS = 12, 0.5
-# As a share of what makes a pixel unlike the usual face alone, where it is worth looking closer; square units
-# of such, units thick.
-HINT, HINTED, HINT_THICK = 0.4, 30, 4
+# Where it is worth looking closer: how unlike, as a share of what makes a pixel unlike the usual face alone,
+# and how far about its middle in units, as a hand is and as hair is; square units of either.
+HINTS, HINTED = ((0.4, 2), (0.6, 1)), 30
 ON_LIPS = 0.08  # share of the lips from which on what covers a part of them leaves none
-NEAR = 16  # units about mouth and chin in which a cover counts
-ROOM = 24  # units about that, into which a cover is followed beyond the face's outline
 OUTLINE = 4  # units within the face's outline that may be what is behind it
 
 
@@ -61,29 +58,18 @@ class Beside:
     skin: np.ndarray
 
     @staticmethod
-    def of(
-        unit: np.ndarray,
-        there: np.ndarray,
-        gain: np.ndarray,
-        skin: np.ndarray,
-        landmarks: np.ndarray,
-        layout: LandmarkLayout,
-        near: np.ndarray,
-        letters: np.ndarray,
-    ) -> Beside:
-        """Of a crop uint8 (256, 256, 3) with landmarks (N, 2) and the usual face there, uint8 (h, w, 4) in
-        `box_of(near)`.
+    def of(look: Look, there: np.ndarray, skin: np.ndarray, letters: np.ndarray) -> Beside:
+        """Of a picture and the usual face there, uint8 (h, w, 4) in its box.
 
-        gain: float32 (3,), how bright the light is; near: bool (256, 256), mouth and chin; letters: bool
-        (256, 256), what is no face.
+        skin: float (C, 3), the person's usual colours; letters: bool (256, 256), what is no face.
         """
-        top, left, bottom, right = box_of(near)
-        within = slice(top, bottom), slice(left, right)
+        top, left, bottom, right = look.box
+        within, layout, gain = (slice(top, bottom), slice(left, right)), look.layout, look.gain
         colours, spread, light = there[..., :3].astype(np.float32), there[..., 3], float(gain.mean())
-        outline = filled(landmarks[layout.oval])
+        outline = look.outline(layout.oval)
         inner = cv2.erode(outline, disc(OUTLINE))[within] > 0
         # OpenCV multiplies colours several times as fast as NumPy repeats a number over three of them.
-        picture, plain = unit[within].astype(np.float32), cv2.transform(colours, np.diag(gain))
+        picture, plain = look.unit[within].astype(np.float32), cv2.transform(colours, np.diag(gain))
         read = widened(letters.astype(np.uint8), RIM)[within] > 0
         known = outline[within] * (spread < UNKNOWN // 2) * ~read
         usual = cv2.multiply(plain, cv2.merge([_shading(picture, plain, known)] * 3))
@@ -91,9 +77,9 @@ class Beside:
         different = largest(cv2.absdiff(picture, usual)) / limit
         different[read] = 0
         # Teeth and the dark between the lips are seldom as usual: alone they are no cover.
-        between = widened(filled(landmarks[layout.lips_inner]), BETWEEN)[within] > 0
-        about = near[within] & inner
-        lips = filled(landmarks[layout.lips_outer])[within] > 0
+        between = widened(look.outline(layout.lips_inner), BETWEEN)[within] > 0
+        about = look.near[within] & inner
+        lips = look.outline(layout.lips_outer)[within] > 0
         face, tells = outline[within] > 0, about & ~between
         return Beside(
             within,
@@ -135,16 +121,24 @@ class Beside:
         return part & (not self._is_mouth(part))
 
     def is_a_hint(self, part: np.ndarray) -> bool:
-        """Whether something is a little unlike the usual face, over a wide part of it, of whose lips a part
-        bool leaves most free: before lips that are told covered a second look adds but chance."""
-        little = (cv2.blur(self.different, (3, 3)) > HINT).astype(np.uint8)
-        wide = cv2.morphologyEx(little, cv2.MORPH_OPEN, disc(HINT_THICK // 2)) > 0
-        return int((wide & self.tells).sum()) >= HINTED and not self.covers_lips(part)
+        """Whether enough is a little unlike the usual face, and a part bool that surely is leaves most of the
+        lips free: before lips that are told covered a second look adds but chance."""
+        unlike = cv2.blur(self.different, (3, 3))
 
-    def confirmed(self, found: np.ndarray, surely: np.ndarray) -> np.ndarray:
+        def hints(least: float, about: int) -> bool:
+            wide = cv2.morphologyEx((unlike > least).astype(np.uint8), cv2.MORPH_OPEN, disc(about))
+            return int(((wide > 0) & self.tells).sum()) >= HINTED
+
+        return any(hints(*hint) for hint in HINTS) and not self.covers_lips(part)
+
+    def confirmed(self, found: np.ndarray, surely: np.ndarray, perhaps: np.ndarray) -> np.ndarray:
         """Those joined parts of what else is found, bool, that are large enough before mouth and chin, some
-        of it surely, and are not the mouth itself."""
-        part = _enough(found, found & self.tells, surely & self.tells)
+        of it surely, and are not the mouth itself; and beside them what perhaps is and is thin: the other
+        strands of the hair."""
+        part = _enough(found, found & self.tells, surely)
+        if part.any():
+            strands = thin(found, THICK) | thin(perhaps, THICK)
+            part |= _enough(strands, strands, strands)
         return part & (not self._is_mouth(part))
 
     def covers_lips(self, part: np.ndarray) -> bool:
@@ -175,20 +169,6 @@ class Beside:
         around = widened(self.lips.astype(np.uint8), AROUND) > 0
         free = (part & self.lips).sum() <= FREE_LIPS * self.lips.sum()
         return bool(free and (part & ~around).sum() < SMALLEST)
-
-
-def mouth_and_chin(landmarks: np.ndarray, layout: LandmarkLayout) -> np.ndarray:
-    """Mouth and chin and what is about them, of landmarks (N, 2): bool (256, 256)."""
-    skip = len(layout.jaw) // 5
-    points = np.concatenate([landmarks[layout.lips_outer], landmarks[layout.jaw[skip:-skip]]])
-    return widened(filled(cv2.convexHull(points.astype(np.float32))[:, 0]), NEAR) > 0
-
-
-def box_of(near: np.ndarray) -> tuple[int, int, int, int]:
-    """(top, left, bottom, right) of a part (256, 256) of the square, with some room."""
-    rows, columns = np.flatnonzero(near.any(1)), np.flatnonzero(near.any(0))
-    low = max(int(rows[0]) - ROOM, 0), max(int(columns[0]) - ROOM, 0)
-    return *low, min(int(rows[-1]) + ROOM, UNITS), min(int(columns[-1]) + ROOM, UNITS)
 
 
 def _shading(picture: np.ndarray, usual: np.ndarray, face: np.ndarray) -> np.ndarray:

@@ -23,13 +23,14 @@ from ..mask import disc, filled, widened
 from ..raster import triangulate
 from ..references import Each, References, pose_points
 from ..warp import MeshWarp, sample
-from .beside import UNKNOWN, Beside, box_of, mouth_and_chin
+from .beside import UNKNOWN, Beside
 from .captions import Captions, find_captions
 from .cover import FREE, RIM, Cover, Expected, continued, own_colours, with_rim
 from .evidence import SUSPECT, clearness
+from .look import Look, box_of, mouth_and_chin
 from .network import BOX, Comparison, load_cover_network
 from .overlay import Overlay, find_overlay
-from .parts import gaps, largest, thickness, thin
+from .parts import gaps, largest, thick_places, thickness, thin
 
 USUAL_FRAMES, FEWEST = 32, 4  # references that make the usual face; fewer can't
 LEAST_SHOWN = 0.2  # of them that must show a place of it
@@ -37,6 +38,7 @@ DEEP = 10  # units from what is known of a face from which on its other half tel
 # How likely the network finds a cover in a frame, one in a picture that lends, of which more is doubted since
 # others lend as well, and some of it.
 LIKELY, LIKELY_LENDER, LIKELIEST = 0.5, 0.3, 0.8
+FINGER = 4  # half the width of a thin finger, units: what is thinner is hair
 GAP = 16  # half of what is no face either between the fingers of a hand, or where its palm is like a chin
 # Root mean square distance of the still points, canonical units, from which on colours tell nothing: profiles
 # are over 10, but what hands do to landmarks is up to 13. The network knows hands up to FAR.
@@ -122,10 +124,10 @@ class CoverGauge:
             return Cover(faded=1.0, sure=True)
         if clear < 1:
             return Cover(hidden=1.0, faded=faded, sure=clear < DOUBTFUL)
-        near = mouth_and_chin(landmarks, self._layout)
+        look = self._look(unit, landmarks)
         always, letters = self._in_front(unit, landmarks, similarity)
-        found, expected = self._unusual(unit, landmarks, near, always, letters, lends)
-        if not (found & near).any():
+        found, expected = self._unusual(look, always, letters, lends)
+        if not (found & look.near).any():
             return FREE if faded == 0 else Cover(faded=faded)
         rim = widened(found.astype(np.uint8), 2 * RIM) > 0
         matte = with_rim(unit, found, None if expected is None else expected.behind(unit, found, rim))
@@ -160,33 +162,36 @@ class CoverGauge:
         ratio = np.median(colours / np.maximum(self._light, 8.0), axis=0)
         return np.clip(ratio, 0.02, 5.0).astype(np.float32)
 
-    def _turned(self, landmarks: np.ndarray) -> float:
-        """How far a face is from how it is usually held, units."""
+    def _look(self, unit: np.ndarray, landmarks: np.ndarray) -> Look:
+        """A crop uint8 (256, 256, 3) with landmarks (N, 2), and how its light and pose are."""
         away = landmarks[self._still] - self._shape[self._still]
-        return float(np.sqrt(np.square(away).sum(-1).mean()))
+        turned = float(np.sqrt(np.square(away).sum(-1).mean()))
+        return Look(unit, landmarks, self._layout, self._gain(self._skin_colours(unit, landmarks)), turned)
 
     def comparison(self, unit: np.ndarray, landmarks: np.ndarray) -> Comparison | None:
         """A crop uint8 (256, 256, 3) with landmarks (N, 2) beside the usual face, None where that is not
         known or the head is turned too far from it."""
-        if self._usual is None or self._turned(landmarks) > FAR:
+        return self._compared(self._look(unit, landmarks))
+
+    def _compared(self, look: Look) -> Comparison | None:
+        """See `comparison`."""
+        if self._usual is None or look.turned > FAR:
             return None
         usual = np.full((UNITS, UNITS, 4), UNKNOWN, np.uint8)
-        there = MeshWarp(self._mesh, landmarks, UNITS, BOX).coordinates(self._shape)
+        there = MeshWarp(self._mesh, look.landmarks, UNITS, BOX).coordinates(self._shape)
         usual[BOX[0] : BOX[2], BOX[1] : BOX[3]] = sample(self._usual, there)
-        gain = self._gain(self._skin_colours(unit, landmarks))
-        return Comparison.of(unit, usual, gain, landmarks, self._layout)
+        return Comparison.of(look, usual)
 
-    def _looked_closer(
-        self, unit: np.ndarray, landmarks: np.ndarray, beside: Beside, lends: bool
-    ) -> np.ndarray:
+    def _looked_closer(self, look: Look, beside: Beside, lends: bool) -> np.ndarray:
         """Where the network finds something before the face, bool (h, w) of a part of the picture."""
-        compared = self.comparison(unit, landmarks)
+        compared = self._compared(look)
         if compared is None:
             return beside.lips & False
         likely = load_cover_network().likely(compared)[beside.within]
-        hand = beside.confirmed(likely > (LIKELY_LENDER if lends else LIKELY), likely > LIKELIEST)
-        # What is left of lips beside fingers is no mouth to draw behind them.
-        return hand | beside.mouth if beside.covers_lips(hand) else hand
+        perhaps, surely = likely > LIKELY_LENDER, likely > LIKELIEST
+        found = beside.confirmed(perhaps if lends else likely > LIKELY, surely, perhaps)
+        # What is left of lips beside fingers is no mouth to draw behind them; beside hair it is.
+        return found | beside.mouth if beside.covers_lips(thick_places(found, FINGER)) else found
 
     def _usual_face(
         self, unit: np.ndarray, landmarks: np.ndarray, similarity: np.ndarray, shown: np.ndarray
@@ -231,33 +236,26 @@ class CoverGauge:
         part[..., :3] = continued(mirrored, part[..., :3], unknown)
 
     def _unusual(
-        self,
-        unit: np.ndarray,
-        landmarks: np.ndarray,
-        near: np.ndarray,
-        always: np.ndarray,
-        letters: np.ndarray,
-        lends: bool,
+        self, look: Look, always: np.ndarray, letters: np.ndarray, lends: bool
     ) -> tuple[np.ndarray, Expected | None]:
         """Where a picture is unlike the usual face, `always` covered or has `letters`, and the usual face in
         its shape and light."""
         found = always | letters
-        turned = self._turned(landmarks)
-        if self._usual is None or turned > FAR or not near.any():
+        if self._usual is None or look.turned > FAR or not look.near.any():
             return found, None
-        warp = MeshWarp(self._mesh, landmarks, UNITS, box_of(near))
-        there = sample(self._usual, warp.coordinates(self._shape))
-        gain = self._gain(self._skin_colours(unit, landmarks))
-        beside = Beside.of(unit, there, gain, self.skin, landmarks, self._layout, near, letters)
-        part = beside.unlike() if turned <= TURNED else beside.lips & False
+        there = sample(
+            self._usual, MeshWarp(self._mesh, look.landmarks, UNITS, look.box).coordinates(self._shape)
+        )
+        beside = Beside.of(look, there, self.skin, letters)
+        part = beside.unlike() if look.turned <= TURNED else beside.lips & False
         # About a microphone the face is known less well than skin is told from skin.
         if not always.any() and beside.is_a_hint(part):
-            part |= self._looked_closer(unit, landmarks, beside, lends)
+            part |= self._looked_closer(look, beside, lends)
         found[beside.within] |= part
         if not found[beside.within].any():
             return found, None
         found[beside.within] |= gaps(part, GAP)
-        return found, beside.expected(found) if turned <= TURNED else None
+        return found, beside.expected(found) if look.turned <= TURNED else None
 
 
 def free_references(

@@ -18,8 +18,7 @@ from torch import Tensor, nn
 
 from ...checkpoint.pretrained import BUNDLED
 from ...face.alignment import UNITS
-from ...face.layout import LandmarkLayout
-from ..mask import filled
+from .look import Look
 
 SIDE = UNITS // 2  # samples of the whole square
 # What it looks at, the lower face and what is about it: top, left, bottom and right in units, and as samples.
@@ -45,13 +44,12 @@ class Comparison:
     outlines: np.ndarray
 
     @staticmethod
-    def of(
-        unit: np.ndarray, usual: np.ndarray, gain: np.ndarray, landmarks: np.ndarray, layout: LandmarkLayout
-    ) -> Comparison:
-        """Of a crop uint8 (256, 256, 3) with landmarks (N, 2) and the usual face uint8 (256, 256, 4)."""
+    def of(look: Look, usual: np.ndarray) -> Comparison:
+        """Of a picture and the usual face uint8 (256, 256, 4) in its shape."""
+        layout = look.layout
         rings = layout.oval, layout.lips_outer, layout.lips_inner
-        outlines = 255 * np.dstack([filled(landmarks[ring]) for ring in rings])
-        return Comparison(halved(unit), halved(usual), gain, halved(outlines))
+        outlines = 255 * np.dstack([look.outline(ring) for ring in rings])
+        return Comparison(halved(look.unit), halved(usual), look.gain, halved(outlines))
 
 
 def halved(picture: np.ndarray) -> np.ndarray:
@@ -71,11 +69,19 @@ def network_inputs(
 
 class CoverNetwork(nn.Module):
     """inputs (B, 10, 80, 112) of `network_inputs` -> logits (B, 80, 112) that something stands there before
-    the face. A U-Net that begins at half of the samples; at all of them it only mends the edge."""
+    the face. A U-Net that begins at half of the samples; at all of them it only sees what is thin, and mends
+    the edge."""
 
     def __init__(self, widths: tuple[int, ...] = WIDTHS) -> None:
         super().__init__()
         before = (INPUTS, *widths[:-1])
+        self.thin = nn.Sequential(
+            nn.Conv2d(INPUTS, FINE, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(FINE, FINE, 3, padding=1),
+            nn.ReLU(inplace=True),
+        )
+        self.thin_side = nn.Conv2d(4 * FINE, widths[0], 1)
         self.down = nn.ModuleList(
             nn.Sequential(_layer(above, width, stride=2), _layer(width, width))
             for above, width in zip(before, widths, strict=True)
@@ -87,21 +93,23 @@ class CoverNetwork(nn.Module):
         self.up = nn.ModuleList(_layer(width, width) for width in widths[:-1])
         self.head = nn.Conv2d(widths[0], 4, 3, padding=1)
         self.fine = nn.Sequential(
-            nn.Conv2d(1 + PICTURE, FINE, 3, padding=1),
+            nn.Conv2d(1 + PICTURE + FINE, FINE, 3, padding=1),
             nn.ReLU(inplace=True),
             nn.Conv2d(FINE, 1, 3, padding=1),
         )
 
     def forward(self, inputs: Tensor) -> Tensor:
-        levels, x = [], inputs
-        for down in self.down:
+        thin = self.thin(inputs)
+        x = self.down[0](inputs) + self.thin_side(F.pixel_unshuffle(thin, 2))
+        levels = [x]
+        for down in self.down[1:]:
             x = down(x)
             levels.append(x)
         x = self.deep(x)
         for level, side, up in reversed([*zip(levels[:-1], self.side, self.up, strict=True)]):
             x = up(level + F.interpolate(side(x), scale_factor=2))
         coarse = F.pixel_shuffle(self.head(x), 2)
-        logits: Tensor = coarse + self.fine(torch.cat([coarse, inputs[:, :PICTURE]], 1))
+        logits: Tensor = coarse + self.fine(torch.cat([coarse, inputs[:, :PICTURE], thin], 1))
         return logits[:, 0]
 
     @torch.no_grad()

@@ -70,13 +70,18 @@ def thin(part: np.ndarray, most: int) -> np.ndarray:
     return part & ~joined(deep, part)
 
 
+def thick_places(part: np.ndarray, least: int) -> np.ndarray:
+    """Where a part (h, w) bool is at least twice so many units thick, bool (h, w)."""
+    return cv2.morphologyEx(part.astype(np.uint8), cv2.MORPH_OPEN, disc(least)) > 0
+
+
 def gaps(part: np.ndarray, most: int) -> np.ndarray:
     """What lies between the thick places of a part (h, w) bool, at most so many units from either: bool
     (h, w)."""
-    thick = cv2.morphologyEx(part.astype(np.uint8), cv2.MORPH_OPEN, disc(THICK))
+    thick = thick_places(part, THICK)
     if not thick.any():
         return part & False
-    near = cv2.distanceTransform(1 - thick, cv2.DIST_L2, 5) <= most
+    near = cv2.distanceTransform(1 - thick.astype(np.uint8), cv2.DIST_L2, 5) <= most
     # What lies between a part and the picture's edge is no gap.
     room = cv2.copyMakeBorder(near.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
     closed: np.ndarray = cv2.distanceTransform(room, cv2.DIST_L2, 5)[1:-1, 1:-1] > most

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from made_hand import write_hand
 from mytalk_training.covers import data
-from mytalk_training.covers.data import CoverScenes, Faces, cut_out_hands, people_of
+from mytalk_training.covers.data import CoverScenes, Faces, people_of
 from mytalk_training.covers.hand_mesh import HandMesh
 from program_runs import write_faces
 
@@ -33,9 +33,11 @@ def scenes(folder) -> CoverScenes:
 
 def test_what_is_laid_over_a_face_is_labelled_where_it_is(scenes, monkeypatch):
     monkeypatch.setattr(data, "SHARES", SHARES["one"])
-    for name in ("_shadowed", "_lit", "_misread", "_other_mouth"):
+    monkeypatch.setattr(data, "STANDS", 0.02)
+    for name in ("_shadowed", "_lit", "_misread", "_other_mouth", "_creased"):
         monkeypatch.setattr(data, name, lambda picture, *_: picture)
-    monkeypatch.setattr(data, "_bearded", lambda picture, usual, *_: (picture, usual))
+    for name in ("_bearded", "_dragged"):
+        monkeypatch.setattr(data, name, lambda one, other, *_: (one, other))
     batch = scenes.draw([*range(COUNT)])
     labels, inputs = batch.covered.numpy().astype(np.uint8), batch.inputs.numpy()
     assert labels.any((1, 2)).mean() > 0.9
@@ -43,6 +45,8 @@ def test_what_is_laid_over_a_face_is_labelled_where_it_is(scenes, monkeypatch):
     ratio, shares = (inputs[:, :3] + 1) / (inputs[:, 3:6] + 1), []
     for label, one in zip(labels, ratio, strict=True):
         free = cv2.dilate(label, np.ones((25, 25))) == 0
+        if not free.any():
+            continue
         light = one[:, free].mean(1)
         assert one[:, free].std(1).max() < 0.01
         changed = np.abs(one - light[:, None, None]).max(0) > 0.05
@@ -83,9 +87,3 @@ def test_whose_faces_they_are_is_read_from_the_files(folder, tmp_path):
     assert people_of(folder / "faces")["clip3"] == "person 3"
     with pytest.raises(FileNotFoundError, match=r"covers\.prepare writes was required"):
         people_of(tmp_path)
-
-
-def test_a_picture_of_a_hand_without_alpha_is_one_line(tmp_path):
-    cv2.imwrite(str(tmp_path / "hand.png"), np.zeros((8, 8, 3), np.uint8))
-    with pytest.raises(ValueError, match=r"hand\.png: a picture with alpha was required"):
-        [*cut_out_hands(tmp_path)]
