@@ -15,7 +15,9 @@ from .hand_mesh import DrawnHand
 
 FROM_BELOW = 0.85  # of the hands, those whose arm comes from without and below
 FOLDED = 0.1  # of them, those that are two, palm to palm
-FINER = 4  # samples of what is thin where a picture has one
+# Samples of what is thin where a picture has one; how many strands there are, from and below, and how often.
+FINER = 4
+COUNTS, COUNT_SHARES = ((1, 2), (2, 6), (6, 60)), (0.3, 0.35, 0.35)
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ def cut_out_hands(folder: Path) -> Iterator[np.ndarray]:
 def strands(at: np.ndarray, rng: np.random.Generator) -> Layer:
     """Hair that passes a place: a lock or some single ones, most often from above; or a straw, or a wire."""
     side = FINER * SIDE
-    count = int(rng.choice([1, rng.integers(2, 6), rng.integers(6, 60)], p=[0.3, 0.35, 0.35]))
+    few, many = COUNTS[rng.choice(len(COUNTS), p=COUNT_SHARES)]
+    count = int(rng.integers(few, many))
     straw = count == 1 and rng.random() < 0.5
     colour = rng.uniform(0, 255, 3) if straw else _hair_colour(rng)
     widest = rng.uniform(3, 20) if count == 1 else rng.uniform(1, 6)
@@ -87,9 +90,9 @@ def strands(at: np.ndarray, rng: np.random.Generator) -> Layer:
         shade = np.clip(colour * np.exp(rng.normal(0, 0.25)), 0, 255)
         cv2.polylines(picture, corners, False, shade.tolist(), width + 2, cv2.LINE_8, 4)
         cv2.polylines(alpha, corners, False, 1.0, width, cv2.LINE_AA, 4)
-    picture, alpha = (cv2.resize(one, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for one in (picture, alpha))
+    colours, shown = (cv2.resize(one, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for one in (picture, alpha))
     lit = smooth_field(0.7, 1.3, int(rng.integers(2, 9)), rng)[..., None]
-    return Layer(np.clip(picture * lit, 0, 255), alpha * np.float32(rng.uniform(0.7, 1)))
+    return Layer(np.clip(colours * lit, 0, 255), shown * np.float32(rng.uniform(0.7, 1)))
 
 
 def _hair_colour(rng: np.random.Generator) -> np.ndarray:

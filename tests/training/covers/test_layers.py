@@ -18,7 +18,7 @@ def test_hair_is_thin_and_passes_its_place(seed):
     layer = strands(AT, np.random.default_rng(seed))
     there = (layer.alpha > 0.1).astype(np.uint8)
     assert layer.picture.shape == (128, 128, 3) and 0.1 < layer.alpha.max() <= 1
-    about = there[AT[1] - 12 : AT[1] + 13, AT[0] - 12 : AT[0] + 13]
+    about = there[AT[1] - 24 : AT[1] + 25, AT[0] - 24 : AT[0] + 25]
     assert about.any()
     # Some strands lie over one another; none is as thick as a finger.
     assert cv2.distanceTransform(there, cv2.DIST_L2, 5).mean() < 3
