@@ -58,7 +58,7 @@ def _hand(skin: np.ndarray, mesh: HandMesh, rng: np.random.Generator) -> Thing:
     """Of about the face's own colour."""
     hand = mesh.drawn(rng)
     colours = np.clip(0.95 * np.sqrt(hand.shade[..., None]) * skin * np.exp(rng.normal(0, 0.16)), 0, 255)
-    own = np.argwhere((hand.alpha > 0) & ~hand.arm)[:, ::-1]
+    own = hand.own
     arm = np.argwhere(hand.alpha > 0)[:, ::-1].mean(0) - own.mean(0) + (0, 1e-3)
     long = rng.uniform(*HAND_LONG) * len(hand.alpha) / np.ptp(own, axis=0).max()
     return Thing(colours.astype(np.float32), hand.alpha, own, arm, long, True)

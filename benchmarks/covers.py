@@ -25,6 +25,7 @@ import torch
 from before_faces import KINDS, Thing, drawn
 from manifest import rows_of
 from mytalk_training.covers.hand_mesh import HandMesh
+from mytalk_training.covers.layers import placing
 
 from mytalk_core.appearance.crop import cut_crop
 from mytalk_core.appearance.renderers import LoadedRenderer
@@ -39,12 +40,8 @@ from mytalk_core.media.timeline import plan_timeline
 from mytalk_core.pipeline import stages
 
 FRAMES = 50  # of a clip, one after the other
-COMES, STAYS, GOES, GONE = (
-    14,
-    20,
-    32,
-    38,
-)  # frames in which a thing sets out, arrives, sets out again, is gone
+# Frames in which a thing sets out, arrives, sets out again, is gone.
+COMES, STAYS, GOES, GONE = 14, 20, 32, 38
 AWAY = 1.2  # how far off it is when it sets out, of the face's height
 BESIDE = 0.06  # how far from it the face is free, of that height
 LESS = 0.95  # of what is new without it: below that, something was found
@@ -72,7 +69,6 @@ def laid(
     outwards /= np.linalg.norm(outwards)
     angle = np.arctan2(*outwards[::-1]) - np.arctan2(*thing.comes_from[::-1])
     size = thing.long * height / len(thing.alpha)
-    turn = size * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     aim = rng.choice(np.concatenate([layout.lips_outer, layout.jaw]))
     place = thing.places[rng.integers(len(thing.places))]
     beyond = cv2.BORDER_REPLICATE if thing.goes_on else cv2.BORDER_CONSTANT
@@ -81,7 +77,7 @@ def laid(
     soft = [cv2.GaussianBlur(one, (0, 0), max(0.3, 0.4 / size)) for one in (thing.colours, thing.alpha)]
     for number in range(COMES, GONE):
         off = np.interp(number, (COMES, STAYS, GOES, GONE), (AWAY, 0, 0, AWAY)) * height * outwards
-        matrix = np.column_stack([turn, landmarks[number, aim] + off - turn @ place])
+        matrix = placing(place, landmarks[number, aim] + off, size, angle)
         shape = frames.shape[2], frames.shape[1]
         colours = cv2.warpAffine(soft[0], matrix, shape, borderMode=cv2.BORDER_REPLICATE)
         alpha = cv2.warpAffine(soft[1], matrix, shape, borderMode=beyond)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 
 import cv2
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from moving_head import LAYOUT, SIZE, Scene, moving_head
 
-from mytalk_core.appearance.covers.cover import FREE
+from mytalk_core.appearance.covers.cover import FREE, Cover
 from mytalk_core.appearance.covers.gauge import CoverGauge
 from mytalk_core.appearance.covers.look import mouth_and_chin
 from mytalk_core.face.alignment import UNITS
@@ -18,6 +19,18 @@ from mytalk_core.face.alignment import UNITS
 @pytest.fixture(scope="module")
 def scene() -> Scene:
     return moving_head()
+
+
+def found_on(scene: Scene, frames: np.ndarray, on: range) -> Iterator[tuple[int, Cover, np.ndarray]]:
+    """What is found before those of the frames on which something is painted, a matte of each, and where it
+    is; the others are free."""
+    found = scene.covers(frames)
+    for number, (cover, changed) in enumerate(zip(found, scene.changed(frames), strict=True)):
+        if number in on:
+            assert cover.matte is not None
+            yield number, cover, changed
+        else:
+            assert cover is FREE
 
 
 def tone_of(frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
@@ -44,14 +57,10 @@ def test_a_hand_of_the_skins_own_colour_stays_before_the_chin(scene):
     frames = scene.frames.copy()
     for number in on:
         fingers(frames[number], scene.landmarks[number], 10)
-    found = scene.covers(frames)
-    for number, (cover, changed) in enumerate(zip(found, scene.changed(frames), strict=True)):
-        if number not in on:
-            assert cover is FREE
-            continue
+    for number, cover, changed in found_on(scene, frames, on):
         face = np.zeros((SIZE, SIZE), np.uint8)
         cv2.fillPoly(face, [scene.canonical[number][LAYOUT.oval].astype(np.int32)], 1)
-        assert cover.matte is not None and cover.visible == 1
+        assert cover.visible == 1
         assert (cover.matte[changed & (face > 0)] > 0.99).mean() > 0.9
         assert cover.matte[~changed & (face > 0)].sum() < 0.35 * (changed & (face > 0)).sum()
 
@@ -106,13 +115,8 @@ def test_a_fist_that_comes_over_the_cheek_stays_before_it(scene, side):
     frames = scene.frames.copy()
     for number in on:
         fist(frames[number], scene.landmarks[number], side)
-    found = scene.covers(frames)
-    for number, (cover, changed) in enumerate(zip(found, scene.changed(frames), strict=True)):
-        if number not in on:
-            assert cover is FREE
-            continue
+    for number, cover, changed in found_on(scene, frames, on):
         near = mouth_and_chin(scene.canonical[number].astype(np.float32), LAYOUT)
-        assert cover.matte is not None
         assert (cover.matte[changed & near] > 0.9).mean() > 0.85
         assert (cover.matte[~changed & near] > 0.5).mean() < 0.1
 
@@ -133,13 +137,9 @@ def hair(frame: np.ndarray, landmarks: np.ndarray, width: float) -> None:
 def test_hair_of_about_the_skins_own_colour_stays_before_cheek_and_lips(scene):
     on = range(6, 11)
     frames = scene.painted(hair, on)
-    found = scene.covers(frames)
-    for number, (cover, changed) in enumerate(zip(found, scene.changed(frames), strict=True)):
-        if number not in on:
-            assert cover is FREE
-            continue
+    for number, cover, changed in found_on(scene, frames, on):
         near = mouth_and_chin(scene.canonical[number].astype(np.float32), LAYOUT)
-        assert cover.matte is not None and cover.visible == 1
+        assert cover.visible == 1
         assert (cover.matte[changed & near] > 0.9).mean() > 0.6
         beside = cv2.dilate(changed.astype(np.uint8), np.ones((9, 9))) == 0
         assert (cover.matte[beside & near] > 0.5).mean() < 0.1

@@ -260,9 +260,7 @@ def _lit(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def _misread(expected: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The usual face (128, 128, 4), moved a little from place to place, as landmarks err."""
     most = rng.uniform(0, 1.2)
-    rows, columns = np.mgrid[:SIDE, :SIDE].astype(np.float32)
-    moved = (columns + most * smooth_field(-2, 2, 4, rng), rows + most * smooth_field(-2, 2, 4, rng))
-    return cv2.remap(expected, *moved, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return _moved(expected, *(most * smooth_field(-2, 2, 4, rng) for _ in range(2)))
 
 
 def _dragged(
@@ -270,11 +268,12 @@ def _dragged(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The usual face (128, 128, 4) and the outlines (128, 128, 3) where landmarks lie beside the face, as
     hands drag them."""
+    across, down = (smooth_field(-4, 4, 3, rng) + np.float32(rng.normal(0, 2.5)) for _ in range(2))
+    return _moved(expected, across, down), _moved(outlines, across, down)
+
+
+def _moved(picture: np.ndarray, across: np.ndarray, down: np.ndarray) -> np.ndarray:
+    """A picture (128, 128, C) read so many places beside each, (128, 128) either."""
     rows, columns = np.mgrid[:SIDE, :SIDE].astype(np.float32)
-    away = [smooth_field(-4, 4, 3, rng) + np.float32(rng.normal(0, 2.5)) for _ in range(2)]
-    moved = columns + away[0], rows + away[1]
-    beside, lines = (
-        cv2.remap(one, *moved, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        for one in (expected, outlines)
-    )
-    return beside, lines
+    kernel, beyond = cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
+    return cv2.remap(picture, columns + across, rows + down, kernel, borderMode=beyond)

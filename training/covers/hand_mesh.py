@@ -39,6 +39,11 @@ class DrawnHand:
     alpha: np.ndarray
     arm: np.ndarray
 
+    @property
+    def own(self) -> np.ndarray:
+        """The pixels (x, y) of the hand without the forearm, int (P, 2)."""
+        return np.argwhere((self.alpha > 0) & ~self.arm)[:, ::-1]
+
 
 @dataclass(frozen=True)
 class HandMesh:

@@ -32,7 +32,7 @@ def drawn_hand(
     hand: DrawnHand, at: np.ndarray, middle: np.ndarray, skin: np.ndarray, rng: np.random.Generator
 ) -> Layer:
     """A drawn hand of about the face's colours, now and then in others, or in a sleeve."""
-    own = np.argwhere((hand.alpha > 0) & ~hand.arm)[:, ::-1]
+    own = hand.own
     angle = rng.uniform(0, 2 * np.pi)
     if hand.arm.any() and rng.random() < FROM_BELOW:
         arm = np.argwhere(hand.arm)[:, ::-1].mean(0) - own.mean(0)
@@ -138,6 +138,13 @@ def smooth_field(low: float, high: float, cells: int, rng: np.random.Generator) 
     return cv2.resize(values, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
 
 
+def placing(place: np.ndarray, at: np.ndarray, size: float, angle: float) -> np.ndarray:
+    """What brings a place (x, y) of a picture to another, so many times as large and turned by an angle in
+    radians: float (2, 3)."""
+    turn = size * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return np.column_stack([turn, at - turn @ place])
+
+
 def _laid(
     picture: np.ndarray,
     alpha: np.ndarray,
@@ -149,8 +156,7 @@ def _laid(
 ) -> Layer:
     """A picture (h, w, 3) with alpha uint8 (h, w), so that its `place` (x, y) lies `at`; beyond: what is
     beyond its edge, in OpenCV's numbers."""
-    turn = size * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    matrix = np.column_stack([turn, at - turn @ place])
+    matrix = placing(place, at, size, angle)
     if size < 0.6:
         picture, alpha = (cv2.blur(one, (2, 2)) for one in (picture, alpha))
     laid, shown = (

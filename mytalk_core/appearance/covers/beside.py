@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -97,7 +98,7 @@ class Beside:
             skin * gain,
         )
 
-    @property
+    @cached_property
     def mouth(self) -> np.ndarray:
         """The lips and their rim, bool."""
         return widened(self.lips.astype(np.uint8), RIM) > 0

@@ -2,8 +2,8 @@
 
 Five looks are put together. The references, brought to one shape, tell what the person usually looks like at
 each place of the face: what a picture shows otherwise covers it, unless light explains it; where it differs
-too little for that, a network that knows hands before faces looks closer (`CoverNetwork`). What keeps its
-place in the picture while the face moves is found once (`find_overlay`), letters in each picture
+too little for that, a network that knows hands and hair before faces looks closer (`CoverNetwork`). What
+keeps its place in the picture while the face moves is found once (`find_overlay`), letters in each picture
 (`find_captions`). And where no mouth is seen at all (`clearness`), the frame stays as it is.
 """
 

@@ -34,7 +34,7 @@ class Look:
         """Mouth and chin and what is about them, bool (256, 256)."""
         return mouth_and_chin(self.landmarks, self.layout)
 
-    @property
+    @cached_property
     def box(self) -> Box:
         """See `box_of`."""
         return box_of(self.near)
