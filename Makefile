@@ -59,17 +59,20 @@ endif
 # mytalk_training.convert.lpips writes, adds the perceptual loss that the bundled refiner had.
 LAUNCH := $(RUN) accelerate.commands.launch -m
 REFINER := --inner-weight 1 --steady-weight 0.5 $(if $(LPIPS),--perceptual "$(LPIPS)")
-MOTION := --penalty l1 --velocity-weight 4 --hide-speech 3 --time-power 0.4 --dropout 0.2 --lr 2e-4
+MOTION := --identity out/identity --penalty l1 --tempi 1 1 1 0.85 0.9 0.95 1.05 1.1 1.15 --batch 64 --lr 1e-3 \
+	--schedule cosine --warmup 100 --ema 0.995
+# Teachers, each of other people's parts, and the landmark space of the first.
+PARTS := 0 1 2 3
+SPACE := --space out/teacher0/model/space
 train-mini: $(VENV)/.training
 	@test -n "$(DATA)" || { echo "make train-mini needs DATA=FOLDER, a folder of talking clips"; exit 1; }
 	$(RUN) mytalk_core prepare "$(DATA)" -o out/dataset
 	$(RUN) mytalk_training.motion.train_identity out/dataset -o out/identity --steps 2500
-	$(LAUNCH) mytalk_training.motion.train out/dataset -o out/regression --identity out/identity \
-		--process regression --steps 1000
-	$(LAUNCH) mytalk_training.motion.train out/dataset -o out/half --identity out/identity \
-		$(MOTION) --init out/regression/model --own-guess 0.5 --warmup 50 --steps 500
-	$(LAUNCH) mytalk_training.motion.train out/dataset -o out/run --identity out/identity \
-		$(MOTION) --init out/half/model --own-guess 0.9 --warmup 20 --steps 150
+	for part in $(PARTS); do $(LAUNCH) mytalk_training.motion.train out/dataset -o out/teacher$$part \
+		$(MOTION) --process regression --fold $$part $(words $(PARTS)) --hide-speech 6 --dropout 0.3 \
+		--steps 800 $$(test $$part = 0 || echo "$(SPACE)") || exit 1; done
+	$(LAUNCH) mytalk_training.motion.train out/dataset -o out/run $(MOTION) $(SPACE) \
+		--teachers $(PARTS:%=out/teacher%) --truth 0.6 --own-guess 0.7 --hide-speech 2 --dropout 0.2 --steps 4300
 	$(RUN) mytalk_training.expert.train out/dataset -o out/sync --space out/run/model/space --steps 1500
 	$(RUN) mytalk_core prepare "$(DATA)" -o out/large --crop-px 512 --min-face-px 180
 	$(RUN) mytalk_training.refiner.prepare out/large -o out/mouths --per-second 3 --most 40

@@ -53,6 +53,10 @@ class GaussianDiffusion:
         alpha, sigma = self.alpha_sigma(t)
         return (alpha / sigma).square().float()
 
+    def shown(self, t: Tensor) -> Tensor:
+        """How much of x0 there is to see in x_t at t (B,), 0 ... 1: the signal's power, float64 (B,)."""
+        return self.alpha_sigma(t)[0].square()
+
     def timesteps(self, count: int) -> list[float]:
         """`count` descending time steps, evenly spaced from steps - 1, without 0 (the walk ends clean)."""
         _check_count(count, self.steps)
@@ -98,6 +102,10 @@ class Regression(GaussianDiffusion):
     ) -> Tensor:
         """The last time step (batch,) int64, whatever `power`."""
         return torch.full((batch,), self.steps - 1, device=device)
+
+    def shown(self, t: Tensor) -> Tensor:
+        """Zeros (B,), whatever t (B,): nothing of x0 is to be seen."""
+        return torch.zeros_like(t, dtype=torch.float64)
 
     def q_sample(self, x0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
         """Zeros of x0's shape: nothing of x0 is given away."""

@@ -64,6 +64,11 @@ class LandmarkSpace(PretrainedModel):
         rows = torch.from_numpy(displacement[:, self.upper_points].reshape(len(displacement), -1))
         return rows.to(self.upper_inverse) @ self.upper_inverse
 
+    def moves_as(self, other: LandmarkSpace) -> bool:
+        """Whether the channels of both move the same points alike."""
+        own, theirs = self.lower_basis, other.lower_basis.to(self.lower_basis)
+        return own.shape == theirs.shape and torch.allclose(own, theirs, rtol=1e-2, atol=1e-5)
+
     @staticmethod
     def fit_coordinates(layout: str, displacements: np.ndarray) -> LandmarkSpace:
         """The paper's channels: x and y of every compact point of displacements (F,N,3), unit variance."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import subprocess
@@ -82,6 +83,25 @@ def test_two_processes_are_as_one(finished, launch, tmp_path):
     assert len(pairs) == 7
     for one, other in pairs:
         assert_close(one, other)
+
+
+def test_teachers_teach_a_pupil(inputs, launch, tmp_path):
+    """Two, each of half of the people, and one that learns from both and from the truth."""
+    runs = [tmp_path / "first", tmp_path / "second"]
+    flags, space = flags_of("motion.train", inputs), str(runs[0] / "model" / "space")
+    for part, run in enumerate(runs):
+        own = ["--fold", str(part), "2", *(["--space", space] if part else [])]
+        assert launch.run("motion.train", [*flags, "--process", "regression", *own, "-o", str(run)]) == [0]
+    people = [set(json.loads((run / "people.json").read_text())) for run in runs]
+    assert not people[0] & people[1] and len(people[0] | people[1]) == 9
+    taught = [*flags, "--space", space, "--teachers", *map(str, runs)]
+    losses = {}
+    for truth in ("0", "1"):
+        pupil = tmp_path / truth
+        assert launch.run("motion.train", [*taught, "--truth", truth, "-o", str(pupil)]) == [0]
+        losses[truth] = [row["x0"] for row in read_losses(pupil)]
+    # What teachers say is smooth, these clips are noise.
+    assert sum(losses["0"]) < 0.7 * sum(losses["1"])
 
 
 def test_torchrun_on_the_cpu_starts_them_all(inputs, launch, tmp_path):

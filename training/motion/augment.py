@@ -11,6 +11,7 @@ from mytalk_core.media.audio import MODEL_RATE_HZ
 from mytalk_core.speech.features import SAMPLES_PER_FRAME
 
 LONGEST_HIDDEN = 25  # features at 50 Hz
+IN_A_ROOM = 0.2  # share of the voices that reverberate
 
 
 def vary_voice(speech: Tensor, generator: torch.Generator) -> Tensor:
@@ -22,8 +23,19 @@ def vary_voice(speech: Tensor, generator: torch.Generator) -> Tensor:
     out = speech * 10 ** (uniform(-12, 3) / 20)
     out = AF.equalizer_biquad(out, MODEL_RATE_HZ, uniform(200, 1000), uniform(-8, 8), 0.7)
     out = AF.equalizer_biquad(out, MODEL_RATE_HZ, uniform(1500, 6000), uniform(-10, 8), 0.7)
+    if uniform(0, 1) < IN_A_ROOM:
+        out = reverberated(out, uniform(0.1, 0.5), uniform(0.1, 0.6), generator)
     noise = torch.randn(speech.shape, generator=generator) * 10 ** (uniform(-70, -35) / 20)
     return (out + noise).clamp(-1, 1)
+
+
+def reverberated(speech: Tensor, decay_s: float, strength: float, generator: torch.Generator) -> Tensor:
+    """Speech (S,) in a room: with itself convolved with noise that has fallen by 60 dB after decay_s, whose
+    energy is strength squared, (S,)."""
+    time = torch.arange(1, round(decay_s * MODEL_RATE_HZ)) / MODEL_RATE_HZ
+    tail = torch.randn(len(time), generator=generator) * 10 ** (-3 * time / decay_s)
+    room = torch.cat([torch.ones(1), strength * tail / tail.norm()])
+    return AF.fftconvolve(speech, room)[: len(speech)]
 
 
 def hidden_spans(length: int, spans: int, generator: torch.Generator) -> Tensor:

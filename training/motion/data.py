@@ -21,6 +21,7 @@ from ..dataset.shards import ShardDataset
 from ..loop.order import DATA, Draws
 from .augment import change_tempo, hidden_spans, hide, vary_voice
 from .kept_features import Encoder
+from .teachers import Teachers
 
 # Pauses put around some copies: in them the mouth comes to rest within about 0.2 s.
 PAUSE_FRAMES, REST_TIME_CONSTANT_S = 40, 0.06
@@ -52,7 +53,8 @@ class RawClip:
 @dataclass(frozen=True)
 class MotionClip:
     """What a window is cut from: x0 (F,D), upper (F,U), features (2F,L,Ds) float16, rest (N,2) and present
-    (F,), the last on the CPU, as in `RawClip`; person: number."""
+    (F,), the last on the CPU, as in `RawClip`; person: number; aim (F,D): what is to be found, x0 or what
+    lies between it and the word of teachers."""
 
     x0: Tensor
     upper: Tensor
@@ -60,18 +62,20 @@ class MotionClip:
     rest: Tensor
     present: Tensor
     person: int
+    aim: Tensor
 
 
 @dataclass(frozen=True)
 class MotionBatch:
     """x0 (B,F,D), upper (B,F,U), features (B,2F,L,Ds), rest (B,N,2); valid (B,F) bool: neither padding nor a
-    frame without the face."""
+    frame without the face; aim (B,F,D), see `MotionClip`."""
 
     x0: Tensor
     upper: Tensor
     features: Tensor
     rest: Tensor
     valid: Tensor
+    aim: Tensor
 
     def to(self, device: torch.device | str) -> MotionBatch:
         """The batch on a device."""
@@ -113,10 +117,13 @@ class OfPerson(Protocol):
 AnyClip = TypeVar("AnyClip", bound=OfPerson)
 
 
-def hold_out(clips: list[AnyClip], every: int = 16) -> tuple[list[AnyClip], list[AnyClip]]:
-    """Split by person: every `every`-th person (in order of name) is kept from training."""
+def hold_out(
+    clips: list[AnyClip], every: int = 16, first: int | None = None
+) -> tuple[list[AnyClip], list[AnyClip]]:
+    """Split by person: every `every`-th person (in order of name) is kept from training, from the `first` on,
+    by default one in the middle."""
     people = sorted({clip.identity for clip in clips})
-    held = set(people[every // 2 :: every])
+    held = set(people[every // 2 if first is None else first :: every])
     return [c for c in clips if c.identity not in held], [c for c in clips if c.identity in held]
 
 
@@ -161,7 +168,8 @@ class MotionData:
 
     tempi: a copy of each clip for each, the first unchanged; mirror: as many again, seen in a mirror;
     hidden: stretches of each window's speech that are hidden; device: where the clips lie and windows are
-    cut, a GPU only for a run whose own process draws them.
+    cut, a GPU only for a run whose own process draws them. teachers: say, but for `truth` of it, what is to
+    be found; and every clip's speech is said by another's face too, of which they alone know how.
     """
 
     def __init__(
@@ -174,10 +182,13 @@ class MotionData:
         mirror: bool = True,
         hidden: int = 0,
         device: torch.device | str = "cpu",
+        teachers: Teachers | None = None,
+        truth: float = 1.0,
     ) -> None:
         self.space, self.hidden, self.device = space, hidden, device
+        self._teachers, self._truth = teachers, truth
+        self._people = sorted({clip.identity for clip in clips})
         generator = torch.Generator().manual_seed(seed)
-        people = sorted({clip.identity for clip in clips})
         self.clips: list[MotionClip] = []
         for clip in tqdm(clips, desc="speech features"):
             for copy, tempo in enumerate(tempi):
@@ -191,7 +202,9 @@ class MotionData:
                     continue
                 speech = vary_voice(speech, generator) if copy else speech
                 features = encoder.encode(speech, 2 * len(displacement)).half().to(device)
-                self._add(clip, displacement, present, features, people.index(clip.identity), mirror)
+                self._add(clip, displacement, present, features, mirror)
+        if teachers is not None:
+            self._add_strangers(teachers, self.clips[:: 2 if mirror else 1], generator)
         self._reach = torch.tensor([len(clip.x0) for clip in self.clips]).sqrt().cumsum(0)
 
     def _add(
@@ -200,20 +213,36 @@ class MotionData:
         displacement: np.ndarray,
         present: np.ndarray,
         features: Tensor,
-        person: int,
         mirror: bool,
     ) -> None:
         centre = np.array([UNITS / 2, 0, 0], np.float32)
+        person = self._people.index(clip.identity)
         for flip in (False, True) if mirror else (False,):
             rest = clip.rest
             if flip:
                 displacement = mirrored(displacement, clip.layout)
                 rest = mirrored(rest - centre, clip.layout) + centre
             x0, upper = self.space.encode_lower(displacement), self.space.encode_upper(displacement)
-            x0, upper, rest_xy = (
-                part.to(self.device) for part in (x0, upper, torch.from_numpy(rest[:, :2].copy()))
+            rest_xy, aim = torch.from_numpy(rest[:, :2].copy()), x0
+            if self._teachers is not None:
+                aim = torch.lerp(self._teachers.say(features, upper, rest_xy, clip.identity), x0, self._truth)
+            x0, upper, rest_xy, aim = (part.to(self.device) for part in (x0, upper, rest_xy, aim))
+            self.clips.append(
+                MotionClip(x0, upper, features, rest_xy, torch.from_numpy(present), person, aim)
             )
-            self.clips.append(MotionClip(x0, upper, features, rest_xy, torch.from_numpy(present), person))
+
+    def _add_strangers(self, teachers: Teachers, clips: list[MotionClip], generator: torch.Generator) -> None:
+        """The speech of each clip on another person's face: as teachers have it."""
+        for clip in clips:
+            others = [other for other in clips if other.person != clip.person]
+            if not others:
+                break
+            face = others[int(torch.randint(len(others), (), generator=generator))]
+            frames = min(len(clip.x0), len(face.x0))
+            features, upper = clip.features[: 2 * frames], face.upper[:frames]
+            made = teachers.say(features, upper, face.rest, self._people[clip.person]).to(self.device)
+            everywhere = torch.ones(frames, dtype=torch.bool)
+            self.clips.append(MotionClip(made, upper, features, face.rest, everywhere, clip.person, made))
 
     def draw(self, samples: list[int], frames: int, seed: int) -> MotionBatch:
         """The windows, of `frames` frames, that a seed gives these sample numbers; clips are drawn by the
@@ -249,6 +278,7 @@ class MotionData:
             zeros(clip.features, 2 * frames, *clip.features.shape[1:]),
             zeros(clip.rest, *clip.rest.shape),
             torch.zeros(samples, frames, dtype=torch.bool),
+            zeros(clip.aim, frames, clip.aim.shape[1]),
         )
 
 
@@ -260,3 +290,4 @@ def _cut(clip: MotionClip, start: int, frames: int, batch: MotionBatch, row: int
     batch.features[row, : 2 * count] = clip.features[2 * start : 2 * (start + count)]
     batch.rest[row] = clip.rest
     batch.valid[row, :count] = clip.present[start : start + count]
+    batch.aim[row, :count] = clip.aim[start : start + count]

@@ -80,9 +80,10 @@ def losses(model: nn.Module, batch: MotionBatch, objective: Objective, draws: Dr
     target_id = objective.identity(identity_channels(batch.rest))
     person = describe_person(objective.conditioning, objective.identity, batch.rest)
     told = (person[:, None], kept)
-    clean = batch.x0
+    clean, own = batch.x0, None
     if options.own_guess > 0:
-        clean, noise = with_own_guesses(model, batch, objective, draws, noise, told)
+        clean, noise, own = with_own_guesses(model, batch, objective, draws, noise, told)
+    aim = aim_of(batch, diffusion, t, own)
     x0 = model(batch, diffusion.q_sample(clean, t, noise), t, *told).float()
     importance = channel_importance(objective.space)
     valid = batch.valid[..., None].float()
@@ -92,8 +93,8 @@ def losses(model: nn.Module, batch: MotionBatch, objective: Objective, draws: Dr
         return ((penalty(difference) * importance * counted).sum((1, 2)) / count).mean()
 
     terms = {
-        "x0": over_windows(x0 - batch.x0, valid),
-        "velocity": over_windows((x0 - batch.x0).diff(dim=1), valid[:, 1:] * valid[:, :-1]),
+        "x0": over_windows(x0 - aim, valid),
+        "velocity": over_windows((x0 - aim).diff(dim=1), valid[:, 1:] * valid[:, :-1]),
         "identity": identity_loss(objective, x0, batch, target_id, t),
     }
     total = terms["x0"] + options.velocity * terms["velocity"] + options.identity * terms["identity"]
@@ -101,6 +102,13 @@ def losses(model: nn.Module, batch: MotionBatch, objective: Objective, draws: Dr
         terms["expert"] = objective.expert.loss(x0, batch.features, batch.valid)
         total = total + options.expert * terms["expert"]
     return terms | {"total": total}
+
+
+def aim_of(batch: MotionBatch, diffusion: GaussianDiffusion, t: Tensor, own: Tensor | None) -> Tensor:
+    """What is to be found (B,F,D): the batch's aim, but the truth where x_t holds it, the more of it there is
+    to see; own (B,1,1) bool: where x_t holds nothing of it."""
+    seen = diffusion.shown(t).to(batch.x0)[:, None, None]
+    return torch.lerp(batch.aim, batch.x0, seen if own is None else seen * ~own)
 
 
 @torch.no_grad()
@@ -111,9 +119,9 @@ def with_own_guesses(
     draws: Draws,
     noise: Tensor,
     told: tuple[Tensor, Tensor],
-) -> tuple[Tensor, Tensor]:
-    """What is diffused (B,F,D) and the noise (B,F,D) for it: for some windows what the model makes of noise
-    alone, under less noise, as at low temperatures.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What is diffused (B,F,D), the noise (B,F,D) for it, and which windows (B,1,1) have what the model makes
+    of noise alone, under less noise, as at low temperatures.
 
     In sampling x_t never holds the truth. A model that has only seen the truth there trusts x_t too much, and
     its errors grow from step to step (exposure bias: Ning et al. 2023).
@@ -124,7 +132,7 @@ def with_own_guesses(
     guess = model(batch, start, last, *told).float()
     own = draws.uniform(1)[..., None].to(start) < objective.options.own_guess
     temperature = draws.uniform(1)[..., None].to(start)
-    return torch.where(own, guess, batch.x0), torch.where(own, temperature * noise, noise)
+    return torch.where(own, guess, batch.x0), torch.where(own, temperature * noise, noise), own
 
 
 def channel_importance(space: LandmarkSpace) -> Tensor:

@@ -115,8 +115,7 @@ def open_expert(
             f"{folder}: the expert must read the run's motion channels, speech width and layers {wanted}; "
             f"it reads {found}: train it on the run's space and speech encoder"
         )
-    theirs = LandmarkSpace.from_pretrained(folder / "space").lower_basis.to(space.lower_basis)
-    if not torch.allclose(theirs, space.lower_basis, rtol=1e-2, atol=1e-5):
+    if not LandmarkSpace.from_pretrained(folder / "space").moves_as(space):
         raise ValueError(
             f"{folder}: the expert knows another landmark space than this data's; train it again on it"
         )

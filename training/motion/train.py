@@ -41,6 +41,7 @@ from .lags import in_sync
 from .losses import PENALTIES, LossOptions, Objective, losses
 from .models import SpokenDenoiser, feature_statistics, motion_config, open_expert, preset_config, start_from
 from .pictures import show_motion
+from .teachers import Teachers, write_people
 from .validation import validate
 
 
@@ -66,6 +67,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--identity", type=Path, required=True, help="folder of the trained IdentityExtractor")
     add("--init", help="a whole model (mini, a folder, hub:OWNER/NAME) whose motion model is trained on")
+    add(
+        "--space", type=Path, help="folder of the landmark space; --init's by default, or fitted to the clips"
+    )
     add("--preset", help="paper: all sizes are the preset's, --width and --layers are not read")
     add("--speech-encoder", help="bundled name, folder or hub:OWNER/NAME; by default the preset's, or mini")
     add("--features", type=Path, help="folder in which speech features are kept for other runs")
@@ -87,6 +91,11 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--least-confidence", type=float, default=Limits.min_confidence, help="of --lags-by; the rest is out")
     add("--plain", action="store_true", help="no copies at other tempi: quicker, less robust")
     add("--tempi", type=float, nargs="+", default=list(TEMPI), help="of copies, other voices but the first")
+    add(
+        "--fold", type=int, nargs=2, metavar=("K", "N"), help="part K of N of the people, from 0, is kept out"
+    )
+    add("--teachers", nargs="+", metavar="RUN", help="of other --folds each: they say what is likeliest, too")
+    add("--truth", type=float, default=0.6, help="share of the truth beside the --teachers' word")
     add("--validate-on", type=Path, metavar="DATASET", help="of other people; or every 16th person is kept")
     add(
         "--process",
@@ -104,6 +113,11 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if min(args.tempi) <= 0:
         parser.error(f"--tempi must be above 0, 1 for a copy as fast as the clip; got {min(args.tempi)}")
+    if args.fold is not None and not 0 <= args.fold[0] < args.fold[1]:
+        given = " ".join(map(str, args.fold))
+        parser.error(f"--fold must be a part, 0 ... N - 1, and their number N; got {given}")
+    if not 0 <= args.truth <= 1:
+        parser.error(f"--truth is a share, 0 ... 1; got {args.truth}")
     if args.penalty is None:
         args.penalty = "l1" if args.process == "regression" else "l2"
     if args.overfit is not None:
@@ -120,6 +134,10 @@ def read_people(args: argparse.Namespace, layout: str | None) -> tuple[list[RawC
         expert = load_expert(args.lags_by, "cpu")
         clips = in_sync(clips, expert, args.least_confidence)
         apart = None if apart is None else in_sync(apart, expert, args.least_confidence)
+    if args.fold is not None:
+        part, parts = args.fold
+        clips, left_out = hold_out(clips, parts, part)
+        return clips, left_out if apart is None else apart
     return hold_out(clips) if apart is None else (clips, apart)
 
 
@@ -140,10 +158,12 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, MotionData]:
     known, held = read_people(args, layout)
     if args.overfit is not None:
         known = held = choose_few(known, args.overfit)
-    if args.init is None:
-        space = fit_space(known, preset.space if preset else SpaceConfig())
-    else:
+    if args.space is not None:
+        space = LandmarkSpace.from_pretrained(args.space)
+    elif args.init is not None:
         space = LandmarkSpace.from_pretrained(args.init, "space")
+    else:
+        space = fit_space(known, preset.space if preset else SpaceConfig())
     wanted = preset.motion.speech_encoder if preset else "speech"
     own = wanted == "speech"
     source = args.speech_encoder or ("mini" if own else wanted)
@@ -152,6 +172,7 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, MotionData]:
     )
     encoder: Encoder = speech if args.features is None else KeptFeatures(speech, args.features)
     plain = args.plain or args.overfit is not None
+    identity = IdentityExtractor.from_pretrained(args.identity, device=device).requires_grad_(False)
     data = MotionData(
         known,
         space,
@@ -162,8 +183,9 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, MotionData]:
         hidden=args.hide_speech,
         # Workers are other processes, which get the clips by value.
         device="cpu" if args.workers else device,
+        teachers=Teachers(args.teachers, space, encoder, identity) if args.teachers else None,
+        truth=args.truth,
     )
-    identity = IdentityExtractor.from_pretrained(args.identity, device=device).requires_grad_(False)
     config = motion_config(
         space,
         encoder,
@@ -191,6 +213,8 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, MotionData]:
         ),
         held=[(clip, encoder.encode(clip.speech, 2 * len(clip.displacement))) for clip in held],
     )
+    if run.accelerator.is_main_process:
+        write_people(run.out, (clip.identity for clip in known))
     return state, data
 
 

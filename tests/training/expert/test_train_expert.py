@@ -29,7 +29,7 @@ def test_steps_learn():
         features = torch.randn(4, 80, 1, 3)
         lips = torch.cat((features[:, ::2, 0], features[:, 1::2, 0, :1]), dim=-1)
         empty = torch.zeros(0)
-        batch = MotionBatch(lips, empty, features, empty, torch.ones(4, 40, dtype=torch.bool))
+        batch = MotionBatch(lips, empty, features, empty, torch.ones(4, 40, dtype=torch.bool), lips)
         losses.append(step(state, batch, Draws(0, NOISE, [0, 1, 2, 3]), accelerator)["total"].item())
     assert np.mean(losses[-5:]) < 0.5 * losses[0]
 

@@ -67,9 +67,8 @@ def make_batch() -> MotionBatch:
     template = torch.from_numpy(LandmarkLayout.load("mesh478").template[:, :2])
     valid = torch.ones(3, 10, dtype=torch.bool)
     valid[1, 6:] = False
-    return MotionBatch(
-        randn(3, 10, 6), randn(3, 10, 4), randn(3, 20, 1, 5), template.expand(3, -1, -1).clone(), valid
-    )
+    x0 = randn(3, 10, 6)
+    return MotionBatch(x0, randn(3, 10, 4), randn(3, 20, 1, 5), template.expand(3, -1, -1).clone(), valid, x0)
 
 
 def make_losses(state: State, batch: MotionBatch, samples: list[int] = SAMPLES) -> dict[str, torch.Tensor]:

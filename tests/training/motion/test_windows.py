@@ -52,7 +52,7 @@ def test_a_window_is_a_stretch_of_a_clip_and_padding():
     data = make_data()
     batch = data.draw([*range(40)], 20, seed=3)
     starts = set()
-    for x0, upper, features, rest, valid in zip(*vars(batch).values(), strict=True):
+    for x0, upper, features, rest, valid, aim in zip(*vars(batch).values(), strict=True):
         start = int(features[0, 0, 0] - 1) // 2
         (clip,) = [
             clip
@@ -64,7 +64,7 @@ def test_a_window_is_a_stretch_of_a_clip_and_padding():
         assert torch.equal(upper[:count], clip.upper[start : start + 20])
         assert torch.equal(features[: 2 * count], clip.features[2 * start : 2 * (start + count)].float())
         assert torch.equal(valid[:count], clip.present[start : start + 20])
-        assert torch.equal(rest, clip.rest)
+        assert torch.equal(rest, clip.rest) and torch.equal(aim, x0)
         assert not any(part[count:].any() for part in (x0, upper, valid)) and not features[2 * count :].any()
     assert {frames for frames, _ in starts} == set(FRAMES) and len(starts) > 4
 
@@ -88,6 +88,7 @@ def test_windows_are_cut_where_the_clips_lie():
         "features": "meta",
         "rest": "meta",
         "valid": "cpu",
+        "aim": "meta",
     }
     here = make_data(hidden=1).draw([1, 2], 20, seed=3)
     assert [part.shape for part in vars(here).values()] == [part.shape for part in vars(batch).values()]
@@ -106,7 +107,7 @@ def test_a_copy_for_each_tempo():
 
 
 def test_who_is_kept_from_training(tmp_path, monkeypatch):
-    """A dataset of their own, or every 16th person."""
+    """A dataset of their own, every 16th person, or a part of the people."""
     people = {"many": [*range(20)], "others": [100, 101]}
     monkeypatch.setattr(
         train,
@@ -118,3 +119,8 @@ def test_who_is_kept_from_training(tmp_path, monkeypatch):
     assert (len(known), len(held)) == (19, 1)
     known, held = train.read_people(parse([*given, "--validate-on", "others"]), None)
     assert (len(known), [clip.identity for clip in held]) == (20, ["100", "101"])
+    parts = [train.read_people(parse([*given, "--fold", str(part), "4"]), None) for part in range(4)]
+    assert sorted(clip.identity for _, held in parts for clip in held) == [f"{n:03}" for n in range(20)]
+    assert {len(known) for known, _ in parts} == {15}
+    known, held = train.read_people(parse([*given, "--fold", "0", "4", "--validate-on", "others"]), None)
+    assert (len(known), [clip.identity for clip in held]) == (15, ["100", "101"])
