@@ -3,7 +3,8 @@
     accelerate launch -m mytalk_training.motion.train DATASET -o RUN --identity IDENTITY_FOLDER
 
 parse -> build -> step -> save. At every save RUN gets model/motion and model/space, the moving average as
-`MotionDenoiser` and `LandmarkSpace`, and samples/, a video of real and generated landmarks. The paper's own
+`MotionDenoiser` and `LandmarkSpace`, and samples/, a video of real and generated landmarks; people.json says
+whom it learns from, so that it can be one of another run's --teachers. The paper's own
 training: --preset paper --frames 250 --lr 1e-4 --optimizer adam --weight-decay 0 --velocity-weight 0
 --drop-speech 0 --drop-identity 0, with --fsdp where a device cannot hold 213 million parameters' training.
 """
