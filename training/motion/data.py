@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -186,9 +187,8 @@ class MotionData:
         truth: float = 1.0,
     ) -> None:
         self.space, self.hidden, self.device = space, hidden, device
-        self._teachers, self._truth = teachers, truth
-        self._people = sorted({clip.identity for clip in clips})
         generator = torch.Generator().manual_seed(seed)
+        people = sorted({clip.identity for clip in clips})
         self.clips: list[MotionClip] = []
         for clip in tqdm(clips, desc="speech features"):
             for copy, tempo in enumerate(tempi):
@@ -202,9 +202,15 @@ class MotionData:
                     continue
                 speech = vary_voice(speech, generator) if copy else speech
                 features = encoder.encode(speech, 2 * len(displacement)).half().to(device)
-                self._add(clip, displacement, present, features, mirror)
+                self._add(clip, displacement, present, features, people.index(clip.identity), mirror)
         if teachers is not None:
-            self._add_strangers(teachers, self.clips[:: 2 if mirror else 1], generator)
+            # Not kept: what draws in other processes gets the clips alone.
+            known = self.clips
+            self.clips = [
+                replace(clip, aim=torch.lerp(_said(teachers, clip, clip, people), clip.x0, truth))
+                for clip in known
+            ]
+            self.clips += _strangers(teachers, known[:: 2 if mirror else 1], people, generator)
         self._reach = torch.tensor([len(clip.x0) for clip in self.clips]).sqrt().cumsum(0)
 
     def _add(
@@ -213,36 +219,22 @@ class MotionData:
         displacement: np.ndarray,
         present: np.ndarray,
         features: Tensor,
+        person: int,
         mirror: bool,
     ) -> None:
         centre = np.array([UNITS / 2, 0, 0], np.float32)
-        person = self._people.index(clip.identity)
         for flip in (False, True) if mirror else (False,):
             rest = clip.rest
             if flip:
                 displacement = mirrored(displacement, clip.layout)
                 rest = mirrored(rest - centre, clip.layout) + centre
             x0, upper = self.space.encode_lower(displacement), self.space.encode_upper(displacement)
-            rest_xy, aim = torch.from_numpy(rest[:, :2].copy()), x0
-            if self._teachers is not None:
-                aim = torch.lerp(self._teachers.say(features, upper, rest_xy, clip.identity), x0, self._truth)
-            x0, upper, rest_xy, aim = (part.to(self.device) for part in (x0, upper, rest_xy, aim))
-            self.clips.append(
-                MotionClip(x0, upper, features, rest_xy, torch.from_numpy(present), person, aim)
+            x0, upper, rest_xy = (
+                part.to(self.device) for part in (x0, upper, torch.from_numpy(rest[:, :2].copy()))
             )
-
-    def _add_strangers(self, teachers: Teachers, clips: list[MotionClip], generator: torch.Generator) -> None:
-        """The speech of each clip on another person's face: as teachers have it."""
-        for clip in clips:
-            others = [other for other in clips if other.person != clip.person]
-            if not others:
-                break
-            face = others[int(torch.randint(len(others), (), generator=generator))]
-            frames = min(len(clip.x0), len(face.x0))
-            features, upper = clip.features[: 2 * frames], face.upper[:frames]
-            made = teachers.say(features, upper, face.rest, self._people[clip.person]).to(self.device)
-            everywhere = torch.ones(frames, dtype=torch.bool)
-            self.clips.append(MotionClip(made, upper, features, face.rest, everywhere, clip.person, made))
+            self.clips.append(
+                MotionClip(x0, upper, features, rest_xy, torch.from_numpy(present), person, aim=x0)
+            )
 
     def draw(self, samples: list[int], frames: int, seed: int) -> MotionBatch:
         """The windows, of `frames` frames, that a seed gives these sample numbers; clips are drawn by the
@@ -280,6 +272,30 @@ class MotionData:
             torch.zeros(samples, frames, dtype=torch.bool),
             zeros(clip.aim, frames, clip.aim.shape[1]),
         )
+
+
+def _strangers(
+    teachers: Teachers, clips: list[MotionClip], people: list[str], generator: torch.Generator
+) -> Iterator[MotionClip]:
+    """The speech of each clip on another person's face: as teachers have it."""
+    for clip in clips:
+        others = [other for other in clips if other.person != clip.person]
+        if not others:
+            return
+        face = others[int(torch.randint(len(others), (), generator=generator))]
+        said = _said(teachers, clip, face, people)
+        frames = len(said)
+        everywhere = torch.ones(frames, dtype=torch.bool)
+        yield MotionClip(
+            said, face.upper[:frames], clip.features[: 2 * frames], face.rest, everywhere, clip.person, said
+        )
+
+
+def _said(teachers: Teachers, clip: MotionClip, face: MotionClip, people: list[str]) -> Tensor:
+    """A clip's speech on a face, as long as both are, as teachers have it: (F,D) where the clip lies."""
+    frames = min(len(clip.x0), len(face.x0))
+    features, upper = clip.features[: 2 * frames], face.upper[:frames]
+    return teachers.say(features, upper, face.rest, people[clip.person]).to(clip.x0)
 
 
 def _cut(clip: MotionClip, start: int, frames: int, batch: MotionBatch, row: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 
 import pytest
 import torch
@@ -102,6 +103,14 @@ def test_speech_is_said_by_strangers_as_teachers_have_it():
         assert clip.person == speaker.person and len(clip.x0) == frames == 12
         assert torch.equal(clip.features, speaker.features[:24]) and torch.equal(clip.upper, face.upper[:12])
         assert torch.equal(clip.x0, torch.full((12, 6), 7.0)) and torch.equal(clip.aim, clip.x0)
+
+
+def test_processes_that_draw_get_the_clips_and_no_teachers():
+    teachers = SaysAlways()
+    teachers.network = lambda: None  # as little to be sent to another process as one on a GPU
+    data = make_data(teachers=teachers, seen=True)
+    there = pickle.loads(pickle.dumps(data))
+    assert torch.equal(there.draw([1, 2], 20, seed=3).aim, data.draw([1, 2], 20, seed=3).aim)
 
 
 @pytest.mark.parametrize("process", PROCESSES)
