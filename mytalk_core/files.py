@@ -255,7 +255,7 @@ def _workshop(parent: Path) -> Iterator[tuple[Path, int]]:
 
 
 def take_lock(path: Path) -> int | None:
-    """The locked file, open; None where another process swept it away before it was locked."""
+    """The locked file, open; None where another process has it, or swept it away before it was locked."""
     try:
         lock = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
     except FileNotFoundError:
@@ -263,7 +263,8 @@ def take_lock(path: Path) -> int | None:
     try:
         if fcntl is not None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path.stat()
+        if not os.path.samestat(os.fstat(lock), path.stat()):
+            raise FileNotFoundError(path)
     except (BlockingIOError, FileNotFoundError):
         os.close(lock)
         return None

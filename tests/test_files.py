@@ -23,7 +23,7 @@ from mytalk_core.errors import MediaError
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.packed import PackedLandmarks
 from mytalk_core.face.track import FaceTrack, build_track
-from mytalk_core.files import check_outputs, replacing, write_text
+from mytalk_core.files import check_outputs, replacing, take_lock, write_text
 from mytalk_core.media.remux import copy_untagged
 from mytalk_core.motion.motion import Motion
 
@@ -173,6 +173,19 @@ def test_what_a_killed_run_left_is_swept_and_nothing_else(tmp_path):
         write_text(tmp_path / "out.txt", "x")
         assert set(names(tmp_path)) == {other_machine.name, "out.txt", *live}
         assert names(tmp_path / live.pop()) == ["lock", "new.mp4"]
+
+
+def test_a_lock_on_a_file_that_is_another_by_now_is_none(tmp_path, monkeypatch):
+    opened, path = os.open, tmp_path / "lock"
+
+    def open_late(name, *rest):
+        handle = opened(name, *rest)
+        path.unlink()
+        path.write_bytes(b"")
+        return handle
+
+    monkeypatch.setattr(os, "open", open_late)
+    assert take_lock(path) is None
 
 
 @pytest.mark.parametrize("kind", SAVED)

@@ -81,8 +81,9 @@ def blend(pictures: list[np.ndarray], weights: np.ndarray, detail: float, sigma:
 
 
 def fine_weights(weights: np.ndarray, detail: float) -> np.ndarray:
-    """Weights (R,) of fine structure, sum 1; see `blend`."""
-    raised = weights**detail
+    """Weights (R,) of fine structure, sum 1, 0 where they were; see `blend`."""
+    # Of the heaviest, which stays 1: a high power of all would be none.
+    raised = (weights / weights.max()) ** detail * (weights > 0)
     return raised / raised.sum()
 
 

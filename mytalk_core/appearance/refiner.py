@@ -277,8 +277,13 @@ def fading(refinement: Refinement, near: Tensor, weights: Tensor, detail: float)
 
 def crisp(refinement: Refinement, detail: float) -> Refinement:
     """Let fine structure lean on the reference with the largest weight; detail: 1 leaves it as it is."""
-    fine = refinement.fine**detail
-    return replace(refinement, fine=fine / fine.sum(1, keepdim=True))
+    return replace(refinement, fine=fine_weights(refinement.fine, detail))
+
+
+def fine_weights(weights: Tensor, detail: float) -> Tensor:
+    """`blend.fine_weights` of weights (B,R,...)."""
+    raised = (weights / weights.amax(1, keepdim=True)) ** detail * (weights > 0)
+    return raised / raised.sum(1, keepdim=True)
 
 
 def enlarged(refinement: Refinement, size: tuple[int, int]) -> Refinement:

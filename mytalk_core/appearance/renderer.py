@@ -91,8 +91,10 @@ class WarpSettings:
             raise ValueError(
                 f"a feather of more than 0 units and under {UNITS} is needed, got {self.feather}"
             )
-        if not all(0 <= value < np.inf for value in (self.detail, self.split, self.misfit)):
-            raise ValueError(f"detail, split and misfit must be finite and not below 0; got {self}")
+        if not (0 <= self.detail < np.inf and 0 < self.split < np.inf and 0 < self.misfit < np.inf):
+            raise ValueError(
+                f"a finite detail of 0 or more, split and misfit of more than 0 are needed; got {self}"
+            )
 
 
 class WarpRenderer:

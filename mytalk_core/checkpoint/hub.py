@@ -88,15 +88,14 @@ def download_all(repository: str, revision: str | None = None, folder: Path | No
             raise FileNotFoundError(
                 f"{repository} on {endpoint()} has none of {', '.join(PATTERNS)}: check the repository"
             )
+        fetch = partial(hf_hub_download, repository, local_dir=folder, endpoint=endpoint())
+        # All from one commit, whatever is pushed meanwhile.
         for name in names:
-            # The first by the branch's name, which the cache then knows too; all from one commit.
-            wanted = revision if name == names[0] and folder is None else facts.sha
-            fetch = partial(
-                hf_hub_download, repository, name, revision=wanted, local_dir=folder, endpoint=endpoint()
-            )
-            path = Path(_fetched(fetch))
+            path = Path(_fetched(partial(fetch, name, revision=facts.sha)))
         if folder is not None:
             return folder
+        # The cache shall know that commit by the branch's name too.
+        _fetched(partial(fetch, names[0], revision=revision))
         return path.parents[len(PurePosixPath(name).parts) - 1]
 
 

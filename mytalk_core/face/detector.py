@@ -105,8 +105,8 @@ def anchor_centres() -> np.ndarray:
 class FaceDetector:
     """Finds faces in frames of any size.
 
-    A frame is looked at whole and, with `tiles`, also in five overlapping squares of half its longer side, so
-    that faces down to about a twentieth of the frame's height are found.
+    A frame is looked at whole and, with `tiles`, also in overlapping squares of a half and a quarter of its
+    longer side, so that faces down to about a twentieth of the frame's height are found.
     """
 
     def __init__(self, network: BlazeFace, device: torch.device | str = "cpu") -> None:

@@ -20,18 +20,14 @@ COLOURS = {
 SHIFT = 4
 
 
-def draw_landmarks(
-    rgb: np.ndarray, landmarks: np.ndarray, layout: LandmarkLayout, mesh: bool = True
-) -> np.ndarray:
+def draw_landmarks(rgb: np.ndarray, landmarks: np.ndarray, layout: LandmarkLayout) -> np.ndarray:
     """A copy of a frame (H,W,3) uint8 with contours, and the mesh behind them, of landmarks (N,2+) in px."""
     out = rgb.copy()
     points = np.rint(landmarks[:, :2] * (1 << SHIFT)).astype(np.int32)
     width = max(1, round(np.ptp(landmarks[:, 0]) / 250))
-    if mesh:
-        triangles = list(points[layout.triangles])
-        thin = out.copy()
-        cv2.polylines(thin, triangles, True, (235, 235, 235), 1, cv2.LINE_AA, SHIFT)
-        out = cv2.addWeighted(thin, 0.35, out, 0.65, 0)
+    thin = out.copy()
+    cv2.polylines(thin, list(points[layout.triangles]), True, (235, 235, 235), 1, cv2.LINE_AA, SHIFT)
+    out = cv2.addWeighted(thin, 0.35, out, 0.65, 0)
     _draw_contours(out, points, layout, width)
     return out
 

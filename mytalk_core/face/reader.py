@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import cv2
@@ -69,18 +71,19 @@ class FaceReader:
 
     def look_of_photo(self, photo: np.ndarray, name: str | Path = "the photo") -> Look:
         """The look of the largest face of a picture (H,W,3) uint8 RGB. Raises NoFaceError."""
-        for face in self.find(photo):
-            region = self.upright_region(photo, face)
-            landmarks = self.read_face(photo, region)
+        for face in chain.from_iterable(self.searches(photo)):
+            landmarks = self.read_face(photo, self.upright_region(photo, face))
             if landmarks is not None:
                 steady = self.read_face(photo, region_from_landmarks(landmarks))
                 return self.look(photo, landmarks if steady is None else steady)
         raise NoFaceError(f"a face was required in {name}, but none was found: choose another picture")
 
-    def find(self, frame: np.ndarray) -> list[Detection]:
-        """Faces of a frame, the largest first: in the whole, else in parts of it, else of turned heads."""
-        detector = self.detector
-        return detector.detect(frame) or detector.detect(frame, tiles=True) or detector.detect_turned(frame)
+    def searches(self, frame: np.ndarray) -> Iterator[list[Detection]]:
+        """What may be faces of a frame, the largest first: in the whole, in parts of it, of turned heads.
+        Each is looked for when it is asked for: go on until the mesh sees a face."""
+        yield self.detector.detect(frame)
+        yield self.detector.detect(frame, tiles=True)
+        yield self.detector.detect_turned(frame)
 
 
 def load_face_reader(device: torch.device | str = "cpu", recognition: str | Path | None = None) -> FaceReader:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..media.picture import Picture
-from .detector import Detection
 from .look import Look, difference, least_difference
 from .mesh import POINTS, region_box, region_from_box, region_from_landmarks
 from .packed import PackedLandmarks
@@ -184,14 +183,8 @@ class _Tracker:
 
     def _find_new(self, frame: np.ndarray, row: int) -> bool:
         """Begin to follow every face of a frame in which none is known; whether there is any."""
-        detector = self.reader.detector
-        ways: list[Callable[[np.ndarray], list[Detection]]] = [
-            detector.detect,
-            lambda frame: detector.detect(frame, tiles=True),
-            detector.detect_turned,
-        ]
-        for way in ways:
-            for face in way(frame):
+        for faces in self.reader.searches(frame):
+            for face in faces:
                 region = self.reader.upright_region(frame, face)
                 if self.reader.read_face(frame, region) is not None:
                     self._begin_unknown(row, region)

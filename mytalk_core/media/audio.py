@@ -353,17 +353,26 @@ class MonoMixer:
 
 
 def mix_weights(channels: int, layout: str) -> np.ndarray:
-    """float32 (C,), sum 1: speech sits in the middle of a surround mix, its bass channel carries none.
+    """float32 (C,), sum 1: speech sits in the middle of a surround mix, its bass channels carry none.
 
-    Equal weights for mono, stereo and unknown layouts; with a centre channel (3.0, 5.0, 5.1, 7.1) that one
-    counts half.
+    With a centre channel that one counts half. Equal weights for layouts without, and for unknown ones.
     """
+    names = _channel_names(layout)
     weights = np.ones(channels)
-    if channels >= 3 and layout.startswith(("3.0", "4.0", "5.0", "5.1", "6.1", "7.0", "7.1")):
-        weights[2] = channels - 1
-        if layout.startswith(("5.1", "6.1", "7.1")):
-            weights[3] = 0.0
+    bass = [name.startswith("LFE") for name in names]
+    if len(names) == channels > 1 and not all(bass):
+        weights[bass] = 0.0
+        if "FC" in names:
+            weights[names.index("FC")] = weights.sum() - 1
     return (weights / weights.sum()).astype(np.float32)
+
+
+def _channel_names(layout: str) -> list[str]:
+    """FFmpeg's name of each channel of a layout; none of a layout that it does not know."""
+    try:
+        return [channel.name for channel in av.AudioLayout(layout).channels]
+    except ValueError:
+        return []
 
 
 def default_layout(channels: int) -> str:

@@ -116,7 +116,13 @@ def stretched(size):
 
 
 @pytest.mark.parametrize(
-    "settings", [WarpSettings(), WarpSettings(colour_match=False, detail=1.0, feather=30.0)]
+    "settings",
+    [
+        WarpSettings(),
+        WarpSettings(colour_match=False, detail=1.0, feather=30.0),
+        WarpSettings(detail=0.0),
+        WarpSettings(detail=2000.0),
+    ],
 )
 def test_warped_references(scene, settings, device):
     _, _, references, crops, source, targets = scene

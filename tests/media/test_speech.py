@@ -66,7 +66,26 @@ def test_mono_mix_keeps_level_and_hears_the_centre():
     assert np.abs(Speech.from_waveform(surround, 48000, "5.1").mono_16k).max() > 0.3
     surround[2], surround[3] = 0.0, 0.9
     assert np.abs(Speech.from_waveform(surround, 48000, "5.1").mono_16k).max() == 0
-    assert mix_weights(6, "5.1").sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("layout", "weights"),
+    [
+        ("stereo", [1, 1]),
+        ("2.1", [1, 1, 0]),
+        ("3.0", [1, 1, 2]),
+        ("3.0(back)", [1, 1, 1]),
+        ("3.1", [1, 1, 2, 0]),
+        ("quad", [1, 1, 1, 1]),
+        ("5.1", [1, 1, 4, 0, 1, 1]),
+        ("6.0", [1, 1, 5, 1, 1, 1]),
+        ("6.1(front)", [1, 1, 0, 1, 1, 1, 1]),
+        ("7.1", [1, 1, 6, 0, 1, 1, 1, 1]),
+        ("a layout nobody knows", [1, 1, 1]),
+    ],
+)
+def test_the_centre_counts_half_and_the_bass_nothing(layout, weights):
+    assert mix_weights(len(weights), layout) == pytest.approx(np.array(weights) / np.sum(weights))
 
 
 VIDEOS = [

@@ -129,12 +129,12 @@ def validate(
     expert: SyncExpert, space: LandmarkSpace, clips: list[tuple[RawClip, Tensor]]
 ) -> dict[str, float]:
     """Over windows of `WINDOW_FRAMES`: share with the offset within one frame, mean confidence of true and
-    of foreign pairs (another clip's speech)."""
+    of foreign pairs (another clip's speech), where there is another."""
     expert.eval()
     offsets, own, foreign = [], [], []
     for number, (clip, features) in enumerate(clips):
         channels = space.encode_lower(clip.displacement)
-        other = clips[number - 1][1]
+        other = clips[number - 1][1] if len(clips) > 1 else features[:0]
         for start in range(0, len(channels) - WINDOW_FRAMES + 1, WINDOW_FRAMES):
             frames, spoken = channels[start : start + WINDOW_FRAMES], slice(2 * start, None)
             score = expert.score(frames, features[spoken][: 2 * WINDOW_FRAMES])
@@ -142,10 +142,9 @@ def validate(
             own.append(score.confidence)
             if len(other[spoken]) >= 2 * WINDOW_FRAMES:
                 foreign.append(expert.score(frames, other[spoken][: 2 * WINDOW_FRAMES]).confidence)
-    if not foreign:
-        return {"windows": len(offsets)}
-    figures = {"in_sync": np.mean(offsets), "confidence": np.mean(own), "foreign": np.mean(foreign)}
-    return {key: round(float(value), 4) for key, value in figures.items()} | {"windows": len(offsets)}
+    figures = {"in_sync": offsets, "confidence": own, "foreign": foreign}
+    means = {key: round(float(np.mean(values)), 4) for key, values in figures.items() if values}
+    return means | {"windows": len(offsets)}
 
 
 def main() -> None:

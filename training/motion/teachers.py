@@ -61,7 +61,7 @@ class Teachers:
             raise ValueError(f"{run}: a teacher must read the run's speech {wanted}; it reads {found}")
         if not LandmarkSpace.from_pretrained(run / "model", "space").moves_as(space):
             raise ValueError(f"{run}: the teacher moves in another landmark space than this data's")
-        return Teacher(denoiser, frozenset(json.loads((run / PEOPLE_NAME).read_text())))
+        return Teacher(denoiser, frozenset(json.loads((run / PEOPLE_NAME).read_text(encoding="utf-8"))))
 
     def say(self, features: Tensor, upper: Tensor, rest: Tensor, person: str) -> Tensor:
         """What the speech features (2F,L,Ds) of `person` most likely make of a face, upper (F,U) and rest

@@ -17,6 +17,7 @@ from ..mouth import Parting, Room, ring_pixels, room_between
 from ..raster import Triangulation
 from ..reading import read_each_at
 from ..references import mouth_opening
+from ..refiner import fine_weights
 from .batch import Batch
 from .matching import Matched
 from .mouth import Mouths, dark_interior, sealing
@@ -88,8 +89,7 @@ def blend(batch: Batch, pictures: Tensor, weights: Tensor, detail: float, sigma:
     mean = _weighted(pictures, weights)
     if detail == 1:
         return mean
-    raised = (weights**detail).masked_fill(~batch.used, 0)
-    crisp = _weighted(pictures, raised / raised.sum(1, keepdim=True))
+    crisp = _weighted(pictures, fine_weights(weights, detail))
     size, cores = batch.size, batch.cores
     soft = cores.matrices(lambda side: blurring(side * size // UNITS, sigma), cores.canvas(size))
     return crisp + applied(soft, mean - crisp)
