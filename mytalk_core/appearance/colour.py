@@ -15,18 +15,18 @@ import numpy as np
 CELL = 4  # units a sample of the coarse grid on which the correction lives
 SIGMAS = (10.0, 5.0, 2.5)  # cells
 TRUST = (0.02, 0.02, 0.05)  # how much ring weight makes a finer scale believed
+LIMIT = 48.0  # the largest correction, levels
 TOLERANCE = 4.0  # levels of difference from the ring's own median that are ordinary
 
 
 def ring_corrections(
-    frame: np.ndarray, renderings: list[np.ndarray], rings: list[np.ndarray], limit: float = 48.0
+    frame: np.ndarray, renderings: list[np.ndarray], rings: list[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
     """What to add to each of R renderings so that it meets the frame on its ring.
 
     Args:
         frame, renderings: float32 (gh // 4, gw // 4, 3), 0..255, see `cells`; read only where `on_ring`.
         rings: float32 (gh, gw) weights 0..1 on the unit grid of the same window.
-        limit: largest correction, levels.
 
     Returns:
         float32 (R, gh // 4, gw // 4, 3) levels, smooth, and each ring's root mean square difference that no
@@ -46,7 +46,7 @@ def ring_corrections(
     for sigma, trust in zip(SIGMAS, TRUST, strict=True):
         near = _blurred(weight, sigma) + np.float32(trust)
         correction = correction + _blurred((difference - correction) * weight, sigma) / near
-    correction = correction.clip(-limit, limit)
+    correction = correction.clip(-LIMIT, LIMIT)
     left = ((difference - correction) ** 2).mean(0)
     misfit = np.sqrt((left * weight).sum((1, 2)) / total)
     return np.ascontiguousarray(np.moveaxis(correction, 0, -1)), misfit

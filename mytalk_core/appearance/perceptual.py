@@ -24,7 +24,7 @@ class PerceptualConfig:
 class PerceptualDistance(PretrainedModel):
     """Weighted squared differences of unit-length features after every stage: 14,716,160 parameters.
 
-    The weights are pre-trained, never trained here: `training/convert_lpips.py` writes them.
+    The weights are pre-trained, never trained here: `mytalk_training.convert.lpips` writes them.
     """
 
     config_class: ClassVar[type] = PerceptualConfig

@@ -18,9 +18,9 @@ POOL_BYTES = 96 << 20  # what the crops may take together, whatever their size
 CANDIDATES, WANTED = 2000, 400  # frames that are compared, and shapes with which, each spread evenly
 
 
-def pool_count(size: int, most: int = POOL) -> int:
+def pool_count(size: int) -> int:
     """How many crops of that size the pool may hold."""
-    return max(8, min(most, POOL_BYTES // (3 * size * size)))
+    return max(8, min(POOL, POOL_BYTES // (3 * size * size)))
 
 
 def choose_pool(

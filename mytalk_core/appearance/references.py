@@ -136,7 +136,6 @@ def read_references(
     indices: np.ndarray,
     size: int,
     layout: LandmarkLayout,
-    keep: int | None = None,
     each: Each = map,
 ) -> References:
     """Read the crops of a pool in one pass of the clip.
@@ -147,7 +146,6 @@ def read_references(
         indices: int (K,), increasing frame indices.
         size: side of the crops in pixels.
         layout: the track's layout.
-        keep: how many of the sharpest remain; the widest mouth and the closed one always do. All where None.
         each: what cuts a crop from every picture.
     """
     indices = np.asarray(indices, np.int64)
@@ -165,7 +163,7 @@ def read_references(
         if part is not None:
             seen[position] = part
     landmarks = track.canonical[indices].astype(np.float32)
-    references = References(
+    return References(
         crops,
         landmarks,
         indices,
@@ -173,12 +171,6 @@ def read_references(
         track.shots[indices],
         None if seen.all() else seen,
     )
-    if keep is None or keep >= len(references):
-        return references
-    opening = mouth_opening(landmarks, layout)
-    rank = references.sharpness.copy()
-    rank[[opening.argmin(), opening.argmax()]] = np.inf
-    return references.take(np.sort(np.argsort(-rank)[:keep]))
 
 
 def sharpness(crops: np.ndarray, landmarks: np.ndarray, layout: LandmarkLayout) -> np.ndarray:

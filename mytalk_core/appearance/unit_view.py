@@ -71,8 +71,7 @@ def unit_view(
     size: int = UNITS,
 ) -> UnitView:
     """See `UnitView`; crop uint8 (S,S,3), references with crops of `size` pixels, target (N,2) canonical
-    units; warps: of those that were matched; reach: see `view_window`; size: 256 for each pixel a
-    unit."""
+    units; warps: of those that were matched; reach: see `view_window`."""
     window, layout = mask.window, warps.coarse.triangulation.layout
     view = view_window(mask, target, layout, reach)
     pictures = []

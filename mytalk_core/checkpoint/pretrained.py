@@ -18,6 +18,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from ..errors import WeightsError
 from ..files import replacing
+from ..json_text import read_object
 from . import hub
 
 CONFIG_NAME = "config.json"
@@ -290,14 +291,9 @@ def read_json(path: Path) -> dict[str, Any]:
     if path.stat().st_size > CONFIG_BYTES:
         raise WeightsError(f"{path} is larger than {CONFIG_BYTES} bytes, which no config is")
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(
-            f"{path} is not valid JSON ({error}); download or export the model again"
-        ) from error
-    if not isinstance(description, dict):
-        raise WeightsError(f"{path} holds no JSON object; download or export the model again")
-    return description
+        return read_object(path)
+    except ValueError as error:
+        raise WeightsError(f"{error}; download or export the model again") from error
 
 
 def _pickle_refusal(path: Path) -> str:

@@ -87,8 +87,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--renderer",
         default="auto",
-        help="what draws the new lips: warp, network, generator (the paper's, where the model has one), or "
-        "auto: network, but warp, which is faster, on a CPU",
+        help="what draws the new lips: warp; network; lips, warp with the lips mended by a network; "
+        "generator (the paper's, where the model has one); or auto: network, but warp, which is faster, on a "
+        "CPU, unless the model prefers its network (after mytalk adapt)",
     )
     parser.add_argument("--steps", type=int, default=10, help="sampling steps of the motion, 1 to 1000")
     parser.add_argument(
@@ -125,7 +126,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--dtype",
         default="auto",
         choices=["auto", "float32", "float16", "bfloat16"],
-        help="of the networks; auto: bfloat16 on CUDA, else float32",
+        help="of motion and drawing; auto: bfloat16 on CUDA, else float32",
     )
     parser.add_argument(
         "--codec",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,6 +11,8 @@ from ..face.layout import LandmarkLayout
 from ..media.audio import Speech
 from ..media.clip import Clip
 from ..motion.person import RATE_HZ
+from ..pipeline.stages import Progress
+from ..speech.activity import speech_presence
 from .metrics.frame_pairs import FramePairs, pair_frames
 from .metrics.frechet import Moments
 from .metrics.lips import (
@@ -37,8 +38,6 @@ from .networks.recognition import shape_similarity
 from .subject import Subject, name_of, read_subject, same_face
 
 SHOWN_FRAMES = 3
-# progress(stage, done, total)
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -192,8 +191,9 @@ def _lip_scores(
     if speech is not None:
         loudness_and_lips = intensities(curves.opening, speech.mono_16k)
         scores["intensity_correlation"] = intensity_correlation(loudness_and_lips)
-        scores["silence_closed"] = silence_closed(curves.opening, speech.mono_16k)
-        scores["lip_leak"] = lip_leak(curves.opening, speech.mono_16k)
+        silent = speech_presence(speech.mono_16k, len(curves.opening)) == 0
+        scores["silence_closed"] = silence_closed(curves.opening, silent)
+        scores["lip_leak"] = lip_leak(curves.opening, silent)
     layout = LandmarkLayout.load(reference.track.layout)
     regions = {"lmd_mouth": layout.lips, "lmd_face": np.arange(layout.points)}
     sums, count = dict.fromkeys((*regions, "lip_vertex_error"), 0.0), 0

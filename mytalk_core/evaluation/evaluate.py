@@ -24,7 +24,7 @@ from .subject import Subject, same_face
 REAL, AGAIN = "real", "real, re-encoded"
 SET_LEVEL = ("fid_face", "fvd_face")
 # progress(clip, system, clips done, clips)
-Progress = Callable[[str, str, int, int], None]
+ClipProgress = Callable[[str, str, int, int], None]
 
 
 @dataclass
@@ -66,7 +66,7 @@ class Evaluation:
     models: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
-    def run(self, clips: list[ClipFiles], progress: Progress | None = None) -> dict:
+    def run(self, clips: list[ClipFiles], progress: ClipProgress | None = None) -> dict:
         """The report, ready for JSON.
 
         A clip that cannot be scored becomes a line in the report; MediaError or NoFaceError, the last one's,

@@ -21,12 +21,10 @@ FOLDER = Path(__file__).parent / "presets"
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """How motion is sampled: see `sample_motion`."""
+    """What its work is counted for: sampling steps, and motion frames at once."""
 
-    sampler: str = "dpmpp_2m"
     steps: int = 10
     window: int = 250
-    overlap: int = 50
 
 
 @dataclass(frozen=True)

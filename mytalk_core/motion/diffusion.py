@@ -30,12 +30,10 @@ class GaussianDiffusion:
         level = self.alphas_cumprod.to(t.device)[t.long()]
         return level.sqrt(), (1 - level).sqrt()
 
-    def sample_t(
-        self, batch: int, generator: torch.Generator | None = None, device=None, power: float = 1.0
-    ) -> Tensor:
+    def sample_t(self, batch: int, generator: torch.Generator | None = None, power: float = 1.0) -> Tensor:
         """Training time steps (batch,) int64: uniform shares of the last one to the given power, of which one
         below 1 gives more of the noisy ones."""
-        drawn = torch.randint(self.steps, (batch,), generator=generator, device=device)
+        drawn = torch.randint(self.steps, (batch,), generator=generator)
         last = self.steps - 1
         return (last * (drawn / last) ** power).round().long()
 
@@ -47,11 +45,6 @@ class GaussianDiffusion:
     def start(self, noise: Tensor) -> Tensor:
         """What sampling starts from, given normal noise of x0's shape."""
         return noise
-
-    def snr(self, t: Tensor) -> Tensor:
-        """Signal-to-noise ratio alpha^2 / sigma^2 at t (B,) -> float32 (B,)."""
-        alpha, sigma = self.alpha_sigma(t)
-        return (alpha / sigma).square().float()
 
     def shown(self, t: Tensor) -> Tensor:
         """How much of x0 there is to see in x_t at t (B,), 0 ... 1: the signal's power, float64 (B,)."""
@@ -75,11 +68,9 @@ class RectifiedFlow(GaussianDiffusion):
         level = t.to(torch.float64) / self.steps
         return 1 - level, level
 
-    def sample_t(
-        self, batch: int, generator: torch.Generator | None = None, device=None, power: float = 1.0
-    ) -> Tensor:
+    def sample_t(self, batch: int, generator: torch.Generator | None = None, power: float = 1.0) -> Tensor:
         """Training time steps in (0, steps], as above: (batch,) float32."""
-        return self.steps * (1 - torch.rand(batch, generator=generator, device=device)) ** power
+        return self.steps * (1 - torch.rand(batch, generator=generator)) ** power
 
     def timesteps(self, count: int) -> list[float]:
         """`count` descending time steps, evenly spaced from `steps`, without 0 (the walk ends clean)."""
@@ -97,11 +88,9 @@ class Regression(GaussianDiffusion):
         """Factors 1 and 0 (B,), whatever t (B,): loss terms weighted by the signal count in full."""
         return torch.ones_like(t, dtype=torch.float64), torch.zeros_like(t, dtype=torch.float64)
 
-    def sample_t(
-        self, batch: int, generator: torch.Generator | None = None, device=None, power: float = 1.0
-    ) -> Tensor:
+    def sample_t(self, batch: int, generator: torch.Generator | None = None, power: float = 1.0) -> Tensor:
         """The last time step (batch,) int64, whatever `power`."""
-        return torch.full((batch,), self.steps - 1, device=device)
+        return torch.full((batch,), self.steps - 1)
 
     def shown(self, t: Tensor) -> Tensor:
         """Zeros (B,), whatever t (B,): nothing of x0 is to be seen."""

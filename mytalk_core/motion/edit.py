@@ -8,6 +8,7 @@ import numpy as np
 
 from ..face.layout import LandmarkLayout
 from .motion import Motion
+from .smoothing import smoothed
 
 # Of a change of the opening, the share that the lower lip and the chin take; the upper lip takes the rest.
 LOWER_SHARE = 0.75
@@ -32,17 +33,9 @@ def smooth(motion: Motion, width_s: float) -> Motion:
     """
     if width_s < 0:
         raise ValueError(f"a smoothing of at least 0 s was required, but {width_s} arrived")
-    reach = int(np.ceil(3 * width_s * motion.rate_hz))
-    if reach == 0:
+    if width_s == 0:
         return motion
-    offsets = np.arange(-reach, reach + 1)
-    weights = np.exp(-0.5 * (offsets / (width_s * motion.rate_hz)) ** 2)
-    weights = (weights / weights.sum()).astype(np.float32)
-    padded = np.pad(motion.landmarks, ((reach, reach), (0, 0), (0, 0)), mode="edge")
-    landmarks = np.zeros_like(motion.landmarks)
-    for offset, weight in enumerate(weights):
-        landmarks += weight * padded[offset : offset + len(motion)]
-    return replace(motion, landmarks=landmarks)
+    return replace(motion, landmarks=smoothed(motion.landmarks, width_s * motion.rate_hz))
 
 
 def scale_opening(motion: Motion, scale: float) -> Motion:

@@ -20,7 +20,7 @@ from .denoiser import MotionDenoiser
 from .diffusion import PROCESSES, SAMPLERS
 from .emotion import Identity, emotion_channels, emotion_shift
 from .emphasis import emphasis
-from .identity import IdentityExtractor, describe_person
+from .identity import IdentityExtractor, embed_person
 from .manner import MANNERS, Manner
 from .motion import Motion
 from .person import RATE_HZ, Person, PoseFreeTrack, opening_ratio, remove_pose
@@ -137,12 +137,7 @@ class MotionOptions:
 
 def embed_identity(model: MotionModel, person: Person) -> torch.Tensor:
     """The identity condition (1,Di) of a person's rest shape, on the model's device."""
-    device = next(model.identity.parameters()).device
-    rest, wanted = person.rest, model.identity.config.landmark_layout
-    if person.layout != wanted:
-        rest = LandmarkLayout.load(wanted).from_source(rest)
-    shape = torch.from_numpy(np.ascontiguousarray(rest[None, :, :2])).to(device)
-    return describe_person(model.denoiser.config.conditioning, model.identity, shape)
+    return embed_person(model.identity, person, model.denoiser.config.conditioning)
 
 
 def identify(model: MotionModel, track: FaceTrack) -> Identity:

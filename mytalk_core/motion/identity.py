@@ -6,12 +6,14 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..checkpoint.pretrained import PretrainedModel
-from .person import identity_channels
+from ..face.layout import LandmarkLayout
+from .person import Person, identity_channels
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,17 @@ def describe_person(conditioning: str, extractor: IdentityExtractor, rest: Tenso
     """
     channels = identity_channels(rest)
     return extractor(channels) if conditioning == "id-cross-attention" else channels
+
+
+def embed_person(
+    extractor: IdentityExtractor, person: Person, conditioning: str = "id-cross-attention"
+) -> Tensor:
+    """`describe_person` of one person, in the extractor's layout and on its device: (1,Di)."""
+    rest, wanted = person.rest, extractor.config.landmark_layout
+    if person.layout != wanted:
+        rest = LandmarkLayout.load(wanted).from_source(rest)
+    shape = torch.from_numpy(np.ascontiguousarray(rest[None, :, :2]))
+    return describe_person(conditioning, extractor, shape.to(next(extractor.parameters()).device))
 
 
 def identity_similarity(embedding: Tensor, reference: Tensor) -> Tensor:

@@ -6,8 +6,12 @@ import numpy as np
 
 
 def smoothed(curve: np.ndarray, deviation: float) -> np.ndarray:
-    """The mean of a curve (F,) about every moment, by a normal distribution of so many of its steps; its ends
-    are taken to go on."""
-    reach = int(3 * deviation)
+    """The mean of a curve (F,...) about every moment, by a normal distribution of so many of its steps; its
+    ends are taken to go on."""
+    reach = int(np.ceil(3 * deviation))
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / deviation) ** 2)
-    return np.convolve(np.pad(curve, reach, "edge"), weights / weights.sum(), "valid")
+    padded = np.pad(curve, [(reach, reach), *[(0, 0)] * (curve.ndim - 1)], "edge")
+    mean = np.zeros_like(curve)
+    for start, weight in enumerate(weights / weights.sum()):
+        mean += float(weight) * padded[start : start + len(curve)]
+    return mean

@@ -75,10 +75,11 @@ class LipSync:
     ) -> LipSync:
         """Load a bundled model by name, a folder, or hub:OWNER/NAME.
 
-        renderer: see `load_renderer`; device, dtype: see `choose_device`, `choose_dtype`; the face networks
-        and the identity extractor stay float32; revision: branch, tag or commit of a Hub repository;
-        recognition: weights of face recognition, by which people are told apart, see `FaceRecogniser`.
-        Raises ValueError for an argument, FileNotFoundError and WeightsError as `PretrainedModel` does.
+        renderer: see `load_renderer`; device, dtype: see `choose_device`, `choose_dtype`; the networks of
+        faces, of their identity and of speech stay float32; revision: branch, tag or commit of a Hub
+        repository; recognition: weights of face recognition, by which people are told apart, see
+        `FaceRecogniser`. Raises ValueError for an argument, FileNotFoundError and WeightsError as
+        `PretrainedModel` does.
         """
         device = choose_device(device)
         dtype = choose_dtype(dtype, device)

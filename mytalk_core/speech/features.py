@@ -125,7 +125,6 @@ class SpeechEncoder(nn.Module):
         revision: str | None = None,
         layers: tuple[int, ...] | None = None,
         device: str | torch.device = "cpu",
-        dtype: torch.dtype = torch.float32,
     ) -> SpeechEncoder:
         """Load a Whisper encoder or wav2vec 2.0 in transformers' own layout (config.json, model.safetensors).
 
@@ -143,7 +142,7 @@ class SpeechEncoder(nn.Module):
                     f"{folder / name} is missing: a speech encoder needs it (no pickle files)"
                 )
         model, kind, sha256 = _load_encoder(folder)
-        encoder = cls(model, kind, layers).to(device=device, dtype=dtype)
+        encoder = cls(model, kind, layers).to(device)
         encoder.sha256 = sha256
         return encoder
 
@@ -167,10 +166,8 @@ class SpeechEncoder(nn.Module):
         """
         samples = samples.to(self.model.device)
         if self.log_mel is not None:
-            inputs = self.log_mel(samples.float())
-            states = list(
-                self.model(inputs[None].to(self.model.dtype), output_hidden_states=True).hidden_states
-            )
+            inputs = self.log_mel(samples)
+            states = list(self.model(inputs[None], output_hidden_states=True).hidden_states)
             states[0] = states[0] - self.model.embed_positions.weight
         else:
             inputs = samples[None].to(self.model.dtype)

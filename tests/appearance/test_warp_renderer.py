@@ -7,9 +7,10 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+import torch
 from drawn_face import SIZE, picture, shape
 
-from mytalk_core.appearance.blend import blend
+from mytalk_core.appearance.blend import blend, fine_weights
 from mytalk_core.appearance.choosing import Choice, plan_references, reference_distance, steady_path
 from mytalk_core.appearance.colour import cells, ring_corrections
 from mytalk_core.appearance.composite import make_patch
@@ -17,6 +18,7 @@ from mytalk_core.appearance.crop import crop_size, cut_crop
 from mytalk_core.appearance.mask import FEATHER, mouth_mask
 from mytalk_core.appearance.raster import draw_triangles, signed_area, triangulate, uncrossed
 from mytalk_core.appearance.references import References, mouth_opening, read_references, sharpness
+from mytalk_core.appearance.refiner import fine_weights as fine_weights_together
 from mytalk_core.appearance.renderer import WarpRenderer, WarpSettings
 from mytalk_core.appearance.warp import SMOOTH_UNITS, MeshWarp, ReferenceWarps, pixel_grid
 from mytalk_core.face.layout import LandmarkLayout
@@ -170,6 +172,24 @@ def test_renderer_feathers_as_it_is_told(layout):
         WarpSettings(feather=0)
 
 
+@pytest.mark.parametrize("name", ["split", "misfit"])
+def test_what_is_divided_by_is_more_than_0(name):
+    with pytest.raises(ValueError, match="more than 0"):
+        WarpSettings(**{name: 0.0})
+
+
+@pytest.mark.parametrize(
+    ("detail", "shares"), [(0.0, [0.5, 0.5, 0]), (1.0, [0.7, 0.3, 0]), (2000.0, [1, 0, 0])]
+)
+def test_fine_structure_leans_on_the_heaviest_and_never_on_what_has_no_weight(detail, shares):
+    weights = np.array([0.7, 0.3, 0.0])
+    assert fine_weights(weights, detail) == pytest.approx(np.array(shares))
+    together = fine_weights_together(torch.from_numpy(weights[None, :, None]), detail)
+    assert together[0, :, 0].numpy() == pytest.approx(np.array(shares))
+    # As large a power of weights that are all small.
+    assert fine_weights(np.full(3, 1 / 3), detail) == pytest.approx(1 / 3)
+
+
 def test_ring_corrections_remove_a_light_change_and_ignore_a_hand():
     y, x = np.mgrid[:120, :120].astype(np.float32)
     rendering = np.dstack([100 + 0.2 * x, 90 + 0.1 * y, 80 + 0 * x])
@@ -256,8 +276,6 @@ def test_references_are_read_in_one_pass_and_cut_by_the_similarity(layout):
     expected = cv2.resize(frames[2], (320, 320), interpolation=cv2.INTER_CUBIC)
     assert np.abs(references.crops[2].astype(int) - expected)[4:-4, 4:-4].max() <= 2
     assert references.sharpness.argmin() == 1
-    kept = read_references(SimpleNamespace(pictures=pictures), track, np.arange(3), 320, layout, keep=2)
-    assert kept.frame_index.tolist() == [0, 2]
     assert sharpness(references.crops, references.landmarks, layout).shape == (3,)
 
 

@@ -27,15 +27,14 @@ def noise(seed: int = 0) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("process", PROCESSES)
-def test_q_sample_has_the_factors_and_the_snr(process):
+def test_q_sample_has_the_factors_and_ever_less_signal(process):
     diffusion = process()
     t = torch.tensor([10, 500, 990])
     alpha, sigma = diffusion.alpha_sigma(t)
     x0, eps = torch.randn(3, 4, 2), torch.randn(3, 4, 2)
     x_t = diffusion.q_sample(x0, t, eps)
     torch.testing.assert_close(x_t[1], (alpha[1] * x0[1] + sigma[1] * eps[1]).float())
-    torch.testing.assert_close(diffusion.snr(t), (alpha**2 / sigma**2).float())
-    assert (diffusion.snr(t).diff() < 0).all()
+    assert ((alpha / sigma).diff() < 0).all()
 
 
 def test_cosine_schedule_preserves_variance_and_ends_in_noise():
@@ -54,7 +53,7 @@ def test_training_time_steps_are_all_reachable_and_finite(process):
     t = diffusion.sample_t(4000, torch.Generator().manual_seed(0))
     assert 0 <= t.min() < 10
     assert 990 < t.max() <= 1000
-    assert torch.isfinite(diffusion.snr(t)).all()
+    assert all(torch.isfinite(part).all() for part in diffusion.alpha_sigma(t))
     noisy = diffusion.sample_t(4000, torch.Generator().manual_seed(0), power=0.4)
     assert noisy.dtype == t.dtype and noisy.min() >= 0 and 990 < noisy.max() <= 1000
     # The median of u^0.4 is 0.5^0.4.

@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from mytalk_core.evaluation.networks.recognition import FaceRecogniser, load_recogniser
-from mytalk_core.face.layout import LandmarkLayout
-from mytalk_core.motion.identity import IdentityExtractor
-from mytalk_core.motion.person import Person, identity_channels
 
 # Cosines above which two samples show one person: of mini's landmark shapes, and of SFace as OpenCV gives it.
 SHAPE_THRESHOLD, FACE_THRESHOLD = 0.9, 0.363
-
-
-@dataclass(frozen=True)
-class ShapeEmbedder:
-    """Embeddings of the landmarks at rest, by the identity extractor of a motion model."""
-
-    extractor: IdentityExtractor
-
-    @torch.inference_mode()
-    def embed(self, person: Person) -> np.ndarray:
-        """Unit-norm embedding (E,) of a person's rest shape."""
-        rest, wanted = person.rest, self.extractor.config.landmark_layout
-        if person.layout != wanted:
-            rest = LandmarkLayout.load(wanted).from_source(rest)
-        shape = torch.from_numpy(np.ascontiguousarray(rest[None, :, :2]))
-        return self.extractor(identity_channels(shape))[0].numpy()
 
 
 def load_face_embedder(path: Path) -> FaceRecogniser:

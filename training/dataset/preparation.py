@@ -19,13 +19,13 @@ from mytalk_core.face.tracker import FaceReader, load_face_reader
 from mytalk_core.media.audio import Speech
 from mytalk_core.media.clip import Clip
 from mytalk_core.media.file_clip import FileClip
-from mytalk_core.motion.identity import IdentityExtractor
+from mytalk_core.motion.identity import IdentityExtractor, embed_person
 from mytalk_core.motion.person import Person, find_rest
 from mytalk_core.pipeline import stages
 
 from .adapters import Source, shot_key
 from .filters import Figures, measure_face, missed_limit
-from .identities import ShapeEmbedder, load_face_embedder, mean_embedding
+from .identities import load_face_embedder, mean_embedding
 from .journal import Entry
 from .prepare_options import Settings
 from .samples import (
@@ -87,7 +87,7 @@ class Preparer:
         self.folder, self.settings, self.device, self.tracks = folder, settings, device, tracks
         self.reader: FaceReader | None = None
         self.scorer: ExpertScorer | None = None
-        self.shapes: ShapeEmbedder | None = None
+        self.shapes: IdentityExtractor | None = None
         self.faces: FaceRecogniser | None = None
 
     def load_for(self, sources: Iterable[Source]) -> None:
@@ -103,7 +103,7 @@ class Preparer:
             if self.settings.face_recogniser:
                 self.faces = load_face_embedder(Path(self.settings.face_recogniser))
             else:
-                self.shapes = ShapeEmbedder(IdentityExtractor.from_pretrained("mini", "identity"))
+                self.shapes = IdentityExtractor.from_pretrained("mini", "identity").requires_grad_(False)
 
     def prepare(self, source: Source, writer: ShardWriter) -> Entry:
         """Write a source's samples where the writer is; what became of each shot."""
@@ -235,7 +235,7 @@ class Preparer:
         if seen:
             return mean_embedding(seen)
         assert self.shapes is not None  # without a recogniser load_for has loaded them
-        return self.shapes.embed(person)
+        return embed_person(self.shapes, person)[0].numpy()
 
     def _row(self, opened: Opened, shot: Shot, key: str, figures: Figures) -> dict[str, Any]:
         """A sample's facts, in its JSON member and its index row."""

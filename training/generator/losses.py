@@ -93,3 +93,17 @@ def discriminator_loss(discriminator: PatchDiscriminator, real: Tensor, generate
     """Hinge loss of real and generated pictures (B,3,H,W): the stable form of eq. 8 (Lim & Ye 2017)."""
     margin = F.relu(1.0 - discriminator(real)).mean() + F.relu(1.0 + discriminator(generated.detach())).mean()
     return 0.5 * margin
+
+
+class Judge(nn.Module):
+    """The discriminator and its loss, which looks at real and generated pictures in one forward pass."""
+
+    def __init__(self, discriminator: PatchDiscriminator) -> None:
+        super().__init__()
+        self.discriminator = discriminator
+
+    def forward(self, pictures: Tensor, generated: Tensor | None = None) -> Tensor:
+        """Logits (B,1,h,w) of pictures (B,3,H,W); or, with generated ones to tell from these, the loss."""
+        if generated is None:
+            return self.discriminator(pictures).float()
+        return discriminator_loss(self.discriminator, pictures, generated).float()

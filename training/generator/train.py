@@ -43,7 +43,7 @@ from ..loop.loop import Run, add_arguments, channels_last, descend, train
 from ..loop.order import Draws
 from ..motion.data import choose_few, hold_out
 from .data import GeneratorBatch, GeneratorData, read_picture_clips
-from .losses import AppearanceLossWeights, LossNetwork, discriminator_loss, generator_loss
+from .losses import AppearanceLossWeights, Judge, LossNetwork, generator_loss
 from .validation import validate
 
 # Of Adam, for networks that train against each other (Esser et al. 2021).
@@ -70,20 +70,6 @@ class SampledGenerator(nn.Module):
         own = noise.repeat_interleave(window, dim=0)
         frames = model.decode(appearance.at(own[:, 0]), motion.at(own[:, 1]))
         return Generated(frames.float(), appearance, motion)
-
-
-class Judge(nn.Module):
-    """The discriminator and its loss, which looks at real and generated pictures in one forward pass."""
-
-    def __init__(self, discriminator: PatchDiscriminator) -> None:
-        super().__init__()
-        self.discriminator = discriminator
-
-    def forward(self, pictures: Tensor, generated: Tensor | None = None) -> Tensor:
-        """Logits (B,1,h,w) of pictures (B,3,H,W); or, with generated ones to tell from these, the loss."""
-        if generated is None:
-            return self.discriminator(pictures).float()
-        return discriminator_loss(self.discriminator, pictures, generated).float()
 
 
 @dataclass(kw_only=True)

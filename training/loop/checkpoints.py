@@ -24,6 +24,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.distributed.tensor import DTensor
 
+from mytalk_core.checkpoint.pretrained import PretrainedModel
 from mytalk_core.files import replacing
 
 from .ema import MovingAverage
@@ -53,6 +54,22 @@ class TrainingState:
 
     networks: dict[str, Network] = field(default_factory=dict)
     step: int = 0
+
+
+def start_from(network: PretrainedModel, source: str | Path, part: str, may_differ: tuple[str, ...]) -> None:
+    """Give a network the weights and buffers of a part of a whole model.
+
+    Raises ValueError where their configs differ in more than `may_differ`.
+    """
+    other = type(network).from_pretrained(source, part)
+    found, wanted = (
+        {key: value for key, value in vars(model.config).items() if key not in may_differ}
+        for model in (other, network)
+    )
+    differ = [f"{key} {found[key]}, not {wanted[key]}" for key in wanted if found[key] != wanted[key]]
+    if differ:
+        raise ValueError(f"{source} cannot be trained on as this model: its {part} has {'; '.join(differ)}")
+    network.load_state_dict(other.state_dict())
 
 
 def save_checkpoint(

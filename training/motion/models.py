@@ -120,20 +120,3 @@ def open_expert(
             f"{folder}: the expert knows another landmark space than this data's; train it again on it"
         )
     return expert
-
-
-def start_from(denoiser: MotionDenoiser, source: str | Path) -> None:
-    """Give a denoiser the weights of a whole model's, feature statistics included.
-
-    Raises ValueError where the two differ in more than process and dropout.
-    """
-    other = MotionDenoiser.from_pretrained(source, "motion")
-    free = ("process", "dropout", "attention_dropout")
-    found, wanted = (
-        {key: value for key, value in vars(model.config).items() if key not in free}
-        for model in (other, denoiser)
-    )
-    differ = [f"{key} {found[key]}, not {wanted[key]}" for key in wanted if found[key] != wanted[key]]
-    if differ:
-        raise ValueError(f"{source} cannot be trained on as this model: its motion has {'; '.join(differ)}")
-    denoiser.load_state_dict(other.state_dict())

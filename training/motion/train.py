@@ -33,17 +33,20 @@ from mytalk_core.speech.features import SpeechEncoder
 
 from ..dataset.filters import Limits
 from ..dataset.sync_check import load_expert
-from ..loop.checkpoints import TrainingState, averaged
+from ..loop.checkpoints import TrainingState, averaged, start_from
 from ..loop.loop import Run, add_arguments, descend, train
 from ..loop.order import Draws
 from .data import TEMPI, MotionBatch, MotionData, RawClip, choose_few, fit_space, hold_out, read_clips
 from .kept_features import Encoder, KeptFeatures
 from .lags import in_sync
 from .losses import PENALTIES, LossOptions, Objective, losses
-from .models import SpokenDenoiser, feature_statistics, motion_config, open_expert, preset_config, start_from
+from .models import SpokenDenoiser, feature_statistics, motion_config, open_expert, preset_config
 from .pictures import show_motion
 from .teachers import Teachers, write_people
 from .validation import validate
+
+# Of a model that is trained on.
+MAY_DIFFER = ("process", "dropout", "attention_dropout")
 
 
 @dataclass(kw_only=True)
@@ -204,7 +207,7 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, MotionData]:
     denoiser = MotionDenoiser(config)
     denoiser.set_feature_statistics(*feature_statistics(data))
     if args.init is not None:
-        start_from(denoiser, args.init)
+        start_from(denoiser, args.init, "motion", MAY_DIFFER)
     expert = open_expert(args.expert, space, encoder, device)
     state = State(
         networks={"denoiser": run.network(SpokenDenoiser(denoiser), (0.9, 0.98), (ConformerLayer,))},

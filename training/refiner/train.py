@@ -32,8 +32,8 @@ from mytalk_core.appearance.renderer import WarpSettings
 from mytalk_core.arguments import DefaultsHelpFormatter
 from mytalk_core.program import in_one_line
 
-from ..generator.train import Judge
-from ..loop.checkpoints import Network, TrainingState, averaged
+from ..generator.losses import Judge
+from ..loop.checkpoints import Network, TrainingState, averaged, start_from
 from ..loop.loop import Run, add_arguments, channels_last, descend, train
 from ..loop.order import Draws
 from .data import MOUTH, MouthDataset, MouthSamples, held_out
@@ -148,7 +148,7 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, MouthDataset]:
     )
     refiner = MouthRefiner(config)
     if args.init is not None:
-        start_from(refiner, args.init)
+        start_from(refiner, args.init, "refiner", MAY_DIFFER)
     perceptual = None
     if args.perceptual is not None and args.perceptual_weight > 0:
         perceptual = PerceptualDistance.from_pretrained(args.perceptual, device=run.accelerator.device)
@@ -173,20 +173,6 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, MouthDataset]:
         held=MouthDataset(held, config.reach),
     )
     return state, MouthDataset(known, config.reach)
-
-
-def start_from(refiner: MouthRefiner, source: str) -> None:
-    """Give a refiner the weights of a whole model's, whose own may see more of a frame, or more references.
-    Raises ValueError where the two differ otherwise."""
-    other = MouthRefiner.from_pretrained(source, "refiner")
-    found, wanted = (
-        {name: value for name, value in vars(model.config).items() if name not in MAY_DIFFER}
-        for model in (other, refiner)
-    )
-    differ = [f"{name} {found[name]}, not {wanted[name]}" for name in wanted if found[name] != wanted[name]]
-    if differ:
-        raise ValueError(f"{source} cannot be trained on as this model: its refiner has {'; '.join(differ)}")
-    refiner.load_state_dict(other.state_dict())
 
 
 def losses(pictures: Tensor, samples: MouthSamples, state: State) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..colour import CELL, SIGMAS, TOLERANCE, TRUST
+from ..colour import CELL, LIMIT, SIGMAS, TOLERANCE, TRUST
 from .windows import Matrices, Windows, applied, blurring
 
 
@@ -24,7 +24,7 @@ def cell_blurs(windows: Windows) -> list[Matrices]:
 
 
 def ring_correction(
-    frame: Tensor, rendering: Tensor, ring: Tensor, blurs: list[Matrices], limit: float = 48.0
+    frame: Tensor, rendering: Tensor, ring: Tensor, blurs: list[Matrices]
 ) -> tuple[Tensor, Tensor]:
     """What to add to renderings so that they meet their frames on the ring.
 
@@ -44,7 +44,7 @@ def ring_correction(
     for blur, trust in zip(blurs, TRUST, strict=True):
         packed = applied(blur, torch.cat([(difference - correction) * weight, weight], dim=2))
         correction = correction + packed[:, :, :3] / (packed[:, :, 3:] + trust)
-    correction = correction.clamp(-limit, limit)
+    correction = correction.clamp(-LIMIT, LIMIT)
     left = ((difference - correction) ** 2).mean(2, keepdim=True)
     misfit = ((left * weight).sum((2, 3, 4), keepdim=True) / total).sqrt()
     return (correction * known), (misfit * known).flatten(1)

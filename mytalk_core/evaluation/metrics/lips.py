@@ -6,7 +6,6 @@ import numpy as np
 
 from ...face.track import FaceTrack
 from ...motion.person import PRESENT_WITHIN_S, RATE_HZ, interocular, opening_ratio
-from ...speech.activity import speech_presence
 
 # Speech moves the inner lips by 0.3 eye distances a second (median of filmed speech), tracking noise of a
 # resting mouth by a fifth of that.
@@ -151,10 +150,10 @@ def intensity_correlation(intensities: np.ndarray) -> float | None:
     return opening_correlation(*intensities.T)
 
 
-def intensities(opening: np.ndarray, mono_16k: np.ndarray, seconds: float = 1.0) -> np.ndarray:
+def intensities(opening: np.ndarray, mono_16k: np.ndarray) -> np.ndarray:
     """Speech intensity, root mean square, and lip intensity, mean displacement of the opening (F,) from its
-    smallest, of every piece of so many seconds: (K,2). Pieces without half of their face are left out."""
-    step, found = int(seconds * RATE_HZ), []
+    smallest, of every piece of a second: (K,2). Pieces without half of their face are left out."""
+    step, found = int(RATE_HZ), []
     least = np.nanmin(opening) if np.isfinite(opening).any() else 0.0
     for start in range(0, len(opening) - step + 1, step):
         sound = mono_16k[int(start / RATE_HZ * 16_000) : int((start + step) / RATE_HZ * 16_000)]
@@ -177,23 +176,22 @@ def closure_rate(opening: np.ndarray, bilabials_s: np.ndarray) -> float | None:
     return 100 * float(np.mean(closes)) if closes else None
 
 
-def silence_closed(opening: np.ndarray, mono_16k: np.ndarray) -> float | None:
+def silence_closed(opening: np.ndarray, silent: np.ndarray) -> float | None:
     """Percent of silent frames in which the lips are closed, no more than 0.5 % of the inter-ocular distance
-    apart: opening (F,) at 25 Hz against speech (S,) at 16 kHz; silent as for `lip_leak`, None as there."""
-    counted = (speech_presence(mono_16k, len(opening)) == 0) & np.isfinite(opening)
+    apart: opening (F,) at 25 Hz; silent (F,) bool as for `lip_leak`, None as there."""
+    counted = silent & np.isfinite(opening)
     if counted.sum() < LEAST_SILENCE_S * RATE_HZ:
         return None
     return float((opening[counted] <= CLOSED_OPENING).mean() * 100)
 
 
-def lip_leak(opening: np.ndarray, mono_16k: np.ndarray) -> float | None:
-    """Percent of silent frames in which the lips move: opening (F,) at 25 Hz against speech (S,) at 16 kHz.
+def lip_leak(opening: np.ndarray, silent: np.ndarray) -> float | None:
+    """Percent of silent frames in which the lips move: opening (F,) at 25 Hz; silent (F,) bool, where nobody
+    has spoken for 120 ms or is about to (`speech_presence` 0).
 
-    A frame is silent where nobody has spoken for 120 ms or is about to (`speech_presence`); lips move that
-    open or close by more than 0.15 inter-ocular distances a second. None for less than 0.4 s of silence.
-    After KeySync's LipLeak.
+    Lips move that open or close by more than 0.15 inter-ocular distances a second. None for less than 0.4 s
+    of silence. After KeySync's LipLeak.
     """
-    silent = speech_presence(mono_16k, len(opening)) == 0
     speed = np.full(len(opening), np.nan)
     if len(opening) > 2:
         speed[1:-1] = np.abs(opening[2:] - opening[:-2]) * (RATE_HZ / 2)

@@ -11,10 +11,9 @@ import torch
 
 from ...errors import WeightsError
 from ...face import alignment
-from ...face.layout import LandmarkLayout
 from ...face.track import FaceTrack
-from ...motion.identity import IdentityExtractor
-from ...motion.person import find_rest, identity_channels
+from ...motion.identity import IdentityExtractor, embed_person, identity_similarity
+from ...motion.person import find_rest
 
 INPUT_PX = 112
 # Where ArcFace's training put eyes, nose tip and mouth corners in its crop of 112 pixels (Deng et al. 2019).
@@ -77,12 +76,5 @@ def load_recogniser(path: Path, kind: str) -> FaceRecogniser:
 @torch.inference_mode()
 def shape_similarity(extractor: IdentityExtractor, one: FaceTrack, other: FaceTrack) -> float:
     """Cosine of the landmark identity model's embeddings of two faces at rest, -1 to 1 (section 3.3)."""
-    embeddings = []
-    for track in (one, other):
-        person = find_rest(track)
-        rest, wanted = person.rest, extractor.config.landmark_layout
-        if person.layout != wanted:
-            rest = LandmarkLayout.load(wanted).from_source(rest)
-        shape = torch.from_numpy(np.ascontiguousarray(rest[None, :, :2]))
-        embeddings.append(extractor(identity_channels(shape.to(next(extractor.parameters()).device))))
-    return float((embeddings[0] * embeddings[1]).sum())
+    own, others = (embed_person(extractor, find_rest(track)) for track in (one, other))
+    return float(identity_similarity(own, others))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from ...pipeline import write
 from ..pages import render
 from .page_curves import draw_curves
 from .page_frames import data_address, mouth_pairs, poster
-from .report import report_files
+from .report import best_value, is_anchor, number, report_files
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -70,30 +69,6 @@ def write_page(report: dict, folder: Path) -> Path:
     path = folder / NAME
     write_text(path, text)
     return path
-
-
-def number(value: float | None) -> str:
-    """Three decimals below 10, two below 100, one above; a dash where there is none."""
-    if value is None or math.isnan(value):
-        return "–"
-    if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    decimals = 3 if abs(value) < 10 else 2 if abs(value) < 100 else 1
-    return f"{value:.{decimals}f}".replace("-", "−")
-
-
-def is_anchor(system: dict) -> bool:
-    """Whether it shows what is possible (the real video) and does not compete."""
-    return bool(system.get("anchor"))
-
-
-def best_value(metric: dict, systems: list[dict]) -> float | None:
-    """The best mean among the systems that compete, None where fewer than two have one."""
-    values = [system["means"].get(metric["key"]) for system in systems if not is_anchor(system)]
-    values = [value for value in values if value is not None and not math.isnan(value)]
-    if len(values) < 2:
-        return None
-    return max(values) if metric["better"] == "higher" else min(values)
 
 
 def regions(metrics: list[dict]) -> list[tuple[str, list[dict]]]:

@@ -96,9 +96,9 @@ def markdown(report: dict) -> str:
     ]
     for metric in report["metrics"]:
         values = [system["means"].get(metric["key"]) for system in systems]
-        best = _best(metric, systems)
+        best = best_value(metric, systems)
         cells = [
-            f"**{_shown(v)}**" if v is not None and v == best and not s.get("anchor") else _shown(v)
+            f"**{number(v)}**" if v is not None and v == best and not is_anchor(s) else number(v)
             for v, s in zip(values, systems, strict=True)
         ]
         unit = f" ({metric['unit']})" if metric["unit"] else ""
@@ -115,25 +115,35 @@ def markdown(report: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _best(metric: dict, systems: list[dict]) -> float | None:
-    values = [s["means"].get(metric["key"]) for s in systems if not s.get("anchor")]
-    values = [value for value in values if value is not None]
+def number(value: float | None) -> str:
+    """Three decimals below 10, two below 100, one above; a dash where there is none."""
+    if value is None or math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    decimals = 3 if abs(value) < 10 else 2 if abs(value) < 100 else 1
+    return f"{value:.{decimals}f}".replace("-", "−")
+
+
+def is_anchor(system: dict) -> bool:
+    """Whether it shows what is possible (the real video) and does not compete."""
+    return bool(system.get("anchor"))
+
+
+def best_value(metric: dict, systems: list[dict]) -> float | None:
+    """The best mean among the systems that compete, None where fewer than two have one."""
+    values = [system["means"].get(metric["key"]) for system in systems if not is_anchor(system)]
+    values = [value for value in values if value is not None and not math.isnan(value)]
     if len(values) < 2:
         return None
     return max(values) if metric["better"] == "higher" else min(values)
-
-
-def _shown(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}"
 
 
 def _clip_notes(systems: list[dict]) -> list[str]:
     return [
         f"{system['name']}, {clip['id']}: {note}"
         for system in systems
-        if not system.get("anchor")
+        if not is_anchor(system)
         for clip in system["clips"]
         for note in clip["notes"]
     ]

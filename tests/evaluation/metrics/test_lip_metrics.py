@@ -30,6 +30,8 @@ from mytalk_core.media.audio import Speech
 from mytalk_core.media.clip import Clip
 from mytalk_core.media.image_clip import ImageClip
 from mytalk_core.motion.person import interocular
+from mytalk_core.speech.activity import speech_presence
+from mytalk_core.speech.features import SAMPLES_PER_FRAME
 
 LAYOUT = LandmarkLayout.load("mesh478")
 
@@ -74,19 +76,24 @@ def spoken() -> np.ndarray:
     return mono[np.flatnonzero(np.abs(mono) > 0.05)[0] :]
 
 
+def silent(mono_16k: np.ndarray) -> np.ndarray:
+    """In which of its frames nobody speaks (F,)."""
+    return speech_presence(mono_16k, len(mono_16k) // SAMPLES_PER_FRAME) == 0
+
+
 def test_lip_leak_counts_moving_frames_in_silence_only():
     moving = 0.1 + 0.08 * np.sin(np.arange(100) * 1.1)
     still = np.full(100, 0.02)
     silence = np.zeros(64_000, np.float32)
     speech = spoken()[:64_000]
-    assert lip_leak(still, silence) == 0
-    assert lip_leak(moving, silence) > 60
-    assert lip_leak(moving, speech) is None
+    assert lip_leak(still, silent(silence)) == 0
+    assert lip_leak(moving, silent(silence)) > 60
+    assert lip_leak(moving, silent(speech)) is None
     half = np.where(np.arange(64_000) < 32_000, speech, 0)
     half_still = np.where(np.arange(100) < 50, moving, 0.02)
-    assert lip_leak(half_still, half) == 0
+    assert lip_leak(half_still, silent(half)) == 0
     jitter = still + np.random.default_rng(1).normal(0, 0.002, 100)
-    assert lip_leak(jitter, silence) == 0
+    assert lip_leak(jitter, silent(silence)) == 0
 
 
 def test_spread_kept_is_within_15_percent():
@@ -107,9 +114,9 @@ def test_closed_lips_count_from_120_ms_of_silence_on():
     speech = np.concatenate([spoken()[:32_000], np.zeros(32_000, np.float32)])
     # Speech breaks off at 2 s; from 120 ms behind that on lips must be closed.
     frames = np.arange(100)
-    assert silence_closed(np.where(frames < 53, 0.2, 0.004), speech) == 100
-    assert silence_closed(np.where(frames < 80, 0.2, 0.004), speech) < 60
-    assert silence_closed(np.full(50, 0.2), speech[:32_000]) is None
+    assert silence_closed(np.where(frames < 53, 0.2, 0.004), silent(speech)) == 100
+    assert silence_closed(np.where(frames < 80, 0.2, 0.004), silent(speech)) < 60
+    assert silence_closed(np.full(50, 0.2), silent(speech[:32_000])) is None
 
 
 def test_speech_level_is_one_at_the_loudest():
