@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import torch
 from comfy_api.latest import Input, io
@@ -20,16 +22,20 @@ from .load import CATEGORY
 from .memory import LoadedModel, bundled_model
 from .progress import NodeProgress
 from .screen import plainly, said
-from .sockets import FaceLandmarksSocket, IdentitySocket, ModelSocket, TrackedFace, TrackSocket, to_clip
+from .sockets import (
+    DEFAULT_RATE,
+    FaceLandmarksSocket,
+    IdentitySocket,
+    ModelSocket,
+    TrackedFace,
+    TrackSocket,
+    rate_hint,
+    to_clip,
+)
 from .video import ClipVideo
 
 # Frames whose faces are read between two looks at Cancel.
 BATCH_FRAMES = 8
-DEFAULT_RATE = 25.0
-RATE_HINT = (
-    "25 frames a second are assumed, as nothing else was set: set frame_rate to the rate that the images "
-    "were made for (Wan 16, LTX and Hunyuan 24, AnimateDiff 8)"
-)
 
 
 class ExtractLandmarks(io.ComfyNode):
@@ -138,7 +144,7 @@ class ExtractLandmarks(io.ComfyNode):
         named = {"number": face_number, "place": (float(place_x), float(place_y))}
         by_mask = mask is not None or face == "mask"
         which = mask_centre(mask, clip) if by_mask else named.get(face, face)
-        faces = own_faces(clip) if face_landmarks is None else given_faces(clip, face_landmarks)
+        faces = known_faces(video, clip) if face_landmarks is None else given_faces(clip, face_landmarks)
         track = faces.choose(which)
         missing = int((~track.present).sum())
         lines = [*face_warnings(track, len(track) - missing), *check_track(track, clip).doubts]
@@ -151,22 +157,41 @@ class ExtractLandmarks(io.ComfyNode):
         return io.NodeOutput(TrackedFace(clip, track), preview, missing, float(clip.fps), ui=shown)
 
 
-def rate_hint(video: Input.Video | torch.Tensor, frame_rate: float) -> list[str]:
-    """A line for the user where several images were left at the default rate."""
-    several = isinstance(video, torch.Tensor) and len(video) > 1
-    return [RATE_HINT] if several and frame_rate == DEFAULT_RATE else []
-
-
 def own_faces(clip: Clip) -> Faces:
     """Every face of a clip by the bundled networks."""
     reader = bundled_model().ready("reader").reader
     return stages.track(reader, clip, NodeProgress(), BATCH_FRAMES)
 
 
+# By the address of a VIDEO or IMAGE, as long as it is there: who chooses another of its faces waits for
+# nothing. Tensors are no keys of a dictionary, as they are compared value by value.
+_known: dict[int, Faces] = {}
+
+
+def known_faces(video: Input.Video | torch.Tensor, clip: Clip) -> Faces:
+    """`own_faces` of a video as a clip, found once."""
+    faces = _known.get(id(video))
+    if faces is None or not np.array_equal(faces.times_s, clip.times_s):
+        if faces is None:
+            weakref.finalize(video, _known.pop, id(video), None)
+        faces = _known[id(video)] = own_faces(clip)
+    return faces
+
+
 def given_faces(clip: Clip, payload: dict) -> Faces:
-    """Every face of a FACE_LANDMARKS made on the same frames."""
+    """Every face of a FACE_LANDMARKS made on the same frames, in their size or another of the same shape."""
+    height, width = payload.get("image_size", (clip.height, clip.width))
+    if abs(width * clip.height - height * clip.width) > max(clip.height, clip.width):
+        raise ValueError(
+            f"face_landmarks of this video were required, {clip.width} x {clip.height}, but their pictures "
+            f"have {width} x {height}: link the same frames to both"
+        )
+    scale = np.array([clip.width / width, clip.height / height])
     frames = [
-        [with_depth(np.asarray(face["landmarks_xy"]), np.asarray(face["landmarks_3d"])) for face in faces]
+        [
+            with_depth(scale * np.asarray(face["landmarks_xy"]), np.asarray(face["landmarks_3d"]))
+            for face in faces
+        ]
         for faces in payload["frames"]
     ]
     return join_faces(frames, clip.times_s, find_shots(clip.pictures()))
@@ -177,7 +202,8 @@ def mask_centre(mask: torch.Tensor | None, clip: Clip) -> tuple[float, float]:
 
     Raises NoFaceError for a mask that is not linked or empty.
     """
-    painted = None if mask is None else next((frame for frame in mask if (frame > 0.5).any()), None)
+    frames = () if mask is None else mask.reshape(-1, *mask.shape[-2:])
+    painted = next((frame for frame in frames if (frame > 0.5).any()), None)
     if painted is None:
         raise NoFaceError(
             "face 'mask' needs a MASK with a painted area: link one, or choose the face otherwise"

@@ -122,7 +122,7 @@ class MotionDiffusionSampler(io.ComfyNode):
         shown = on_timeline(track.track, timeline)
         lines = said("Motion Diffusion Sampler", [*timeline.warnings, *check_motion(motion, shown).doubts])
         return io.NodeOutput(
-            Performance(motion, timeline, sound), ui=preview(motion, shown).as_dict() | lines
+            Performance(motion, timeline, sound, track.clip), ui=preview(motion, shown).as_dict() | lines
         )
 
 

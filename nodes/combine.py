@@ -19,8 +19,9 @@ from ..mytalk_core.pipeline.report import face_warnings
 from .host import rare, schema
 from .load import CATEGORY
 from .memory import bundled_model
+from .outputs import check_prefix, numbered_file
 from .screen import plainly, said
-from .sockets import not_kept, sources, to_clip
+from .sockets import not_kept, rate_hint, sources, to_clip
 from .sound import to_speech
 from .video import write_video
 
@@ -123,8 +124,8 @@ class VideoCombine(io.ComfyNode):
         codec, extension = FORMATS[format]
         clip, speech = to_clip(video, frame_rate), to_speech(audio) if audio is not None else None
         timeline, lines = lay_out(clip, speech, sync_mode)
-        path, saved = numbered_file(filename_prefix, extension, clip, save_output)
-        lines += not_kept(video)
+        path, saved = free_file(filename_prefix, extension, clip, save_output)
+        lines += [*rate_hint(video, frame_rate), *not_kept(video)]
         watch = watch_of(clip)
         edited = write_video(
             clip,
@@ -146,9 +147,17 @@ class VideoCombine(io.ComfyNode):
         return io.NodeOutput(output, str(path), ui=shown)
 
     @classmethod
-    def validate_inputs(cls, format: str | None, crf: int | None, pix_fmt: str | None) -> bool | str:
-        """What the format cannot have is refused before anything is sampled; a linked value is None here."""
-        return check_format(format, crf, None if pix_fmt == "auto" else pix_fmt)
+    def validate_inputs(
+        cls,
+        format: str | None = None,
+        crf: int | None = None,
+        pix_fmt: str | None = None,
+        filename_prefix: str | None = None,
+    ) -> bool | str:
+        """What the format cannot have, and a name outside, are refused before anything is sampled; a linked
+        value is None here."""
+        fits = check_format(format, crf, None if pix_fmt == "auto" else pix_fmt)
+        return check_prefix(filename_prefix) if fits is True else fits
 
 
 def quality_inputs() -> list[io.Combo.Input | io.Int.Input]:
@@ -207,15 +216,12 @@ def lay_out(clip: Clip, speech: Speech | None, sync_mode: str) -> tuple[Timeline
     return timeline, lines
 
 
-def numbered_file(prefix: str, extension: str, clip: Clip, keep: bool) -> tuple[Path, ui.SavedResult]:
+def free_file(prefix: str, suffix: str, clip: Clip, keep: bool) -> tuple[Path, ui.SavedResult]:
     """The next free name in the output (or temp) folder, and how the page is told of it."""
     root = folder_paths.get_output_directory() if keep else folder_paths.get_temp_directory()
-    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
-        prefix, root, clip.width, clip.height
-    )
-    file = f"{name}_{counter:05}_{extension}"
+    path, subfolder = numbered_file(prefix, suffix, root, clip.width, clip.height)
     kind = io.FolderType.output if keep else io.FolderType.temp
-    return Path(folder) / file, ui.SavedResult(file, subfolder, kind)
+    return path, ui.SavedResult(path.name, subfolder, kind)
 
 
 def workflow_metadata(hidden: io.HiddenHolder | None) -> dict:

@@ -12,6 +12,7 @@ from ..mytalk_core.motion.edit import hold, mix, retime, scale_opening, smooth
 from ..mytalk_core.motion.motion import Motion
 from .host import rare, schema
 from .load import CATEGORY
+from .outputs import check_prefix, numbered_file
 from .screen import plainly
 from .sockets import MotionSocket, Performance
 
@@ -150,11 +151,14 @@ class SaveMotion(io.ComfyNode):
     @plainly
     def execute(cls, motion: Performance, filename_prefix: str) -> io.NodeOutput:
         """Under the next free number."""
-        root = folder_paths.get_output_directory()
-        folder, name, counter, _, _ = folder_paths.get_save_image_path(filename_prefix, root)
-        path = Path(folder) / f"{name}_{counter:05}_{SUFFIX}"
+        path, _ = numbered_file(filename_prefix, SUFFIX, folder_paths.get_output_directory())
         motion.motion.save(path)
         return io.NodeOutput(str(path), ui=ui.PreviewText(str(path)))
+
+    @classmethod
+    def validate_inputs(cls, filename_prefix: str | None = None) -> bool | str:
+        """A name outside is refused before anything is sampled; a linked value is None here."""
+        return check_prefix(filename_prefix)
 
 
 class LoadMotion(io.ComfyNode):
@@ -194,9 +198,9 @@ class LoadMotion(io.ComfyNode):
         return path.stat().st_mtime if path.is_file() else ""
 
     @classmethod
-    def validate_inputs(cls, file: str) -> bool | str:
-        """A file outside the list is fine if it exists."""
-        if folder_paths.exists_annotated_filepath(file):
+    def validate_inputs(cls, file: str | None = None) -> bool | str:
+        """A file outside the list is fine if it exists; a linked value is None here."""
+        if file is None or folder_paths.exists_annotated_filepath(file):
             return True
         return f"No motion file {file!r}: save one with Save Motion, or put it into ComfyUI's input folder"
 

@@ -24,6 +24,7 @@ from .combine import FORMATS, check_format, quality_inputs
 from .host import rare, schema
 from .load import CATEGORY
 from .memory import LoadedModel
+from .outputs import output_path
 from .progress import NodeProgress
 from .screen import plainly, said
 from .sockets import CancellableClip, ModelSocket
@@ -290,17 +291,6 @@ def saved(path: Path) -> ui.SavedResult:
 def input_path(name: str) -> Path:
     """A folder or file of ComfyUI's input folder by its name there; a whole path as it is."""
     return Path(folder_paths.get_input_directory()) / Path(name.strip()).expanduser()
-
-
-def output_path(name: str) -> Path:
-    """A folder in ComfyUI's output folder. Raises ValueError for one outside."""
-    root = Path(folder_paths.get_output_directory()).resolve()
-    folder = (root / name.strip()).resolve()
-    if not folder.is_relative_to(root):
-        raise ValueError(
-            f"a folder in ComfyUI's output folder was required, but {name!r} lies outside: name one within"
-        )
-    return folder
 
 
 NODES = [LipSyncFolder]

@@ -9,7 +9,7 @@ from typing import Any
 import folder_paths
 from comfy_api.latest import Input, io
 
-from ..mytalk_core.checkpoint.pretrained import file_sha256
+from ..mytalk_core.files import stamp
 from ..mytalk_core.media.audio import Speech
 from ..mytalk_core.media.cut import cut_speech
 from .host import rare, schema
@@ -21,7 +21,7 @@ from .sound import to_audio, to_speech
 CATEGORY = "MyTalk"
 FOLDER = "mytalk"
 FROM_HUB = "Hugging Face repository"
-# Before a run ComfyUI hands on None for a linked input, whose value is not made yet.
+# A linked input is None before a run, as its value is not made yet, and in a run where that is nothing.
 UNLINKED: Any = object()
 
 
@@ -87,6 +87,13 @@ class LoadModel(io.ComfyNode):
         if model == BUNDLED and model not in installed_models():
             return io.NodeOutput(bundled_model())
         return io.NodeOutput(LoadedModel.load(installed_models().get(model, model), None))
+
+    @classmethod
+    def fingerprint_inputs(cls, model: str, **rest: str) -> list:
+        """When each of an installed model's files was written: other weights under its name are loaded."""
+        folder = installed_models().get(model)
+        files = [] if folder is None else sorted(path for path in folder.rglob("*") if path.is_file())
+        return [(str(path), stamp(path)) for path in files]
 
 
 class LoadSpeech(io.ComfyNode):
@@ -154,10 +161,10 @@ class LoadSpeech(io.ComfyNode):
         start_s: float = 0.0,
         duration_s: float = 0.0,
         gain_db: float = 0.0,
-        sound: Input.Audio | None = None,
+        sound: Input.Audio | None = UNLINKED,
     ) -> io.NodeOutput:
         """Open, cut, level."""
-        if sound is not None:
+        if sound is not UNLINKED:
             speech = to_speech(sound)
         elif audio:
             speech = Speech.open(folder_paths.get_annotated_filepath(audio))
@@ -168,12 +175,11 @@ class LoadSpeech(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(
         cls, audio: str | None = None, sound: Input.Audio | None = UNLINKED, **rest: float
-    ) -> str:
-        """The file's contents: another file under the same name is read again."""
+    ) -> tuple[int, int] | None:
+        """When the file was written: another one under the same name is read again."""
         if not audio or sound is not UNLINKED:
-            return ""
-        path = Path(folder_paths.get_annotated_filepath(audio))
-        return file_sha256(path) if path.is_file() else ""
+            return None
+        return stamp(Path(folder_paths.get_annotated_filepath(audio)))
 
     @classmethod
     def validate_inputs(cls, audio: str | None = None, sound: Input.Audio | None = UNLINKED) -> bool | str:

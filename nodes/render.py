@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import comfy.model_management
 import cv2
 import folder_paths
 import numpy as np
@@ -16,10 +17,13 @@ from ..mytalk_core.appearance.renderers import RENDERERS
 from ..mytalk_core.face import alignment
 from ..mytalk_core.face.alignment import UNITS
 from ..mytalk_core.face.track import FaceTrack
+from ..mytalk_core.media.audio import Speech
 from ..mytalk_core.media.clip import Clip
 from ..mytalk_core.media.image_clip import ImageClip
-from ..mytalk_core.media.timeline import Timeline, plan_timeline
+from ..mytalk_core.media.mixed import MixedSpeech
+from ..mytalk_core.media.timeline import plan_timeline
 from ..mytalk_core.pipeline.checks import check_pictures
+from ..mytalk_core.pipeline.rendered import RenderedClip
 from .host import rare, schema
 from .kept import KeptPatches
 from .lazy import clip_images, clip_masks
@@ -42,6 +46,8 @@ from .video import ClipVideo, existing
 # The lines of the upper half of the face's square, in pixels of its side, tell one video from another: a lip
 # sync leaves them alone, grading and scaling keep how they correlate.
 COMPARED_PX, BROAD_PX, SAME_PICTURE = 128, 3.0, 0.6
+# Clocks of one video in two containers differ by less.
+SAME_TIME_S = 2e-3
 
 
 class AppearanceGenerate(io.ComfyNode):
@@ -149,13 +155,14 @@ class AppearanceGenerate(io.ComfyNode):
         """Read the lip references; rendering waits for whoever saves."""
         clip = check_frames(to_clip(video, track.clip.fps), track)
         timeline = motion.timeline or plan_timeline(clip, len(motion.motion) / motion.motion.rate_hz)
-        check_timeline(timeline, clip)
+        check_motion(motion, clip)
         settings = WarpSettings(
             colour_match=colour_match,
             detail=detail,
             feather=feather / 100 * UNITS,
             check_visibility=lip_references is None,
         )
+        sound, lines = heard(clip, motion)
         loaded = (model or bundled_model()).with_renderer(renderer)
         rendered = loaded.model.draw(
             clip,
@@ -164,7 +171,8 @@ class AppearanceGenerate(io.ComfyNode):
             timeline,
             lips=None if lip_references is None else (lip_references.clip, lip_references.track),
             settings=settings,
-            speech=motion.speech,
+            speech=sound,
+            between=comfy.model_management.throw_exception_if_processing_interrupted,
         )
         # By the time somebody reads it, other models may have taken the network's place on the device.
         lender = (lip_references or track).track
@@ -178,7 +186,7 @@ class AppearanceGenerate(io.ComfyNode):
             clip_images(rendered),
             clip_masks(rendered),
             crop_boxes(rendered.track),
-            ui=said("Appearance Generate", [*not_kept(video), *other_video(clip, track), *doubts]),
+            ui=said("Appearance Generate", [*not_kept(video), *other_video(clip, track), *lines, *doubts]),
         )
 
 
@@ -225,14 +233,35 @@ def root_of(clip: Clip) -> Clip | int:
     return root.images.ctypes.data if isinstance(root, ImageClip) else root
 
 
-def check_timeline(timeline: Timeline, clip: Clip) -> None:
-    """Raises ValueError for a motion that was made on a longer video."""
-    if int(timeline.source_index.max()) >= len(clip):
-        raise ValueError(
-            "a motion made for this video was required, but it shows frame "
-            f"{int(timeline.source_index.max())} and the video has {len(clip)}: "
-            "link this video's track to the motion sampler"
-        )
+def check_motion(motion: Performance, clip: Clip) -> None:
+    """Raises ValueError for a motion that was made on a video whose frames have other times."""
+    made_on = motion.clip
+    if made_on is None or (
+        len(made_on) == len(clip) and np.allclose(made_on.times_s, clip.times_s, rtol=0, atol=SAME_TIME_S)
+    ):
+        return
+    own, other = (f"{len(one)} frames at {float(one.fps):g} a second" for one in (clip, made_on))
+    raise ValueError(
+        f"a motion made for this video was required, {own}, but it was made for one of {other}: link this "
+        "video's track to the motion sampler"
+    )
+
+
+def heard(clip: Clip, motion: Performance) -> tuple[Speech | None, list[str]]:
+    """The sound of a clip with a motion, and lines for the user: of one whose lips were animated before, both
+    speeches; with a motion from a file the clip's own."""
+    own = clip.speech() if clip.has_audio else None
+    if motion.speech is None:
+        stays = "" if own is None else ", so the video's own sound stays"
+        return own, [f"a motion from a file brings no speech{stays}: link it to Video Combine"]
+    animated = any(isinstance(made, RenderedClip) for made in sources(clip))
+    if own is None or not animated or _same(own, motion.speech):
+        return motion.speech, []
+    return MixedSpeech.of([own, motion.speech]), []
+
+
+def _same(one: Speech, other: Speech) -> bool:
+    return one.sample_rate == other.sample_rate and np.array_equal(one.mono_16k, other.mono_16k)
 
 
 def crop_boxes(shown: FaceTrack) -> list[list[dict]]:

@@ -39,6 +39,12 @@ MotionSocket = io.Custom("MYTALK_MOTION")
 FaceLandmarksSocket = io.Custom("FACE_LANDMARKS")
 BoundingBoxSocket = io.Custom("BOUNDING_BOX")
 
+DEFAULT_RATE = 25.0
+RATE_HINT = (
+    "25 frames a second are assumed, as nothing else was set: set frame_rate to the rate that the images "
+    "were made for (Wan 16, LTX and Hunyuan 24, AnimateDiff 8)"
+)
+
 
 @dataclass(frozen=True)
 class TrackedFace:
@@ -50,11 +56,12 @@ class TrackedFace:
 
 @dataclass(frozen=True)
 class Performance:
-    """MYTALK_MOTION: a motion, and the timeline and speech it was made for, None for one from a file."""
+    """MYTALK_MOTION: a motion, and the timeline, speech and clip it was made for, None from a file."""
 
     motion: Motion
     timeline: Timeline | None = None
     speech: Speech | None = None
+    clip: Clip | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -77,7 +84,8 @@ def to_clip(video: Input.Video | torch.Tensor, frame_rate: float | Fraction) -> 
         return video.clip
     clip: Clip
     if isinstance(video, torch.Tensor):
-        clip = ImageClip.from_frames(video.float().cpu().numpy(), as_rate(frame_rate))
+        levels = video.float() if video.is_floating_point() else video / 255
+        clip = ImageClip.from_frames(levels.cpu().numpy(), as_rate(frame_rate))
     elif is_in_memory(video):
         # Its stream source would encode the frames, with loss.
         parts = video.get_components()
@@ -117,6 +125,12 @@ def not_kept(video: Input.Video | torch.Tensor) -> list[str]:
             "file"
         ]
     return []
+
+
+def rate_hint(video: Input.Video | torch.Tensor, frame_rate: float) -> list[str]:
+    """A line for the user where several images were left at the default rate."""
+    several = isinstance(video, torch.Tensor) and len(video) > 1
+    return [RATE_HINT] if several and frame_rate == DEFAULT_RATE else []
 
 
 def as_rate(frame_rate: float | Fraction) -> Fraction | int | float:

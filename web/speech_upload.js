@@ -50,7 +50,11 @@ app.registerExtension({
     if (node.comfyClass !== "MyTalkLoadSpeech") {
       return;
     }
-    const files = node.widgets.find((widget) => widget.name === "audio");
+    const files = node.widgets?.find((widget) => widget.name === "audio");
+    // What stands in for the node where a package is missing has no widgets.
+    if (!files) {
+      return;
+    }
     const button = node.addWidget("button", words().button, null, () => choose(node, files), {
       serialize: false,
     });

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from ..media.picture import Picture
+from .mesh import POINTS
 from .packed import PackedLandmarks
 from .shots import ShotFinder
 from .track import Faces
@@ -16,20 +17,21 @@ from .tracklet import Tracklet
 NEAR = 0.5
 
 
-def join_faces(
-    frames: Sequence[Sequence[np.ndarray]], times_s: np.ndarray, shots: np.ndarray, layout: str = "mesh478"
-) -> Faces:
+def join_faces(frames: Sequence[Sequence[np.ndarray]], times_s: np.ndarray, shots: np.ndarray) -> Faces:
     """Follow faces through T frames.
 
-    frames: for each frame its faces' landmarks (N,3) frame px, in any order; times_s: (T,); shots: (T,), see
-    `find_shots`.
-    Raises ValueError if there are not as many frames as times.
+    frames: for each frame its faces' landmarks (478,3) frame px, in any order; times_s: (T,); shots: (T,),
+    see `find_shots`.
+    Raises ValueError if there are not as many frames as times, or a face has other points.
     """
     if len(frames) != len(times_s):
         raise ValueError(
             f"landmarks of every frame were required, but {len(frames)} of {len(times_s)} arrived: detect "
             "them on the same frames"
         )
+    counts = {len(face) for faces in frames for face in faces} - {POINTS}
+    if counts:
+        raise ValueError(f"faces of {POINTS} points were required, but one of {counts.pop()} arrived")
     people: list[tuple[int, list[int], list[np.ndarray]]] = []
     blended = np.asarray(shots) < 0
     for row, faces in enumerate(frames):
@@ -48,7 +50,7 @@ def join_faces(
     ]
     # The blended frames of a dissolve belong to the shot that ends with it.
     last = np.maximum.accumulate(np.where(blended, 0, np.arange(len(shots))))
-    return Faces(tracklets, times_s, np.asarray(shots)[last], layout)
+    return Faces(tracklets, times_s, np.asarray(shots)[last], "mesh478")
 
 
 def _continues(

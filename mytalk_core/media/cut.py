@@ -13,8 +13,13 @@ def cut_speech(
 ) -> Speech:
     """The sound from start_s on, `duration_s` seconds of it (to its end where None), scaled by `gain_db`.
 
-    Raises: MediaError where nothing is left.
+    Raises: ValueError for a start or a length below 0, MediaError where nothing is left.
     """
+    if start_s < 0 or (duration_s or 0) < 0:
+        raise ValueError(
+            f"a part from 0 s on and of 0 s or more was required, but one of {duration_s} s from {start_s:g} "
+            "s on arrived"
+        )
     if start_s == 0 and duration_s is None and gain_db == 0:
         return speech
     first = round(start_s * speech.sample_rate)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
@@ -151,10 +151,19 @@ class LipSync:
         lips: tuple[Clip, FaceTrack] | None = None,
         settings: WarpSettings | None = None,
         speech: Speech | None = None,
+        between: Callable[[], None] | None = None,
     ) -> RenderedClip:
         """See `stages.draw`."""
         return stages.draw(
-            self.renderer, clip, face, motion, timeline, lips=lips, settings=settings, speech=speech
+            self.renderer,
+            clip,
+            face,
+            motion,
+            timeline,
+            lips=lips,
+            settings=settings,
+            speech=speech,
+            between=between,
         )
 
 

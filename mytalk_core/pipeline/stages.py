@@ -36,7 +36,7 @@ from ..motion.emotion import Identity
 from ..motion.generate import MotionModel, MotionOptions, generate_motion
 from ..motion.motion import Motion
 from ..motion.person import RATE_HZ
-from .ahead import made_ahead, read_ahead, work_threads
+from .ahead import Item, Made, made_ahead, read_ahead, work_threads
 from .rendered import RenderedClip
 
 # progress(stage, done, total)
@@ -61,6 +61,16 @@ def track(
     rooms = np.empty((batch_frames, clip.height, clip.width, 3), np.uint8)
     with closing(read_ahead(_batches(clip.pictures(), rooms), work_threads())) as batches:
         return track_faces(batches, clip.times_s, reader, advance)
+
+
+def _made_ahead(
+    make: Callable[[Item], Made], items: Iterable[Item], between: Callable[[], None] | None
+) -> Iterator[Made]:
+    """`made_ahead` on the threads there are; between: called with each."""
+    for made in made_ahead(make, items, work_threads()):
+        if between is not None:
+            between()
+        yield made
 
 
 def _batches(pictures: Iterable[Picture], rooms: np.ndarray) -> Iterator[list[Picture]]:
@@ -105,13 +115,15 @@ def draw(
     lips: tuple[Clip, FaceTrack] | None = None,
     settings: WarpSettings | None = None,
     speech: Speech | None = None,
+    between: Callable[[], None] | None = None,
 ) -> RenderedClip:
     """The clip on a timeline with lips that follow a motion. The references are read now, and each picture
     when somebody reads it.
 
     face: on the clip's own times; motion: None draws the face's own landmarks anew; lips: a clip and the face
     in it whose lips are borrowed, by default the clip's own; settings: see `WarpSettings`; speech: the sound
-    of the result. Raises NoFaceError where nobody lends lips.
+    of the result; between: called from picture to picture while references are read and looked at, and may
+    raise to end it. Raises NoFaceError where nobody lends lips.
     """
     shown = on_timeline(face, timeline)
     layout = LandmarkLayout.load(face.layout)
@@ -126,7 +138,7 @@ def draw(
     shots = None if lips else (lending.shots, shown.shots[wanted])
     usable, count = lending.present & ~cut, pool_count(size)
     pool = choose_pool(usable, lending.canonical, layout, count, targets[wanted], shots)
-    each = partial(made_ahead, threads=work_threads())
+    each = partial(_made_ahead, between=between)
     references = read_references(lender, lending, pool, size, layout, each=each)
     # What stands still in the pictures of another clip says nothing about those of this one.
     placed = lending.similarity[references.frame_index] if lips is None else None

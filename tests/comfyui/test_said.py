@@ -187,7 +187,7 @@ def test_an_unused_file_is_not_looked_for(part, folders):
     assert "No file" in speech.validate_inputs(audio="gone.wav")
     # A linked input is None before the run.
     assert speech.validate_inputs(audio="gone.wav", sound=None) is True and speech.validate_inputs() is True
-    assert speech.fingerprint_inputs(audio="gone.wav", sound=None, start_s=0.0) == ""
+    assert speech.fingerprint_inputs(audio="gone.wav", sound=None, start_s=0.0) is None
     sound = {"waveform": torch.ones(1, 1, 800), "sample_rate": 8000}
     assert speech.execute(sound=sound).args[0]["waveform"].shape == (1, 1, 800)
 

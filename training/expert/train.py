@@ -131,14 +131,16 @@ def validate(
     """Over windows of `WINDOW_FRAMES`: share with the offset within one frame, mean confidence of true and
     of foreign pairs (another clip's speech), where there is another."""
     expert.eval()
-    offsets, own, foreign = [], [], []
+    offsets: list[float] = []
+    own: list[float] = []
+    foreign: list[float] = []
     for number, (clip, features) in enumerate(clips):
         channels = space.encode_lower(clip.displacement)
         other = clips[number - 1][1] if len(clips) > 1 else features[:0]
         for start in range(0, len(channels) - WINDOW_FRAMES + 1, WINDOW_FRAMES):
             frames, spoken = channels[start : start + WINDOW_FRAMES], slice(2 * start, None)
             score = expert.score(frames, features[spoken][: 2 * WINDOW_FRAMES])
-            offsets.append(abs(score.offset_frames) <= 1)
+            offsets.append(float(abs(score.offset_frames) <= 1))
             own.append(score.confidence)
             if len(other[spoken]) >= 2 * WINDOW_FRAMES:
                 foreign.append(expert.score(frames, other[spoken][: 2 * WINDOW_FRAMES]).confidence)

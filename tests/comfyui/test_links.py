@@ -1,0 +1,186 @@
+"""What is linked to a node is the right thing, or its user reads what is wrong: landmarks of another size, a
+motion of another video, nothing where sound was meant; and nothing of what was linked is lost."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from datetime import datetime
+
+import numpy as np
+import pytest
+import torch
+
+
+@pytest.fixture
+def clip(part, examples_folder):
+    """The first quarter of a second of the sample."""
+    whole = part("mytalk_core.media.file_clip").FileClip.open(examples_folder / "ai_woman.mp4")
+    return part("mytalk_core.media.arranged").part_of(whole, 0.0, 0.24)
+
+
+@pytest.fixture
+def tracked(part, clip):
+    return part("nodes.sockets").TrackedFace(clip, part("nodes.analyse").own_faces(clip).choose())
+
+
+@pytest.fixture
+def performance(part, tracked):
+    """The clip's own mouth, with a tone."""
+    layout = part("mytalk_core.face.layout").LandmarkLayout.load("mesh478")
+    points = tracked.track.canonical[:][:, layout.lower]
+    motion = part("mytalk_core.motion.motion").Motion(points, "mesh478", layout.lower)
+    timeline = part("mytalk_core.media.timeline").plan_timeline(tracked.clip, tracked.clip.duration_s)
+    return part("nodes.sockets").Performance(motion, timeline, sounding(part, 0.5), tracked.clip)
+
+
+def sounding(part, level: float):
+    """A sound of a quarter of a second, all samples alike."""
+    return part("mytalk_core.media.audio").Speech.from_waveform(np.full((1, 4000), level, np.float32), 16000)
+
+
+def given(points: np.ndarray, size: tuple[int, int]) -> dict:
+    """FACE_LANDMARKS of one face, of pictures of a size (height, width)."""
+    frames = [[{"landmarks_xy": one[:, :2], "landmarks_3d": one * 0.4}] for one in points]
+    return {"frames": frames, "image_size": size}
+
+
+def test_landmarks_of_smaller_pictures_are_enlarged(part, clip, tracked):
+    analyse, own = part("nodes.analyse"), tracked.track
+    half = own.landmarks[:] / 2
+    track = analyse.given_faces(clip, given(half, (clip.height // 2, clip.width // 2))).choose()
+    np.testing.assert_allclose(track.landmarks[:, :, :2], own.landmarks[:][:, :, :2], atol=0.2)
+
+
+def test_landmarks_of_another_picture_or_mesh_are_refused(part, clip, tracked):
+    analyse, points = part("nodes.analyse"), tracked.track.landmarks[:]
+    with pytest.raises(ValueError, match="link the same frames"):
+        analyse.given_faces(clip, given(points, (clip.height, clip.width * 2)))
+    with pytest.raises(ValueError, match="478 points"):
+        analyse.given_faces(clip, given(points[:, :468], (clip.height, clip.width)))
+
+
+def test_another_of_the_faces_is_chosen_without_looking_for_them_again(part, clip, monkeypatch):
+    analyse = part("nodes.analyse")
+    looked, own_faces = [], analyse.own_faces
+    monkeypatch.setattr(analyse, "own_faces", lambda clip: looked.append(clip) or own_faces(clip))
+    video = part("nodes.video").ClipVideo(clip)
+    for face in ("largest", "left"):
+        analyse.ExtractLandmarks.execute(video, 25.0, face, 0, 0, 0)
+    assert len(looked) == 1
+    images = torch.zeros(2, 64, 64, 3)
+    for rate in (16, 16, 24):
+        analyse.known_faces(images, part("nodes.sockets").to_clip(images, rate))
+    # The images' times are others at another rate.
+    assert len(looked) == 3
+    number = id(images)
+    del images
+    assert number not in analyse._known
+
+
+def test_a_motion_of_another_video_is_refused(part, clip, performance):
+    render, arranged = part("nodes.render"), part("mytalk_core.media.arranged")
+    render.check_motion(performance, clip)
+    render.check_motion(replace(performance, clip=None), clip)
+    shorter = arranged.part_of(clip, 0.0, 0.12)
+    slower = part("nodes.sockets").to_clip(torch.rand(len(clip), 64, 64, 3), 16.0)
+    for other in (shorter, slower):
+        with pytest.raises(ValueError, match="link this video's track to the motion sampler"):
+            render.check_motion(performance, other)
+
+
+def test_where_no_sound_arrives_it_is_said(part, folders, tracked):
+    load, to_speech = part("nodes.load"), part("nodes.sound").to_speech
+    (folders / "input" / "chosen.wav").write_bytes(b"")
+    with pytest.raises(ValueError, match="the linked node gave none"):
+        load.LoadSpeech.execute("chosen.wav", sound=None)
+    for nothing in (None, {"waveform": torch.zeros(0, 1, 800), "sample_rate": 8000}):
+        with pytest.raises(ValueError, match="the linked node gave none"):
+            to_speech(nothing)
+
+
+def test_samples_that_are_integers_are_as_loud_as_they_are(part):
+    whole = torch.full((1, 1, 800), 2**14, dtype=torch.int16)
+    assert part("nodes.sound").to_speech({"waveform": whole, "sample_rate": 8000}).waveform.max() == 0.5
+
+
+def test_levels_that_are_integers_are_as_bright_as_they_are(part):
+    levels = torch.full((2, 8, 8, 3), 200, dtype=torch.uint8)
+    clip = part("nodes.sockets").to_clip(levels, 25.0)
+    assert {int(picture.rgb.max()) for picture in clip.pictures()} == {200}
+
+
+@pytest.mark.parametrize(("start_s", "duration_s"), [(-3.0, 1.0), (0.0, -3.0)])
+def test_a_part_begins_in_the_sound_and_has_a_length(part, start_s, duration_s):
+    sound = {"waveform": torch.ones(1, 1, 80_000), "sample_rate": 8000}
+    with pytest.raises(ValueError, match="a part from 0 s on"):
+        part("nodes.load").LoadSpeech.execute(None, start_s, duration_s, sound=sound)
+
+
+def test_of_lips_over_lips_both_speeches_are_heard(part, clip, tracked, performance):
+    render = part("nodes.render")
+    model = part("nodes.memory").bundled_model().with_renderer("warp").model
+    first = model.draw(
+        clip, tracked.track, performance.motion, performance.timeline, speech=sounding(part, 0.25)
+    )
+    both, lines = render.heard(first, performance)
+    assert np.abs(np.concatenate([*both.blocks()], 1) - 0.75).max() < 1e-3 and lines == []
+    same, _ = render.heard(first, replace(performance, speech=sounding(part, 0.25)))
+    assert same.mono_16k.max() == pytest.approx(0.25)
+    # Lips that nobody animated before speak the new speech alone.
+    assert render.heard(clip, performance)[0] is performance.speech
+
+
+def test_with_a_motion_from_a_file_the_video_keeps_its_sound(part, clip, performance):
+    render, arranged = part("nodes.render"), part("mytalk_core.media.arranged")
+    filmed = arranged.part_of(clip, 0.0, None, sounding(part, 0.3))
+    sound, lines = render.heard(filmed, replace(performance, speech=None))
+    assert sound.mono_16k.max() == pytest.approx(0.3) and "the video's own sound stays" in lines[0]
+    sound, lines = render.heard(clip, replace(performance, speech=None))
+    assert sound is None and "stays" not in lines[0] and "link it to Video Combine" in lines[0]
+
+
+def test_cancel_stops_between_two_references(part, tracked, performance, monkeypatch):
+    management = sys.modules["comfy.model_management"]
+    node = part("nodes.render").AppearanceGenerate
+    monkeypatch.setattr(management, "cancel_after", 3)
+    with pytest.raises(management.InterruptProcessingException):
+        node.execute(
+            part("nodes.video").ClipVideo(tracked.clip), tracked, performance, "warp", True, 8.0, 5.0
+        )
+
+
+def test_other_weights_under_the_name_are_another_model(part, tmp_path, monkeypatch):
+    load = part("nodes.load")
+    folder = tmp_path / "models" / "mine" / "motion"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    monkeypatch.setitem(sys.modules["folder_paths"].models, "mytalk", [str(tmp_path / "models")])
+    first = load.LoadModel.fingerprint_inputs("mine", repository="", revision="")
+    assert first == load.LoadModel.fingerprint_inputs("mine", repository="", revision="")
+    os.utime(folder / "config.json", (1, 1))
+    assert first != load.LoadModel.fingerprint_inputs("mine", repository="", revision="")
+    assert load.LoadModel.fingerprint_inputs("mini", repository="", revision="") == []
+
+
+def test_images_at_the_default_rate_are_told_of_where_they_are_written(part, folders, monkeypatch):
+    combine = part("nodes.combine")
+    monkeypatch.setattr(combine, "write_video", lambda clip, path, **settings: 0)
+    for rate, word in ((25.0, "set frame_rate"), (16.0, "")):
+        made = combine.VideoCombine.execute(
+            torch.rand(4, 64, 64, 3), rate, "h264 (.mp4)", 18, "silence", "b", True, "auto"
+        )
+        assert made.ui["text"][0].count(word) and bool(made.ui["text"][0]) == bool(word)
+
+
+def test_names_have_the_date_and_stay_in_the_output_folder(part, folders):
+    outputs = part("nodes.outputs")
+    now = datetime(2026, 3, 4, 5, 6, 7)
+    assert outputs.dated("a/%date:yyyy-MM-dd%_%date:hh.mm.ss%", now) == "a/2026-03-04_05.06.07"
+    assert outputs.dated("%date%", now) == "20260304050607" and outputs.dated("%width%", now) == "%width%"
+    for node in (part("nodes.combine").VideoCombine, part("nodes.edit").SaveMotion):
+        assert node.validate_inputs(filename_prefix="MyTalk/%date:yy%/a") is True
+        assert node.validate_inputs() is True
+        for outside in ("../../x", "/elsewhere/x"):
+            assert "lies outside" in node.validate_inputs(filename_prefix=outside)
