@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from ..face.alignment import UNITS
+from ..media.colour import Box
 
 STEP = 32  # crop sides are multiples of this, so that windows of 8 units fall on whole pixels
 SMALLEST, LARGEST = 256, 768
@@ -42,7 +43,7 @@ def crop_matrix(similarity: np.ndarray, size: int) -> np.ndarray:
     return np.concatenate([linear, offset[:, None]], axis=1)
 
 
-def crop_box(similarity: np.ndarray, size: int, height: int, width: int) -> tuple[int, int, int, int]:
+def crop_box(similarity: np.ndarray, size: int, height: int, width: int) -> Box:
     """Top, left, bottom, right of all that `cut_crop` reads of a frame of that height and width, px."""
     matrix = crop_matrix(similarity, size)
     back = cv2.invertAffineTransform(matrix)

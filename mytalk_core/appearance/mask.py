@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
+from ..media.colour import Box
 
 Grid = TypeVar("Grid", np.ndarray, Tensor)
 
@@ -60,7 +61,7 @@ class Window:
             min(self.right, other.right),
         )
 
-    def pixels(self, size: int) -> tuple[int, int, int, int]:
+    def pixels(self, size: int) -> Box:
         """(top, left, bottom, right) in pixels of a crop of `size`, a multiple of 32."""
         sides = (self.top, self.left, self.bottom, self.right)
         top, left, bottom, right = (side * size // UNITS for side in sides)

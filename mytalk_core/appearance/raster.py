@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
+from ..media.colour import Box
 
 Whole = TypeVar("Whole", np.ndarray, Tensor)
 
@@ -101,9 +102,7 @@ def signed_area(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     return area
 
 
-def draw_triangles(
-    vertices: np.ndarray, triangulation: Triangulation, window: tuple[int, int, int, int], size: int
-) -> np.ndarray:
+def draw_triangles(vertices: np.ndarray, triangulation: Triangulation, window: Box, size: int) -> np.ndarray:
     """The triangle in which the middle of each pixel of a window of the crop lies.
 
     Those around the face are drawn first, then folded ones, so that one facing the viewer wins where there

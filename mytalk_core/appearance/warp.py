@@ -9,17 +9,17 @@ import cv2
 import numpy as np
 
 from ..face.alignment import UNITS
+from ..media.colour import Box
 from .mask import Window
 from .raster import Triangulation, draw_triangles, edge_inverses, triangle_affines
 
-PixelBox = tuple[int, int, int, int]  # top, left, bottom, right
 SMOOTH_UNITS = 8.0
 
 
 class MeshWarp:
     """The warp to one target shape; its triangles are drawn once and shared by every crop warped to it."""
 
-    def __init__(self, triangulation: Triangulation, target: np.ndarray, size: int, window: PixelBox):
+    def __init__(self, triangulation: Triangulation, target: np.ndarray, size: int, window: Box):
         """Target landmarks (N, 2) in canonical units; window (top, left, bottom, right) in crop pixels."""
         self.triangulation, self.size, self.window = triangulation, size, window
         self.target = triangulation.vertices(target)
@@ -161,7 +161,7 @@ def _above_zero(share: np.ndarray) -> tuple[slice, slice, np.ndarray]:
     return rows, columns, np.dstack([share[rows, columns]] * 2)
 
 
-def pixel_grid(window: PixelBox) -> np.ndarray:
+def pixel_grid(window: Box) -> np.ndarray:
     """The pixel indices (x, y) of a window (top, left, bottom, right): float32 (h, w, 2)."""
     top, left, bottom, right = window
     grid = np.empty((bottom - top, right - left, 2), np.float32)

@@ -10,6 +10,8 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..media.colour import Box
+
 INPUT_PX = 256
 POINTS = 478
 REGION_SCALE = 1.5
@@ -99,7 +101,7 @@ def region_from_landmarks(landmarks: np.ndarray) -> np.ndarray:
     return np.array([centre[0], centre[1], REGION_SCALE * (high - low).max(), angle])
 
 
-def region_box(region: np.ndarray, height: int, width: int, room: float = ROOM) -> tuple[int, int, int, int]:
+def region_box(region: np.ndarray, height: int, width: int, room: float = ROOM) -> Box:
     """Top, left, bottom, right of a region in a frame of that height and width, px, with the pixels that its
     samples reach to, and room, as a share of its side, for one that lies a little elsewhere."""
     x, y, side, angle = region

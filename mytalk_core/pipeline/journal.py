@@ -25,6 +25,7 @@ from ..errors import MediaError
 from ..face.packed import PackedLandmarks
 from ..face.track import FaceTrack
 from ..files import LOCK, take_lock, write_text
+from ..media.colour import Box
 from ..media.patch import trim
 from ..media.picture import Picture
 from ..media.pixels import PixelLayout, copy_frame, layout_of, planes_of
@@ -72,7 +73,7 @@ class Change:
     much of every pixel is new.
     """
 
-    box: tuple[int, int, int, int]
+    box: Box
     planes: list[np.ndarray]
     coverage: np.ndarray
 

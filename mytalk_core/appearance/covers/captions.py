@@ -16,6 +16,7 @@ import numpy as np
 
 from ...face.alignment import UNITS, apply, invert
 from ...face.layout import LandmarkLayout
+from ...media.colour import Box
 from ..mask import filled, widened
 from ..references import References
 from .overlay import STROKE
@@ -48,7 +49,7 @@ class Line:
     strokes.
     """
 
-    box: tuple[int, int, int, int]
+    box: Box
     crossings: float
     colour: np.ndarray
 

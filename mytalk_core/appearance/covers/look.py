@@ -10,11 +10,11 @@ import numpy as np
 
 from ...face.alignment import UNITS
 from ...face.layout import LandmarkLayout
+from ...media.colour import Box
 from ..mask import filled, widened
 
 NEAR = 16  # units about mouth and chin in which a cover counts
 ROOM = 24  # units about that, into which a cover is followed beyond the face's outline
-Box = tuple[int, int, int, int]  # top, left, bottom, right
 
 
 @dataclass(frozen=True)

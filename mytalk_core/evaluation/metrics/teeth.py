@@ -19,6 +19,7 @@ from ...appearance.references import mouth_opening
 from ...appearance.warp import MeshWarp
 from ...face import alignment
 from ...face.alignment import UNITS
+from ...media.colour import Box
 
 OPEN = 3.0  # units between the lips, under which no teeth are looked for
 WHITER = 20.0  # levels of the darkest channel by which a tooth is above the lips
@@ -84,7 +85,7 @@ def _teeth(whiteness: np.ndarray, inner: np.ndarray, mouth: Mouth, mesh: Triangu
     return inner * (whiteness > np.median(lips) + WHITER)
 
 
-def _box(drawn: np.ndarray) -> tuple[int, int, int, int]:
+def _box(drawn: np.ndarray) -> Box:
     """Top, left, bottom and right of what is not 0, which is something."""
     rows, columns = np.flatnonzero(drawn.any(1)), np.flatnonzero(drawn.any(0))
     return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
