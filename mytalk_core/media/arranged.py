@@ -41,6 +41,7 @@ class DerivedClip(Clip):
             "sample_aspect_ratio": source.sample_aspect_ratio,
             "field_order": source.field_order,
             "mastering": source.mastering,
+            "carried": source.carried,
             "has_audio": source.has_audio,
         }
         return cls(**(facts | parts), source=source)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import wave
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +15,7 @@ import numpy as np
 from ..errors import MediaError
 from ..limits import GAP_SECONDS, MEDIA_SECONDS
 from .container import (
+    MISSING_TAIL_S,
     audio_stream,
     decode_tolerantly,
     is_cover,
@@ -31,6 +34,8 @@ INTEGER_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31}
 CANCELLED = 0.1
 # How long the powers are remembered that tell so.
 MEMORY_S = 0.15
+# A WAV that is written into a pipe has this size, or more, for one that is not known.
+UNSAID_BYTES = 0x7FFF_0000
 # Samples between two looks.
 PIECE_SAMPLES = 2048
 
@@ -203,9 +208,10 @@ def decoded_sound(
 ) -> Iterator[av.AudioFrame]:
     """Audio frames; a damaged packet is passed over (its time becomes silence).
 
-    Raises: MediaError if none decodes, or the container's index lists more packets than the file holds.
+    Raises: MediaError if none decodes, or the container promises more packets or time than the file holds.
     """
     count = arrived = 0
+    decoded_s = 0.0
 
     def counted() -> Iterator[av.Packet[av.AudioStream]]:
         nonlocal arrived
@@ -215,7 +221,14 @@ def decoded_sound(
 
     for frame in decode_tolerantly(counted()):
         count += 1
+        decoded_s += frame.samples / frame.sample_rate
         yield frame
+    promised_s = promised_length_s(container, stream, path)
+    if count and decoded_s < promised_s - MISSING_TAIL_S:
+        raise MediaError(
+            f"complete speech was required, but the sound of {path} breaks off: {decoded_s:.2f} s of "
+            f"{promised_s:.2f} s are there: copy or export it again"
+        )
     listed = listed_packets(container, stream)
     if arrived < listed:
         raise MediaError(
@@ -227,6 +240,23 @@ def decoded_sound(
             f"speech was required, but the audio stream of {path} has zero length or does not decode: give "
             "a sound with samples"
         )
+
+
+def promised_length_s(container: av.container.InputContainer, stream: av.AudioStream, path: Path) -> float:
+    """How long a file of nothing but sound says that it is; 0 where it says nothing, or only roughly."""
+    kind = container.format.name
+    if len(container.streams) > 1:
+        return 0.0
+    if kind == "flac" and stream.duration:
+        return float(stream.duration * seconds_a_tick(stream))
+    if kind.startswith("matroska"):
+        return (container.duration or 0) / av.time_base
+    if kind == "wav":
+        # FFmpeg says what there is. Other samples than integers are not the standard library's.
+        with contextlib.suppress(wave.Error, EOFError), wave.open(str(path), "rb") as header:
+            size = header.getnframes() * header.getsampwidth() * header.getnchannels()
+            return header.getnframes() / header.getframerate() if size < UNSAID_BYTES else 0.0
+    return 0.0
 
 
 def float_samples(frame: av.AudioFrame) -> np.ndarray:

@@ -24,8 +24,8 @@ class Clip(ABC):
     height, width: px, upright; pts: int64 (T,) strictly increasing, in `time_base` seconds; last_duration:
     ticks that the last frame is shown; fps: average rate; colour: the tags that hold for all pictures;
     format_name: planar pixel format of the pictures; rotation: degrees clockwise that were undone;
-    field_order: see `fields`, of the upright frames; mastering: HDR10 data; has_audio: whether `speech` has
-    something to give.
+    field_order: see `fields`, of the upright frames; mastering: HDR10 data; carried: see
+    `side_data.carried`; has_audio: whether `speech` has something to give.
     """
 
     height: int
@@ -40,6 +40,7 @@ class Clip(ABC):
     sample_aspect_ratio: Fraction = Fraction(1)
     field_order: str = PROGRESSIVE
     mastering: Mastering | None = None
+    carried: tuple[str, ...] = ()
     has_audio: bool = False
 
     def __len__(self) -> int:

@@ -22,6 +22,8 @@ TAG_OPTIONS: dict[str, Any] = (
 # How files begin that name their streams only as they come: FLV and MPEG program streams. PyAV before 17.1
 # has counted its streams by then, and crashes where they are given options.
 NAMES_STREAMS_LATE = (b"FLV", b"\x00\x00\x01\xba")
+# A file that ends so long before it says has lost some of it.
+MISSING_TAIL_S = 0.3
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 # By which a folder's videos are told from its other files; a file that is named may end as it likes.
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv")
@@ -103,14 +105,17 @@ def check_pixels(width: int, height: int, path: Path) -> None:
 
 
 def audio_stream(container: InputContainer, path: Path) -> av.audio.stream.AudioStream:
-    """The main audio stream. Raises: MediaError where there is none."""
+    """The audio stream that players begin with: the first of those marked as default, else the first.
+
+    Raises: MediaError where there is none.
+    """
     if not container.streams.audio:
         kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "no streams"
         raise MediaError(
             f"speech was required, but {path} has no audio stream (it holds: {kinds}): name a sound file"
         )
-    best = container.streams.best("audio")
-    return best if best in container.streams.audio else container.streams.audio[0]
+    streams = container.streams.audio
+    return next((stream for stream in streams if Disposition.default in stream.disposition), streams[0])
 
 
 def seconds_a_tick(part: av.stream.Stream | av.Packet | av.frame.Frame) -> Fraction:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import MediaError
 from .clip import Clip
-from .colour import FULL, LIMITED, UNSPECIFIED, Colour, matrix_for_height
+from .colour import FULL, LIMITED, RGB_MATRIX, UNSPECIFIED, Colour, matrix_for_height
 from .fields import PROGRESSIVE, UNKNOWN
 from .hdr import Mastering
 from .pixels import PixelLayout, is_planar, layout_of, nearest_format
@@ -239,7 +239,7 @@ def x264_options(like: Clip, codec: str, order: str) -> dict[str, str]:
 
 
 def lost_facts(like: Clip, codec: str, format_name: str, suffix: str) -> list[str]:
-    """A line for transparency and mastering data that the output does not keep."""
+    """A line for transparency, mastering data and what else frames carry that the output does not keep."""
     lost = []
     if layout_of(like.format_name).has_alpha and not layout_of(format_name).has_alpha:
         lost.append(
@@ -251,6 +251,8 @@ def lost_facts(like: Clip, codec: str, format_name: str, suffix: str) -> list[st
         lost.append(f"HDR10 mastering data is not kept: {codec} in {suffix} gets none; h264 does")
     if mastering is not None and mastering.dynamic:
         lost.append(f"{' and '.join(mastering.dynamic)} metadata is not kept: no codec here writes it")
+    if like.carried:
+        lost.append(f"not kept, as no codec here writes it: {', '.join(like.carried)}")
     return lost
 
 
@@ -328,7 +330,10 @@ def output_colour(like: Clip, codec: str, format_name: str) -> Colour:
     colour = like.colour
     source, target = layout_of(like.format_name), layout_of(format_name)
     if source.is_rgb and not target.is_rgb:
-        colour = replace(colour, matrix=matrix_for_height(like.height), range=LIMITED)
+        colour = replace(colour, range=LIMITED)
+    if (source.is_rgb or colour.matrix == RGB_MATRIX) and not target.is_rgb:
+        # Gray pictures, too, may call themselves RGB, as PNGs do.
+        colour = replace(colour, matrix=matrix_for_height(like.height))
     if (
         colour.matrix == UNSPECIFIED
         and not target.is_rgb

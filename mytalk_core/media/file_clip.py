@@ -29,6 +29,7 @@ from .scan import (
     table_by_decoding,
     table_from_packets,
 )
+from .side_data import carried
 
 PROBED_FRAMES = 4
 
@@ -89,6 +90,7 @@ class FileClip(Clip):
             sample_aspect_ratio=1 / aspect if orientation.transpose else aspect,
             field_order=upside_down(order, height) if orientation.mirror_y else order,
             mastering=Mastering.of_frame(first),
+            carried=carried(first),
             has_audio=has_audio,
             path=path,
             table=table,

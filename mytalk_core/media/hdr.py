@@ -5,9 +5,10 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import av
+
+from .side_data import side_data
 
 # H.265 (D.2.28), which H.264 follows, counts chromaticities and luminances in these steps.
 CHROMATICITY_STEP, LUMINANCE_STEP = Fraction(1, 50_000), Fraction(1, 10_000)
@@ -33,8 +34,7 @@ class Mastering:
     @classmethod
     def of_frame(cls, frame: av.VideoFrame) -> Mastering | None:
         """What the first frame carries; None where that is nothing."""
-        # PyAV's own types do not say that these are buffers.
-        sides: Any = frame.side_data or {}
+        sides = side_data(frame)
         volume, levels = sides.get("MASTERING_DISPLAY_METADATA"), sides.get("CONTENT_LIGHT_LEVEL")
         chromaticities = luminances = light = None
         if volume is not None:

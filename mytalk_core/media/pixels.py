@@ -9,13 +9,13 @@ when they are decoded.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from .colour import FULL, LIMITED, ONE_THREAD, SWSCALE_MATRICES, Colour, other_matrix, rows_of
+from .side_data import side_data
 
 # Semi-planar formats: their planar twin, and the bits below the value in each 16-bit word.
 SEMI_PLANAR = {
@@ -301,8 +301,7 @@ class Orientation:
         """From the display matrix (nine 16.16 numbers) that containers attach; multiples of 90 degrees and
         mirrors.
         """
-        # PyAV's own types do not say that this is a buffer.
-        data: Any = frame.side_data.get("DISPLAYMATRIX") if frame.side_data else None
+        data = side_data(frame).get("DISPLAYMATRIX")
         if data is None:
             return cls()
         a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].astype(np.int64)

@@ -19,6 +19,7 @@ from av.container import InputContainer
 from ..errors import MediaError
 from ..limits import FRAMES, GAP_SECONDS, MEDIA_SECONDS, PICTURE_PIXELS
 from .container import (
+    MISSING_TAIL_S,
     declared_rate,
     decode_tolerantly,
     listed_packets,
@@ -36,7 +37,6 @@ ONE_FRAME_A_PACKET = frozenset(
 )
 # Containers that say how long they are, so that a part cut off shows.
 SELF_MEASURING = ("matroska", "mov", "avi")
-MISSING_TAIL_S = 0.3
 DEFAULT_RATE = Fraction(25)
 # A last frame may stand longer than the others (screen recordings), but not for ever.
 LONGEST_LAST_S = 10
@@ -207,6 +207,11 @@ def table_by_decoding(path: Path, promised: list[int | None]) -> FrameTable:
             stamps.append(frame.pts)
             keys.append(bool(frame.key_frame))
             duration = int(getattr(frame, "duration", 0) or 0)
+        if not stamps and container.format.name == "webp_pipe":
+            raise MediaError(
+                f"a video or one picture was required, but {path} is a WebP in motion, which FFmpeg does not "
+                "read: make a video of it, or a GIF"
+            )
         if not stamps:
             why = f" ({failures[0]})" if failures else ""
             raise MediaError(

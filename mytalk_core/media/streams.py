@@ -53,6 +53,8 @@ TEXT_BECOMES = {
 # Tags that describe the file that was, not its content.
 TECHNICAL_TAGS = ("encoder", "major_brand", "minor_version", "compatible_brands", "duration", "timecode")
 STREAM_TAGS = ("language", "title")
+# FFmpeg's AVDISCARD_ALL.
+UNREAD = 48
 # Sound that begins before the first frame: the decoder needs as much to start with.
 LEAD_S = Fraction(1, 10)
 
@@ -179,7 +181,8 @@ class _Listing:
                 chosen.append(copied)
                 continue
             codec = _codec(stream) if stream.type in ("audio", "subtitle") else None
-            line = f"{_kind(stream)} are not kept: {self._suffix} holds no {codec or 'such streams here'}"
+            why = f"{self._suffix} holds no {codec}" if codec else f"they are not written into {self._suffix}"
+            line = f"{_kind(stream)} are not kept: {why}"
             if line not in warnings:
                 warnings.append(line)
         return tuple(chosen), warnings
@@ -202,8 +205,8 @@ class _Listing:
         """True for the streams in which QuickTime keeps time code and chapters."""
         if stream.type != "data":
             return False
-        has_timecode = any(key.lower() == "timecode" for key in stream.metadata)
-        return has_timecode or bool(chapters_of(self._container, Fraction(0), None))
+        # FFmpeg passes over the track whose texts it has made into chapters.
+        return any(key.lower() == "timecode" for key in stream.metadata) or int(stream.discard) == UNREAD
 
 
 class StreamCopier:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -195,11 +196,24 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise ValueError(f"{path}: UTF-8 text was required, but other bytes arrived: save it so") from None
-    reader = csv.DictReader(lines)
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    try:
+        yield from _checked_rows(path, reader)
+    except csv.Error as error:
+        raise ValueError(
+            f"{path}, line {reader.line_num}: cells parted by commas were required, quotes closed, but this "
+            f"cannot be read ({error})"
+        ) from None
+
+
+def _checked_rows(path: Path, reader: csv.DictReader) -> Iterator[tuple[str, dict[str, Any]]]:
     header = reader.fieldnames or []
+    twice = [name for name in header if header.count(name) > 1]
+    if twice:
+        raise ValueError(f"{path}: every column once was required, but {twice[0]!r} arrived more than once")
     if not {"video", "speech"} <= set(header):
         raise ValueError(
             f"{path}: a first line with the columns video and speech, parted by commas, was required, but "

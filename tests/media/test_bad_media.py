@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import struct
+from pathlib import Path
+
 import av
 import numpy as np
 import pytest
-from made_media import Sound, write_video
+from made_media import Sound, chirp, write_video
 
 from mytalk_core.errors import MediaError
 from mytalk_core.media.audio import Speech
@@ -48,6 +51,14 @@ def test_cut_off_files(tmp_path):
         fails(MediaError, FileClip.open, path, "breaks off", "promised frames", "copy or export it again")
 
 
+def test_a_webp_in_motion_is_no_damaged_file(tmp_path):
+    frame = b"ANMF" + struct.pack("<I", 16) + bytes(16)
+    animated = b"VP8X" + struct.pack("<IB3x", 10, 2) + b"\x3f\0\0\x2f\0\0"
+    chunks = animated + b"ANIM" + struct.pack("<I", 6) + bytes(6) + frame
+    (tmp_path / "a.webp").write_bytes(b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WEBP" + chunks)
+    fails(MediaError, FileClip.open, tmp_path / "a.webp", "a WebP in motion")
+
+
 def test_packets_that_stop_decoding(tmp_path):
     options = {"movflags": "faststart"}
     path = write_video(tmp_path / "a.mp4", pts=list(range(120)), size=(240, 320), container_options=options)
@@ -79,6 +90,41 @@ def test_sound_that_breaks_off(tmp_path):
     path = write_video(tmp_path / "a.mp4", pts=list(range(120)), sound=sound, container_options=options)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
     fails(MediaError, Speech.open, path, "breaks off", "promised")
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.wav", "pcm_s16le"), ("a.flac", "flac"), ("a.mka", "flac"), ("a.webm", "libopus")]
+)
+def test_a_file_of_sound_that_breaks_off(tmp_path, name, codec):
+    path = sound_file(tmp_path / name, codec, seconds=4.0)
+    assert Speech.open(path).duration_s == pytest.approx(4.0, abs=0.05)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(MediaError, match=r"complete speech was required, but .* breaks off: .* of 4.0\d s"):
+        Speech.open(path)
+
+
+def test_sound_out_of_a_pipe_whose_length_nobody_knew(tmp_path):
+    path = sound_file(tmp_path / "a.wav", "pcm_s16le", seconds=1.0)
+    data = bytearray(path.read_bytes())
+    for size in (0x7FFFF000, 0xFFFFFFFF):
+        begin = data.index(b"data") + 4
+        data[begin : begin + 4] = struct.pack("<I", size)
+        path.write_bytes(data)
+        assert Speech.open(path).duration_s == pytest.approx(1.0)
+
+
+def sound_file(path: Path, codec: str, seconds: float) -> Path:
+    """A tone in noise, so that no codec packs it into nothing."""
+    wave = chirp(48_000, seconds) * 0.5 + np.random.default_rng(0).normal(0, 0.05, round(48_000 * seconds))
+    with av.open(str(path), "w") as container:
+        track = container.add_stream(codec, rate=48_000)
+        track.codec_context.layout = "mono"
+        block = av.AudioFrame.from_ndarray(wave.astype(np.float32), format="fltp", layout="mono")
+        block.sample_rate, block.pts = 48_000, 0
+        for part in av.AudioResampler(track.codec_context.format, "mono", 48_000).resample(block):
+            container.mux(track.encode(part))
+        container.mux(track.encode(None))
+    return path
 
 
 def test_speech_of_no_length(tmp_path):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from made_media import decoded_frames, moving_image, write_video
 
 from mytalk_core.media.clip import Clip
+from mytalk_core.media.colour import RGB_MATRIX, UNSPECIFIED
 from mytalk_core.media.encoders import choose_codec
 from mytalk_core.media.fields import upside_down
 from mytalk_core.media.file_clip import FileClip
@@ -188,3 +191,52 @@ def test_every_prores_frame_has_the_primaries(tmp_path):
             writer.write(paste(picture, [patch] if picture.index == 1 else []))
     tags = [(f.color_primaries, f.color_trc, f.colorspace) for f in decoded_frames(tmp_path / "out.mov")]
     assert tags == [(9, 16, 9)] * 3
+
+
+def with_exif(jpeg: bytes, orientation: int) -> bytes:
+    """A JPEG with the Exif block that cameras write: which way up it was held, 1 to 8."""
+    tags = b"II*\0\x08\0\0\0\x01\0" + struct.pack("<HHII", 0x112, 3, 1, orientation) + b"\0\0\0\0"
+    block = b"Exif\0\0" + tags
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + jpeg[2:]
+
+
+# What makes a picture that was held so upright (Exif 2.3, 4.6.4).
+UPRIGHT = {
+    1: lambda rgb: rgb,
+    2: lambda rgb: rgb[:, ::-1],
+    3: lambda rgb: rgb[::-1, ::-1],
+    4: lambda rgb: rgb[::-1],
+    5: lambda rgb: rgb.swapaxes(0, 1),
+    6: lambda rgb: rgb.swapaxes(0, 1)[:, ::-1],
+    7: lambda rgb: rgb.swapaxes(0, 1)[::-1, ::-1],
+    8: lambda rgb: rgb.swapaxes(0, 1)[::-1],
+}
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_a_photo_with_exif_stands_upright(tmp_path, orientation):
+    rgb = moving_image(0, 48, 64)
+    _, jpeg = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 98])
+    (tmp_path / "photo.jpg").write_bytes(with_exif(jpeg.tobytes(), orientation))
+    (picture,) = FileClip.open(tmp_path / "photo.jpg").pictures()
+    upright = UPRIGHT[orientation](rgb).astype(int)
+    assert picture.rgb.shape == upright.shape and np.abs(picture.rgb - upright).mean() < 3
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize(("name", "codec"), [("out.mp4", "h264"), ("out.mov", "prores"), ("out.webm", "vp9")])
+def test_a_gray_picture_becomes_a_video_of_a_matrix_that_yuv_has(tmp_path, kind, name, codec):
+    gray = np.mgrid[:48, :64][1].astype(kind) * (np.iinfo(kind).max // 64)
+    cv2.imwrite(str(tmp_path / "gray.png"), gray)
+    clip = FileClip.open(tmp_path / "gray.png")
+    made, _ = copied(clip, tmp_path / name, codec=codec)
+    assert made.colour.matrix not in (RGB_MATRIX, UNSPECIFIED)
+    (own,), (other,) = clip.pictures(), made.pictures()
+    assert np.abs(own.rgb.astype(int) - other.rgb).mean() < 3
+
+
+def test_what_frames_carry_beside_is_named(tmp_path):
+    clip = FileClip.open(write_video(tmp_path / "a.mp4"))
+    assert clip.carried == ()
+    _, lost = copied(replace(clip, carried=("closed captions",)), tmp_path / "b.mp4")
+    assert lost == ("not kept, as no codec here writes it: closed captions",)

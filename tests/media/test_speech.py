@@ -5,6 +5,7 @@ from __future__ import annotations
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 from made_media import Sound, chirp, offset_s, write_video
 
 from mytalk_core.errors import MediaError
@@ -157,6 +158,25 @@ def test_a_cover_picture_is_no_video(tmp_path):
     assert Speech.open(tmp_path / "a.m4a").duration_s == pytest.approx(0.9, abs=0.05)
     with pytest.raises(MediaError, match="no video stream"):
         FileClip.open(tmp_path / "a.m4a")
+
+
+@pytest.mark.parametrize("default", [None, 1])
+def test_of_several_tracks_the_default_one_is_heard_or_the_first(tmp_path, default):
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        # FFmpeg's own choice would be the one of the most channels.
+        tracks = [container.add_stream("flac", rate=16_000) for _ in range(3)]
+        for number, (track, layout) in enumerate(zip(tracks, ("mono", "mono", "stereo"), strict=True)):
+            track.codec_context.layout = layout
+            track.disposition = Disposition.default if number == default else Disposition(0)
+        for number, track in enumerate(tracks):
+            level = np.full((track.layout.nb_channels, 16_000), 0.1 * (number + 1), np.float32)
+            block = av.AudioFrame.from_ndarray(level, format="fltp", layout=track.layout.name)
+            block.sample_rate, block.pts = 16_000, 0
+            for part in av.AudioResampler("s16", track.layout.name, 16_000).resample(block):
+                container.mux(track.encode(part))
+            container.mux(track.encode(None))
+    assert Speech.open(path).waveform.max() == pytest.approx(0.1 if default is None else 0.2, abs=1e-3)
 
 
 def test_example_speech(examples):

@@ -229,6 +229,25 @@ def test_a_list_that_is_not_right_is_one_line_before_any_work(
     assert [path.name for path in tmp_path.iterdir()] == ["list.csv"]
 
 
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ('a.mp4,s.wav,"x.mp4\n' + "a.mp4,s.wav,y.mp4\n" * 9000, "quotes closed"),
+        ("a.mp4,s.wav,x.mp4,more\n", "3 cells were required"),
+    ],
+)
+def test_a_quote_that_is_not_closed_swallows_no_row(tmp_path, cells, said):
+    (tmp_path / "l.csv").write_text(f"video,speech,output\n{cells}")
+    with pytest.raises(ValueError, match=said):
+        read_jobs(tmp_path / "l.csv", None, tmp_path / "out", Settings())
+
+
+def test_a_column_of_a_list_is_there_once(tmp_path):
+    (tmp_path / "l.csv").write_text("video,speech,video\na.mp4,s.wav,b.mp4\n")
+    with pytest.raises(ValueError, match="'video' arrived more than once"):
+        read_jobs(tmp_path / "l.csv", None, tmp_path / "out", Settings())
+
+
 def test_an_output_never_replaces_an_input(media, tmp_path, capsys):
     folder = shutil.copytree(media, tmp_path / "media")
     before = (folder / "a.mp4").read_bytes()
