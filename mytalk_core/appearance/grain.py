@@ -16,8 +16,9 @@ import numpy as np
 if TYPE_CHECKING:
     from ..media.patch import Patch
 
-# The scale in pixels up to which variation is grain.
-SIGMA_PX = 1.5
+# The scales in pixels up to which variation is grain, of brightness and of the differences of colour: most
+# videos hold these at half the samples, and their grain is twice as coarse.
+SIGMAS_PX = (1.5, 3.0, 3.0)
 # Levels of noise (Immerkaer's) that a clean source's calmest blocks have, and from which on they have grain.
 CLEAN, GRAINY = 0.7, 1.1
 CALM = 0.1
@@ -51,32 +52,39 @@ def grain_strength(part: np.ndarray) -> float:
     if strength == 0:
         return 0.0
     least, most = ALONG_AXES
-    return strength * float(np.clip((most - along_axes(high_pass(light))) / (most - least), 0, 1))
+    return strength * float(
+        np.clip((most - along_axes(high_pass(light, SIGMAS_PX[0]))) / (most - least), 0, 1)
+    )
 
 
-def grained(patch: Patch, frame: np.ndarray, seed: int, strength: float) -> Patch:
+def grained(
+    patch: Patch, frame: np.ndarray, seed: int, strength: float, steps: tuple[int, int] = (1, 1)
+) -> Patch:
     """The patch with the grain that its pasted pixels would lack in its frame, uint8 (H, W, 3).
 
     seed: of the noise, the frame's number; strength: how much of the grain, 0..1, see `grain_strength`: from
-    one frame of a compressed video to the next it may differ, and what is drawn must not flicker. The patch
-    itself where it is 0.
+    one frame of a compressed video to the next it may differ, and what is drawn must not flicker; steps: rows
+    and columns of pixels that share a sample of colour in the frame's own format. The patch itself where the
+    strength is 0.
     """
     if strength == 0 or min(patch.alpha.shape) < 2 * BLOCK_PX:
         return patch
     top, left = patch.top, patch.left
     below = frame[top : top + len(patch.alpha), left : left + patch.alpha.shape[1]]
     source = below.astype(np.float32) @ TO_PLANES.T
-    fine, lit = high_pass(source), _lit_blocks(source[..., 0])
-    alpha = patch.alpha[..., None]
+    lit, alpha = _lit_blocks(source[..., 0]), patch.alpha[..., None]
     new = patch.rgb.astype(np.float32) @ TO_PLANES.T
     noise = np.random.default_rng(seed).standard_normal(source.shape, np.float32)
-    for plane in range(3):
-        energy = grain_energy(fine[..., plane], lit)
-        new[..., plane], kept = _without_grain(new[..., plane], patch.alpha, strength)
+    for plane, sigma in enumerate(SIGMAS_PX):
+        fine = high_pass(source[..., plane], sigma)
+        energy = grain_energy(fine, lit)
+        new[..., plane], kept = _without_grain(new[..., plane], patch.alpha, strength, sigma)
         lacking = energy * (1 - (1 - patch.alpha) ** 2) - patch.alpha**2 * kept
-        kernel = lost_spectrum(fine[..., plane], high_pass(new[..., plane]), patch.alpha > 0.5)
+        kernel = lost_spectrum(fine, high_pass(new[..., plane], sigma), patch.alpha > 0.5)
         shaped = cv2.filter2D(noise[..., plane], -1, kernel)
-        amplitude = np.sqrt(lacking.clip(0)) / max(float(high_pass(shaped).std()), 1e-6)
+        if plane > 0:
+            shaped = _shared(shaped, steps, (top, left))
+        amplitude = np.sqrt(lacking.clip(0)) / max(float(high_pass(shaped, sigma).std()), 1e-6)
         noise[..., plane] = amplitude * shaped
     pasted = source[..., 0] + patch.alpha * (new[..., 0] - source[..., 0])
     # Light and dark hold less grain, and what is hardly new shows the frame's own.
@@ -94,21 +102,37 @@ def _light(rgb: np.ndarray) -> np.ndarray:
     return quarters * np.float32(0.25)
 
 
-def high_pass(planes: np.ndarray) -> np.ndarray:
-    """What of (h, w) or (h, w, C) varies over about a pixel or two, float32."""
-    return planes - cv2.GaussianBlur(planes, (0, 0), SIGMA_PX)
+def high_pass(plane: np.ndarray, sigma: float) -> np.ndarray:
+    """What of (h, w) varies over no more than `sigma` pixels, float32."""
+    return plane - cv2.GaussianBlur(plane, (0, 0), sigma)
 
 
-def _without_grain(plane: np.ndarray, alpha: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:
+def _without_grain(
+    plane: np.ndarray, alpha: np.ndarray, strength: float, sigma: float
+) -> tuple[np.ndarray, np.ndarray]:
     """A new plane (h, w) without the references' own grain, which would be the same frame after frame, and
     the energy (h, w) of what of it is left about edges and teeth; alpha (h, w): where it is new at all."""
-    fine, blocks = high_pass(plane), _block_means((alpha > 0.5).astype(np.float32)) == 1
+    fine, blocks = high_pass(plane, sigma), _block_means((alpha > 0.5).astype(np.float32)) == 1
     if not blocks.any():
         return plane, np.zeros_like(plane)
     energy = grain_energy(fine, blocks)
-    local = cv2.GaussianBlur(fine**2, (0, 0), SIGMA_PX)
+    local = cv2.GaussianBlur(fine**2, (0, 0), sigma)
     taken = strength * np.minimum(1, FROZEN * energy / np.maximum(local, 1e-6))
     return plane - taken * fine, energy * (1 - taken) ** 2
+
+
+def _shared(plane: np.ndarray, steps: tuple[int, int], corner: tuple[int, int]) -> np.ndarray:
+    """A plane (h, w) whose pixels that share a sample of colour are alike, or storing it would take grain
+    away; corner: the row and the column in the frame at which it begins."""
+    if steps == (1, 1):
+        return plane
+    before = [at % step for at, step in zip(corner, steps, strict=True)]
+    behind = [-(size + own) % step for size, own, step in zip(plane.shape, before, steps, strict=True)]
+    whole = np.pad(plane, list(zip(before, behind, strict=True)), "edge")
+    rows, columns = (size // step for size, step in zip(whole.shape, steps, strict=True))
+    means = whole.reshape(rows, steps[0], columns, steps[1]).mean((1, 3))
+    shared = means.repeat(steps[0], 0).repeat(steps[1], 1)
+    return shared[before[0] :, before[1] :][: plane.shape[0], : plane.shape[1]]
 
 
 def noise_level(plane: np.ndarray) -> float:

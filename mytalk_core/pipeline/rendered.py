@@ -27,6 +27,7 @@ from ..media.arranged import ArrangedClip
 from ..media.colour import Box
 from ..media.patch import Patch, coverage, paste
 from ..media.picture import Picture
+from ..media.pixels import layout_of
 from .ahead import made_ahead, made_in_batches, read_ahead, work_threads
 from .sights import BEFORE, BEHIND, Face, Sight, in_agreement
 
@@ -293,7 +294,9 @@ class RenderedClip(ArrangedClip):
 
     def _finished(self, patch: Patch, picture: Picture, face: Face) -> Patch:
         """New lips with the frame's grain, whose colour reaches up to what stands before them."""
-        patch = grained(patch, picture.rgb_in(patch.box), picture.index, face.grain)
+        native = layout_of(self.format_name)
+        steps = (native.step_y, native.step_x)
+        patch = grained(patch, picture.rgb_in(patch.box), picture.index, face.grain, steps)
         return held(patch, face.cover.matte, self.track.similarity[picture.index])
 
 

@@ -76,6 +76,32 @@ def test_clean_patches_stay_and_grain_is_the_same_in_every_run():
     np.testing.assert_array_equal(one[alpha == 0], patch.rgb[alpha == 0])
 
 
+def in_halves(rgb):
+    """A picture as a video holds it whose colour has half the samples."""
+    y, *colours = cv2.split(cv2.cvtColor(rgb, cv2.COLOR_RGB2YCrCb))
+    size = rgb.shape[1::-1]
+    halves = [cv2.resize(one, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for one in colours]
+    whole = [cv2.resize(half, size, interpolation=cv2.INTER_NEAREST) for half in halves]
+    return cv2.cvtColor(cv2.merge([y, *whole]), cv2.COLOR_YCrCb2RGB)
+
+
+@pytest.mark.parametrize("corner", [60, 61])
+def test_colours_of_half_the_samples_have_their_grain_when_they_are_stored(corner):
+    y, x = np.mgrid[:SIZE, :SIZE]
+    clean = np.dstack([120 + 40 * np.sin(x / 9), 100 + 0.2 * y, 110 + 20 * np.cos((x + y) / 13)])
+    rough = in_halves(np.clip(clean + noise(clean.shape, 12, 0), 0, 255).astype(np.uint8))
+    soft = cv2.GaussianBlur(rough, (0, 0), 4)
+    part = slice(corner, corner + 120), slice(corner, corner + 120)
+    patch = Patch(corner, corner, soft[part], np.ones((120, 120), np.float32))
+    pasted = rough.copy()
+    pasted[part] = grained(patch, rough, 7, 1.0, (2, 2)).rgb
+    made, usual = (cv2.cvtColor(one, cv2.COLOR_RGB2YCrCb)[part] for one in (in_halves(pasted), rough))
+    for plane in range(3):
+        assert level(made[..., plane].astype(float)) == pytest.approx(
+            level(usual[..., plane].astype(float)), rel=0.2
+        )
+
+
 @pytest.mark.parametrize("quality", [10, 20])
 def test_what_compression_leaves_is_no_grain(examples, quality):
     (frame,) = next(FileClip.open(examples / "ai_woman.mp4").frames(0, 1, batch_size=1))

@@ -119,6 +119,23 @@ def test_lips_that_meet_over_an_open_mouth_have_a_seam_as_filmed_ones(layout, cu
     assert 1.5 < (profile < 0.83).sum() / scale < 3.5
 
 
+def test_a_seam_is_drawn_once_and_in_the_colour_of_the_lips(layout):
+    closed, half = shape(layout).astype(np.float32), len(layout.lips_inner) // 2
+    upper, lower = layout.lips_inner[:half:-1], layout.lips_inner[1:half]
+    closed[lower] = closed[upper]
+    column, seam = closed[upper[4]].astype(int)
+    whole, lip = Window(0, 0, SIZE, SIZE), np.array((170, 60, 70), np.float32)
+    lips = np.full((SIZE, SIZE, 3), lip)
+    there = np.array(lips)
+    there[seam - 1 : seam + 2] *= 0.66
+    result = dark_interior(there, closed, layout, whole, SIZE, 1.0)[seam - 8 : seam + 8, column]
+    assert 0.6 < (result.mean(-1) / lip.mean()).min() < 0.7
+    teeth = np.array(lips)
+    teeth[seam - 1 : seam + 2] = 100
+    result = dark_interior(teeth, closed, layout, whole, SIZE, 1.0)[seam, column]
+    assert result[0] > 2 * result[1:].max()
+
+
 def test_lips_that_were_closed_stay_as_they_were(layout):
     points = shape(layout).astype(np.float32)
     half = len(layout.lips_inner) // 2

@@ -19,6 +19,7 @@ from ..mouth import (
     NOTICEABLE,
     PARTING,
     SEALED,
+    SEAM,
     SMOOTH,
     SQUEEZED,
     STRETCH,
@@ -112,19 +113,25 @@ class Mouths:
 def dark_interior(
     pictures: Tensor, rooms: Sequence[Room], amount: Tensor, windows: Windows, size: int
 ) -> Tensor:
-    """Fill the inner lip rings of pictures (B,3,h,w) with a smooth dark red; amount: (B,1,h,w), 0..1."""
+    """Fill the inner lip rings of pictures (B,3,h,w) with a smooth dark red, or draw the seam of lips that
+    meet; amount: (B,1,h,w), 0..1."""
     skin = windows.packed([room.skin for room in rooms], "constant")[:, None]
+    colour, known = masked_median(pictures, skin), skin.any((1, 2, 3), keepdim=True)
     alpha = amount * windows.packed([room.alpha for room in rooms])[:, None]
     # Without lips there is no colour to fill with.
-    alpha = alpha * skin.any((1, 2, 3), keepdim=True)
+    alpha = alpha * known
     light = windows.packed([room.light[:, None] for room in rooms])[:, None]
-    filling = torch.minimum(light * masked_median(pictures, skin), pictures) * alpha
+    filling = torch.minimum(light * colour, pictures) * alpha
     near = windows.matrices(
         lambda side: blurring(side * size // UNITS, SMOOTH * size / UNITS, cv2.BORDER_CONSTANT),
         windows.canvas(size),
     )
     filling = applied(near, filling) / applied(near, alpha).clamp_min(1e-3)
-    return pictures + alpha * (filling - pictures)
+    filled = pictures + alpha * (filling - pictures)
+    seam = amount * known * windows.packed([room.seam for room in rooms])[:, None]
+    bright = filled.mean(1, keepdim=True) / colour.mean(1, keepdim=True).clamp_min(1e-3)
+    left = ((bright - (1 - SEAM)) / SEAM).clamp(0, 1)
+    return (filled + seam / SEAM * (bright * colour - filled)) * (1 - seam * left)
 
 
 def sealing(openings: Tensor, reference_openings: Tensor, weights: Tensor) -> Tensor:
