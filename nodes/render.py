@@ -250,14 +250,14 @@ def check_motion(motion: Performance, clip: Clip) -> None:
 def heard(clip: Clip, motion: Performance) -> tuple[Speech | None, list[str]]:
     """The sound of a clip with a motion, and lines for the user: of one whose lips were animated before, both
     speeches; with a motion from a file the clip's own."""
-    own = clip.speech() if clip.has_audio else None
     if motion.speech is None:
-        stays = "" if own is None else ", so the video's own sound stays"
-        return own, [f"a motion from a file brings no speech{stays}: link it to Video Combine"]
+        stays = ", so the video's own sound stays" if clip.has_audio else ""
+        line = f"a motion from a file brings no speech{stays}: link it to Video Combine"
+        return clip.speech() if clip.has_audio else None, [line]
     animated = any(isinstance(made, RenderedClip) for made in sources(clip))
-    if own is None or not animated or _same(own, motion.speech):
+    if not animated or not clip.has_audio or _same(clip.speech(), motion.speech):
         return motion.speech, []
-    return MixedSpeech.of([own, motion.speech]), []
+    return MixedSpeech.of([clip.speech(), motion.speech]), []
 
 
 def _same(one: Speech, other: Speech) -> bool:

@@ -126,8 +126,9 @@ def part_of(
     # A frame is chosen by its rounded time: 0.04 * 25 is not 1 in floating point.
     rows = np.flatnonzero((clip.times_s >= start_s - 1e-6) & (clip.times_s < stop_s - 1e-6))
     if not len(rows):
+        end = "the end" if duration_s is None else f"{start_s + duration_s:g} s"
         raise ValueError(
-            f"a part with frames in it was required, but {start_s} s + {duration_s} s of a video of "
+            f"a part with frames in it was required, but {start_s:g} s to {end} of a video of "
             f"{clip.duration_s:.2f} s arrived: choose another part"
         )
     ends = clip.pts + clip.durations

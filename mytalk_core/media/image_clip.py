@@ -31,7 +31,9 @@ class ImageClip(Clip):
         ValueError for another shape or rate.
         """
         frames = np.asarray(frames)
-        if frames.ndim != 4 or not len(frames):
+        if frames.ndim == 4 and not len(frames):
+            raise ValueError("one frame or more was required, but none arrived")
+        if frames.ndim != 4:
             raise ValueError(
                 f"frames (T, H, W, 3) were required, but shape {frames.shape} arrived: stack RGB frames"
             )

@@ -205,8 +205,12 @@ class _Listing:
         """True for the streams in which QuickTime keeps time code and chapters."""
         if stream.type != "data":
             return False
-        # FFmpeg passes over the track whose texts it has made into chapters.
-        return any(key.lower() == "timecode" for key in stream.metadata) or int(stream.discard) == UNREAD
+        if any(key.lower() == "timecode" for key in stream.metadata):
+            return True
+        # FFmpeg passes over the track whose texts it has made into chapters; older PyAV does not say so.
+        discard = getattr(stream, "discard", None)
+        has_chapters = bool(chapters_of(self._container, Fraction(0), None))
+        return has_chapters and (discard is None or int(discard) == UNREAD)
 
 
 class StreamCopier:
