@@ -20,12 +20,9 @@ from unittest import mock
 
 import numpy as np
 from manifest import rows_of
-from motion import Shown, read_track, velocity_error
+from motion import Shown, read_row, velocity_error
 
 from mytalk_core.evaluation.metrics.lips import TOUCHING_OPENING, opening_correlation
-from mytalk_core.media.arranged import part_of
-from mytalk_core.media.audio import Speech
-from mytalk_core.media.file_clip import FileClip
 from mytalk_core.motion import closures
 from mytalk_core.motion.generate import MotionModel, MotionOptions
 from mytalk_core.speech.activity import speech_frames
@@ -113,12 +110,7 @@ def main() -> None:
     english = [row for row in rows_of(args.manifest, args.split) if row["language"] == "en"]
     languages: dict[str, list[Figures]] = {}
     for row in rows + english[: args.english]:
-        video = args.manifest.parent / row["file"]
-        clip, track, speech = FileClip.open(video), read_track(video, args.tracks), Speech.open(video)
-        if args.seconds < clip.duration_s:
-            clip = part_of(clip, 0, args.seconds)
-            track = track.take(np.arange(len(clip)), clip.times_s)
-        shown = Shown.of(clip, track, speech, (row["sync_lag_ms"] or 0) / 1000)
+        shown = Shown.of(*read_row(args.manifest, row, args.seconds, args.tracks))
         languages.setdefault(row["language"], []).append(measure(model, shown))
         print(row["id"], row["language"], languages[row["language"]][-1], flush=True)
     others = [one for name, found in languages.items() if name != "en" for one in found]

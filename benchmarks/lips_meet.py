@@ -29,13 +29,12 @@ from pathlib import Path
 
 import numpy as np
 from manifest import rows_of
-from motion import SILENCE_FROM_S, Shown, known, read_track
+from motion import SILENCE_FROM_S, Shown, known, read_row
 
 from mytalk_core.appearance.crop import cut_crop
 from mytalk_core.evaluation.metrics.lips import CLOSED_OPENING, closure_rate, opening_correlation
 from mytalk_core.face.alignment import UNITS
 from mytalk_core.face.track import FaceTrack
-from mytalk_core.media.arranged import part_of
 from mytalk_core.media.audio import MODEL_RATE_HZ, Speech
 from mytalk_core.media.clip import Clip
 from mytalk_core.media.file_clip import FileClip
@@ -183,14 +182,10 @@ class Bench:
 
     def of_row(self, manifest: Path, row: dict, seconds: float, tracks: Path | None) -> Figures:
         """Of the first seconds of a manifest's clip."""
-        video = manifest.parent / row["file"]
-        clip, track, speech = FileClip.open(video), read_track(video, tracks), Speech.open(video)
-        if seconds < clip.duration_s:
-            clip = part_of(clip, 0, seconds)
-            track = track.take(np.arange(len(clip)), clip.times_s)
+        clip, track, speech, lag_s = read_row(manifest, row, seconds, tracks)
         filmed = self.filmed(clip, track)
         own = float(np.nanmedian(filmed))
-        shown = Shown.of(clip, track, speech, (row.get("sync_lag_ms") or 0) / 1000)
+        shown = Shown.of(clip, track, speech, lag_s)
         shut = float((filmed <= CLOSED_OPENING).mean())
         return Figures(own, shut, self.silence(clip, track, own), self.speaking(shown, clip))
 

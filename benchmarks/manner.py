@@ -32,7 +32,7 @@ from mytalk_core.motion.amplitude import amplified
 from mytalk_core.motion.diffusion import PROCESSES
 from mytalk_core.motion.generate import MotionModel, embed_identity
 from mytalk_core.motion.manner import LEAST_GAIN, MOST_GAIN, Manner
-from mytalk_core.motion.person import RATE_HZ, interocular, opening_ratio, remove_pose
+from mytalk_core.motion.person import RATE_HZ, Person, interocular, opening_ratio, remove_pose
 from mytalk_core.motion.sampler import EncodedSpeech, sample_motion
 from mytalk_core.motion.space import LandmarkSpace
 from mytalk_core.pipeline.stages import track as read_faces
@@ -54,7 +54,7 @@ class Sampled:
     @property
     def mouth_width(self) -> float:
         """As `Person.mouth_width`."""
-        return float(np.linalg.norm(self.rest[61] - self.rest[291]))
+        return Person(self.rest, "mesh478").mouth_width
 
     @property
     def real(self) -> np.ndarray:

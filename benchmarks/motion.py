@@ -66,7 +66,14 @@ from mytalk_core.media.timeline import Timeline, plan_timeline
 from mytalk_core.motion.denoiser import MotionDenoiser
 from mytalk_core.motion.generate import MotionModel, MotionOptions
 from mytalk_core.motion.manner import MANNERS
-from mytalk_core.motion.person import find_rest, interocular, opening_ratio, remove_pose
+from mytalk_core.motion.person import (
+    PRESENT_WITHIN_S,
+    RATE_HZ,
+    find_rest,
+    interocular,
+    opening_ratio,
+    remove_pose,
+)
 from mytalk_core.motion.space import LandmarkSpace
 from mytalk_core.pipeline.stages import speak
 from mytalk_core.pipeline.stages import track as read_faces
@@ -134,8 +141,9 @@ class Shown:
 
     @staticmethod
     def of(clip: Clip, track: FaceTrack, speech: Speech, lag_s: float) -> Shown:
-        times_s = np.arange(int(min(track.times_s[-1], len(speech.mono_16k) / MODEL_RATE_HZ) * 25)) / 25
-        seen = track.at(times_s).distance_s < 0.06
+        length_s = min(track.times_s[-1], len(speech.mono_16k) / MODEL_RATE_HZ)
+        times_s = np.arange(int(length_s * RATE_HZ)) / RATE_HZ
+        seen = track.at(times_s).distance_s < PRESENT_WITHIN_S
         moved = Speech.from_waveform(shift(speech.mono_16k, lag_s)[None], MODEL_RATE_HZ)
         recogniser = find_recogniser()
         phones = np.zeros((0, 2)) if recogniser is None else recogniser.bilabial_times(moved.mono_16k)
@@ -153,10 +161,15 @@ class Shown:
 
 
 def measure(
-    model: MotionModel, row: dict, clip: Clip, track: FaceTrack, speech: Speech, options: dict, seeds: range
+    model: MotionModel,
+    clip: Clip,
+    track: FaceTrack,
+    speech: Speech,
+    lag_s: float,
+    options: dict,
+    seeds: range,
 ) -> Figures:
     """Figures of one clip."""
-    lag_s = (row.get("sync_lag_ms") or 0) / 1000
     shown = Shown.of(clip, track, speech, lag_s)
     points, lips = model.space.lower_points, LandmarkLayout.load(track.layout).lips
     made = [shown.speak(model, shown.speech, MotionOptions(seed=seed, **options)) for seed in seeds]
@@ -196,7 +209,7 @@ def known(value: float | None) -> float:
 
 def closed_share(model: MotionModel, shown: Shown, options: dict) -> float:
     """Share of frames after 120 ms of digital silence whose lips are closed."""
-    samples = np.zeros((1, int(len(shown.times_s) / 25 * MODEL_RATE_HZ)), np.float32)
+    samples = np.zeros((1, int(len(shown.times_s) / RATE_HZ * MODEL_RATE_HZ)), np.float32)
     silence = Speech.from_waveform(samples, MODEL_RATE_HZ)
     opening = opening_ratio(shown.speak(model, silence, MotionOptions(**{**options, "steps": 1})))
     return float((opening <= CLOSED_OPENING)[shown.times_s >= SILENCE_FROM_S].mean())
@@ -213,6 +226,19 @@ def read_track(video: Path, cache: Path | None) -> FaceTrack:
         path.parent.mkdir(parents=True, exist_ok=True)
         track.save(path)
     return track
+
+
+def read_row(
+    manifest: Path, row: dict, seconds: float | None, tracks: Path | None
+) -> tuple[Clip, FaceTrack, Speech, float]:
+    """The first seconds of a manifest's clip, all where None, its face, its whole sound, and by how many
+    seconds its lips are late; tracks: see `read_track`."""
+    video = manifest.parent / row["file"]
+    clip, track = FileClip.open(video), read_track(video, tracks)
+    if seconds is not None and seconds < clip.duration_s:
+        clip = part_of(clip, 0, seconds)
+        track = track.take(np.arange(len(clip)), clip.times_s)
+    return clip, track, Speech.open(video), (row.get("sync_lag_ms") or 0) / 1000
 
 
 def clip_table(rows: dict[str, Figures]) -> list[str]:
@@ -359,19 +385,15 @@ def main() -> None:
         name: {} for model in models for name in labels(model, args.expression)
     }
     for row in choose_rows(args):
-        video = args.manifest.parent / row["file"]
-        clip, track, speech = FileClip.open(video), read_track(video, args.tracks), Speech.open(video)
-        if args.seconds is not None and args.seconds < clip.duration_s:
-            clip = part_of(clip, 0, args.seconds)
-            track = track.take(np.arange(len(clip)), clip.times_s)
+        clip, track, speech, lag_s = read_row(args.manifest, row, args.seconds, args.tracks)
         for model in models:
             for name, scale in zip(labels(model, args.expression), args.expression, strict=True):
                 found = measure(
                     models[model],
-                    row,
                     clip,
                     track,
                     speech,
+                    lag_s,
                     {**options, "expression": scale},
                     range(args.seeds),
                 )

@@ -27,6 +27,7 @@ MOUTH_CORNERS = (61, 291)
 EYE_CORNERS = ((33, 133), (362, 263))
 # The share of frames, those with the mouth most closed, that show the rest shape.
 REST_SHARE = 0.2
+SAMPLE_FRAMES = 500
 # The face is present in a motion frame if the video shows the face this close to it.
 PRESENT_WITHIN_S = 0.06
 
@@ -64,16 +65,22 @@ class Person:
         return float(np.linalg.norm(self.rest[MOUTH_CORNERS[0]] - self.rest[MOUTH_CORNERS[1]]))
 
 
+def shown_landmarks(track: FaceTrack) -> np.ndarray:
+    """Landmarks (K,N,3) of frames that show the face, K <= `SAMPLE_FRAMES`, evenly: means need no more.
+
+    Raises NoFaceError if there is none.
+    """
+    if not track.present.any():
+        raise NoFaceError(f"a face is needed to learn its rest shape; none of {len(track)} frames has one")
+    return track.landmarks[track.seen_rows(SAMPLE_FRAMES)]
+
+
 def find_rest(track: FaceTrack) -> Person:
     """The rest shape of the person in a track: the mean frontal shape of frames with a closed mouth.
 
     Raises NoFaceError if the track has no frame with a face.
     """
-    layout = LandmarkLayout.load(track.layout)
-    if not track.present.any():
-        raise NoFaceError(f"a face is needed to learn its rest shape; none of {len(track)} frames has one")
-    # A sample bounds the memory; the rest shape is a mean and needs no more.
-    landmarks = track.landmarks[track.seen_rows(500)]
+    layout, landmarks = LandmarkLayout.load(track.layout), shown_landmarks(track)
     template = layout.template
     frontal = alignment.fit_pose(landmarks, template, layout.anchors).to_frontal(landmarks)
     own = frontal.mean(0)

@@ -8,10 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import NoFaceError
 from ..face.layout import LandmarkLayout
 from ..face.track import FaceTrack
-from .person import Person, find_rest, opening_ratio
+from .person import Person, find_rest, opening_ratio, shown_landmarks
 from .space import LandmarkSpace
 
 # Somebody whose mouth is no further open than this (over the inter-ocular distance) in a fiftieth of the
@@ -22,7 +21,6 @@ CLOSED_QUANTILE = 0.02
 USUAL_OPENING = 0.02
 # Of the lips' meeting, mouth widths: what may be left; smaller asks for less likely faces.
 TOLERANCE = 0.002
-SAMPLE_FRAMES = 500
 
 
 def rest_of(track: FaceTrack, space: LandmarkSpace) -> Person:
@@ -44,10 +42,7 @@ def rest_of(track: FaceTrack, space: LandmarkSpace) -> Person:
 
 def most_closed(track: FaceTrack) -> float:
     """The opening ratio below which a fiftieth of the frames lies. Raises NoFaceError without any face."""
-    if not track.present.any():
-        raise NoFaceError(f"a face is needed to learn its rest shape; none of {len(track)} frames has one")
-    landmarks = track.landmarks[track.seen_rows(SAMPLE_FRAMES)]
-    return float(np.quantile(opening_ratio(landmarks), CLOSED_QUANTILE))
+    return float(np.quantile(opening_ratio(shown_landmarks(track)), CLOSED_QUANTILE))
 
 
 def closing_channels(space: LandmarkSpace, shape: np.ndarray) -> Tensor:
