@@ -18,6 +18,7 @@ from ..mouth import (
     HIDDEN,
     NOTICEABLE,
     PARTING,
+    REDDER,
     SEALED,
     SEAM,
     SMOOTH,
@@ -131,7 +132,8 @@ def dark_interior(
     seam = amount * known * windows.packed([room.seam for room in rooms])[:, None]
     bright = filled.mean(1, keepdim=True) / colour.mean(1, keepdim=True).clamp_min(1e-3)
     left = ((bright - (1 - SEAM)) / SEAM).clamp(0, 1)
-    return (filled + seam / SEAM * (bright * colour - filled)) * (1 - seam * left)
+    red = (colour + REDDER * (colour - colour.mean(1, keepdim=True))).clamp_min(0)
+    return (filled + seam / SEAM * (bright * red - filled)) * (1 - seam * left)
 
 
 def sealing(openings: Tensor, reference_openings: Tensor, weights: Tensor) -> Tensor:
