@@ -144,6 +144,7 @@ def test_each_stage_stands_once():
             "mytalk_core/pipeline/stages.py",
             "benchmarks/closed_mouths.py",
             "benchmarks/reconstruction.py",
+            "benchmarks/seams.py",
             "training/covers/prepare.py",
             "training/refiner/cut_interiors.py",
         },
