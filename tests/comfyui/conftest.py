@@ -55,3 +55,16 @@ def folders(pack: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def examples_folder() -> Path:
     """The repository's own sample files."""
     return ROOT / "examples"
+
+
+@pytest.fixture
+def clip(part, examples_folder):
+    """The first quarter of a second of the sample."""
+    whole = part("mytalk_core.media.file_clip").FileClip.open(examples_folder / "ai_woman.mp4")
+    return part("mytalk_core.media.arranged").part_of(whole, 0.0, 0.24)
+
+
+@pytest.fixture
+def tracked(part, clip):
+    """Its face, as it travels between nodes."""
+    return part("nodes.sockets").TrackedFace(clip, part("nodes.analyse").own_faces(clip).choose())

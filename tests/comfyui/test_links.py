@@ -14,18 +14,6 @@ import torch
 
 
 @pytest.fixture
-def clip(part, examples_folder):
-    """The first quarter of a second of the sample."""
-    whole = part("mytalk_core.media.file_clip").FileClip.open(examples_folder / "ai_woman.mp4")
-    return part("mytalk_core.media.arranged").part_of(whole, 0.0, 0.24)
-
-
-@pytest.fixture
-def tracked(part, clip):
-    return part("nodes.sockets").TrackedFace(clip, part("nodes.analyse").own_faces(clip).choose())
-
-
-@pytest.fixture
 def performance(part, tracked):
     """The clip's own mouth, with a tone."""
     layout = part("mytalk_core.face.layout").LandmarkLayout.load("mesh478")

@@ -11,18 +11,6 @@ import pytest
 import torch
 
 
-@pytest.fixture
-def clip(part, examples_folder):
-    """The first fifth of a second of the sample."""
-    whole = part("mytalk_core.media.file_clip").FileClip.open(examples_folder / "ai_woman.mp4")
-    return part("mytalk_core.media.arranged").part_of(whole, 0.0, 0.2)
-
-
-@pytest.fixture
-def tracked(part, clip):
-    return part("nodes.sockets").TrackedFace(clip, part("nodes.analyse").own_faces(clip).choose())
-
-
 def as_images(clip) -> torch.Tensor:
     return torch.stack([torch.from_numpy(picture.rgb) for picture in clip.pictures()]) / 255
 
