@@ -7,6 +7,9 @@ from typing import Any
 import av
 from av.sidedata import sidedata
 
+# What outputs do not carry on, in words.
+CARRIED = {"A53_CC": "closed captions", "STEREO3D": "stereo 3D", "SPHERICAL": "spherical video"}
+
 
 def side_data(frame: av.VideoFrame) -> Any:
     """A frame's side data by FFmpeg's names, buffers; empty where it carries none."""
@@ -17,10 +20,6 @@ def side_data(frame: av.VideoFrame) -> Any:
         # Python's type checker does not know that enumerations are open this way.
         sidedata.Type._missing_ = classmethod(_unnamed)  # type: ignore[assignment,method-assign]
         return frame.side_data or {}
-
-
-# What outputs do not carry on, in words.
-CARRIED = {"A53_CC": "closed captions", "STEREO3D": "stereo 3D", "SPHERICAL": "spherical video"}
 
 
 def carried(frame: av.VideoFrame) -> tuple[str, ...]:
