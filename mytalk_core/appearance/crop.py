@@ -12,9 +12,11 @@ import numpy as np
 
 from ..face.alignment import UNITS
 from ..media.colour import Box
+from .mask import Window
 
 STEP = 32  # crop sides are multiples of this, so that windows of 8 units fall on whole pixels
 SMALLEST, LARGEST = 256, 768
+WHOLE = Window(0, 0, UNITS, UNITS)
 
 
 def crop_size(similarity: np.ndarray, present: np.ndarray | None = None) -> int:
@@ -57,7 +59,11 @@ def crop_box(similarity: np.ndarray, size: int, height: int, width: int) -> Box:
 
 
 def cut_crop(
-    rgb: np.ndarray, similarity: np.ndarray, size: int, room: np.ndarray | None = None
+    rgb: np.ndarray,
+    similarity: np.ndarray,
+    size: int,
+    room: np.ndarray | None = None,
+    sharp: Window = WHOLE,
 ) -> np.ndarray:
     """Cut the canonical square out of a frame.
 
@@ -66,6 +72,8 @@ def cut_crop(
         similarity: float (2, 3), frame pixels to canonical units.
         size: side of the crop in pixels.
         room: uint8 (size, size, 3), memory that the crop is made in.
+        sharp: the part that a cubic kernel reads; a linear one, which takes a third of the time, reads the
+        rest.
 
     Returns:
         uint8 (size, size, 3); what lies outside the frame repeats its edge.
@@ -78,6 +86,11 @@ def cut_crop(
         rgb = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
         matrix[:, 2] += matrix[:, :2] @ (0.5 * fit - 0.5)
         matrix[:, :2] *= fit
-    return cv2.warpAffine(
-        rgb, matrix, (size, size), room, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-    )
+    crop = np.empty((size, size, 3), np.uint8) if room is None else room
+    for part, kernel in ((sharp, cv2.INTER_CUBIC), *((one, cv2.INTER_LINEAR) for one in sharp.around(WHOLE))):
+        top, left, bottom, right = part.pixels(size)
+        shifted = matrix - [[0, 0, left], [0, 0, top]]
+        part.cut(crop)[:] = cv2.warpAffine(
+            rgb, shifted, (right - left, bottom - top), flags=kernel, borderMode=cv2.BORDER_REPLICATE
+        )
+    return crop

@@ -12,9 +12,10 @@ from torch import Tensor
 from ..face.layout import LandmarkLayout
 from ..face.packed import Rows
 from .choosing import Choice
+from .crop import WHOLE
 from .generator import AppearanceGenerator
 from .inputs import frame_pictures, reference_pictures, whole_mask
-from .mask import MouthMask
+from .mask import MouthMask, Window
 from .on_device.batch import Batch
 from .on_device.generating import generated
 from .raster import triangulate
@@ -63,6 +64,10 @@ class GeneratorRenderer(WarpRenderer):
     def device(self) -> torch.device:
         """Where the generator is just now: whoever keeps it elsewhere brings it to draw."""
         return next(self.generator.parameters()).device
+
+    def reads(self, source: np.ndarray, target: np.ndarray) -> Window:
+        """All: see `Renderer.reads`."""
+        return WHOLE
 
     def lips_together(self, batch: Batch) -> Tensor:
         """See `WarpRenderer.lips_together`; of the crops all that the masks leave is read."""

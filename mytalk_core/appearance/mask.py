@@ -52,6 +52,16 @@ class Window:
         """(height, width) in units."""
         return self.bottom - self.top, self.right - self.left
 
+    def around(self, whole: Window) -> list[Window]:
+        """What a window that it lies in has beside it, as windows: up to four."""
+        beside = [
+            Window(whole.top, whole.left, self.top, whole.right),
+            Window(self.bottom, whole.left, whole.bottom, whole.right),
+            Window(self.top, whole.left, self.bottom, self.left),
+            Window(self.top, self.right, self.bottom, whole.right),
+        ]
+        return [one for one in beside if min(one.shape) > 0]
+
     def shared(self, other: Window) -> Window:
         """What of it another window shows, too."""
         return Window(
@@ -109,9 +119,9 @@ def mouth_mask(
         target: float (N, 2), the landmarks it is given.
         feather: over how many units `lips` falls from 1 to 0, more than 0.
     """
-    hulls = [_mouth_and_chin(points, layout) for points in (source, target)]
-    window = _window(np.concatenate(hulls), feather)
-    hull = _fill(window, cv2.convexHull(np.concatenate(hulls).astype(np.float32)))
+    points = _mouths_and_chins(source, target, layout)
+    window = _window(points, feather)
+    hull = _fill(window, cv2.convexHull(points.astype(np.float32)))
     away = _distance(hull)
     face = _distance(_fill(window, _face(target, layout)))
     inside = cv2.GaussianBlur(_falling(face, JAW_EDGE), (0, 0), 0.8)
@@ -128,6 +138,13 @@ def mouth_mask(
         ring=(ring * skin).astype(np.float32),
         mouth=_falling(_distance(_fill(window, target[layout.lips_outer])), NEAR_LIPS),
     )
+
+
+def mask_window(
+    source: np.ndarray, target: np.ndarray, layout: LandmarkLayout, feather: float = FEATHER
+) -> Window:
+    """The window of `mouth_mask`."""
+    return _window(_mouths_and_chins(source, target, layout), feather)
 
 
 def slices_between(shape: tuple[int, ...], low: np.ndarray, high: np.ndarray) -> tuple[slice, slice]:
@@ -150,6 +167,10 @@ def near_lips(lips: np.ndarray, reach: float) -> np.ndarray:
     if reach == 0:
         return np.ones(lips.shape, np.float32)
     return _falling(_distance((lips > 0).astype(np.uint8)), reach)
+
+
+def _mouths_and_chins(source: np.ndarray, target: np.ndarray, layout: LandmarkLayout) -> np.ndarray:
+    return np.concatenate([_mouth_and_chin(points, layout) for points in (source, target)])
 
 
 def _mouth_and_chin(points: np.ndarray, layout: LandmarkLayout) -> np.ndarray:

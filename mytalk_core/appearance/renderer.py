@@ -17,7 +17,7 @@ from .blend import SPLIT, Blend, Mixing
 from .choosing import Choice, ReferencePlan, plan_references
 from .fade import UsualLight
 from .frame_edge import KNOWN, UNKNOWN, lent_part
-from .mask import FEATHER, MouthMask, mouth_mask
+from .mask import FEATHER, MouthMask, Window, mask_window, mouth_mask
 from .matching import MatchedReferences, match_references
 from .mouth import Parting, dark_interior, hide_edges, part_interior, parting, seal
 from .on_device.batch import Batch, Borrowed, Lenders
@@ -53,6 +53,10 @@ class Renderer(Protocol):
     @property
     def at_once(self) -> int | None:
         """On how many threads it draws best, at most; None on as many as there are."""
+
+    def reads(self, source: np.ndarray, target: np.ndarray) -> Window:
+        """Which part of a frame's canonical square it reads pixel by pixel, of the frame's landmarks (N, 2)
+        and the wanted ones, canonical units."""
 
     def render(
         self,
@@ -129,6 +133,10 @@ class WarpRenderer:
         self.openings = mouth_opening(references.landmarks, layout)
         self._usual_light = UsualLight(references.crops, references.shots)
         self._lenders = Lenders(references)
+
+    def reads(self, source: np.ndarray, target: np.ndarray) -> Window:
+        """See `Renderer.reads`."""
+        return mask_window(source, target, self.layout, self.settings.feather)
 
     def render(
         self,

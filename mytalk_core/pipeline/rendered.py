@@ -158,7 +158,7 @@ class RenderedClip(ArrangedClip):
         return {} if uncovered is None else {frames[row]: int(row) for row in np.flatnonzero(uncovered)}
 
     def _looked_at(
-        self, picture: Picture, similarity: np.ndarray, landmarks: np.ndarray
+        self, picture: Picture, similarity: np.ndarray, source: np.ndarray, target: np.ndarray
     ) -> tuple[np.ndarray, Cover]:
         """The face's crop of a frame, and what stands before its mouth: what is a reference has been looked
         at."""
@@ -166,10 +166,11 @@ class RenderedClip(ArrangedClip):
         if reference is not None:
             return self.references.crops[reference], FREE
         box = crop_box(similarity, self._crop_px, picture.height, picture.width)
-        crop = cut_crop(picture.rgb_in(box), similarity, self._crop_px)
+        sharp = self.renderer.reads(source, target)
+        crop = cut_crop(picture.rgb_in(box), similarity, self._crop_px, sharp=sharp)
         if self.gauge is None:
             return crop, FREE
-        return crop, self.gauge.cover(crop, landmarks, similarity, shot=int(self.track.shots[picture.index]))
+        return crop, self.gauge.cover(crop, source, similarity, shot=int(self.track.shots[picture.index]))
 
     @property
     def _layers(self) -> list[RenderedClip]:
@@ -210,12 +211,13 @@ class RenderedClip(ArrangedClip):
         shown = float(shown_lips(source[None], similarity[None], frame, layout)[0])
         if shown == 0:
             return []
-        crop, cover = self._looked_at(picture, similarity, source)
+        target = self.targets[np.array([row])][0]
+        crop, cover = self._looked_at(picture, similarity, source, target)
         # A mouth that leaves the frame: at last it moves as in the source, and the source takes over.
         share = min(HANDED_OVER * shown, 1.0)
         shot = int(self.track.shots[row])
         grain = grain_strength(self._lower_face(picture, layout))
-        return Face(crop, shot, cover, source, seen_part(frame, similarity), share, grain)
+        return Face(crop, shot, cover, source, target, seen_part(frame, similarity), share, grain)
 
     def _lower_face(self, picture: Picture, layout: LandmarkLayout) -> np.ndarray:
         """The part uint8 (h, w, 3) of a picture that holds lips and jaw."""
@@ -280,7 +282,8 @@ class RenderedClip(ArrangedClip):
         # Behind a cover is what is to be expected there.
         crops = np.stack([face.cover.mended(face.crop) for face in faces])
         source = np.stack([face.source for face in faces])
-        rendering = self.renderer.render(crops, source, self.targets[rows], rows, seen)
+        target = np.stack([face.target for face in faces])
+        rendering = self.renderer.render(crops, source, target, rows, seen)
         patches = rendering.patches(
             (self.height, self.width),
             self.track.similarity[rows],

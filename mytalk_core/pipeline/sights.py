@@ -24,14 +24,16 @@ class Face:
     """A face to draw lips on.
 
     crop: its canonical square, uint8 (S, S, 3); shot: its number; cover: what stands before the mouth;
-    source: its landmarks (N, 2) there; seen: bool (256, 256), what of the square lies inside the frame, None
-    for all; share: 0..1, how much of the new lips shows; grain: 0..1, how surely the frame has some.
+    source, target: its landmarks (N, 2) there, and the wanted ones; seen: bool (256, 256), what of the square
+    lies inside the frame, None for all; share: 0..1, how much of the new lips shows; grain: 0..1, how surely
+    the frame has some.
     """
 
     crop: np.ndarray
     shot: int
     cover: Cover
     source: np.ndarray
+    target: np.ndarray
     seen: np.ndarray | None
     share: float
     grain: float

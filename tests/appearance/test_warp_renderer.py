@@ -83,6 +83,25 @@ def test_warp_and_its_inverse_give_the_crop_back(layout):
     assert np.array_equal(MeshWarp(mesh, source, SIZE, whole).warp(crop, source), crop)
 
 
+def test_pixel_by_pixel_no_more_of_a_frame_is_read_than_the_renderer_says(layout):
+    references = pool(layout, [2, 6, 10], size=288)
+    source, target = shape(layout, 4), shape(layout, 9)
+    renderer = WarpRenderer(references, target[None], layout)
+    frame = cv2.resize(picture(layout, source, SIZE, 0), (900, 900), interpolation=cv2.INTER_CUBIC)
+    frame += np.random.default_rng(0).integers(0, 9, frame.shape, np.uint8)
+    similarity = np.array([[SIZE / 900, 0.02, -2], [-0.02, SIZE / 900, 3]])
+    sharp = renderer.reads(source, target)
+    whole, cut = cut_crop(frame, similarity, 288), cut_crop(frame, similarity, 288, sharp=sharp)
+    away = np.abs(whole.astype(int) - cut)
+    # OpenCV counts pixels from where it starts, and rounds.
+    assert sharp.cut(away).max() <= 1 and sharp.cut(away).mean() < 0.01 < away.mean() < 1
+    drawn = [renderer.render(one[None], source[None], target[None], np.zeros(1, int)) for one in (whole, cut)]
+    new = drawn[0].alpha > 0
+    assert np.array_equal(drawn[0].alpha, drawn[1].alpha) and new.any()
+    away = np.abs(drawn[0].crops[new].astype(int) - drawn[1].crops[new])
+    assert away.max() <= 1 and away.mean() < 0.01
+
+
 def test_a_part_of_a_window_is_drawn_as_in_the_whole(layout):
     mesh, vertices = triangulate(layout), triangulate(layout).vertices(shape(layout, 14, wide=3))
     whole, part = (320, 300, 660, 620), (430, 401, 533, 517)

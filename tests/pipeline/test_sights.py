@@ -14,7 +14,7 @@ EMPTY = np.zeros((0, 2), np.float32)
 
 def sight(number: int, shot: int, cover: Cover, grain: float) -> Sight:
     picture = Picture.from_rgb(number, np.zeros((2, 2, 3), np.uint8))
-    return Sight(picture, (Face(np.zeros((1, 1, 3), np.uint8), shot, cover, EMPTY, None, 1.0, grain),))
+    return Sight(picture, (Face(np.zeros((1, 1, 3), np.uint8), shot, cover, EMPTY, EMPTY, None, 1.0, grain),))
 
 
 def faces(sights: list[Sight]) -> list[Face]:
