@@ -1,13 +1,15 @@
-"""Between the lips: teeth keep their size where the mouth opens wider than in a reference, and hide where it
-shuts.
+"""Between the lips: teeth keep their size however far the mouth opens, and hide where it shuts.
 
-The mesh is elastic and would stretch a reference's teeth with the opening. Here its upper part stays with the
-upper lip and its lower part with the lower one, and what comes apart between them is plainly dark: a still
-has no more to show. Teeth that would be squeezed into a white line give way to the seam of the lips.
+The mesh is elastic and would stretch and squeeze a reference's teeth with the opening. Here its upper part
+stays with the upper lip and its lower part with the lower one. What comes apart between them is plainly dark:
+a still has no more to show. Where the mouth is less open than the reference's, first the dark between them
+goes and then the lower lip rises over the teeth; what would be left of them as a white line gives way to the
+seam of the lips.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -27,6 +29,7 @@ EDGE = 2.2  # softness of the inner lip's edge, units
 SEAM, SEAM_WIDTH, SEAM_END = 0.35, 1.1, 2.0
 REDDER = 0.5
 STRETCH = 1.4  # teeth are stretched so much at most
+LIP = 1.0  # units of the lower lip's edge that stay
 PARTING = 1.25  # times that, and the dark between the parts is wholly dark
 NOTICEABLE = 1.5  # openings below this many units need no interior
 SEALED = 0.5  # at openings below this many units the teeth of open references do not show
@@ -37,15 +40,17 @@ HIDDEN = 2.5  # units of the lips' edges that do not show there either: they hav
 # Where a reference's teeth end, as a share of its opening from above: the darkest row between these, or, with
 # less than so many levels between rows, the last: one row of teeth fills it.
 GAP, PLAIN = (0.3, 0.9), 12.0
+RIM = 0.1  # of the opening may be the upper lip's
 
 
-def stretch_factor(opening: float, reference_opening: float) -> float:
-    """How many times as high as in a reference an opening is, both in units; 1 where it is not higher or
-    hardly open."""
-    if opening <= NOTICEABLE:
-        return 1.0
-    factor = max(opening / max(reference_opening, 1e-3), 1.0)
-    return float(1 + (factor - 1) * np.clip((opening - NOTICEABLE) / NOTICEABLE, 0, 1))
+def height_apart(opening: float, own: float) -> float:
+    """How many times as high as a reference's an opening is, both in units, of more than that what is beyond
+    `STRETCH`; 1 up to there, and where the wider of them is hardly open."""
+    factor = max(opening, 1e-3) / max(own, 1e-3)
+    if factor < 1:
+        return factor if own > NOTICEABLE else 1.0
+    open_enough = float(np.clip((opening - NOTICEABLE) / NOTICEABLE, 0, 1))
+    return max((1 + (factor - 1) * open_enough) / STRETCH, 1.0)
 
 
 def seal(opening: float, reference_openings: np.ndarray, weights: np.ndarray) -> float:
@@ -62,39 +67,45 @@ def seal(opening: float, reference_openings: np.ndarray, weights: np.ndarray) ->
 class Parting:
     """What becomes of a reference's teeth.
 
-    sealed: 0..1, how far they hide, see `seal`; factor: how many times as high as its own the opening is,
-    where that is more than `STRETCH` and they part, else 1; gap: see `teeth_end`.
+    sealed: 0..1, how far they hide, see `seal`; apart: see `height_apart`; gap: where the upper part ends,
+    0..1 of the reference's opening.
     """
 
     sealed: float = 0.0
-    factor: float = 1.0
+    apart: float = 1.0
     gap: float = GAP[1]
 
 
-def parting(
-    opening: float, own: float, crop: np.ndarray, landmarks: np.ndarray, layout: LandmarkLayout
-) -> Parting:
-    """For an opening and a reference's own, units; its crop (S, S, 3) and landmarks (N, 2)."""
-    sealed = seal(opening, np.array([own]), np.ones(1))
-    factor = stretch_factor(opening, own)
-    if sealed > 0 or factor <= STRETCH:
+def parting(opening: float, own: float, teeth: Callable[[], tuple[bool, float]]) -> Parting:
+    """For an opening and a reference's own, units; teeth: of the reference, see `upper_teeth`."""
+    sealed, apart = seal(opening, np.array([own]), np.ones(1)), height_apart(opening, own)
+    if apart == 1:
         return Parting(sealed)
-    return Parting(factor=factor, gap=teeth_end(crop, landmarks, layout))
+    shown, gap = teeth()
+    if apart > 1:
+        return Parting(sealed, apart, gap)
+    # The lower lip keeps its edge, whatever it rises over.
+    return Parting(sealed, apart, min(gap, apart - min(LIP / own, apart / 2))) if shown else Parting(sealed)
 
 
-def teeth_end(crop: np.ndarray, landmarks: np.ndarray, layout: LandmarkLayout) -> float:
-    """Where the upper teeth of a crop (S, S, 3) end: 0..1 from the upper to the lower inner lip."""
+def upper_teeth(crop: np.ndarray, landmarks: np.ndarray, layout: LandmarkLayout) -> tuple[bool, float]:
+    """Whether a crop (S, S, 3) with landmarks (N, 2) shows upper teeth, and where it is darkest below them:
+    0..1 from the upper to the lower inner lip."""
     scale = len(crop) / UNITS
     inner = landmarks[layout.lips_inner] * scale - 0.5
     middle, reach = inner[:, 0].mean(), 0.2 * np.ptp(inner[:, 0])
     columns = np.linspace(middle - reach, middle + reach, 9)
     top, bottom = lip_lines(inner, columns)
-    share = np.linspace(*GAP, 13)
+    share = np.linspace(RIM, GAP[1], 17)
     rows = top + share[:, None] * (bottom - top)
     at = np.dstack([np.broadcast_to(columns, rows.shape), rows]).astype(np.float32)
     read = cv2.remap(crop, at, None, cv2.INTER_LINEAR)  # type: ignore[call-overload]
     profile = read.astype(np.float32).mean((1, 2))
-    return GAP[1] if np.ptp(profile) < PLAIN else float(share[profile.argmin()])
+    below = np.where(share < GAP[0], np.inf, profile)
+    if profile[share >= GAP[0]].max() - below.min() < PLAIN:
+        return True, GAP[1]
+    darkest = int(below.argmin())
+    return bool(profile[:darkest].max() - profile[darkest] >= PLAIN), float(share[darkest])
 
 
 def part_interior(
@@ -103,20 +114,20 @@ def part_interior(
     layout: LandmarkLayout,
     window: Window,
     size: int,
-    factor: float,
+    apart: float,
     gap: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A warp whose stretch between the lips ends at `STRETCH`: see the top of this file.
+    """A warp that stretches what is between the lips by `STRETCH` at most, and squeezes nothing: see the top
+    of this file.
 
     Args:
         coordinates: float32 (h, w, 2), where the pixels of a window in a crop of `size` come from.
         target: float (N, 2) landmarks, canonical units.
-        factor: above 1, see `stretch_factor`; gap: see `teeth_end`.
+        apart, gap: see `Parting`.
 
     Returns:
         The coordinates, and float32 (h, w) 0..1, how dark it is between the parts.
     """
-    apart = factor / STRETCH
     scale = size / UNITS
     inner = ring_pixels(layout.lips_inner, target, window, size)
     parted, darkness = coordinates.copy(), np.zeros(coordinates.shape[:2], np.float32)

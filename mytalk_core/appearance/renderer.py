@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 import cv2
@@ -19,7 +20,7 @@ from .fade import UsualLight
 from .frame_edge import KNOWN, UNKNOWN, lent_part
 from .mask import FEATHER, MouthMask, Window, mask_window, mouth_mask
 from .matching import MatchedReferences, match_references
-from .mouth import Parting, dark_interior, hide_edges, part_interior, parting, seal
+from .mouth import Parting, dark_interior, hide_edges, part_interior, parting, seal, upper_teeth
 from .on_device.batch import Batch, Borrowed, Lenders
 from .on_device.drawing import DeviceRendering, draw
 from .on_device.lips import BlendTogether, MixingTogether
@@ -133,6 +134,7 @@ class WarpRenderer:
         self.openings = mouth_opening(references.landmarks, layout)
         self._usual_light = UsualLight(references.crops, references.shots)
         self._lenders = Lenders(references)
+        self._teeth: dict[int, tuple[bool, float]] = {}
 
     def reads(self, source: np.ndarray, target: np.ndarray) -> Window:
         """See `Renderer.reads`."""
@@ -353,17 +355,24 @@ class WarpRenderer:
         and where the mouth is dark inside, 0..1; see `part_interior` and `hide_edges`."""
         layout, core, size = self.layout, mask.core, self.references.size
         how = self.parting(target, reference)
+        dark: np.ndarray | float = 0.0
+        if how.apart != 1:
+            coordinates, dark = part_interior(coordinates, target, layout, core, size, how.apart, how.gap)
         if how.sealed > 0:
-            return hide_edges(coordinates, target, layout, core, size, how.sealed), 0.0
-        if how.factor == 1:
-            return coordinates, 0.0
-        return part_interior(coordinates, target, layout, core, size, how.factor, how.gap)
+            coordinates = hide_edges(coordinates, target, layout, core, size, how.sealed)
+        return coordinates, dark
 
     def parting(self, target: np.ndarray, reference: int) -> Parting:
         """What becomes of a reference's teeth in a mouth with landmarks (N, 2)."""
         opening, own = float(mouth_opening(target, self.layout)), float(self.openings[reference])
-        crop, landmarks = self.references.crops[reference], self.references.landmarks[reference]
-        return parting(opening, own, crop, landmarks, self.layout)
+        return parting(opening, own, partial(self._upper_teeth, reference))
+
+    def _upper_teeth(self, reference: int) -> tuple[bool, float]:
+        """Those of a reference, found once; see `upper_teeth`."""
+        if reference not in self._teeth:
+            crop, landmarks = self.references.crops[reference], self.references.landmarks[reference]
+            self._teeth[reference] = upper_teeth(crop, landmarks, self.layout)
+        return self._teeth[reference]
 
     def _dark(
         self, matched: MatchedReferences, target: np.ndarray, dark: list[np.ndarray | float]

@@ -11,11 +11,13 @@ from mytalk_core.appearance.mask import Window
 from mytalk_core.appearance.mouth import (
     GAP,
     STRETCH,
+    Parting,
     dark_interior,
+    height_apart,
     hide_edges,
+    parting,
     seal,
-    stretch_factor,
-    teeth_end,
+    upper_teeth,
 )
 from mytalk_core.appearance.references import References
 from mytalk_core.appearance.renderer import WarpRenderer
@@ -70,6 +72,27 @@ def test_teeth_keep_their_height_however_far_the_mouth_opens(layout, opening, sh
     # No ghosts: what is not a tooth between the lips is dark.
     bottom = int(target[layout.lips_inner, 1].max())
     assert result[bottom - 3, 128].min() < 90
+
+
+@pytest.mark.parametrize("opening", [6.0, 8.0, 11.0])
+def test_the_lower_lip_rises_over_teeth_and_does_not_squeeze_them(layout, opening):
+    source, wide = shape(layout).astype(np.float32), shape(layout, 16)
+    given = toothed(layout, wide, 0.5)
+    result = render(layout, [(given, wide)], source, shape(layout, opening).astype(np.float32))
+
+    def teeth(drawn):
+        return int((drawn[:, 128].min(-1) > 150).sum())
+
+    assert 0.9 * teeth(given) <= teeth(result) <= teeth(given)
+
+
+def test_a_mouth_without_upper_teeth_shuts_as_the_mesh_does(layout):
+    points = shape(layout, 16)
+    inner = points[layout.lips_inner]
+    tongue = picture(layout, points)
+    tongue[int(inner[:, 1].mean()) : int(inner[:, 1].max()), 118:138] = (120, 70, 70)
+    assert not upper_teeth(tongue, points, layout)[0]
+    assert parting(5, 16, lambda: (False, 0.5)) == Parting() != parting(5, 16, lambda: (True, 0.5))
 
 
 def test_nearly_closed_lips_show_no_line_of_teeth(layout):
@@ -150,10 +173,11 @@ def test_lips_that_were_closed_stay_as_they_were(layout):
 
 def test_where_teeth_end_and_how_far_they_are_stretched(layout):
     points = shape(layout, 16)
-    assert teeth_end(toothed(layout, points, 0.55), points, layout) > 0.5
-    assert teeth_end(picture(layout, points), points, layout) == GAP[1]
-    assert stretch_factor(16, 15) < STRETCH < stretch_factor(16, 5)
-    assert stretch_factor(1, 0) == stretch_factor(10, 20) == 1
+    shown, gap = upper_teeth(toothed(layout, points, 0.55), points, layout)
+    assert shown and gap > 0.5
+    assert upper_teeth(picture(layout, points), points, layout)[1] == GAP[1]
+    assert height_apart(16, 15) == 1 < height_apart(16, 5) == 16 / 5 / STRETCH
+    assert height_apart(1, 0) == height_apart(0, 1) == 1 > height_apart(10, 20)
     ones = np.ones(1)
     assert seal(0.3, np.array([9.0]), ones) == 1
     assert seal(0.3, np.array([0.5]), ones) == seal(4, np.array([9.0]), ones) == 0

@@ -181,7 +181,7 @@ def test_no_more_threads_give_a_card_its_work_than_do_it_good(warped, monkeypatc
 @pytest.fixture
 def parted(monkeypatch):
     """Teeth that part, so that all is done that may be."""
-    monkeypatch.setattr("mytalk_core.appearance.renderer.parting", lambda *_: Parting(factor=2.0))
+    monkeypatch.setattr("mytalk_core.appearance.renderer.parting", lambda *_: Parting(apart=2.0))
 
 
 def test_lips_that_are_warped_are_drawn_there_without_a_network(warped, parted, monkeypatch):

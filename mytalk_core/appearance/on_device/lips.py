@@ -76,9 +76,9 @@ def warped(
         for target, chosen in zip(batch.targets, borrowed.chosen, strict=True)
     ]
     if any(one != Parting() for own in how for one in own):
-        parts = np.array([[[one.sealed, one.factor, one.gap] for one in own] for own in how])
+        parts = np.array([[[one.sealed, one.apart, one.gap] for one in own] for own in how])
         mouths = Mouths.of(batch.targets, triangulation.layout, cores, size)
-        coordinates, dark = mouths.parted(coordinates, on(parts, batch.device))
+        coordinates, dark = mouths.parted(coordinates, parts)
         darkness = (matched.weights[..., None, None] * dark).sum(1, keepdim=True)
     pictures = levels(read_each_at(batch.lenders(), mixing.moved(coordinates)))
     return matched.corrected(pictures, batch, cores, size), darkness

@@ -23,7 +23,6 @@ from ..mouth import (
     SEAM,
     SMOOTH,
     SQUEEZED,
-    STRETCH,
     Room,
     lip_lines,
     ring_pixels,
@@ -74,22 +73,23 @@ class Mouths:
         (top, bottom), (left, right) = lips[..., :-1].unbind(2), lips[..., -1:].unbind(2)
         return cls(size / UNITS, rows, x - x[..., :1], rows[:, :, -1:], top, bottom, left, right)
 
-    def parted(self, coordinates: Tensor, how: Tensor) -> tuple[Tensor, Tensor]:
+    def parted(self, coordinates: Tensor, how: np.ndarray) -> tuple[Tensor, Tensor]:
         """R warps (B,R,2,h,w) with teeth of their own size, or none where lips meet, and how dark it is
         between the parts, (B,R,h,w) 0..1; see `part_interior` and `hide_edges`. how: (B,R,3), the sealed,
-        factor and gap of a `Parting`."""
-        sealed, factor, gap = how[..., None, None].unbind(2)
+        apart and gap of a `Parting`."""
+        sealed, apart, gap = on(how, coordinates.device)[..., None, None].unbind(2)
         high = (self.bottom - self.top).clamp_min(1e-3)
         share = (self.rows - self.top) / high
         inside = (share > 0) & (share < 1) & (self.columns > self.left) & (self.columns < self.right)
-        inside = inside & (factor > 1)
-        apart = factor / STRETCH
+        inside = inside & (apart != 1)
         above, below = share * apart, (1 - share) * apart
         read = torch.where(above <= gap, above, torch.where(below <= 1 - gap, 1 - below, gap))
-        rows = torch.where(inside, self.top + read * high, self._hidden(sealed))
+        parted = self._read(coordinates, torch.where(inside, self.top + read * high, self.rows))
         away = torch.minimum(above - gap, below - (1 - gap)) * high / apart
         dark = (away / self.scale).clamp(0, 1) * ((apart - 1) / (PARTING - 1)).clamp(0, 1) * inside
-        return self._read(coordinates, rows), dark
+        if how[..., 0].any():
+            parted = self._read(parted, self._hidden(sealed))
+        return parted, dark
 
     def _hidden(self, sealed: Tensor) -> Tensor:
         """The rows (B,R,h,w) that are read where lips nearly shut by `sealed` (B,R,1,1)."""
