@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from mytalk_core.face.look import SFACE_COSINE
 from mytalk_core.files import write_text
 
 from .adapters import Source
-from .identities import FACE_THRESHOLD, SHAPE_THRESHOLD, cluster
+from .identities import SHAPE_THRESHOLD, cluster
 from .journal import Entry, all_entries
 from .preparation_report import summarise, write_report
 from .prepare_options import Settings
@@ -44,7 +45,7 @@ def name_people(dataset: ShardDataset, settings: Settings) -> None:
     embeddings = [dataset.tensors(row, "track.safetensors")["embedding"] for row in unnamed]
     threshold = settings.same_person
     if threshold is None:
-        threshold = FACE_THRESHOLD if settings.face_recogniser else SHAPE_THRESHOLD
+        threshold = SFACE_COSINE if settings.face_recogniser else SHAPE_THRESHOLD
     first: dict[int, str] = {}
     for row, number in zip(unnamed, cluster(np.stack(embeddings), threshold), strict=True):
         row["identity"] = first.setdefault(int(number), f"person_{row['key']}")

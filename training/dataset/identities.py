@@ -8,8 +8,8 @@ import numpy as np
 
 from mytalk_core.evaluation.networks.recognition import FaceRecogniser, load_recogniser
 
-# Cosines above which two samples show one person: of mini's landmark shapes, and of SFace as OpenCV gives it.
-SHAPE_THRESHOLD, FACE_THRESHOLD = 0.9, 0.363
+# The cosine above which two samples show one person: of mini's landmark shapes.
+SHAPE_THRESHOLD = 0.9
 
 
 def load_face_embedder(path: Path) -> FaceRecogniser:

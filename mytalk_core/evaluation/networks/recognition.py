@@ -11,6 +11,7 @@ import torch
 
 from ...errors import WeightsError
 from ...face import alignment
+from ...face.look import FIVE_POINTS
 from ...face.track import FaceTrack
 from ...motion.identity import IdentityExtractor, embed_person, identity_similarity
 from ...motion.person import find_rest
@@ -20,7 +21,6 @@ INPUT_PX = 112
 TEMPLATE = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
 )
-RIGHT_EYE, LEFT_EYE, NOSE_TIP, MOUTH_CORNERS = (33, 133), (362, 263), 1, (61, 291)
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,7 @@ class FaceRecogniser:
 
 def align(rgb: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     """The face uint8 (112,112,3) with eyes, nose and mouth corners where recognisers expect them."""
-    points = np.stack(
-        [
-            landmarks[list(RIGHT_EYE)].mean(0),
-            landmarks[list(LEFT_EYE)].mean(0),
-            landmarks[NOSE_TIP],
-            *landmarks[list(MOUTH_CORNERS)],
-        ]
-    )
+    points = np.stack([landmarks[list(group)].mean(0) for group in FIVE_POINTS])
     matrix = alignment.fit_similarity(points[None].astype(np.float64), TEMPLATE)[0]
     return cv2.warpAffine(rgb, matrix, (INPUT_PX, INPUT_PX), flags=cv2.INTER_LINEAR)
 
