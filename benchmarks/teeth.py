@@ -24,7 +24,7 @@ from motion import read_track
 
 from mytalk_core.appearance.raster import Triangulation, triangulate
 from mytalk_core.evaluation.metrics.regions import face_crop
-from mytalk_core.evaluation.metrics.teeth import Mouth, teeth_stretch
+from mytalk_core.evaluation.metrics.teeth import FaceCrop, teeth_stretch
 from mytalk_core.face import alignment
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.mesh import region_from_landmarks
@@ -69,7 +69,7 @@ def stretches(
 ) -> list[float]:
     """`teeth_stretch` of a clip's neighbours. face: the source's; reader: reads the lips of pictures that
     are not the source's again."""
-    near: list[tuple[int, Mouth]] = []
+    near: list[tuple[int, FaceCrop]] = []
     values = []
     for picture in pictures:
         row = np.array([picture.index])
@@ -81,7 +81,7 @@ def stretches(
             region = region_from_landmarks(face.landmarks[row][0])
             found, _ = reader.mesh.read([picture.rgb], [region])
             landmarks = alignment.apply(similarity, mesh.layout.from_source(found)[0, :, :2])
-        mouth = Mouth(face_crop(picture.rgb, similarity), landmarks)
+        mouth = FaceCrop(face_crop(picture.rgb, similarity), landmarks)
         for index, other in near:
             if picture.index - index <= 2 and face.shots[index] == face.shots[picture.index]:
                 value = teeth_stretch(other, mouth, mesh)

@@ -17,7 +17,7 @@ MOST_BYTES, SPARE_BYTES = 4 << 30, 2 << 30
 
 
 @dataclass(frozen=True)
-class Place:
+class StoredPatch:
     """Where in the file a patch lies, and what it is."""
 
     offset: int
@@ -37,46 +37,46 @@ class KeptPatches:
         self._folder = folder
         # Open as long as this object is there.
         self._file = TemporaryFile(dir=folder)  # noqa: SIM115
-        self._places: dict[int, list[Place]] = {}
+        self._entries: dict[int, list[StoredPatch]] = {}
         self._end = 0
         self._lock = threading.Lock()
 
     def get(self, row: int) -> list[Patch] | None:
         """The patches of an output frame, None where they are not kept."""
         with self._lock:
-            places = self._places.get(row)
-            return None if places is None else [self._read(place) for place in places]
+            entries = self._entries.get(row)
+            return None if entries is None else [self._read(entry) for entry in entries]
 
     def put(self, row: int, patches: list[Patch]) -> None:
         """Keep a frame's patches where there is room."""
         size = sum(patch.rgb.nbytes + patch.alpha.nbytes for patch in patches)
         with self._lock:
-            if row in self._places or not self._has_room(size):
+            if row in self._entries or not self._has_room(size):
                 return
             try:
                 self._file.seek(self._end)
-                places = [self._write(patch) for patch in patches]
+                entries = [self._write(patch) for patch in patches]
                 self._file.flush()
             except OSError:
                 # A full disk: the frames that are in the file stay good, this one is drawn again.
                 return
-            self._places[row] = places
+            self._entries[row] = entries
             self._end += size
 
     def _has_room(self, size: int) -> bool:
         free = shutil.disk_usage(self._folder).free
         return self._end + size <= MOST_BYTES and free - size >= SPARE_BYTES
 
-    def _write(self, patch: Patch) -> Place:
-        place = Place(self._file.tell(), patch.top, patch.left, patch.rgb.shape, patch.rgb.dtype)
+    def _write(self, patch: Patch) -> StoredPatch:
+        entry = StoredPatch(self._file.tell(), patch.top, patch.left, patch.rgb.shape, patch.rgb.dtype)
         self._file.write(np.ascontiguousarray(patch.rgb).data)
         self._file.write(np.ascontiguousarray(patch.alpha, np.float32).data)
-        return place
+        return entry
 
-    def _read(self, place: Place) -> Patch:
-        self._file.seek(place.offset)
-        rgb = self._array(place.shape, place.dtype)
-        return Patch(place.top, place.left, rgb, self._array(place.shape[:2], np.dtype(np.float32)))
+    def _read(self, entry: StoredPatch) -> Patch:
+        self._file.seek(entry.offset)
+        rgb = self._array(entry.shape, entry.dtype)
+        return Patch(entry.top, entry.left, rgb, self._array(entry.shape[:2], np.dtype(np.float32)))
 
     def _array(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         data = bytearray(self._file.read(int(np.prod(shape)) * dtype.itemsize))

@@ -155,7 +155,7 @@ class AppearanceGenerate(io.ComfyNode):
         """Read the lip references; rendering waits for whoever saves."""
         clip = check_frames(to_clip(video, track.clip.fps), track)
         timeline = motion.timeline or plan_timeline(clip, len(motion.motion) / motion.motion.rate_hz)
-        check_motion(motion, clip)
+        check_times(motion, clip)
         settings = WarpSettings(
             colour_match=colour_match,
             detail=detail,
@@ -233,7 +233,7 @@ def root_of(clip: Clip) -> Clip | int:
     return root.images.ctypes.data if isinstance(root, ImageClip) else root
 
 
-def check_motion(motion: Performance, clip: Clip) -> None:
+def check_times(motion: Performance, clip: Clip) -> None:
     """Raises ValueError for a motion that was made on a video whose frames have other times."""
     made_on = motion.clip
     if made_on is None or (

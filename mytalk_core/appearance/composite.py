@@ -18,7 +18,7 @@ HELD = 2.0**-18  # so little of what is new changes no sample, of up to 16 bits
 
 
 @dataclass(frozen=True)
-class Place:
+class PatchArea:
     """Where a crop's new pixels lie in its frame.
 
     top, left, height, width: px; matrix: float (2, 3), from indices of its pixels to the crop's.
@@ -31,10 +31,10 @@ class Place:
     matrix: np.ndarray
 
 
-def place(
+def patch_area(
     rows: np.ndarray, columns: np.ndarray, similarity: np.ndarray, shape: tuple[int, ...]
-) -> Place | None:
-    """The smallest place that holds all that is new, None if it does not meet the frame.
+) -> PatchArea | None:
+    """The smallest area that holds all that is new, None if it does not meet the frame.
 
     rows, columns: bool (S,), in which of the crop's anything is new; similarity: float (2, 3), frame pixels
     to canonical units; shape: the frame's (H, W, ...).
@@ -57,7 +57,7 @@ def place(
     if right <= left or bottom <= top:
         return None
     matrix[:, 2] += matrix[:, :2] @ (left, top)
-    return Place(int(top), int(left), int(bottom - top), int(right - left), matrix)
+    return PatchArea(int(top), int(left), int(bottom - top), int(right - left), matrix)
 
 
 def make_patch(
@@ -78,28 +78,28 @@ def make_patch(
     from ..media.patch import Patch
 
     is_new = alpha > 0
-    found = place(np.any(is_new, axis=1), np.any(is_new, axis=0), similarity, shape)
-    if found is None:
+    area = patch_area(np.any(is_new, axis=1), np.any(is_new, axis=0), similarity, shape)
+    if area is None:
         return None
-    area = (found.width, found.height)
+    size = (area.width, area.height)
     # WARP_INVERSE_MAP: the matrix tells where in the crop each pixel of the frame is read.
     rgb = cv2.warpAffine(
         crop,
-        found.matrix,
-        area,
+        area.matrix,
+        size,
         flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
     new = cv2.warpAffine(
         alpha,
-        found.matrix,
-        area,
+        area.matrix,
+        size,
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=0,
     )
     new[new < LEAST_ALPHA] = 0
-    return Patch(found.top, found.left, rgb, new.clip(0, 1, out=new))
+    return Patch(area.top, area.left, rgb, new.clip(0, 1, out=new))
 
 
 def held(patch: Patch, matte: np.ndarray | None, similarity: np.ndarray) -> Patch:

@@ -159,7 +159,7 @@ class PretrainedModel(nn.Module):
         """config.json's content, the model on the meta device and the tensors that fit it."""
         description = read_description(folder, cls)
         path = folder / WEIGHTS_NAME
-        tensors, sha256 = read_tensors(path)
+        tensors, sha256 = read_weights(path)
         _check_hash(path, sha256, description["sha256"])
         config = build_config(cls.config_class, description["config"], folder / CONFIG_NAME)
         model = build_empty(lambda: cls(config), folder / CONFIG_NAME, len(tensors))
@@ -186,7 +186,7 @@ class PretrainedModel(nn.Module):
         return cls._read(folder)[0]
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], str]:
+def read_weights(path: Path) -> tuple[dict[str, Tensor], str]:
     """The tensors of a safetensors file and its SHA-256, from one reading of it; nothing of it stays mapped.
 
     Raises WeightsError if it is not one.

@@ -34,10 +34,10 @@ class Photo:
     path: Path
 
 
-Choice: TypeAlias = str | int | tuple[float, float] | Place | Mask | Photo | Look
+FaceChoice: TypeAlias = str | int | tuple[float, float] | Place | Mask | Photo | Look
 
 
-def check_choice(which: Choice) -> Choice:
+def check_choice(which: FaceChoice) -> FaceChoice:
     """What chooses a face, read from what a user gave.
 
     "largest", "left" or "right" (in the picture); a number or its digits: 0 is the largest face, 1 the next;
@@ -59,20 +59,20 @@ def check_choice(which: Choice) -> Choice:
     )
 
 
-def choice_files(which: Choice) -> list[Path]:
+def choice_files(which: FaceChoice) -> list[Path]:
     """The files that a choice is read from. Raises as `check_choice`."""
     which = check_choice(which)
     return [which.path] if isinstance(which, (Mask, Photo)) else []
 
 
-def word_of(who: Choice) -> str:
+def word_of(who: FaceChoice) -> str:
     """A choice as a user writes it."""
     if isinstance(who, Place):
         return f"{who.x_px:g},{who.y_px:g}" + ("" if who.time_s is None else f"@{who.time_s:g}")
     return f"{type(who).__name__.lower()}:{who.path}" if isinstance(who, (Mask, Photo)) else str(who)
 
 
-def _read(text: str) -> Choice:
+def _read(text: str) -> FaceChoice:
     if text.isdecimal() and len(text) < 10:
         return int(text)
     for kind, made in (("mask:", Mask), ("photo:", Photo)):

@@ -15,7 +15,7 @@ from ..errors import WeightsError
 from .alignment import fit_pose
 from .layout import LandmarkLayout
 from .mesh import region_from_landmarks, region_matrix
-from .mesh_reader import cut_crop
+from .mesh_reader import cut_region
 
 # Side of the square, over the face, on which colours are read.
 SQUARE_PX, BLURRED_PX = 96, 48
@@ -29,7 +29,8 @@ OTHER_LIGHT = 1.5
 SHAPE_LIMIT, PHOTO_PATTERN_LIMIT = 4.0, 0.4
 # The cosine of SFace's embeddings from which on its authors take two for one person.
 SFACE_COSINE = 0.363
-# Points of the mesh for SFace's five: the subject's right and left eye, nose tip, mouth corners.
+# Points of the mesh for the five that face recognisers are aligned by: the subject's right and left eye, nose
+# tip, mouth corners.
 FIVE_POINTS = ((33, 133), (362, 263), (1,), (61,), (291,))
 
 
@@ -49,7 +50,7 @@ class Look:
         return lightness / max(float(np.linalg.norm(lightness)), 1e-12)
 
 
-class FaceRecogniser:
+class SFace:
     """SFace (Zhong et al., 2021), by OpenCV, from its published ONNX file."""
 
     def __init__(self, path: str | Path) -> None:
@@ -85,12 +86,12 @@ def still_points() -> np.ndarray:
     return np.setdiff1d(np.arange(468), np.concatenate([layout.lower, *layout.eyes]))
 
 
-def read_look(frame: np.ndarray, landmarks: np.ndarray, recogniser: FaceRecogniser | None = None) -> Look:
+def read_look(frame: np.ndarray, landmarks: np.ndarray, recogniser: SFace | None = None) -> Look:
     """The look of a face with landmarks (478,3) px in a frame (H,W,3) uint8 RGB; embedded where a network is
     given."""
     matrix = region_matrix(region_from_landmarks(landmarks)) * (SQUARE_PX / 256)
     square = cv2.resize(
-        cut_crop(frame, matrix, SQUARE_PX), (BLURRED_PX, BLURRED_PX), interpolation=cv2.INTER_AREA
+        cut_region(frame, matrix, SQUARE_PX), (BLURRED_PX, BLURRED_PX), interpolation=cv2.INTER_AREA
     )
     points = landmarks[still_points(), :2] @ matrix[:, :2].T + matrix[:, 2]
     places = (points * (BLURRED_PX / SQUARE_PX) - 0.5).astype(np.float32)[None]

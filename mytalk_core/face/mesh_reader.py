@@ -29,7 +29,7 @@ class FaceMeshReader:
         Returns landmarks (B,478,3) float32 in frame pixels, z in the same unit, and presence (B,) 0..1.
         """
         matrices = [region_matrix(region) for region in regions]
-        crops = np.stack([cut_crop(f, m) for f, m in zip(frames, matrices, strict=True)])
+        crops = np.stack([cut_region(f, m) for f, m in zip(frames, matrices, strict=True)])
         with torch.inference_mode():
             device = next(self.network.parameters()).device
             opencv = self.opencv if device.type == "cpu" else None
@@ -47,7 +47,7 @@ class FaceMeshReader:
         return self.network(images.contiguous(memory_format=self.layout))
 
 
-def cut_crop(frame: np.ndarray, matrix: np.ndarray, size: int = INPUT_PX) -> np.ndarray:
+def cut_region(frame: np.ndarray, matrix: np.ndarray, size: int = INPUT_PX) -> np.ndarray:
     """A frame (H,W,3) seen through a frame-to-crop affine (2,3): uint8 (size,size,3), black outside."""
     inverse = cv2.invertAffineTransform(matrix)
     corners = np.array([[0, 0], [size, 0], [0, size], [size, size]]) @ inverse[:, :2].T + inverse[:, 2]

@@ -8,12 +8,12 @@ from typing import TypeAlias
 import numpy as np
 
 from ..errors import NoFaceError
-from .choice import Choice, Mask, Photo, Place
+from .choice import FaceChoice, Mask, Photo, Place
 from .look import Look, likeness, looks_apart
 from .tracklet import Tracklet
 
 # One person: for each shot with it, its tracklets, the longest first; they never overlap in time.
-Person: TypeAlias = dict[int, list[Tracklet]]
+PersonTracklets: TypeAlias = dict[int, list[Tracklet]]
 # A face seen in less than this share of the frames of the one seen most, in one shot, is seen in passing.
 PASSING = 0.3
 # So many looks of a face are compared across cuts.
@@ -57,9 +57,9 @@ def _apart(person: list[Tracklet], tracklet: Tracklet) -> float:
     return away / max(person[0].size_px, tracklet.size_px)
 
 
-def find_people(shots: dict[int, list[list[Tracklet]]]) -> list[Person]:
+def find_people(shots: dict[int, list[list[Tracklet]]]) -> list[PersonTracklets]:
     """People of all shots, the largest first; those of two shots are one person if they look alike."""
-    people: list[Person] = []
+    people: list[PersonTracklets] = []
     for shot, groups in shots.items():
         pairs = [
             (looks_apart(_some_looks([group]), _some_looks(person.values())), rank, number)
@@ -83,7 +83,7 @@ def largest_first(groups: list[list[Tracklet]]) -> list[list[Tracklet]]:
     return sorted(groups, key=lambda group: -group[0].size_px)
 
 
-def choose_person(people: list[Person], which: Choice, times_s: np.ndarray) -> Person:
+def choose_person(people: list[PersonTracklets], which: FaceChoice, times_s: np.ndarray) -> PersonTracklets:
     """Who of `people`, the largest first, is meant; of several shots the longer counts for more.
 
     which: as `check_choice` returns it; times_s: (T,) of the video's frames. Raises NoFaceError where there
@@ -130,7 +130,7 @@ def _first_place(group: list[Tracklet]) -> np.ndarray:
     return first.place_px(int(first.rows[0]))
 
 
-def _by_votes(people: list[Person], which: str) -> list[Person]:
+def _by_votes(people: list[PersonTracklets], which: str) -> list[PersonTracklets]:
     """People by how long the choice falls on them, shot by shot, then by size."""
     votes = dict.fromkeys(range(len(people)), 0)
     for groups in _shots(people).values():
@@ -141,13 +141,13 @@ def _by_votes(people: list[Person], which: str) -> list[Person]:
     return [people[rank] for rank in sorted(votes, key=lambda rank: (-votes[rank], -sizes[rank]))]
 
 
-def _shots(people: list[Person]) -> dict[int, dict[int, list[Tracklet]]]:
+def _shots(people: list[PersonTracklets]) -> dict[int, dict[int, list[Tracklet]]]:
     """For each shot its people's tracklets by their rank among all."""
     shots = sorted({shot for person in people for shot in person})
     return {shot: {r: p[shot] for r, p in enumerate(people) if shot in p} for shot in shots}
 
 
-def _in_each_shot(people: list[Person], which: Choice) -> Person:
+def _in_each_shot(people: list[PersonTracklets], which: FaceChoice) -> PersonTracklets:
     """Where no pictures were read nobody knows who is the same in two shots: the choice in each."""
     number = which if isinstance(which, int) else 0
     shots = {shot: list(groups.values()) for shot, groups in _shots(people).items()}
@@ -159,7 +159,7 @@ def _in_each_shot(people: list[Person], which: Choice) -> Person:
     return chosen
 
 
-def _nearest_place(people: list[Person], place: Place, times_s: np.ndarray) -> Person:
+def _nearest_place(people: list[PersonTracklets], place: Place, times_s: np.ndarray) -> PersonTracklets:
     """Whose face is nearest to a place at its time; without one, where each is first seen or mostly is."""
     point = np.array([place.x_px, place.y_px])
 
@@ -168,7 +168,7 @@ def _nearest_place(people: list[Person], place: Place, times_s: np.ndarray) -> P
         away = min(float(np.hypot(*(middle - point))) for middle in middles)
         return away > group[0].size_px, shot, away
 
-    def near_at(row: int, person: Person) -> tuple[int, float]:
+    def near_at(row: int, person: PersonTracklets) -> tuple[int, float]:
         tracklets = [tracklet for group in person.values() for tracklet in group]
         late = [int(np.abs(tracklet.rows - row).min()) for tracklet in tracklets]
         nearest = tracklets[int(np.argmin(late))]
@@ -180,7 +180,7 @@ def _nearest_place(people: list[Person], place: Place, times_s: np.ndarray) -> P
     return min(people, key=lambda person: near_at(row, person))
 
 
-def _nearest_look(people: list[Person], look: Look) -> Person:
+def _nearest_look(people: list[PersonTracklets], look: Look) -> PersonTracklets:
     """Who looks like `look`. Raises NoFaceError where that is in doubt."""
     apart = [min(likeness(look, own) for own in _looks(person.values())) for person in people]
     order = np.argsort(apart)

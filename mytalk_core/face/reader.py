@@ -15,10 +15,10 @@ from torch import nn
 
 from ..errors import NoFaceError
 from .detector import INPUT_PX, TURNED_SCORE, BlazeFace, Detection, FaceDetector
-from .look import FaceRecogniser, Look, read_look
+from .look import Look, SFace, read_look
 from .mesh import INPUT_PX as MESH_PX
 from .mesh import FaceMesh, region_from_box, region_from_landmarks, region_matrix
-from .mesh_reader import FaceMeshReader, cut_crop
+from .mesh_reader import FaceMeshReader, cut_region
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "face"
 PRESENCE_THRESHOLD = 0.5
@@ -32,7 +32,7 @@ class FaceReader:
 
     detector: FaceDetector
     mesh: FaceMeshReader
-    recogniser: FaceRecogniser | None = None
+    recogniser: SFace | None = None
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -47,7 +47,7 @@ class FaceReader:
         region = region_from_box(face.box, *face.key_points[:2])
         turns = [region + [0, 0, 0, quarter * np.pi / 2] for quarter in range(4)]
         matrices = [region_matrix(turned) * (INPUT_PX / MESH_PX) for turned in turns]
-        found = self.detector.detect_each([cut_crop(frame, matrix, INPUT_PX) for matrix in matrices])
+        found = self.detector.detect_each([cut_region(frame, matrix, INPUT_PX) for matrix in matrices])
         best = [max(faces, key=lambda f: f.score, default=None) for faces in found]
         scores = np.array([0.0 if face is None else face.score for face in best])
         quarter = int(scores.argmax())
@@ -87,11 +87,11 @@ class FaceReader:
 
 
 def load_face_reader(device: torch.device | str = "cpu", recognition: str | Path | None = None) -> FaceReader:
-    """The bundled detector and mesh (float32) on `device`; recognition: a file, see `FaceRecogniser`."""
+    """The bundled detector and mesh (float32) on `device`; recognition: a file, see `SFace`."""
     detector, mesh = BlazeFace(), FaceMesh()
     networks: dict[str, nn.Module] = {"detector": detector, "mesh": mesh}
     for name, network in networks.items():
         weights = load_file(WEIGHTS / f"{name}.safetensors")
         network.load_state_dict({key: value.float() for key, value in weights.items()})
-    recogniser = None if recognition is None else FaceRecogniser(recognition)
+    recogniser = None if recognition is None else SFace(recognition)
     return FaceReader(FaceDetector(detector, device), FaceMeshReader(mesh, device), recogniser)

@@ -12,10 +12,10 @@ import numpy as np
 from ..errors import MediaError, NoFaceError
 from ..tensor_files import FileKind, read_metadata, read_tensors, write_tensors
 from . import alignment
-from .choice import Choice, check_choice
+from .choice import FaceChoice, check_choice
 from .layout import LandmarkLayout, named_layout
 from .packed import Mapped, PackedLandmarks
-from .people import Person, choose_person, find_people, largest_first, people_of_shots
+from .people import PersonTracklets, choose_person, find_people, largest_first, people_of_shots
 from .tracklet import Tracklet
 
 FORMAT = "mytalk-face-track-1"
@@ -196,7 +196,7 @@ class Faces:
     shots: np.ndarray
     layout: str = "mesh478"
 
-    def choose(self, which: Choice = "largest") -> FaceTrack:
+    def choose(self, which: FaceChoice = "largest") -> FaceTrack:
         """One person's track through the whole video, which ends where it is in doubt who it is.
 
         which: see `check_choice`; a mask, a photo or who speaks are chosen by `choosing.choose`, a `Look`
@@ -204,17 +204,17 @@ class Faces:
         """
         return self.track_of(self.choose_person(which))
 
-    def choose_person(self, which: Choice = "largest") -> Person:
+    def choose_person(self, which: FaceChoice = "largest") -> PersonTracklets:
         """Who is meant, as in `choose`."""
         self._check_seen()
         return choose_person(self.people, check_choice(which), self.times_s)
 
     @cached_property
-    def people(self) -> list[Person]:
+    def people(self) -> list[PersonTracklets]:
         """Who is in the video, the largest first, without those seen only in passing."""
         return find_people(people_of_shots(self.tracklets))
 
-    def track_of(self, person: Person) -> FaceTrack:
+    def track_of(self, person: PersonTracklets) -> FaceTrack:
         """A person's track through the whole video."""
         return self._track([tracklet for group in person.values() for tracklet in group])
 

@@ -94,7 +94,7 @@ def plan_timeline(clip: Clip, speech_duration_s: float, sync_mode: str = "silenc
 def still(speech_duration_s: float) -> Timeline:
     """The only frame of a clip, shown until the speech ends."""
     count = max(1, math.ceil((speech_duration_s - 1e-3) * STILL_RATE))
-    check_count(count, 1, speech_duration_s)
+    check_output_frames(count, 1, speech_duration_s)
     return Timeline(
         np.zeros(count, np.int64),
         np.arange(count, dtype=np.int64),
@@ -104,7 +104,7 @@ def still(speech_duration_s: float) -> Timeline:
     )
 
 
-def check_count(frames: float, clip_frames: int, speech_duration_s: float) -> None:
+def check_output_frames(frames: float, clip_frames: int, speech_duration_s: float) -> None:
     """Raises ValueError where a clip's frames would become too many."""
     for limit, most in ((FRAME_RATE, FRAME_RATE.value * speech_duration_s), (FRAMES, FRAMES.value)):
         if frames > max(most, clip_frames):
@@ -157,7 +157,7 @@ def repeated(clip: Clip, speech_duration_s: float, *, bounce: bool) -> np.ndarra
     forward = np.arange(len(clip))
     cycle = np.concatenate([forward, forward[-2:0:-1]]) if bounce else forward
     durations = clip.durations * float(clip.time_base)
-    check_count(speech_duration_s / durations[cycle].mean(), len(clip), speech_duration_s)
+    check_output_frames(speech_duration_s / durations[cycle].mean(), len(clip), speech_duration_s)
     rounds = int(np.ceil(speech_duration_s / durations[cycle].sum())) + 1
     source = np.tile(cycle, rounds)
     starts = np.concatenate([[0.0], np.cumsum(durations[source])[:-1]])
@@ -176,7 +176,7 @@ def remapped(clip: Clip, speech_duration_s: float) -> Timeline:
     time.
     """
     count = max(1, round(speech_duration_s * float(clip.fps)))
-    check_count(count, len(clip), speech_duration_s)
+    check_output_frames(count, len(clip), speech_duration_s)
     ends_s = np.append(clip.times_s[1:], clip.duration_s)
     wanted_s = (np.arange(count) + 0.5) / count * clip.duration_s
     source = np.minimum(np.searchsorted(ends_s, wanted_s - ROUNDING_S, side="right"), len(clip) - 1)

@@ -18,7 +18,7 @@ SpeechProvider = Callable[[int, int], Tensor]
 
 
 @dataclass(frozen=True)
-class Windows:
+class WindowPlan:
     """Equal windows over F frames and the weight of each of their frames in the joint result.
 
     starts (W,): first frame of each; length: frames of each; weight float32 (W, length), whose sum is 1 at
@@ -42,7 +42,7 @@ class Windows:
         return joined
 
 
-def plan_windows(frames: int, window: int = 250, overlap: int = 50) -> Windows:
+def plan_windows(frames: int, window: int = 250, overlap: int = 50) -> WindowPlan:
     """Cover `frames` with windows every `window - overlap`; the last one ends with the last frame.
 
     Fewer frames than `window` make one shorter window.
@@ -59,7 +59,7 @@ def plan_windows(frames: int, window: int = 250, overlap: int = 50) -> Windows:
     for start in starts:
         total[start : start + length] += ramp
     weight = torch.stack([ramp / total[start : start + length] for start in starts])
-    return Windows(tuple(starts), length, weight)
+    return WindowPlan(tuple(starts), length, weight)
 
 
 class EncodedSpeech:

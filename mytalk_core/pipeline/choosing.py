@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import MediaError, NoFaceError
 from ..expert.scorer import ExpertScorer
-from ..face.choice import Choice, Mask, Photo, Place, check_choice
+from ..face.choice import FaceChoice, Mask, Photo, Place, check_choice
 from ..face.reader import FaceReader
 from ..face.track import Faces, FaceTrack
 from ..media.clip import Clip
@@ -16,7 +16,7 @@ from ..media.source import open_clip
 
 
 def choose(
-    reader: FaceReader, clip: Clip, faces: Faces, which: Choice, scorer: Callable[[], ExpertScorer]
+    reader: FaceReader, clip: Clip, faces: Faces, which: FaceChoice, scorer: Callable[[], ExpertScorer]
 ) -> FaceTrack:
     """The track of the person who is meant among the faces of a clip.
 

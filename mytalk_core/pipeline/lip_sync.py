@@ -18,7 +18,7 @@ from ..appearance.renderer import WarpSettings
 from ..appearance.renderers import LoadedRenderer, load_renderer
 from ..errors import MediaError, NoFaceError
 from ..expert.scorer import ExpertScorer
-from ..face.choice import Choice, choice_files, word_of
+from ..face.choice import FaceChoice, choice_files, word_of
 from ..face.track import Faces, FaceTrack
 from ..face.tracker import FaceReader, load_face_reader
 from ..files import check_outputs, replacing, stamp
@@ -78,7 +78,7 @@ class LipSync:
         renderer: see `load_renderer`; device, dtype: see `choose_device`, `choose_dtype`; the networks of
         faces, of their identity and of speech stay float32; revision: branch, tag or commit of a Hub
         repository; recognition: weights of face recognition, by which people are told apart, see
-        `FaceRecogniser`. Raises ValueError for an argument, FileNotFoundError and WeightsError as
+        `SFace`. Raises ValueError for an argument, FileNotFoundError and WeightsError as
         `PretrainedModel` does.
         """
         device = choose_device(device)
@@ -117,7 +117,7 @@ class LipSync:
         """See `stages.track`."""
         return stages.track(self.reader, clip, progress)
 
-    def choose(self, clip: Clip, faces: Faces, which: Choice = "largest") -> FaceTrack:
+    def choose(self, clip: Clip, faces: Faces, which: FaceChoice = "largest") -> FaceTrack:
         """The person who is meant among a clip's faces, see `choosing.choose`."""
 
         def scorer() -> ExpertScorer:
@@ -175,8 +175,8 @@ def lip_sync(
     model: LipSync | str | Path = "mini",
     revision: str | None = None,
     renderer: str = "auto",
-    face: Choice = "largest",
-    speakers: Sequence[tuple[Choice, str | Path]] = (),
+    face: FaceChoice = "largest",
+    speakers: Sequence[tuple[FaceChoice, str | Path]] = (),
     recognition: str | Path | None = None,
     emotion: str | Path | None = None,
     sync_mode: str = "silence",

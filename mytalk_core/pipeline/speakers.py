@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..face.choice import Choice, check_choice, choice_files, word_of
+from ..face.choice import FaceChoice, check_choice, choice_files, word_of
 from ..face.track import FaceTrack
 from ..media.audio import Speech
 from ..media.picture import Picture
@@ -25,7 +25,7 @@ from .report import face_warnings
 class Voice:
     """Who says what, and what becomes of it."""
 
-    who: Choice
+    who: FaceChoice
     speech: Speech
     name: str = ""
     track: FaceTrack = field(init=False)
@@ -64,9 +64,9 @@ class Voice:
 
 
 def voices_of(
-    face: Choice,
+    face: FaceChoice,
     speech: str | Path | None,
-    speakers: Sequence[tuple[Choice, str | Path]],
+    speakers: Sequence[tuple[FaceChoice, str | Path]],
     save_motion: str | Path | None,
 ) -> list[Voice]:
     """Who says what. Raises ValueError unless there is either one speech or speakers, and for the motion of

@@ -28,7 +28,7 @@ from ..checkpoint.pretrained import (
     build_empty,
     check_tensors,
     read_json,
-    read_tensors,
+    read_weights,
     resolve_folder,
 )
 from ..collector import collector_paused
@@ -281,7 +281,7 @@ def _load_encoder(folder: Path) -> tuple[PreTrainedModel, str, str]:
     kind = description.get("model_type")
     if kind not in _BUILDERS:
         raise WeightsError(f"{path}: model_type must be whisper or wav2vec2; got {kind!r}")
-    tensors, sha256 = read_tensors(folder / WEIGHTS_NAME)
+    tensors, sha256 = read_weights(folder / WEIGHTS_NAME)
     build, tensors = _BUILDERS[kind](description, tensors, folder)
     model = build_empty(build, path, len(tensors))
     check_tensors(folder / WEIGHTS_NAME, model, tensors)

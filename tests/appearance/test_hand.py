@@ -11,8 +11,8 @@ import pytest
 from moving_head import LAYOUT, SIZE, Scene, moving_head
 
 from mytalk_core.appearance.covers.cover import FREE, Cover
+from mytalk_core.appearance.covers.face_view import mouth_and_chin
 from mytalk_core.appearance.covers.gauge import CoverGauge
-from mytalk_core.appearance.covers.look import mouth_and_chin
 from mytalk_core.face.alignment import UNITS
 
 

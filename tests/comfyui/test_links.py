@@ -69,13 +69,13 @@ def test_another_of_the_faces_is_chosen_without_looking_for_them_again(part, cli
 
 def test_a_motion_of_another_video_is_refused(part, clip, performance):
     render, arranged = part("nodes.render"), part("mytalk_core.media.arranged")
-    render.check_motion(performance, clip)
-    render.check_motion(replace(performance, clip=None), clip)
+    render.check_times(performance, clip)
+    render.check_times(replace(performance, clip=None), clip)
     shorter = arranged.part_of(clip, 0.0, 0.12)
     slower = part("nodes.sockets").to_clip(torch.rand(len(clip), 64, 64, 3), 16.0)
     for other in (shorter, slower):
         with pytest.raises(ValueError, match="link this video's track to the motion sampler"):
-            render.check_motion(performance, other)
+            render.check_times(performance, other)
 
 
 def test_where_no_sound_arrives_it_is_said(part, folders, tracked):

@@ -12,7 +12,7 @@ from repository import EXAMPLES
 
 from mytalk_core.face import mesh_opencv
 from mytalk_core.face.mesh import FaceMesh, region_box, region_from_box, region_matrix
-from mytalk_core.face.mesh_reader import FaceMeshReader, cut_crop
+from mytalk_core.face.mesh_reader import FaceMeshReader, cut_region
 from mytalk_core.face.tracker import load_face_reader
 from mytalk_core.media.file_clip import FileClip
 
@@ -46,7 +46,7 @@ def test_a_region_is_read_from_its_box_alone():
         noise[top:bottom, left:right] = frame[top:bottom, left:right]
         for size in (256, 96):
             matrix = region_matrix(region) * (size / 256)
-            assert np.array_equal(cut_crop(noise, matrix, size), cut_crop(frame, matrix, size))
+            assert np.array_equal(cut_region(noise, matrix, size), cut_region(frame, matrix, size))
 
 
 @torch.inference_mode()
@@ -55,7 +55,7 @@ def run_module(network, crops):
 
 
 def test_the_engine_gives_the_modules_points(reader, frames, region):
-    faces = np.stack([cut_crop(frame, region_matrix(region)) for frame in frames])
+    faces = np.stack([cut_region(frame, region_matrix(region)) for frame in frames])
     noise = np.random.default_rng(1).integers(0, 256, (1, 256, 256, 3), np.uint8)
     crops = np.concatenate([faces, noise])
     assert reader.mesh.opencv is not None
@@ -130,10 +130,10 @@ def test_an_engine_that_errs_is_not_used(reader, frames, region, monkeypatch, tm
 def test_crops_are_what_warping_the_whole_frame_gives(frames, region):
     matrix = region_matrix(np.array(region))
     expected = cv2.warpAffine(frames[0], matrix, (256, 256), flags=cv2.INTER_LINEAR)
-    difference = np.abs(cut_crop(frames[0], matrix).astype(int) - expected)
+    difference = np.abs(cut_region(frames[0], matrix).astype(int) - expected)
     # OpenCV may place samples in steps of 1/32 px on one of the ways.
     assert difference.mean() < 0.1 and difference.max() <= 8
 
 
 def test_a_crop_beside_the_frame_is_black(frames):
-    assert not cut_crop(frames[0], region_matrix(np.array([-900.0, 100.0, 200.0, 0.3]))).any()
+    assert not cut_region(frames[0], region_matrix(np.array([-900.0, 100.0, 200.0, 0.3]))).any()

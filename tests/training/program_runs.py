@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from made_hand import write_hand
-from mytalk_training.covers.data import Faces
+from mytalk_training.covers.data import ComparedFaces
 from mytalk_training.dataset.samples import jpeg
 from mytalk_training.dataset.shards import INDEX_NAME, ShardWriter, crop_member
 from mytalk_training.refiner.data import PEOPLE as PEOPLE_FILE
@@ -25,7 +25,7 @@ from mytalk_training.refiner.data import pack
 from mytalk_training.refiner.lending import MouthView
 from safetensors.numpy import save
 
-from mytalk_core.appearance.covers.look import mouth_and_chin
+from mytalk_core.appearance.covers.face_view import mouth_and_chin
 from mytalk_core.appearance.covers.network import halved
 from mytalk_core.appearance.mask import INNER, Window, filled
 from mytalk_core.appearance.unit_view import UnitView
@@ -126,7 +126,8 @@ def write_faces(folder: Path) -> None:
         face = np.full((2, *outlines.shape), generator.integers(60, 200, 3), np.uint8)
         usual = np.concatenate([face, np.full((*face.shape[:3], 1), 4, np.uint8)], -1)
         each = (np.stack([one] * 2) for one in (outlines, near, np.zeros_like(near)))
-        faces = Faces(face, usual, np.ones((2, 3), np.float32), *each, face[:, 0, 0].astype(np.float32))
+        skin = face[:, 0, 0].astype(np.float32)
+        faces = ComparedFaces(face, usual, np.ones((2, 3), np.float32), *each, skin)
         faces.pack(folder / f"clip{number}.safetensors", f"person {number}")
 
 

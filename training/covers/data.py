@@ -29,7 +29,7 @@ BACKGROUND = 0.25  # what a place that is neither mouth nor chin nor near them c
 
 
 @dataclass(frozen=True)
-class Faces:
+class ComparedFaces:
     """Pictures of one clip beside the person's usual face.
 
     skin: float32 (2, 3), the cheeks' usual colours; near: uint8 (F, 128, 128), 255 at mouth and chin and
@@ -49,11 +49,12 @@ class Faces:
         return len(self.picture)
 
     @staticmethod
-    def of(rows: list[tuple[Comparison, np.ndarray, np.ndarray]], skin: np.ndarray) -> Faces:
+    def of(rows: list[tuple[Comparison, np.ndarray, np.ndarray]], skin: np.ndarray) -> ComparedFaces:
         """Of comparisons, each with what is near and what seems covered."""
         compared, near, covered = zip(*rows, strict=True)
         fields = {name: np.stack([getattr(one, name) for one in compared]) for name in vars(compared[0])}
-        return Faces(**fields, near=np.stack(near), covered=np.stack(covered), skin=skin.astype(np.float32))
+        fields |= {"near": np.stack(near), "covered": np.stack(covered)}
+        return ComparedFaces(**fields, skin=skin.astype(np.float32))
 
     def pack(self, path: Path, person: str) -> None:
         """Write them as one file; person: whose face it is."""
@@ -61,12 +62,12 @@ class Faces:
             save_file(vars(self), part, {"person": person})
 
     @staticmethod
-    def open(path: Path) -> Faces:
+    def open(path: Path) -> ComparedFaces:
         """Read what `pack` wrote, without the pictures most of which seem covered."""
         packed = load_file(path)
         skin = packed.pop("skin")
         free = (packed["covered"] > 0).mean((1, 2)) < COVERED
-        return Faces(**{name: values[free] for name, values in packed.items()}, skin=skin)
+        return ComparedFaces(**{name: values[free] for name, values in packed.items()}, skin=skin)
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class CoverScenes:
         seed: int,
         several: int | None = None,
     ) -> None:
-        opened = [Faces.open(path) for path in paths]
+        opened = [ComparedFaces.open(path) for path in paths]
         self.faces = [faces for faces in opened if len(faces)]
         self.drawn, self.cut_out, self.seed, self.several = drawn, cut_out, seed, several
         kinds = KINDS if cut_out else {name: share for name, share in KINDS.items() if name != "cut out"}
@@ -145,7 +146,7 @@ class CoverScenes:
         given, wanted, counts = (np.ascontiguousarray(part[..., ::side]) for part in scene)
         return given, wanted, counts
 
-    def _layer(self, faces: Faces, row: int, rng: np.random.Generator) -> Layer:
+    def _layer(self, faces: ComparedFaces, row: int, rng: np.random.Generator) -> Layer:
         """Something that touches mouth or chin."""
         rows, columns = np.nonzero(faces.near[row] > 127)
         one = rng.integers(len(rows))

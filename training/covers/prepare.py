@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from mytalk_core.appearance.covers.face_view import mouth_and_chin
 from mytalk_core.appearance.covers.gauge import CoverGauge
-from mytalk_core.appearance.covers.look import mouth_and_chin
 from mytalk_core.appearance.covers.network import Comparison, halved
 from mytalk_core.appearance.crop import crop_box, cut_crop
 from mytalk_core.appearance.pool import choose_pool
@@ -34,7 +34,7 @@ from mytalk_core.pipeline import stages
 from mytalk_core.program import in_one_line
 
 from ..dataset.adapters import find_sources
-from .data import Faces
+from .data import ComparedFaces
 
 CLOSE = 8  # frames about one in which something stands before the face that are left out, too
 
@@ -53,7 +53,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def read_faces(clip: FileClip, reader: FaceReader, count: int, without: np.ndarray) -> Faces:
+def read_faces(clip: FileClip, reader: FaceReader, count: int, without: np.ndarray) -> ComparedFaces:
     """So many pictures from all over a clip, none of a frame `without` or near one.
 
     Raises NoFaceError where too few show a face, or too few the whole of it to know what is usual.
@@ -82,7 +82,7 @@ def read_faces(clip: FileClip, reader: FaceReader, count: int, without: np.ndarr
         found.append((compared, halved(near), halved(touched)))
     if not found:
         raise NoFaceError("no picture shows the face as it usually is")
-    return Faces.of(found, gauge.skin)
+    return ComparedFaces.of(found, gauge.skin)
 
 
 def covered_moments(path: Path | None) -> dict[str, np.ndarray]:

@@ -45,7 +45,7 @@ from ..loop.ema import MovingAverage
 from ..loop.loop import channels_last, descend
 from ..loop.precision import choose_precision
 from .data import MouthSamples
-from .person import REGIMES, Person, read_person
+from .person import REGIMES, PersonFrames, read_person
 from .train import DETAIL, Mender, psnr
 
 LONGEST_S = 60.0
@@ -110,7 +110,7 @@ def in_training() -> Accelerator:
 
 
 def adapt(
-    person: Person,
+    person: PersonFrames,
     refiner: MouthRefiner,
     lesson: Lesson,
     accelerator: Accelerator,

@@ -51,7 +51,7 @@ class Frames:
 
 
 @dataclass(frozen=True)
-class Person:
+class PersonFrames:
     """lender: the references, none of them left out; learned, left_out: frames to rebuild from them."""
 
     lender: Lender
@@ -99,7 +99,7 @@ def near(times_s: np.ndarray, chosen: np.ndarray, reach_s: float) -> np.ndarray:
 
 def read_person(
     clip: Clip, track: FaceTrack, apart: np.ndarray | None = None, progress: Progress | None = None
-) -> Person:
+) -> PersonFrames:
     """Read a clip once for the frames that its face is rebuilt from.
 
     apart: bool (T,), frames that are neither learned from nor looked at, as somebody else measures by them.
@@ -130,7 +130,7 @@ def read_person(
     learned, left_out = (
         _free(frames.take(np.searchsorted(read, rows)), track.similarity[rows], gauge) for rows in parts
     )
-    return Person(lender, learned, left_out)
+    return PersonFrames(lender, learned, left_out)
 
 
 def _free(frames: Frames, similarity: np.ndarray, gauge: CoverGauge) -> Frames:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..mask import disc, widened
 from .cover import RIM, Expected
-from .look import Look
+from .face_view import FaceView
 from .overlay import LETTERS
 from .parts import THICK, brightness, joined, largest, like_nearest, thin, unlike_skin
 
@@ -59,18 +59,18 @@ class Beside:
     skin: np.ndarray
 
     @staticmethod
-    def of(look: Look, there: np.ndarray, skin: np.ndarray, letters: np.ndarray) -> Beside:
+    def of(view: FaceView, there: np.ndarray, skin: np.ndarray, letters: np.ndarray) -> Beside:
         """Of a picture and the usual face there, uint8 (h, w, 4) in its box.
 
         skin: float (C, 3), the person's usual colours; letters: bool (256, 256), what is no face.
         """
-        top, left, bottom, right = look.box
-        within, layout, gain = (slice(top, bottom), slice(left, right)), look.layout, look.gain
+        top, left, bottom, right = view.box
+        within, layout, gain = (slice(top, bottom), slice(left, right)), view.layout, view.gain
         colours, spread, light = there[..., :3].astype(np.float32), there[..., 3], float(gain.mean())
-        outline = look.outline(layout.oval)
+        outline = view.outline(layout.oval)
         inner = cv2.erode(outline, disc(OUTLINE))[within] > 0
         # OpenCV multiplies colours several times as fast as NumPy repeats a number over three of them.
-        picture, plain = look.unit[within].astype(np.float32), cv2.transform(colours, np.diag(gain))
+        picture, plain = view.unit[within].astype(np.float32), cv2.transform(colours, np.diag(gain))
         read = widened(letters.astype(np.uint8), RIM)[within] > 0
         known = outline[within] * (spread < UNKNOWN // 2) * ~read
         usual = cv2.multiply(plain, cv2.merge([_shading(picture, plain, known)] * 3))
@@ -78,9 +78,9 @@ class Beside:
         different = largest(cv2.absdiff(picture, usual)) / limit
         different[read] = 0
         # Teeth and the dark between the lips are seldom as usual: alone they are no cover.
-        between = widened(look.outline(layout.lips_inner), BETWEEN)[within] > 0
-        about = look.near[within] & inner
-        lips = look.outline(layout.lips_outer)[within] > 0
+        between = widened(view.outline(layout.lips_inner), BETWEEN)[within] > 0
+        about = view.near[within] & inner
+        lips = view.outline(layout.lips_outer)[within] > 0
         face, tells = outline[within] > 0, about & ~between
         return Beside(
             within,

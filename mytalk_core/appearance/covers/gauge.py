@@ -27,7 +27,7 @@ from .beside import UNKNOWN, Beside
 from .captions import Captions, find_captions
 from .cover import FREE, RIM, Cover, Expected, continued, own_colours, with_rim
 from .evidence import SUSPECT, clearness
-from .look import Look, box_of, mouth_and_chin
+from .face_view import FaceView, box_of, mouth_and_chin
 from .network import BOX, Comparison, load_cover_network
 from .overlay import Overlay, find_overlay
 from .parts import gaps, largest, thick_places, thickness, thin
@@ -124,10 +124,10 @@ class CoverGauge:
             return Cover(faded=1.0, sure=True)
         if clear < 1:
             return Cover(hidden=1.0, faded=faded, sure=clear < DOUBTFUL)
-        look = self._look(unit, landmarks)
+        view = self._view(unit, landmarks)
         always, letters = self._in_front(unit, landmarks, similarity)
-        found, expected = self._unusual(look, always, letters, lends)
-        if not (found & look.near).any():
+        found, expected = self._unusual(view, always, letters, lends)
+        if not (found & view.near).any():
             return FREE if faded == 0 else Cover(faded=faded)
         rim = widened(found.astype(np.uint8), 2 * RIM) > 0
         matte = with_rim(unit, found, None if expected is None else expected.behind(unit, found, rim))
@@ -162,29 +162,30 @@ class CoverGauge:
         ratio = np.median(colours / np.maximum(self._light, 8.0), axis=0)
         return np.clip(ratio, 0.02, 5.0).astype(np.float32)
 
-    def _look(self, unit: np.ndarray, landmarks: np.ndarray) -> Look:
+    def _view(self, unit: np.ndarray, landmarks: np.ndarray) -> FaceView:
         """A crop uint8 (256, 256, 3) with landmarks (N, 2), and how its light and pose are."""
         away = landmarks[self._still] - self._shape[self._still]
         turned = float(np.sqrt(np.square(away).sum(-1).mean()))
-        return Look(unit, landmarks, self._layout, self._gain(self._skin_colours(unit, landmarks)), turned)
+        gain = self._gain(self._skin_colours(unit, landmarks))
+        return FaceView(unit, landmarks, self._layout, gain, turned)
 
     def comparison(self, unit: np.ndarray, landmarks: np.ndarray) -> Comparison | None:
         """A crop uint8 (256, 256, 3) with landmarks (N, 2) beside the usual face, None where that is not
         known or the head is turned too far from it."""
-        return self._compared(self._look(unit, landmarks))
+        return self._compared(self._view(unit, landmarks))
 
-    def _compared(self, look: Look) -> Comparison | None:
+    def _compared(self, view: FaceView) -> Comparison | None:
         """See `comparison`."""
-        if self._usual is None or look.turned > FAR:
+        if self._usual is None or view.turned > FAR:
             return None
         usual = np.full((UNITS, UNITS, 4), UNKNOWN, np.uint8)
-        there = MeshWarp(self._mesh, look.landmarks, UNITS, BOX).coordinates(self._shape)
+        there = MeshWarp(self._mesh, view.landmarks, UNITS, BOX).coordinates(self._shape)
         usual[BOX[0] : BOX[2], BOX[1] : BOX[3]] = sample(self._usual, there)
-        return Comparison.of(look, usual)
+        return Comparison.of(view, usual)
 
-    def _looked_closer(self, look: Look, beside: Beside, lends: bool) -> np.ndarray:
+    def _looked_closer(self, view: FaceView, beside: Beside, lends: bool) -> np.ndarray:
         """Where the network finds something before the face, bool (h, w) of a part of the picture."""
-        compared = self._compared(look)
+        compared = self._compared(view)
         if compared is None:
             return beside.lips & False
         likely = load_cover_network().likely(compared)[beside.within]
@@ -236,26 +237,26 @@ class CoverGauge:
         part[..., :3] = continued(mirrored, part[..., :3], unknown)
 
     def _unusual(
-        self, look: Look, always: np.ndarray, letters: np.ndarray, lends: bool
+        self, view: FaceView, always: np.ndarray, letters: np.ndarray, lends: bool
     ) -> tuple[np.ndarray, Expected | None]:
         """Where a picture is unlike the usual face, `always` covered or has `letters`, and the usual face in
         its shape and light."""
         found = always | letters
-        if self._usual is None or look.turned > FAR or not look.near.any():
+        if self._usual is None or view.turned > FAR or not view.near.any():
             return found, None
         there = sample(
-            self._usual, MeshWarp(self._mesh, look.landmarks, UNITS, look.box).coordinates(self._shape)
+            self._usual, MeshWarp(self._mesh, view.landmarks, UNITS, view.box).coordinates(self._shape)
         )
-        beside = Beside.of(look, there, self.skin, letters)
-        part = beside.unlike() if look.turned <= TURNED else beside.lips & False
+        beside = Beside.of(view, there, self.skin, letters)
+        part = beside.unlike() if view.turned <= TURNED else beside.lips & False
         # About a microphone the face is known less well than skin is told from skin.
         if not always.any() and beside.is_a_hint(part):
-            part |= self._looked_closer(look, beside, lends)
+            part |= self._looked_closer(view, beside, lends)
         found[beside.within] |= part
         if not found[beside.within].any():
             return found, None
         found[beside.within] |= gaps(part, GAP)
-        return found, beside.expected(found) if look.turned <= TURNED else None
+        return found, beside.expected(found) if view.turned <= TURNED else None
 
 
 def free_references(

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ...checkpoint.pretrained import BUNDLED
 from ...face.alignment import UNITS
-from .look import Look
+from .face_view import FaceView
 
 SIDE = UNITS // 2  # samples of the whole square
 # What it looks at, the lower face and what is about it: top, left, bottom and right in units, and as samples.
@@ -44,12 +44,12 @@ class Comparison:
     outlines: np.ndarray
 
     @staticmethod
-    def of(look: Look, usual: np.ndarray) -> Comparison:
+    def of(view: FaceView, usual: np.ndarray) -> Comparison:
         """Of a picture and the usual face uint8 (256, 256, 4) in its shape."""
-        layout = look.layout
+        layout = view.layout
         rings = layout.oval, layout.lips_outer, layout.lips_inner
-        outlines = 255 * np.dstack([look.outline(ring) for ring in rings])
-        return Comparison(halved(look.unit), halved(usual), look.gain, halved(outlines))
+        outlines = 255 * np.dstack([view.outline(ring) for ring in rings])
+        return Comparison(halved(view.unit), halved(usual), view.gain, halved(outlines))
 
 
 def halved(picture: np.ndarray) -> np.ndarray:

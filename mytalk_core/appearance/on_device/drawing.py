@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..composite import LEAST_ALPHA, Place, place
+from ..composite import LEAST_ALPHA, PatchArea, patch_area
 from ..covers.cover import FREE as UNCOVERED
 from ..covers.cover import Cover
 from ..prepared import Prepared
@@ -100,13 +100,13 @@ class DeviceRendering:
         new = self._left([covers[row] for row in self.rows], [shares[row] for row in self.rows])
         sides = torch.cat([(new > 0).any(2), (new > 0).any(1)], dim=1).cpu().numpy()
         size = new.shape[-1]
-        places = [
-            place(side[:size], side[size:], similarity[row], shape)
+        areas = [
+            patch_area(side[:size], side[size:], similarity[row], shape)
             for row, side in zip(self.rows, sides, strict=True)
         ]
-        found = [number for number, one in enumerate(places) if one is not None]
+        found = [number for number, one in enumerate(areas) if one is not None]
         if found:
-            patches = self._cut(new, found, [one for one in places if one is not None])
+            patches = self._cut(new, found, [one for one in areas if one is not None])
             for number, patch in zip(found, patches, strict=True):
                 made[self.rows[number]] = patch
         return made
@@ -119,13 +119,13 @@ class DeviceRendering:
         kept = [cover.left(whole) * np.float32(share) for cover, share in zip(covers, shares, strict=True)]
         return self.new * on(np.stack(kept), self.new.device)
 
-    def _cut(self, new: Tensor, numbers: Sequence[int], places: Sequence[Place]) -> list[Patch]:
-        """The patches of the drawn frames of those numbers, at their places."""
+    def _cut(self, new: Tensor, numbers: Sequence[int], areas: Sequence[PatchArea]) -> list[Patch]:
+        """The patches of the drawn frames of those numbers, in their areas."""
         from ...media.patch import Patch
 
         device = new.device
-        height, width = max(one.height for one in places), max(one.width for one in places)
-        matrix = on(np.stack([one.matrix for one in places]), device)[..., None, None]
+        height, width = max(one.height for one in areas), max(one.width for one in areas)
+        matrix = on(np.stack([one.matrix for one in areas]), device)[..., None, None]
         x = torch.arange(width, device=device, dtype=torch.float32)
         y = torch.arange(height, device=device, dtype=torch.float32)[:, None]
         at = matrix[:, :, 0] * x + matrix[:, :, 1] * y + matrix[:, :, 2]
@@ -135,7 +135,7 @@ class DeviceRendering:
         shown = torch.where(alpha < LEAST_ALPHA, 0.0, alpha).cpu().numpy()
         return [
             Patch(one.top, one.left, own[: one.height, : one.width], mask[: one.height, : one.width])
-            for one, own, mask in zip(places, rgb, shown, strict=True)
+            for one, own, mask in zip(areas, rgb, shown, strict=True)
         ]
 
 

@@ -21,7 +21,7 @@ from .frame_pairs import FramePairs
 from .frechet import Moments
 from .pictures import psnr, ssim
 from .regions import Regions, change, face_crop, find_regions, outside_in_frame
-from .teeth import Mouth, teeth_stretch
+from .teeth import FaceCrop, teeth_stretch
 
 # Pictures that FID's network reads at a time.
 BATCH = 8
@@ -224,7 +224,7 @@ class PictureScorer:
 
     def _teeth(self, near: list[_Crops]) -> None:
         """Of the first of three neighbours against both others."""
-        mouths = [None if c.landmarks is None else Mouth(c.guess, c.landmarks) for c in near]
+        mouths = [None if c.landmarks is None else FaceCrop(c.guess, c.landmarks) for c in near]
         for other in mouths[1:]:
             if mouths[0] is not None and other is not None:
                 stretch = teeth_stretch(mouths[0], other, self.mesh)

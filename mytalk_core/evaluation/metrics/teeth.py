@@ -34,14 +34,14 @@ NOISE = 0.02  # of the teeth's variance: smaller residuals tell nothing
 
 
 @dataclass(frozen=True)
-class Mouth:
+class FaceCrop:
     """One frame's face crop uint8 (256,256,3) and its landmarks (N,2), canonical units."""
 
     crop: np.ndarray
     landmarks: np.ndarray
 
 
-def teeth_stretch(before: Mouth, after: Mouth, mesh: Triangulation) -> float | None:
+def teeth_stretch(before: FaceCrop, after: FaceCrop, mesh: Triangulation) -> float | None:
     """How much better the lips' movement from one frame to another explains the upper teeth than the head's.
 
     mesh: of the landmarks' layout. In dB of the residuals: rarely above 1 for real teeth, and 1.5 to 4 more
@@ -76,7 +76,7 @@ def teeth_stretch(before: Mouth, after: Mouth, mesh: Triangulation) -> float | N
     return float(10 * np.log10((rigid + NOISE) / (elastic + NOISE)))
 
 
-def _teeth(whiteness: np.ndarray, inner: np.ndarray, mouth: Mouth, mesh: Triangulation) -> np.ndarray:
+def _teeth(whiteness: np.ndarray, inner: np.ndarray, mouth: FaceCrop, mesh: Triangulation) -> np.ndarray:
     """Where between the lips it is whiter than they are: uint8 (256,256)."""
     outer = filled(mouth.landmarks[mesh.layout.lips_outer])
     lips = whiteness[(outer > 0) & (cv2.dilate(inner, np.ones((5, 5))) == 0)]

@@ -8,7 +8,7 @@ import pytest
 
 from mytalk_core.appearance.raster import triangulate
 from mytalk_core.appearance.warp import MeshWarp
-from mytalk_core.evaluation.metrics.teeth import Mouth, teeth_stretch
+from mytalk_core.evaluation.metrics.teeth import FaceCrop, teeth_stretch
 from mytalk_core.face.layout import LandmarkLayout
 
 LAYOUT = LandmarkLayout.load("mesh478")
@@ -28,7 +28,7 @@ def shape(opening: float, wide: float = 0.0) -> np.ndarray:
     return points.astype(np.float32)
 
 
-def mouth(points: np.ndarray, teeth: bool = True) -> Mouth:
+def mouth(points: np.ndarray, teeth: bool = True) -> FaceCrop:
     """Skin, lips, and between them a dark gap behind upper teeth, which stand where the head has them."""
     picture = np.full((256, 256, 3), (200, 150, 130), np.uint8)
     behind = np.full_like(picture, (40, 15, 15))
@@ -39,12 +39,12 @@ def mouth(points: np.ndarray, teeth: bool = True) -> Mouth:
         drawn = np.zeros((256, 256), np.uint8)
         cv2.fillPoly(drawn, [np.rint((points[ring] - 0.5) * 16).astype(np.int32)], 1, shift=4)
         picture[drawn > 0] = behind[drawn > 0] if colour is None else colour
-    return Mouth(cv2.GaussianBlur(picture, (0, 0), 0.7), points)
+    return FaceCrop(cv2.GaussianBlur(picture, (0, 0), 0.7), points)
 
 
-def stretched(one: Mouth, points: np.ndarray) -> Mouth:
+def stretched(one: FaceCrop, points: np.ndarray) -> FaceCrop:
     """The same mouth, its teeth drawn along with its lips."""
-    return Mouth(MeshWarp(MESH, points, 256, WHOLE).warp(one.crop, one.landmarks), points)
+    return FaceCrop(MeshWarp(MESH, points, 256, WHOLE).warp(one.crop, one.landmarks), points)
 
 
 @pytest.mark.parametrize(("opening", "wide"), [(12, 0.0), (19, -0.15), (18, 0.1)])
@@ -60,7 +60,7 @@ def test_a_head_that_moves_as_a_whole_takes_its_teeth_along():
     crop = cv2.warpAffine(other.crop, carried, (256, 256), flags=cv2.INTER_CUBIC)
     # Pixel centres lie at half a unit.
     points = (other.landmarks - 0.5) @ carried[:, :2].T + carried[:, 2] + 0.5
-    assert teeth_stretch(one, Mouth(crop, points.astype(np.float32)), MESH) < -2
+    assert teeth_stretch(one, FaceCrop(crop, points.astype(np.float32)), MESH) < -2
 
 
 def test_nothing_is_said_without_teeth_or_where_lips_keep_their_shape():

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 from mytalk_training.covers import prepare
-from mytalk_training.covers.data import Faces, people_of
+from mytalk_training.covers.data import ComparedFaces, people_of
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def test_each_clip_gives_a_file_but_those_left_out(faces):
 
 
 def test_the_usual_face_lies_on_the_picture_s(faces):
-    woman = Faces.open(faces / "woman.safetensors")
+    woman = ComparedFaces.open(faces / "woman.safetensors")
     assert 4 <= len(woman) <= 6
     for picture, usual, gain, near in zip(woman.picture, woman.usual, woman.gain, woman.near, strict=True):
         known = (usual[..., 3] < 128) & (near > 127)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from made_hand import write_hand
 from mytalk_training.covers import data
-from mytalk_training.covers.data import CoverScenes, Faces, people_of
+from mytalk_training.covers.data import ComparedFaces, CoverScenes, people_of
 from mytalk_training.covers.hand_mesh import HandMesh
 from program_runs import write_faces
 
@@ -72,12 +72,12 @@ def test_scenes_depend_on_their_number_alone(scenes):
 
 def test_what_colour_finds_covered_teaches_nothing(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(data, "SHARES", SHARES["nothing"])
-    faces = Faces.open(folder / "faces" / "clip0.safetensors")
+    faces = ComparedFaces.open(folder / "faces" / "clip0.safetensors")
     covered = faces.covered.copy()
     covered[0, 100:104, 60:70] = 255
     covered[1] = 255
     fields = {**vars(faces), "covered": covered}
-    Faces(**fields).pack(tmp_path / "clip.safetensors", "somebody")
+    ComparedFaces(**fields).pack(tmp_path / "clip.safetensors", "somebody")
     scenes = CoverScenes([tmp_path / "clip.safetensors"], [], [], seed=0)
     assert len(scenes.faces[0]) == 1
     assert ((scenes.draw([*range(COUNT)]).weight == 0).sum((1, 2)) == 40).all()

@@ -1,4 +1,4 @@
-"""A picture of a face as it is looked at: its pixels, its landmarks, its light."""
+"""A picture of a face as it is seen: its pixels, its landmarks, its light."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOM = 24  # units about that, into which a cover is followed beyond the face's 
 
 
 @dataclass(frozen=True)
-class Look:
+class FaceView:
     """unit: uint8 (256, 256, 3), at one sample a unit; landmarks: float32 (N, 2), canonical units; gain:
     float32 (3,), how bright its light is, 1 as usual; turned: how far it is from how the face is usually
     held, root mean square units."""
