@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,7 +13,7 @@ from ..face.layout import LandmarkLayout
 from .generator import AppearanceConfig
 from .mask import MouthMask, mouth_mask
 from .raster import Triangulation
-from .references import References
+from .references import References, resized
 from .warp import MeshWarp
 
 
@@ -115,11 +114,3 @@ def whole_mask(mask: MouthMask, size: int) -> Tensor:
     square = np.zeros((size, size), np.float32)
     mask.window.cut(square)[:] = mask.window.enlarge(mask.lips, size)
     return torch.from_numpy(square)
-
-
-def resized(picture: np.ndarray, size: int) -> np.ndarray:
-    """A square picture (S,S,3) as (size,size,3), averaged where it was larger."""
-    if len(picture) == size:
-        return picture
-    kernel = cv2.INTER_AREA if len(picture) > size else cv2.INTER_CUBIC
-    return cv2.resize(picture, (size, size), interpolation=kernel)

@@ -67,9 +67,7 @@ class References:
         """The same with crops of side `size`, averaged where they were larger."""
         if size == self.size:
             return self
-        kernel = cv2.INTER_AREA if size < self.size else cv2.INTER_CUBIC
-        crops = [cv2.resize(crop, (size, size), interpolation=kernel) for crop in self.crops]
-        return replace(self, crops=np.stack(crops))
+        return replace(self, crops=np.stack([resized(crop, size) for crop in self.crops]))
 
     def take(self, keep: np.ndarray) -> References:
         """The references of those positions, or where a mask (K,) is true; these themselves if it all is."""
@@ -103,6 +101,14 @@ class References:
             unseen = mask.lips * ~mask.window.cut(own[index])
             share[index] = unseen.sum() / max(mask.lips.sum(), 1e-6)
         return share
+
+
+def resized(picture: np.ndarray, size: int) -> np.ndarray:
+    """A square picture (S,S,3) as (size,size,3), averaged where it was larger."""
+    if len(picture) == size:
+        return picture
+    kernel = cv2.INTER_AREA if len(picture) > size else cv2.INTER_CUBIC
+    return cv2.resize(picture, (size, size), interpolation=kernel)
 
 
 def lip_shape(landmarks: np.ndarray, layout: LandmarkLayout) -> np.ndarray:

@@ -9,6 +9,7 @@ when they are decoded.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import av
 import numpy as np
@@ -77,6 +78,7 @@ class PixelLayout:
         return self.planes - self.has_alpha == 1
 
 
+@cache
 def layout_of(format_name: str) -> PixelLayout:
     """The layout of any FFmpeg pixel format."""
     described = av.VideoFormat(format_name, 64, 64)

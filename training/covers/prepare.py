@@ -22,7 +22,7 @@ from mytalk_core.appearance.covers.face_view import mouth_and_chin
 from mytalk_core.appearance.covers.gauge import CoverGauge
 from mytalk_core.appearance.covers.network import Comparison, halved
 from mytalk_core.appearance.crop import crop_box, cut_crop
-from mytalk_core.appearance.pool import choose_pool
+from mytalk_core.appearance.pool import choose_pool, even_sample
 from mytalk_core.appearance.references import read_references
 from mytalk_core.arguments import DefaultsHelpFormatter
 from mytalk_core.errors import MediaError, NoFaceError
@@ -67,7 +67,7 @@ def read_faces(clip: FileClip, reader: FaceReader, count: int, without: np.ndarr
     rows = np.flatnonzero(track.present & ~close)
     if not len(rows):
         raise NoFaceError("every picture is near one in which something stands before the face")
-    rows = rows[np.unique(np.linspace(0, len(rows) - 1, count).round().astype(int))]
+    rows = even_sample(rows, count)
     found: list[tuple[Comparison, np.ndarray, np.ndarray]] = []
     for row, picture in zip(rows, clip.pictures(rows), strict=True):
         similarity, landmarks = track.similarity[row], track.canonical[row].astype(np.float32)

@@ -10,6 +10,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from mytalk_core.appearance.crop import cut_crop
+from mytalk_core.appearance.pool import even_sample
 from mytalk_core.appearance.references import mouth_detail
 from mytalk_core.face.alignment import UNITS
 from mytalk_core.face.layout import LandmarkLayout
@@ -128,8 +129,7 @@ def read_crops(clip: Clip, shot: Shot, every: int, size: int) -> Iterator[Crop]:
     layout = LandmarkLayout.load(shot.track.layout)
     present = np.flatnonzero(shot.track.present)
     kept = present[present % every == 0] if every else present[:0]
-    spread = np.linspace(0, len(present) - 1, min(len(present), SHARPNESS_FRAMES)).round().astype(int)
-    sampled = present[spread]
+    sampled = even_sample(present, SHARPNESS_FRAMES)
     frames, keep, sample = np.union1d(kept, sampled), set(kept.tolist()), set(sampled.tolist())
     for frame, picture in zip(frames, clip.pictures(frames + shot.start), strict=True):
         rgb = cut_crop(picture.rgb, shot.track.similarity[frame], size)

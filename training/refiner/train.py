@@ -27,6 +27,7 @@ from mytalk_core.appearance.blend import SPLIT
 from mytalk_core.appearance.discriminator import DiscriminatorConfig, PatchDiscriminator
 from mytalk_core.appearance.inputs import to_rgb
 from mytalk_core.appearance.perceptual import PerceptualDistance
+from mytalk_core.appearance.pool import even_sample
 from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig, crisp, enlarged, mix
 from mytalk_core.appearance.renderer import WarpSettings
 from mytalk_core.arguments import DefaultsHelpFormatter
@@ -319,8 +320,7 @@ def validate(mender: Mender, state: State, run: Run) -> dict[str, float]:
         own = np.flatnonzero(held.regimes == number)
         if len(own) == 0:
             continue
-        own = own[np.linspace(0, len(own) - 1, min(VALIDATED, len(own))).round().astype(int)]
-        for turn, rows in enumerate(held.batches(own, AT_ONCE)):
+        for turn, rows in enumerate(held.batches(even_sample(own, VALIDATED), AT_ONCE)):
             samples = held.read(rows).to(run.accelerator.device)
             with run.accelerator.autocast():
                 pictures = mender(samples).float()

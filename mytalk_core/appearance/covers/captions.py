@@ -18,6 +18,7 @@ from ...face.alignment import UNITS, apply, invert
 from ...face.layout import LandmarkLayout
 from ...media.colour import Box
 from ..mask import filled, widened
+from ..pool import even_sample
 from ..references import References
 from .overlay import STROKE
 from .parts import largest, thin, unlike_skin
@@ -99,7 +100,7 @@ def find_captions(
         unit_crops: uint8 (K, 256, 256, 3), the references' crops at one sample a unit.
         similarity: float (K, 2, 3), frame pixels to canonical units, of the frames they were cut from.
     """
-    seen, chosen = [], np.unique(np.linspace(0, len(references) - 1, LOOKED_AT).round().astype(int))
+    seen, chosen = [], even_sample(np.arange(len(references)), LOOKED_AT)
     for row in chosen:
         upright = _Upright.of(unit_crops[row], references.landmarks[row], similarity[row], layout)
         lines = upright.lines(CROSSINGS, DENSITY) if upright.has_edges() else []

@@ -20,8 +20,9 @@ from ...face.layout import LandmarkLayout
 from ..colour import median
 from ..fade import UsualLight
 from ..mask import disc, filled, widened
+from ..pool import even_sample
 from ..raster import triangulate
-from ..references import Each, References, pose_points
+from ..references import Each, References, pose_points, resized
 from ..warp import MeshWarp, sample
 from .beside import UNKNOWN, Beside
 from .captions import Captions, find_captions
@@ -111,10 +112,7 @@ class CoverGauge:
         similarity: float (2, 3), frame pixels to canonical units; shown: whether it shows a mouth, where that
         is known; shot: its number; lends: whether it is a picture that lends its mouth to others.
         """
-        unit = crop
-        if len(crop) != UNITS:
-            kernel = cv2.INTER_AREA if len(crop) > UNITS else cv2.INTER_CUBIC
-            unit = cv2.resize(crop, (UNITS, UNITS), interpolation=kernel)
+        unit = resized(crop, UNITS)
         if shown is None:
             clear = clearness(unit, landmarks, similarity, self._layout, self._certainty)
         else:
@@ -200,7 +198,7 @@ class CoverGauge:
         """The face without covers in the median shape: its colours and their spread, uint8 (256, 256, 4)."""
         if len(shown) < FEWEST:
             return None
-        chosen = np.unique(shown[np.linspace(0, len(shown) - 1, USUAL_FRAMES).round().astype(int)])
+        chosen = even_sample(shown, USUAL_FRAMES)
         box = box_of(mouth_and_chin(self._shape, self._layout))
         warp = MeshWarp(self._mesh, self._shape, UNITS, box)
         # What is thin, as letters are, casts no wide shadow.

@@ -15,6 +15,7 @@ import numpy as np
 from ...face.alignment import UNITS, apply, invert
 from ...face.layout import LandmarkLayout
 from ..mask import filled, widened
+from ..pool import even_sample
 from ..references import References
 from .parts import ALIKE, joined, largest, nearest_colours, thickness, unlike_skin
 
@@ -75,7 +76,7 @@ def find_overlay(
     """
     if len(references) < FEWEST:
         return None
-    chosen = np.unique(np.linspace(0, len(references) - 1, FRAMES).round().astype(int))
+    chosen = even_sample(np.arange(len(references)), FRAMES)
     lower = np.concatenate([layout.lower, layout.jaw, layout.lips_outer])
     landmarks = references.landmarks[chosen]
     in_frame = apply(invert(similarity[chosen].astype(np.float64)), landmarks.astype(np.float64))
