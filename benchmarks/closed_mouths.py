@@ -24,14 +24,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from erased import ErasedMouth
 from manifest import rows_of
 from motion import read_track
 
 from mytalk_core.appearance.crop import crop_size, cut_crop
-from mytalk_core.appearance.mask import MouthMask, mouth_mask
+from mytalk_core.appearance.mask import MouthMask
 from mytalk_core.appearance.open_mouths import with_open_mouths
 from mytalk_core.appearance.perceptual import PerceptualDistance
-from mytalk_core.appearance.pool import choose_pool, pool_count
+from mytalk_core.appearance.pool import choose_pool, even_sample, pool_count
 from mytalk_core.appearance.references import APART_S, mouth_opening, read_references
 from mytalk_core.appearance.renderer import WarpRenderer
 from mytalk_core.appearance.renderers import load_renderer
@@ -81,7 +82,7 @@ def measure_clip(
     pool = choose_pool(closed, track.canonical, layout, pool_count(size), track.canonical[wide])
     references = read_references(clip, track, pool, size, layout)
     wide = wide[np.argsort(openings[wide])][len(wide) // 2 :]
-    chosen = np.unique(wide[np.linspace(0, len(wide) - 1, targets).round().astype(int)])
+    chosen = even_sample(wide, targets)
     scores = {name: [] for name in made}
     for number, picture in enumerate(clip.pictures(chosen)):
         frame = picture.index
@@ -90,11 +91,9 @@ def measure_clip(
             continue
         landmarks = track.canonical[frame]
         crop = cut_crop(picture.rgb, track.similarity[frame], size)
-        mask = mouth_mask(landmarks, landmarks, layout)
-        masked = mask.core.enlarge(mask.window.part(mask.lips, mask.core), size) > 0
+        mouth = ErasedMouth.of(crop, landmarks, layout)
+        truth, mask = mouth.truth, mouth.mask
         inner = inner_lips(landmarks, layout, mask, size)
-        truth, erased = mask.core.cut(crop), crop.copy()
-        mask.core.cut(erased)[masked] = 0
         box = mouth_box(landmarks[layout.lips_outer], mask, size)
         own = references.take(far)
         lent = with_open_mouths(own, track.canonical[wide], layout)
@@ -102,9 +101,8 @@ def measure_clip(
         for name, make in made.items():
             lenders = own if name == DARK else lent
             renderer = make(lenders, landmarks[None], layout, track.shots[[frame]])
-            lips = np.rint(renderer.lips(erased, landmarks, 0, mask)).astype(np.uint8)
-            guess = np.where(masked[..., None], lips, truth)
-            shown.append(_enlarged(guess[box]))
+            lips = mouth.lips(renderer)
+            shown.append(_enlarged(mouth.amid(lips)[box]))
             scores[name].append(
                 between_lips(truth, np.where(inner[..., None], lips, truth), inner, box, lpips)
             )

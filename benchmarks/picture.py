@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 from manifest import rows_of
 
+from mytalk_core.evaluation.report.page_frames import enlarged, mouth_window
 from mytalk_core.face import alignment
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.media.file_clip import FileClip
@@ -66,20 +67,9 @@ def side_by_side(model: LipSync, video: Path, output: Path, path: Path, count: i
     index = np.linspace(0, len(source) - 1, count).astype(int)
     columns = []
     for before, after in zip(source.pictures(index), result.pictures(index), strict=True):
-        faces = model.reader.detector.detect(before.rgb, tiles=True)
-        if faces:
-            mouth = faces[0].key_points[3]
-            reach = np.linalg.norm(faces[0].key_points[0] - faces[0].key_points[1])
-            columns.append(np.vstack([enlarge(p.rgb, mouth, reach) for p in (before, after)]))
-    if columns:
-        cv2.imwrite(str(path), cv2.cvtColor(np.hstack(columns), cv2.COLOR_RGB2BGR))
-
-
-def enlarge(rgb: np.ndarray, centre: np.ndarray, reach: float) -> np.ndarray:
-    """The square of half-width `reach` px around a point, enlarged."""
-    scale = ENLARGED_PX / (2 * reach)
-    matrix = np.array([[scale, 0, -scale * (centre[0] - reach)], [0, scale, -scale * (centre[1] - reach)]])
-    return cv2.warpAffine(rgb, matrix, (ENLARGED_PX, ENLARGED_PX), flags=cv2.INTER_CUBIC)
+        window = mouth_window(before.rgb, model.reader.detector)
+        columns.append(np.vstack([enlarged(p.rgb, *window, ENLARGED_PX) for p in (before, after)]))
+    cv2.imwrite(str(path), cv2.cvtColor(np.hstack(columns), cv2.COLOR_RGB2BGR))
 
 
 def main() -> None:

@@ -27,13 +27,13 @@ import cv2
 import numpy as np
 import torch
 from closed_mouths import between_lips, inner_lips, mouth_box
+from erased import ErasedMouth
 from manifest import rows_of
 from motion import read_track
 from skimage.metrics import structural_similarity
 
 from mytalk_core.appearance.choosing import Choice
 from mytalk_core.appearance.crop import crop_size, cut_crop
-from mytalk_core.appearance.mask import mouth_mask
 from mytalk_core.appearance.perceptual import PerceptualDistance
 from mytalk_core.appearance.pool import WANTED, choose_pool, pool_count
 from mytalk_core.appearance.references import APART_S, mouth_opening, read_references
@@ -142,11 +142,9 @@ def measure_clip(
         lenders = references.take(np.isin(references.frame_index, pools[frame]))
         landmarks = track.canonical[frame]
         crop = cut_crop(picture.rgb, track.similarity[frame], size)
-        mask = mouth_mask(landmarks, landmarks, layout)
-        inside = mask.core.enlarge(mask.window.part(mask.lips, mask.core), size) > 0
-        truth = mask.core.cut(crop)
-        erased = crop.copy()
-        mask.core.cut(erased)[_deep(inside, size)] = 0
+        # Renderers that average the crop to one sample a unit see the outermost unit from outside.
+        mouth = ErasedMouth.of(crop, landmarks, layout, rim_px=-(-size // UNITS))
+        truth, mask, inside = mouth.truth, mouth.mask, mouth.inside
         around = np.arange(max(frame - NEIGHBOURS, 0), min(frame + NEIGHBOURS + 1, len(track.present)))
         around = around[track.present[around] & (track.shots[around] == track.shots[frame])]
         position = int(np.flatnonzero(around == frame)[0])
@@ -154,24 +152,13 @@ def measure_clip(
         pictures = {}
         for name, make in made.items():
             renderer = make(lenders, track.canonical[around], layout, track.shots[around])
-            lips = renderer.lips(erased, landmarks, position, mask)
-            guess = np.where(inside[..., None], np.rint(lips), truth).astype(np.uint8)
-            pictures[name] = guess
-            rebuilt = crop.copy()
-            mask.core.cut(rebuilt)[:] = guess
-            same = np.dot(person, _embedding(judges, rebuilt, landmarks))
+            guess = pictures[name] = mouth.amid(mouth.lips(renderer, position))
+            same = np.dot(person, _embedding(judges, mouth.whole(guess), landmarks))
             inner = _inner_score(truth, guess, landmarks, layout, mask, size, judges.lpips)
             scores[name].append((*_score(truth, guess, inside, judges.lpips), same, *inner))
         if keep is not None:
             keep(frame, truth, inside, pictures)
     return {name: Score(*np.nanmean(rows, axis=0)) for name, rows in scores.items() if rows}
-
-
-def _deep(inside: np.ndarray, size: int) -> np.ndarray:
-    """A mask (h,w) bool in a crop of `size` without its outermost unit, which renderers that average the crop
-    to one sample a unit would see from outside."""
-    reach = 2 * -(-size // UNITS) + 1
-    return cv2.erode(inside.astype(np.uint8), np.ones((reach, reach))) > 0
 
 
 def table(results: dict[str, dict[str, Score]], frames: int, part: str) -> str:

@@ -20,11 +20,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from erased import ErasedMouth
 from manifest import rows_of
 from motion import read_track
 
 from mytalk_core.appearance.crop import cut_crop
-from mytalk_core.appearance.mask import mouth_mask
 from mytalk_core.appearance.mouth import lip_lines
 from mytalk_core.appearance.pool import choose_pool, even_sample, pool_count
 from mytalk_core.appearance.references import mouth_opening, read_references
@@ -85,16 +85,10 @@ def measure_clip(clip: FileClip, track: FaceTrack) -> dict[str, Seam]:
     for picture in clip.pictures(even_sample(closed, TARGETS)):
         landmarks = track.canonical[picture.index]
         crop = cut_crop(picture.rgb, track.similarity[picture.index], SIZE)
-        mask = mouth_mask(landmarks, landmarks, layout)
-        masked = mask.core.enlarge(mask.window.part(mask.lips, mask.core), SIZE)[..., None] > 0
-        made = crop.copy()
-        part = mask.core.cut(made)
-        part[:] = np.where(masked, 0, part)
+        mouth = ErasedMouth.of(crop, landmarks, layout)
         renderer = WarpRenderer(references, landmarks[None], layout, track.shots[[picture.index]])
-        lips = np.rint(renderer.lips(made, landmarks, 0, mask)).astype(np.uint8)
-        part[:] = np.where(masked, lips, part)
         filmed.append(seam_of(crop, landmarks, layout))
-        drawn.append(seam_of(made, landmarks, layout))
+        drawn.append(seam_of(mouth.whole(mouth.amid(mouth.lips(renderer))), landmarks, layout))
     return {"filmed": mean(filmed), "drawn": mean(drawn)}
 
 

@@ -49,14 +49,14 @@ def mouth_window(rgb: np.ndarray, detector: FaceDetector) -> tuple[np.ndarray, f
     return face.key_points[3], MOUTH_EYES * eyes_px
 
 
-def enlarged(rgb: np.ndarray, centre: np.ndarray, half_px: float) -> np.ndarray:
-    """The square around a point as uint8 (MOUTH_PX, MOUTH_PX, 3)."""
-    scale = MOUTH_PX / (2 * half_px)
+def enlarged(rgb: np.ndarray, centre: np.ndarray, half_px: float, side_px: int = MOUTH_PX) -> np.ndarray:
+    """The square around a point as uint8 (side_px, side_px, 3)."""
+    scale = side_px / (2 * half_px)
     matrix = np.array(
         [[scale, 0, -scale * (centre[0] - half_px)], [0, scale, -scale * (centre[1] - half_px)]]
     )
     interpolation = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
-    return cv2.warpAffine(rgb, matrix, (MOUTH_PX, MOUTH_PX), flags=interpolation)
+    return cv2.warpAffine(rgb, matrix, (side_px, side_px), flags=interpolation)
 
 
 def mouth_pairs(
