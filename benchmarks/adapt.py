@@ -29,7 +29,7 @@ from reconstruction import TARGETS, Judges, measure_clip
 from mytalk_core.appearance.refiner import MouthRefiner
 from mytalk_core.appearance.renderers import LoadedRenderer
 from mytalk_core.face.layout import LandmarkLayout
-from mytalk_core.face.tracker import load_face_reader
+from mytalk_core.face.reader import load_face_reader
 from mytalk_core.media.arranged import part_of
 from mytalk_core.media.file_clip import FileClip
 from mytalk_core.pipeline.stages import track

@@ -42,7 +42,7 @@ print((time.process_time() - start) / len(frames) * 1000, found)
 def accuracy(folder: Path) -> dict[str, float]:
     """Mean distance to MediaPipe's points, in percent of the inter-ocular distance, by picture."""
     from mytalk_core.face.mesh import region_from_box
-    from mytalk_core.face.tracker import load_face_reader
+    from mytalk_core.face.reader import load_face_reader
 
     reader = load_face_reader()
     expected = np.load(folder / "mediapipe_face_landmarker_v2.npz")
@@ -64,7 +64,7 @@ def follow_frames(path: str) -> None:
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    from mytalk_core.face.tracker import load_face_reader
+    from mytalk_core.face.reader import load_face_reader
     from mytalk_core.media.image_clip import ImageClip
     from mytalk_core.pipeline.stages import track
 

@@ -25,7 +25,7 @@ from manifest import rows_of
 from mytalk_training.dataset.samples import shift
 
 from mytalk_core.evaluation.metrics.lips import KEPT_SPREAD, opening_jitter, velocity_distance
-from mytalk_core.face.tracker import load_face_reader
+from mytalk_core.face.reader import load_face_reader
 from mytalk_core.media.arranged import part_of
 from mytalk_core.media.file_clip import FileClip
 from mytalk_core.motion.amplitude import amplified

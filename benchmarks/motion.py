@@ -56,8 +56,8 @@ from mytalk_core.evaluation.metrics.lips import (
 from mytalk_core.evaluation.networks.phones import find_recogniser
 from mytalk_core.face import alignment
 from mytalk_core.face.layout import LandmarkLayout
+from mytalk_core.face.reader import load_face_reader
 from mytalk_core.face.track import FaceTrack
-from mytalk_core.face.tracker import load_face_reader
 from mytalk_core.media.arranged import part_of
 from mytalk_core.media.audio import MODEL_RATE_HZ, Speech
 from mytalk_core.media.clip import Clip

@@ -121,7 +121,7 @@ def renderers(learned: list[LoadedRenderer]) -> dict[str, Callable[..., WarpRend
 def measure_clip(
     clip, track, layout, made, judges, targets=TARGETS, keep=None, among=None
 ) -> dict[str, Score]:
-    """Score of each renderer on one clip; `keep(frame, truth, mask, {name: picture})` sees every target.
+    """Score of each renderer on one clip; `keep(frame, truth, {name: picture})` sees every target.
 
     among: bool (T,), the frames that targets are taken from; all where None.
     """
@@ -157,7 +157,7 @@ def measure_clip(
             inner = _inner_score(truth, guess, landmarks, layout, mask, size, judges.lpips)
             scores[name].append((*_score(truth, guess, inside, judges.lpips), same, *inner))
         if keep is not None:
-            keep(frame, truth, inside, pictures)
+            keep(frame, truth, pictures)
     return {name: Score(*np.nanmean(rows, axis=0)) for name, rows in scores.items() if rows}
 
 
@@ -241,7 +241,7 @@ def main() -> None:
         arguments.output.write_text(text)
 
 
-def _draw(folder: Path, frame: int, truth: np.ndarray, inside: np.ndarray, pictures: dict) -> None:
+def _draw(folder: Path, frame: int, truth: np.ndarray, pictures: dict) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     row = np.hstack([truth, *pictures.values()])
     cv2.imwrite(str(folder / f"{frame:05d}.png"), row[..., ::-1])

@@ -28,8 +28,8 @@ from mytalk_core.evaluation.metrics.teeth import FaceCrop, teeth_stretch
 from mytalk_core.face import alignment
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.mesh import region_from_landmarks
+from mytalk_core.face.reader import FaceReader
 from mytalk_core.face.track import FaceTrack
-from mytalk_core.face.tracker import FaceReader
 from mytalk_core.media.arranged import part_of
 from mytalk_core.media.audio import Speech
 from mytalk_core.media.clip import Clip

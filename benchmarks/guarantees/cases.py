@@ -18,7 +18,6 @@ from trials import Result, Worker, contents, strewn
 from mytalk_core.media.file_clip import FileClip
 from mytalk_core.media.pixels import layout_of, planes_of
 
-RATE = Fraction(25)
 OUTPUTS = (".mp4", ".mov", ".mkv", ".webm")
 
 

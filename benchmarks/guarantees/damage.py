@@ -14,7 +14,7 @@ from pictures import Spec, person, write_pictures, write_speech
 from trials import Result, Worker, contents, files_in, strewn
 
 from mytalk_core.errors import MediaError
-from mytalk_core.face.tracker import load_face_reader
+from mytalk_core.face.reader import load_face_reader
 from mytalk_core.media.file_clip import FileClip
 from mytalk_core.media.image_clip import ImageClip
 from mytalk_core.motion.motion import Motion

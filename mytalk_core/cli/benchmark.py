@@ -104,7 +104,7 @@ def _load(args: argparse.Namespace) -> tuple[Tools, dict, dict[str, dict[str, st
     """The models; what all results of a folder have in common; the weights of each system."""
     from ..appearance.renderers import load_renderer
     from ..evaluation.benchmark.generation import Tools
-    from ..face.tracker import load_face_reader
+    from ..face.reader import load_face_reader
     from ..motion.generate import MotionModel
     from ..pipeline.device import choose_device, choose_dtype
 

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
         from ..expert.scorer import ExpertScorer
         from ..face.choice import check_choice, choice_files
         from ..face.preview import draw_mesh
-        from ..face.tracker import load_face_reader
+        from ..face.reader import load_face_reader
         from ..media.source import clip_files, open_clip
         from ..pipeline.choosing import choose
         from ..pipeline.device import choose_device

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ..checkpoint.pretrained import file_sha256
 from ..errors import MediaError
+from ..face.reader import FaceReader
 from ..face.track import FaceTrack
-from ..face.tracker import FaceReader
 from ..media.clip import Clip
 from ..media.file_clip import FileClip
 from ..pipeline.stages import Progress

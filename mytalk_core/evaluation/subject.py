@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import NoFaceError
+from ..face.reader import FaceReader
 from ..face.track import FaceTrack
-from ..face.tracker import FaceReader
 from ..media.clip import Clip
 from ..pipeline.stages import Progress, track
 

@@ -14,12 +14,10 @@ from ..media.picture import Picture
 from .look import Look, difference, least_difference
 from .mesh import POINTS, region_box, region_from_box, region_from_landmarks
 from .packed import PackedLandmarks
-from .reader import PRESENCE_THRESHOLD, FaceReader, load_face_reader
+from .reader import PRESENCE_THRESHOLD, FaceReader
 from .shots import ShotFinder
 from .track import Faces
 from .tracklet import Tracklet
-
-__all__ = ["FaceReader", "load_face_reader", "track_faces"]
 
 # New faces are looked for this often; a lost one is looked for in every frame.
 REDETECT_FRAMES = 30

@@ -275,7 +275,7 @@ class _Encoding:
                 "another codec"
             )
         number, picture_number = free[0], free_pictures[0]
-        options = _options(clip, plan, source, number)
+        options = _options(plan, source, number)
         made = cls(clip, plan, source, timeline.time_base, options, number, picture_number, (), b"")
         made = replace(made, sets=tuple(made.opened(TRIAL_CRF)[1]))
         return replace(made, header=source.header.with_sets(made.sets))
@@ -379,7 +379,7 @@ class _Session:
             yield made
 
 
-def _options(clip: FileClip, plan: EncodingPlan, source: Groups, number: int) -> dict[str, str]:
+def _options(plan: EncodingPlan, source: Groups, number: int) -> dict[str, str]:
     """FFmpeg's options of an encoder whose frames wait no longer than the source's."""
     options, syntax = dict(plan.options) | {"forced-idr": "1"}, source.header.syntax
     delay = source.delay

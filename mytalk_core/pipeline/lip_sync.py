@@ -19,8 +19,8 @@ from ..appearance.renderers import LoadedRenderer, load_renderer
 from ..errors import MediaError, NoFaceError
 from ..expert.scorer import ExpertScorer
 from ..face.choice import FaceChoice, choice_files, word_of
+from ..face.reader import FaceReader, load_face_reader
 from ..face.track import Faces, FaceTrack
-from ..face.tracker import FaceReader, load_face_reader
 from ..files import check_outputs, replacing, stamp
 from ..media.arranged import part_of
 from ..media.audio import Speech

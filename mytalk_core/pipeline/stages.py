@@ -26,8 +26,9 @@ from ..appearance.renderers import LoadedRenderer
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
 from ..face.packed import Mapped
+from ..face.reader import FaceReader
 from ..face.track import Faces, FaceTrack
-from ..face.tracker import FaceReader, track_faces
+from ..face.tracker import track_faces
 from ..media.audio import Speech
 from ..media.clip import Clip
 from ..media.picture import Picture

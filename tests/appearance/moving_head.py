@@ -13,7 +13,8 @@ from mytalk_core.appearance.covers.gauge import CoverGauge
 from mytalk_core.appearance.crop import cut_crop
 from mytalk_core.appearance.references import References
 from mytalk_core.face.layout import LandmarkLayout
-from mytalk_core.face.tracker import load_face_reader, track_faces
+from mytalk_core.face.reader import load_face_reader
+from mytalk_core.face.tracker import track_faces
 from mytalk_core.media.file_clip import FileClip
 from mytalk_core.media.picture import Picture
 

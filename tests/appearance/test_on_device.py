@@ -27,7 +27,7 @@ from mytalk_core.appearance.references import read_references
 from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig
 from mytalk_core.appearance.renderer import TOGETHER, WarpRenderer, WarpSettings
 from mytalk_core.face.layout import LandmarkLayout
-from mytalk_core.face.tracker import load_face_reader
+from mytalk_core.face.reader import load_face_reader
 from mytalk_core.media.file_clip import FileClip
 from mytalk_core.media.remux import copy_untagged
 from mytalk_core.pipeline import stages

@@ -15,7 +15,7 @@ from mytalk_core.appearance.renderers import LoadedRenderer
 from mytalk_core.cli import benchmark
 from mytalk_core.cli.main import main
 from mytalk_core.evaluation.benchmark import generation, protocol
-from mytalk_core.face.tracker import load_face_reader
+from mytalk_core.face.reader import load_face_reader
 from mytalk_core.media.audio import Speech
 from mytalk_core.media.file_clip import FileClip
 from mytalk_core.media.image_clip import ImageClip
@@ -60,7 +60,7 @@ def models():
     """Load networks once for all tests of this file; what they compute is the same."""
     patch = pytest.MonkeyPatch()
     reader, model = load_face_reader(), MotionModel.from_pretrained("mini")
-    patch.setattr("mytalk_core.face.tracker.load_face_reader", lambda *args: reader)
+    patch.setattr("mytalk_core.face.reader.load_face_reader", lambda *args: reader)
     patch.setattr(MotionModel, "from_pretrained", staticmethod(lambda *args: model))
     yield
     patch.undo()

@@ -15,7 +15,7 @@ from mytalk_core.evaluation.cache import SubjectCache, encode_again
 from mytalk_core.evaluation.clip_files import pair_files
 from mytalk_core.evaluation.networks import metric_networks as finding
 from mytalk_core.evaluation.networks.metric_networks import Networks
-from mytalk_core.face.tracker import load_face_reader
+from mytalk_core.face.reader import load_face_reader
 from mytalk_core.media.audio import Speech
 from mytalk_core.media.file_clip import FileClip
 from mytalk_core.media.image_clip import ImageClip

@@ -16,8 +16,8 @@ from mytalk_core.evaluation.networks.metric_networks import Networks
 from mytalk_core.evaluation.subject import Subject, read_subject
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.packed import PackedLandmarks
+from mytalk_core.face.reader import load_face_reader
 from mytalk_core.face.track import build_track
-from mytalk_core.face.tracker import load_face_reader
 from mytalk_core.media.audio import Speech
 from mytalk_core.media.file_clip import FileClip
 from mytalk_core.media.image_clip import ImageClip

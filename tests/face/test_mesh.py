@@ -13,7 +13,7 @@ from repository import EXAMPLES
 from mytalk_core.face import mesh_opencv
 from mytalk_core.face.mesh import FaceMesh, region_box, region_from_box, region_matrix
 from mytalk_core.face.mesh_reader import FaceMeshReader, cut_region
-from mytalk_core.face.tracker import load_face_reader
+from mytalk_core.face.reader import load_face_reader
 from mytalk_core.media.file_clip import FileClip
 
 

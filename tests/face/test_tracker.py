@@ -10,8 +10,9 @@ import pytest
 from repository import EXAMPLES
 
 from mytalk_core.errors import NoFaceError
+from mytalk_core.face.reader import load_face_reader
 from mytalk_core.face.track import FaceTrack
-from mytalk_core.face.tracker import load_face_reader, track_faces
+from mytalk_core.face.tracker import track_faces
 from mytalk_core.media.file_clip import FileClip
 from mytalk_core.media.picture import Picture
 

@@ -12,8 +12,7 @@ from repository import EXAMPLES
 from mytalk_core.errors import MediaError, NoFaceError, WeightsError
 from mytalk_core.expert.scorer import ExpertScorer, SyncFigures
 from mytalk_core.face.choice import Mask, Photo, Place, check_choice
-from mytalk_core.face.reader import FaceReader
-from mytalk_core.face.tracker import load_face_reader
+from mytalk_core.face.reader import FaceReader, load_face_reader
 from mytalk_core.media.audio import Speech
 from mytalk_core.media.file_clip import FileClip
 from mytalk_core.media.image_clip import ImageClip

@@ -24,7 +24,7 @@ from mytalk_core.evaluation.networks.syncnet_v2 import SyncNet, SyncNetConfig
 from mytalk_core.expert.scorer import ExpertScorer
 from mytalk_core.face.detector import INPUT_PX, BlazeFace
 from mytalk_core.face.layout import LandmarkLayout
-from mytalk_core.face.tracker import load_face_reader
+from mytalk_core.face.reader import load_face_reader
 from mytalk_core.media.audio import Speech
 from mytalk_core.media.file_clip import FileClip
 from mytalk_core.media.remux import copy_untagged

@@ -10,7 +10,8 @@ from made_clips import EXAMPLES, Clips, pictures_of, write_talking
 from mytalk_training.dataset import prepare
 from mytalk_training.dataset.shards import INDEX_NAME, ShardDataset
 
-from mytalk_core.face.tracker import load_face_reader, track_faces
+from mytalk_core.face.reader import load_face_reader
+from mytalk_core.face.tracker import track_faces
 from mytalk_core.media.audio import Speech
 from mytalk_core.media.file_clip import FileClip
 

@@ -14,8 +14,8 @@ import torch
 from mytalk_core.errors import MediaError, NoFaceError
 from mytalk_core.evaluation.networks.recognition import FaceRecogniser
 from mytalk_core.expert.scorer import ExpertScorer
+from mytalk_core.face.reader import FaceReader, load_face_reader
 from mytalk_core.face.track import FaceTrack
-from mytalk_core.face.tracker import FaceReader, load_face_reader
 from mytalk_core.media.audio import Speech
 from mytalk_core.media.clip import Clip
 from mytalk_core.media.file_clip import FileClip

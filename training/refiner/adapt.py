@@ -29,7 +29,7 @@ from mytalk_core.checkpoint.pretrained import resolve_whole
 from mytalk_core.errors import MediaError
 from mytalk_core.expert.scorer import ExpertScorer
 from mytalk_core.face.choice import check_choice, choice_files
-from mytalk_core.face.tracker import load_face_reader
+from mytalk_core.face.reader import load_face_reader
 from mytalk_core.files import check_outputs, replacing
 from mytalk_core.media.arranged import part_of
 from mytalk_core.media.source import clip_files, open_clip

@@ -12,8 +12,8 @@ import numpy as np
 from ...appearance.references import APART_S
 from ...appearance.renderer import WarpSettings
 from ...appearance.renderers import LoadedRenderer
+from ...face.reader import FaceReader
 from ...face.track import FaceTrack
-from ...face.tracker import FaceReader
 from ...media.arranged import DerivedClip
 from ...media.audio import Speech
 from ...media.clip import Clip

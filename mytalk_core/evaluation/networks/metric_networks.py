@@ -23,7 +23,7 @@ from ...appearance.perceptual import PerceptualDistance
 from ...checkpoint import hub
 from ...checkpoint.pretrained import WEIGHTS_NAME, file_sha256
 from ...expert.scorer import ExpertScorer
-from ...face.tracker import FaceReader, load_face_reader
+from ...face.reader import FaceReader, load_face_reader
 from ...motion.identity import IdentityExtractor
 from ..metrics.metric import METRICS, Metric
 from . import lpips

@@ -226,7 +226,7 @@ class _Builder:
     def face_detector(self) -> FaceDetector:
         """Loaded at the first picture."""
         if self.detector is None:
-            from ...face.tracker import load_face_reader
+            from ...face.reader import load_face_reader
 
             self.detector = load_face_reader().detector
         return self.detector

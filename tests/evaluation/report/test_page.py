@@ -20,7 +20,7 @@ from mytalk_core.evaluation.report.page_curves import draw_curves
 from mytalk_core.evaluation.report.page_frames import mouth_window
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.mesh import region_from_box
-from mytalk_core.face.tracker import load_face_reader
+from mytalk_core.face.reader import load_face_reader
 from mytalk_core.media.file_clip import FileClip
 from mytalk_core.media.image_clip import ImageClip
 from mytalk_core.media.writer import VideoWriter

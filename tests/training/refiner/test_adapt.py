@@ -24,7 +24,7 @@ from mytalk_core.checkpoint.pretrained import BUNDLED
 from mytalk_core.cli import main as cli
 from mytalk_core.errors import NoFaceError
 from mytalk_core.face.layout import LandmarkLayout
-from mytalk_core.face.tracker import load_face_reader
+from mytalk_core.face.reader import load_face_reader
 from mytalk_core.media.arranged import part_of
 from mytalk_core.media.file_clip import FileClip
 from mytalk_core.media.image_clip import ImageClip
