@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import folder_paths
 import numpy as np
 from comfy_api.latest import Input, io, ui
@@ -23,6 +21,7 @@ from ..mytalk_core.pipeline.stages import on_timeline
 from .host import rare, schema
 from .load import CATEGORY
 from .memory import LoadedModel
+from .outputs import numbered_file
 from .progress import NodeProgress
 from .screen import plainly, said
 from .sockets import IdentitySocket, ModelSocket, MotionSocket, Performance, TrackedFace, TrackSocket
@@ -213,18 +212,15 @@ def preview(motion: Motion, shown: FaceTrack) -> ui.SavedImages:
     layout = LandmarkLayout.load(motion.layout)
     black = np.zeros((256, 256, 3), np.uint8)
     frames = [Image.fromarray(draw_landmarks(black, points, layout)) for points in landmarks]
-    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
-        "MyTalk_motion", folder_paths.get_temp_directory()
-    )
-    file = f"{name}_{counter:05}_.webp"
+    path, subfolder = numbered_file("MyTalk_motion", ".webp", folder_paths.get_temp_directory())
     frames[0].save(
-        Path(folder) / file,
+        path,
         save_all=True,
         append_images=frames[1:],
         duration=int(1000 / PREVIEW_HZ),
         method=0,
     )
-    return ui.SavedImages([ui.SavedResult(file, subfolder, io.FolderType.temp)], is_animated=True)
+    return ui.SavedImages([ui.SavedResult(path.name, subfolder, io.FolderType.temp)], is_animated=True)
 
 
 NODES = [MotionDiffusionSampler]

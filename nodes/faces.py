@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import folder_paths
@@ -14,6 +13,7 @@ from ..mytalk_core.face.layout import LandmarkLayout
 from ..mytalk_core.face.track import Faces, FaceTrack
 from ..mytalk_core.face.tracklet import Tracklet
 from ..mytalk_core.media.clip import Clip
+from .outputs import numbered_file
 
 # The longer side of the picture.
 SHOWN_PX = 768
@@ -65,9 +65,6 @@ def save_picture(clip: Clip, row: int, chosen: FaceTrack) -> dict[str, str]:
         rgb = draw_landmarks(rgb, chosen.landmarks[row], LandmarkLayout.load(chosen.layout))
     image = Image.fromarray(rgb)
     image.thumbnail((SHOWN_PX, SHOWN_PX))
-    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
-        "MyTalk_faces", folder_paths.get_temp_directory()
-    )
-    file = f"{name}_{counter:05}_.jpg"
-    image.save(Path(folder) / file, quality=90)
-    return {"filename": file, "subfolder": subfolder, "type": "temp"}
+    path, subfolder = numbered_file("MyTalk_faces", ".jpg", folder_paths.get_temp_directory())
+    image.save(path, quality=90)
+    return {"filename": path.name, "subfolder": subfolder, "type": "temp"}

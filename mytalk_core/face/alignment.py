@@ -55,9 +55,7 @@ def fit_similarity(points: np.ndarray, target: np.ndarray) -> np.ndarray:
     p_mean, q_mean = p.mean(-1, keepdims=True), q.mean(-1, keepdims=True)
     spread = (np.abs(p - p_mean) ** 2).sum(-1)
     a = ((q - q_mean) * np.conj(p - p_mean)).sum(-1) / np.maximum(spread, 1e-12)
-    b = q_mean[..., 0] - a * p_mean[..., 0]
-    rows = [np.stack([a.real, -a.imag, b.real], -1), np.stack([a.imag, a.real, b.imag], -1)]
-    return np.stack(rows, -2)
+    return _from_complex(a, q_mean[..., 0] - a * p_mean[..., 0])
 
 
 def smooth_similarity(similarity: np.ndarray, times_s: np.ndarray, segments: np.ndarray) -> np.ndarray:
@@ -94,7 +92,11 @@ def _from_centre(values: np.ndarray) -> np.ndarray:
     """Rows (log scale, angle, centre x, centre y) -> similarities (T,2,3)."""
     a = np.exp(values[:, 0] + 1j * values[:, 1])
     half = UNITS / 2
-    b = half + 1j * half - a * (values[:, 2] + 1j * values[:, 3])
+    return _from_complex(a, half + 1j * half - a * (values[:, 2] + 1j * values[:, 3]))
+
+
+def _from_complex(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The similarities (T,2,3) that take a point p to a p + b, all complex numbers (T,)."""
     rows = [np.stack([a.real, -a.imag, b.real], -1), np.stack([a.imag, a.real, b.imag], -1)]
     return np.stack(rows, -2)
 

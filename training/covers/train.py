@@ -31,7 +31,8 @@ from mytalk_core.program import in_one_line
 
 from ..loop.checkpoints import TrainingState, averaged
 from ..loop.loop import Run, add_arguments, channels_last, descend, train
-from ..loop.order import Draws, held_people
+from ..loop.order import Draws
+from ..loop.people import held_people
 from .data import CoverBatch, CoverScenes, people_of
 from .hand_mesh import HandMesh
 from .layers import cut_out_hands

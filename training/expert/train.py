@@ -27,7 +27,8 @@ from mytalk_core.speech.features import SpeechEncoder
 from ..loop.checkpoints import TrainingState, averaged
 from ..loop.loop import Run, add_arguments, descend, train
 from ..loop.order import Draws
-from ..motion.data import TEMPI, MotionBatch, MotionData, RawClip, choose_few, fit_space, hold_out, read_clips
+from ..loop.people import choose_few, hold_out
+from ..motion.data import TEMPI, MotionBatch, MotionData, RawClip, fit_space, read_clips
 from ..motion.kept_features import Encoder, KeptFeatures
 from ..motion.models import feature_statistics
 

@@ -41,7 +41,7 @@ from ..dataset.shards import ShardDataset
 from ..loop.checkpoints import TrainingState, averaged
 from ..loop.loop import Run, add_arguments, channels_last, descend, train
 from ..loop.order import Draws
-from ..motion.data import choose_few, hold_out
+from ..loop.people import choose_few, hold_out
 from .data import GeneratorBatch, GeneratorData, read_picture_clips
 from .losses import AppearanceLossWeights, Judge, LossNetwork, generator_loss
 from .validation import validate

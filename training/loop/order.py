@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import pickle
 import random
-import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -29,11 +28,6 @@ Batch = TypeVar("Batch")
 def derive_seed(*numbers: int) -> int:
     """A seed of 64 bits from non-negative integers; neighbours give unrelated ones."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
-
-
-def held_people(people: Iterable[str], share: float) -> set[str]:
-    """About a share of the people, by their names only: who is kept from training stays so whoever joins."""
-    return {person for person in people if zlib.crc32(person.encode()) < share * 2**32}
 
 
 class Draws:

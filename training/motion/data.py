@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -106,36 +105,6 @@ def read_clip(shards: ShardDataset, row: dict, layout: str | None = None) -> Raw
             raise ValueError(f"{row['key']} is in layout {name}, from which {layout} cannot be made")
         displacement, rest, name = made.from_source(displacement), made.from_source(rest), layout
     return RawClip(row["key"], row["identity"], name, displacement, present, rest, speech)
-
-
-class OfPerson(Protocol):
-    """A clip of whatever kind, of a named person."""
-
-    @property
-    def identity(self) -> str: ...
-
-
-AnyClip = TypeVar("AnyClip", bound=OfPerson)
-
-
-def hold_out(
-    clips: list[AnyClip], every: int = 16, first: int | None = None
-) -> tuple[list[AnyClip], list[AnyClip]]:
-    """Split by person: every `every`-th person (in order of name) is kept from training, from the `first` on,
-    by default one in the middle."""
-    people = sorted({clip.identity for clip in clips})
-    held = set(people[every // 2 if first is None else first :: every])
-    return [c for c in clips if c.identity not in held], [c for c in clips if c.identity in held]
-
-
-def choose_few(clips: list[AnyClip], count: int) -> list[AnyClip]:
-    """The first `count` clips, of as many people as there are; ValueError if there are fewer clips."""
-    if not 1 <= count <= len(clips):
-        raise ValueError(f"--overfit must be 1 ... {len(clips)}, the number of clips; got {count}")
-    people = [clip.identity for clip in clips]
-    # A person's second clip comes after everyone's first.
-    order = sorted(range(len(clips)), key=lambda i: people[:i].count(people[i]))
-    return [clips[i] for i in order[:count]]
 
 
 def fit_space(clips: list[RawClip], config: SpaceConfig) -> LandmarkSpace:

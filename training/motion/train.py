@@ -36,7 +36,8 @@ from ..dataset.sync_check import load_expert
 from ..loop.checkpoints import TrainingState, averaged, start_from
 from ..loop.loop import Run, add_arguments, descend, train
 from ..loop.order import Draws
-from .data import TEMPI, MotionBatch, MotionData, RawClip, choose_few, fit_space, hold_out, read_clips
+from ..loop.people import choose_few, hold_out
+from .data import TEMPI, MotionBatch, MotionData, RawClip, fit_space, read_clips
 from .kept_features import Encoder, KeptFeatures
 from .lags import in_sync
 from .losses import PENALTIES, LossOptions, Objective, losses

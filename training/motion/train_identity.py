@@ -27,7 +27,8 @@ from mytalk_core.program import in_one_line
 from ..loop.checkpoints import TrainingState, averaged
 from ..loop.loop import Run, add_arguments, descend, train
 from ..loop.order import DATA, Draws
-from .data import RawClip, choose_few, hold_out, read_clips
+from ..loop.people import choose_few, hold_out
+from .data import RawClip, read_clips
 
 # As large as the face mesh's own noise, canonical units.
 JITTER_UNITS = 0.4

@@ -21,7 +21,8 @@ from mytalk_core.appearance.refiner import RefinerInputs, weighted_sum
 from mytalk_core.face.alignment import UNITS
 from mytalk_core.files import replacing
 
-from ..loop.order import DATA, WINDOW, Draws, held_people
+from ..loop.order import DATA, WINDOW, Draws
+from ..loop.people import held_people
 from .lending import CHOICE, REGIMES, MouthView
 
 PEOPLE, HELD = "people.json", 0.06  # share of the people that are kept from training

@@ -27,7 +27,8 @@ from mytalk_core.program import in_one_line
 from mytalk_core.speech.closures import LAYERS, ClosureHead
 from mytalk_core.speech.features import SAMPLES_PER_FRAME, SpeechEncoder
 
-from ..motion.data import RawClip, hold_out, read_clips
+from ..loop.people import hold_out
+from ..motion.data import RawClip, read_clips
 from ..motion.kept_features import Encoder, KeptFeatures
 
 FEATURES_HZ = SpeechEncoder.rate_hz

@@ -26,8 +26,8 @@ from ..references import Each, References, pose_points, resized
 from ..warp import MeshWarp, sample
 from .beside import UNKNOWN, Beside
 from .captions import Captions, find_captions
+from .clearness import SUSPECT, clearness
 from .cover import FREE, RIM, Cover, Expected, continued, own_colours, with_rim
-from .evidence import SUSPECT, clearness
 from .face_view import FaceView, box_of, mouth_and_chin
 from .network import BOX, Comparison, load_cover_network
 from .overlay import Overlay, find_overlay

@@ -1,0 +1,46 @@
+"""Whom a run learns from: people, never clips of them, are kept apart for its figures.
+
+By their order where a dataset is whole, so that parts of it are equal and few people suffice (`hold_out`); by
+their names alone where people may be added between two runs (`held_people`).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+from typing import Protocol, TypeVar
+
+
+class OfPerson(Protocol):
+    """A clip of whatever kind, of a named person."""
+
+    @property
+    def identity(self) -> str: ...
+
+
+AnyClip = TypeVar("AnyClip", bound=OfPerson)
+
+
+def hold_out(
+    clips: list[AnyClip], every: int = 16, first: int | None = None
+) -> tuple[list[AnyClip], list[AnyClip]]:
+    """Split by person: every `every`-th person (in order of name) is kept from training, from the `first` on,
+    by default one in the middle."""
+    people = sorted({clip.identity for clip in clips})
+    held = set(people[every // 2 if first is None else first :: every])
+    return [c for c in clips if c.identity not in held], [c for c in clips if c.identity in held]
+
+
+def choose_few(clips: list[AnyClip], count: int) -> list[AnyClip]:
+    """The first `count` clips, of as many people as there are; ValueError if there are fewer clips."""
+    if not 1 <= count <= len(clips):
+        raise ValueError(f"--overfit must be 1 ... {len(clips)}, the number of clips; got {count}")
+    people = [clip.identity for clip in clips]
+    # A person's second clip comes after everyone's first.
+    order = sorted(range(len(clips)), key=lambda i: people[:i].count(people[i]))
+    return [clips[i] for i in order[:count]]
+
+
+def held_people(people: Iterable[str], share: float) -> set[str]:
+    """About a share of the people, by their names only: who is kept from training stays so whoever joins."""
+    return {person for person in people if zlib.crc32(person.encode()) < share * 2**32}
