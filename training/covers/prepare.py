@@ -64,10 +64,10 @@ def read_faces(clip: FileClip, reader: FaceReader, count: int, without: np.ndarr
     references = read_references(clip, track, pool, UNITS, layout)
     gauge = CoverGauge(references, layout, track.similarity[references.frame_index])
     close = (np.abs(np.arange(len(track))[:, None] - without) <= CLOSE).any(1)
-    rows = np.flatnonzero(track.present & ~close)
-    if not len(rows):
+    usable = np.flatnonzero(track.present & ~close)
+    if not len(usable):
         raise NoFaceError("every picture is near one in which something stands before the face")
-    rows = even_sample(rows, count)
+    rows = even_sample(usable, count)
     found: list[tuple[Comparison, np.ndarray, np.ndarray]] = []
     for row, picture in zip(rows, clip.pictures(rows), strict=True):
         similarity, landmarks = track.similarity[row], track.canonical[row].astype(np.float32)
