@@ -23,13 +23,13 @@ from .memory import LoadedModel, bundled_model
 from .progress import NodeProgress
 from .screen import plainly, said
 from .sockets import (
-    DEFAULT_RATE,
     FaceLandmarksSocket,
     IdentitySocket,
     ModelSocket,
     TrackedFace,
     TrackSocket,
     rate_hint,
+    rate_input,
     to_clip,
 )
 from .video import ClipVideo
@@ -58,14 +58,9 @@ class ExtractLandmarks(io.ComfyNode):
                     tooltip="A VIDEO (read from its file, a few frames at a time) or an IMAGE batch such as "
                     "AI-generated frames.",
                 ),
-                io.Float.Input(
-                    "frame_rate",
-                    default=DEFAULT_RATE,
-                    min=1.0,
-                    max=240.0,
-                    step=0.001,
-                    tooltip="Frames a second, for an IMAGE batch only; a VIDEO brings its own. 29.97 and "
-                    "23.976 are taken as 30000/1001 and 24000/1001.",
+                rate_input(
+                    "Frames a second, for an IMAGE batch only; a VIDEO brings its own. 29.97 and "
+                    "23.976 are taken as 30000/1001 and 24000/1001."
                 ),
                 io.Combo.Input(
                     "face",

@@ -21,7 +21,7 @@ from .load import CATEGORY
 from .memory import bundled_model
 from .outputs import check_prefix, numbered_file
 from .screen import plainly, said
-from .sockets import not_kept, rate_hint, sources, to_clip
+from .sockets import not_kept, rate_hint, rate_input, sources, to_clip
 from .sound import to_speech
 from .video import write_video
 
@@ -54,14 +54,7 @@ class VideoCombine(io.ComfyNode):
                     [io.Video, io.Image],
                     tooltip="A VIDEO, rendered as it is written, or an IMAGE batch.",
                 ),
-                io.Float.Input(
-                    "frame_rate",
-                    default=25.0,
-                    min=1.0,
-                    max=240.0,
-                    step=0.001,
-                    tooltip="Frames a second, for an IMAGE batch only; a VIDEO brings its own times.",
-                ),
+                rate_input("Frames a second, for an IMAGE batch only; a VIDEO brings its own times."),
                 *quality_inputs(),
                 rare(
                     io.Combo.Input,

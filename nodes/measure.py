@@ -18,7 +18,7 @@ from .load import CATEGORY, FOLDER
 from .memory import WORK_BYTES, bring, patchers_of
 from .progress import NodeProgress
 from .screen import plainly
-from .sockets import to_clip
+from .sockets import rate_input, to_clip
 from .sound import to_speech
 
 # The folder of further weights in models/mytalk.
@@ -91,14 +91,7 @@ class Metrics(io.ComfyNode):
                     tooltip="Compare the pictures of each N-th frame only: 5 is about five times as fast, "
                     "for pictures.",
                 ),
-                io.Float.Input(
-                    "frame_rate",
-                    default=25.0,
-                    min=1.0,
-                    max=240.0,
-                    step=0.001,
-                    tooltip="Frames a second, for IMAGE batches only; a VIDEO brings its own times.",
-                ),
+                rate_input("Frames a second, for IMAGE batches only; a VIDEO brings its own times."),
                 io.Audio.Input(
                     "audio",
                     optional=True,

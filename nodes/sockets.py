@@ -127,6 +127,11 @@ def not_kept(video: Input.Video | torch.Tensor) -> list[str]:
     return []
 
 
+def rate_input(tooltip: str) -> io.Float.Input:
+    """Frames a second of an IMAGE."""
+    return io.Float.Input("frame_rate", default=DEFAULT_RATE, min=1.0, max=240.0, step=0.001, tooltip=tooltip)
+
+
 def rate_hint(video: Input.Video | torch.Tensor, frame_rate: float) -> list[str]:
     """A line for the user where several images were left at the default rate."""
     several = isinstance(video, torch.Tensor) and len(video) > 1

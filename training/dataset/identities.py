@@ -12,7 +12,7 @@ from mytalk_core.evaluation.networks.recognition import FaceRecogniser, load_rec
 SHAPE_THRESHOLD = 0.9
 
 
-def load_face_embedder(path: Path) -> FaceRecogniser:
+def load_face_recogniser(path: Path) -> FaceRecogniser:
     """A face recogniser from an ONNX file: SFace where the name says so, else ArcFace's preprocessing.
 
     Raises FileNotFoundError, or WeightsError if the network does not run.

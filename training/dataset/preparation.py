@@ -25,7 +25,7 @@ from mytalk_core.pipeline import stages
 
 from .adapters import Source, shot_key
 from .filters import Figures, measure_face, missed_limit
-from .identities import load_face_embedder, mean_embedding
+from .identities import load_face_recogniser, mean_embedding
 from .journal import Entry
 from .prepare_options import Settings
 from .samples import (
@@ -101,7 +101,7 @@ class Preparer:
             self.scorer = load_expert(self.settings.sync_expert, str(self.device))
         if any(s.identity is None for s in sources):
             if self.settings.face_recogniser:
-                self.faces = load_face_embedder(Path(self.settings.face_recogniser))
+                self.faces = load_face_recogniser(Path(self.settings.face_recogniser))
             else:
                 self.shapes = IdentityExtractor.from_pretrained("mini", "identity").requires_grad_(False)
 
