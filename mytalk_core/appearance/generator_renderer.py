@@ -14,7 +14,7 @@ from ..face.packed import Rows
 from .choosing import Choice
 from .crop import WHOLE
 from .generator import AppearanceGenerator
-from .inputs import frame_pictures, reference_pictures, whole_mask
+from .generator_inputs import frame_pictures, reference_pictures, whole_mask
 from .mask import MouthMask, Window
 from .on_device.batch import Batch
 from .on_device.generating import generated

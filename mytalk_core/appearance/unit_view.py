@@ -11,9 +11,9 @@ import torch
 from ..face.alignment import UNITS
 from ..face.draw import landmark_image
 from ..face.layout import LandmarkLayout
-from .inputs import to_tensor
 from .mask import BLOCK, MouthMask, Window, lip_map, near_lips
 from .matching import MatchedReferences
+from .picture_tensors import to_tensor
 from .references import References
 from .refiner import RefinerInputs
 from .warp import ReferenceWarps, sample

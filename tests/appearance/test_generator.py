@@ -17,9 +17,10 @@ from mytalk_training.generator.losses import (
 from mytalk_core.appearance.autoencoder import Posterior
 from mytalk_core.appearance.discriminator import DiscriminatorConfig, PatchDiscriminator
 from mytalk_core.appearance.generator import REFERENCES, AppearanceConfig, AppearanceGenerator
-from mytalk_core.appearance.inputs import generator_inputs, to_rgb, to_tensor
+from mytalk_core.appearance.generator_inputs import generator_inputs
 from mytalk_core.appearance.mask import mouth_mask
 from mytalk_core.appearance.perceptual import PerceptualConfig, PerceptualDistance
+from mytalk_core.appearance.picture_tensors import to_rgb, to_tensor
 from mytalk_core.appearance.raster import triangulate
 from mytalk_core.appearance.references import References
 from mytalk_core.face.draw import landmark_image

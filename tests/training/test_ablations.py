@@ -13,7 +13,7 @@ from mytalk_training.generator.data import GeneratorData, read_picture_clips
 from repository import ROOT
 
 from mytalk_core.appearance.generator import AppearanceConfig, Generated
-from mytalk_core.appearance.inputs import to_rgb
+from mytalk_core.appearance.picture_tensors import to_rgb
 from mytalk_core.evaluation.networks.metric_networks import Networks
 
 ABLATIONS = ROOT / "benchmarks" / "ablations"

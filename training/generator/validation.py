@@ -10,8 +10,8 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from mytalk_core.appearance.generator import AppearanceGenerator
-from mytalk_core.appearance.inputs import to_rgb
 from mytalk_core.appearance.perceptual import PerceptualDistance
+from mytalk_core.appearance.picture_tensors import to_rgb
 from mytalk_core.evaluation.metrics.pictures import psnr, ssim
 
 from .data import GeneratorBatch, GeneratorData

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 
 from mytalk_core.appearance.blend import SPLIT
 from mytalk_core.appearance.discriminator import DiscriminatorConfig, PatchDiscriminator
-from mytalk_core.appearance.inputs import to_rgb
 from mytalk_core.appearance.perceptual import PerceptualDistance
+from mytalk_core.appearance.picture_tensors import to_rgb
 from mytalk_core.appearance.pool import even_sample
 from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig, crisp, enlarged, mix
 from mytalk_core.appearance.renderer import WarpSettings

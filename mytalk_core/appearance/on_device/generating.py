@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..generator import AppearanceGenerator
-from ..inputs import frame_pictures, whole_mask
+from ..generator_inputs import frame_pictures, whole_mask
 from .batch import Batch
 from .windows import applied, on, resizing
 

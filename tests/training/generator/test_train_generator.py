@@ -25,8 +25,8 @@ from mytalk_training.loop.order import NOISE, Draws, Order, load
 
 from mytalk_core.appearance.autoencoder import Posterior
 from mytalk_core.appearance.generator import AppearanceConfig, AppearanceGenerator, Generated
-from mytalk_core.appearance.inputs import to_rgb
 from mytalk_core.appearance.perceptual import PerceptualConfig, PerceptualDistance
+from mytalk_core.appearance.picture_tensors import to_rgb
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.models.preset import Preset
 

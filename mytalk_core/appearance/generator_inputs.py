@@ -1,4 +1,4 @@
-"""What the appearance model reads, made from crops and landmarks: masked pictures and the landmark image."""
+"""What the appearance generator reads, made from crops and landmarks: masked pictures, the landmark image."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ..face.draw import landmark_image
 from ..face.layout import LandmarkLayout
 from .generator import AppearanceConfig
 from .mask import MouthMask, mouth_mask
+from .picture_tensors import to_tensor
 from .raster import Triangulation
 from .references import References, resized
 from .warp import MeshWarp
@@ -28,17 +29,6 @@ class GeneratorInputs:
     non_lip: Tensor
     landmark_image: Tensor
     mask: Tensor
-
-
-def to_tensor(rgb: np.ndarray) -> Tensor:
-    """uint8 (...,H,W,3) -> float32 (...,3,H,W) in [-1,1]."""
-    return torch.from_numpy(np.ascontiguousarray(rgb)).movedim(-1, -3).float() / 127.5 - 1.0
-
-
-def to_rgb(pictures: Tensor) -> np.ndarray:
-    """(...,3,H,W), about [-1,1], any dtype and device -> uint8 (...,H,W,3)."""
-    levels = ((pictures.detach().float() + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    return levels.movedim(-3, -1).cpu().numpy()
 
 
 def generator_inputs(
