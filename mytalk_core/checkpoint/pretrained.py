@@ -54,10 +54,11 @@ def resolve_folder(
     """Find the local folder of a model, downloading `files` where the source is a Hub repository.
 
     source: the name of a bundled model ("mini"), a folder, "hub:OWNER/NAME" or "OWNER/NAME". A folder that
-    exists wins over a repository of the same name. `revision` (branch, tag or commit) is for repositories.
+    exists wins over a repository of the same name. `revision`: branch, tag or commit of a repository.
 
     Raises:
         FileNotFoundError: nothing by that name, or no such file in the repository.
+        ValueError: a revision of what is no repository.
         WeightsError: a gated repository or a pickle file.
     """
     text = str(source)
@@ -67,10 +68,15 @@ def resolve_folder(
     path = Path(text).expanduser()
     if path.suffix in PICKLE_SUFFIXES:
         raise WeightsError(_pickle_refusal(path))
-    if path.is_dir():
-        return path / subfolder if subfolder else path
-    if isinstance(source, str) and text in bundled_models():
-        return BUNDLED / text / subfolder if subfolder else BUNDLED / text
+    bundled = isinstance(source, str) and text in bundled_models()
+    if path.is_dir() or bundled:
+        if revision is not None:
+            raise ValueError(
+                f"a Hub repository was required with the revision {revision!r}, but {text!r} lies here and "
+                "has none: leave the revision out, or give hub:OWNER/NAME"
+            )
+        folder = path if path.is_dir() else BUNDLED / text
+        return folder / subfolder if subfolder else folder
     if isinstance(source, str) and hub.is_repository(text):
         return hub.download(text, files, subfolder=subfolder, revision=revision)
     names = ", ".join(bundled_models()) or "none in this installation"
@@ -87,7 +93,7 @@ def resolve_whole(source: str, revision: str | None = None) -> Path:
     local = Path(name).expanduser().is_dir() or (BUNDLED / name).is_dir()
     if source.startswith("hub:") or (hub.is_repository(name) and not local):
         return hub.download_all(name, revision)
-    return resolve_folder(name)
+    return resolve_folder(name, revision=revision)
 
 
 class PretrainedModel(nn.Module):

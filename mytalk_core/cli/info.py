@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> None:
         from ..models.preset import Preset, preset_names
         from ..models.sizes import Component, Sizes, measure
 
-    known = args.model in preset_names()
+    known = args.revision is None and args.model in preset_names()
     preset = Preset.load(args.model) if known else Preset.of_model(args.model, args.revision)
     sizes: Sizes = measure(preset)
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from mytalk_core.checkpoint import pretrained
-from mytalk_core.checkpoint.pretrained import PretrainedModel, file_sha256, resolve_folder
+from mytalk_core.checkpoint.pretrained import PretrainedModel, file_sha256, resolve_folder, resolve_whole
 from mytalk_core.errors import WeightsError
 from mytalk_core.speech.features import SpeechEncoder
 
@@ -181,6 +181,14 @@ def test_sources_are_resolved_in_order(folder, tmp_path, monkeypatch):
         SmallModel.from_pretrained("maxi")
     with pytest.raises(FileNotFoundError, match="no model"):
         SmallModel.from_pretrained("./some/where/else")
+
+
+def test_a_revision_is_a_repository_s(folder):
+    for source in (folder, str(folder), "mini"):
+        with pytest.raises(ValueError, match=r"Hub repository was required with the revision 'v2'"):
+            resolve_folder(source, revision="v2")
+    with pytest.raises(ValueError, match="leave the revision out"):
+        resolve_whole("mini", "v2")
 
 
 def test_the_face_networks_are_no_model():
