@@ -195,15 +195,19 @@ def _check_target(path: Path, word: str) -> None:
         )
     there = path.exists()
     if there and not path.is_file():
-        kind = KINDS.get(stat.S_IFMT(path.stat().st_mode), "no file")
         raise MediaError(
-            f"{word}: a file, or nothing yet, was required, but {path} is {kind}: name another file"
+            f"{word}: a file, or nothing yet, was required, but {path} is {kind_of(path)}: name another file"
         )
     if not os.access(folder, os.W_OK) or (there and not os.access(path, os.W_OK)):
         raise MediaError(
             f"{word}: a writable output was required, but {path} may not be written: change its permissions, "
             "or name another"
         )
+
+
+def kind_of(path: Path) -> str:
+    """What is at a path where it is neither a file nor a folder: "a pipe", for messages."""
+    return KINDS.get(stat.S_IFMT(path.stat().st_mode), "no file")
 
 
 def _same_file(one: Path, other: Path) -> bool:

@@ -12,6 +12,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 
 from ..errors import MediaError
+from ..files import kind_of
 from ..limits import PICTURE_PIXELS
 from .threads import codec_threads
 
@@ -25,6 +26,8 @@ NAMES_STREAMS_LATE = (b"FLV", b"\x00\x00\x01\xba")
 # A file that ends so long before it says has lost some of it.
 MISSING_TAIL_S = 0.3
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+# How an address of the web begins that was made a path.
+WEB = (("http:",), ("https:",))
 # By which a folder's videos are told from its other files; a file that is named may end as it likes.
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv")
 
@@ -35,13 +38,19 @@ def open_media(path: str | Path, wanted: str) -> InputContainer:
     Its pictures decode up to `limits.PICTURE_PIXELS`, and it is the only file that is opened: what it names
     itself, as a playlist does, is no reason to fetch anything.
 
-    Raises: FileNotFoundError (no such file); MediaError (a folder, empty, or not readable as media).
+    Raises: FileNotFoundError (no such file); MediaError (a folder, a pipe, empty, or not readable as media).
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"{wanted} file was required, but {path} does not exist: check the path")
+        remedy = "download it first" if path.parts[:1] in WEB else "check the path"
+        raise FileNotFoundError(f"{wanted} file was required, but {path} does not exist: {remedy}")
     if path.is_dir():
         raise MediaError(f"{wanted} file was required, but {path} is a folder: name a file inside it")
+    if not path.is_file():
+        raise MediaError(
+            f"{wanted} file was required, but {path} is {kind_of(path)}, and it is read more than once: "
+            "write what comes out of it to a file first"
+        )
     if path.stat().st_size == 0:
         raise MediaError(
             f"{wanted} file was required, but {path} is empty (0 bytes): copy or export it again"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 
@@ -32,6 +33,14 @@ def test_what_is_no_media_file(tmp_path, opening):
     fails(MediaError, opening, tmp_path / "empty.mp4", "empty (0 bytes)")
     (tmp_path / "text.mp4").write_text("Dear diary,\n" * 50)
     fails(MediaError, opening, tmp_path / "text.mp4", "not readable", "export it again")
+    fails(FileNotFoundError, opening, Path("https://example.com/talk.mp4"), "download it first")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")
+@pytest.mark.parametrize("opening", [FileClip.open, Speech.open])
+def test_a_pipe_is_no_empty_file(tmp_path, opening):
+    os.mkfifo(tmp_path / "talk.mp4")
+    fails(MediaError, opening, tmp_path / "talk.mp4", "is a pipe", "to a file first")
 
 
 def test_video_and_sound_missing(tmp_path, examples):
