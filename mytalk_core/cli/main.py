@@ -8,6 +8,7 @@ import gc
 import os
 
 from .. import __version__
+from ..arguments import Parser
 from ..memory import share_heap
 from ..program import in_one_line
 from . import batch, benchmark, evaluate, info, landmarks, study, sync, training, weights
@@ -26,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="mytalk",
         description="Lip-sync a talking video to any speech; everything but the mouth stays.",
         epilog="example:\n  mytalk sync talk.mp4 speech.wav -o out.mp4\n\n'mytalk COMMAND --help' has more.",

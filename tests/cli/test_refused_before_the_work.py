@@ -38,3 +38,21 @@ def test_frame_rates(capsys, rate):
     with pytest.raises(SystemExit):
         main(["sync", "a", "b", "-o", "out.mp4", f"--frame-rate={rate}"])
     assert "a frame rate such as 24 or 30000/1001 was required" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["sync", "", "b", "-o", "out.mp4"], "mytalk sync: argument video: a path was required"),
+        (["sync", "a", "b", "-o", ""], "mytalk sync: argument -o/--output: a path was required"),
+        (["sync", "a", "b", "-o", "c.mp4", "--steps", "x"], "mytalk sync: argument --steps: invalid int"),
+        (["adapt", "", "-o", "c"], "mytalk adapt: argument video: a path was required"),
+        ([], "mytalk: the following arguments are required: COMMAND; see mytalk --help"),
+    ],
+)
+def test_what_is_no_command_is_one_line(capsys, arguments, line):
+    """An empty path, as of a variable that is not set, is not the current folder with its pictures."""
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    said = capsys.readouterr().err
+    assert stopped.value.code == 2 and said.startswith(line) and said.count("\n") == 1

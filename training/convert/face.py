@@ -9,7 +9,6 @@ weights are handed over in that order and every shape is checked. The mesh's bod
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from mytalk_core.arguments import DefaultsHelpFormatter
+from mytalk_core.arguments import DefaultsHelpFormatter, Parser
 from mytalk_core.face.detector import BlazeFace
 from mytalk_core.face.mesh import FaceMesh
 from mytalk_core.face.mesh_opencv import BODY
@@ -58,9 +57,7 @@ def fill(module: nn.Module, order: Sequence[nn.Module], graph: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter
-    )
+    parser = Parser(description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter)
     parser.add_argument("graphs", type=Path, help="folder of the two graphs, each .json and .safetensors")
     parser.add_argument("out", type=Path, help="folder for detector.safetensors and mesh.safetensors")
     args = parser.parse_args()

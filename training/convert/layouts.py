@@ -9,14 +9,13 @@ brows, irises and the rest of the face's outline.
 
 from __future__ import annotations
 
-import argparse
 import json
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from mytalk_core.arguments import DefaultsHelpFormatter
+from mytalk_core.arguments import DefaultsHelpFormatter, Parser
 from mytalk_core.face.alignment import UNITS
 
 # The frontal face is 160 canonical units wide, with room below the chin for an open mouth.
@@ -166,9 +165,7 @@ def balanced(edges: list[tuple[int, int]], mirror: list[int], count: int) -> lis
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter
-    )
+    parser = Parser(description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter)
     parser.add_argument("mesh", type=Path, help="face_model_with_iris.obj")
     parser.add_argument("out", type=Path, help="folder for the layouts' .json files")
     args = parser.parse_args()

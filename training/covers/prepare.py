@@ -24,7 +24,7 @@ from mytalk_core.appearance.covers.network import Comparison, halved
 from mytalk_core.appearance.crop import crop_box, cut_crop
 from mytalk_core.appearance.pool import choose_pool, even_sample
 from mytalk_core.appearance.references import read_references
-from mytalk_core.arguments import DefaultsHelpFormatter
+from mytalk_core.arguments import DefaultsHelpFormatter, Parser
 from mytalk_core.errors import MediaError, NoFaceError
 from mytalk_core.face.alignment import UNITS
 from mytalk_core.face.layout import LandmarkLayout
@@ -40,9 +40,7 @@ CLOSE = 8  # frames about one in which something stands before the face that are
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter
-    )
+    parser = Parser(description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter)
     add = parser.add_argument
     add("clips", type=Path, help="folder of videos")
     add("-o", "--out", type=Path, required=True, help="folder of the result; what is there already stays")

@@ -8,7 +8,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from mytalk_core.arguments import DefaultsHelpFormatter
+from mytalk_core.arguments import DefaultsHelpFormatter, Parser
 from mytalk_core.face.alignment import UNITS
 from mytalk_core.files import write_text
 from mytalk_core.json_text import read_object
@@ -55,7 +55,7 @@ class Settings:
 
 def parse(arguments: list[str] | None, program: str | None) -> argparse.Namespace:
     """The command line as a namespace; exits on a mistake as argparse does."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=program,
         description="Turn a folder of talking videos into a dataset to train on: tar shards with an index.",
         formatter_class=DefaultsHelpFormatter,

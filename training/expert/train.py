@@ -18,7 +18,7 @@ import numpy as np
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from mytalk_core.arguments import DefaultsHelpFormatter
+from mytalk_core.arguments import DefaultsHelpFormatter, Parser
 from mytalk_core.expert.sync_expert import ExpertConfig, SyncExpert
 from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
 from mytalk_core.program import in_one_line
@@ -57,9 +57,7 @@ class State(TrainingState):
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter
-    )
+    parser = Parser(description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter)
     add_arguments(
         parser,
         steps=2000,

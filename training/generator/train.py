@@ -32,7 +32,7 @@ from mytalk_core.appearance.generator import (
     Generated,
 )
 from mytalk_core.appearance.perceptual import PerceptualDistance
-from mytalk_core.arguments import DefaultsHelpFormatter
+from mytalk_core.arguments import DefaultsHelpFormatter, Parser
 from mytalk_core.files import replacing
 from mytalk_core.models.preset import Preset
 from mytalk_core.program import in_one_line
@@ -90,9 +90,7 @@ class State(TrainingState):
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter
-    )
+    parser = Parser(description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter)
     add_arguments(parser, batch=8, lr=2e-4, warmup=200, mixed_precision="auto", overfit_loss=0.1)
     add = parser.add_argument
     add("--preset", help="paper: sizes and landmark layout are the preset's, the next seven are not read")

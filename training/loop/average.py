@@ -9,14 +9,13 @@ some of what was learned before: the mean is better than either. Models that wer
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from mytalk_core.arguments import DefaultsHelpFormatter
+from mytalk_core.arguments import DefaultsHelpFormatter, Parser
 from mytalk_core.checkpoint.pretrained import PretrainedModel
 from mytalk_core.models.parts import PARTS
 from mytalk_core.motion.space import LandmarkSpace
@@ -50,9 +49,7 @@ def _shapes(weights: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter
-    )
+    parser = Parser(description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter)
     add = parser.add_argument
     add(
         "models",

@@ -1,7 +1,7 @@
 """The loop that all training programs share. A program is parse -> build -> step -> save:
 
     def parse():                    # its own flags, and the loop's
-        parser = argparse.ArgumentParser(...)
+        parser = Parser(...)
         add_arguments(parser, steps=20000, batch=32, lr=1e-4)
         return parser.parse_args()
 

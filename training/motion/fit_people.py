@@ -8,7 +8,6 @@ components.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from mytalk_core.arguments import DefaultsHelpFormatter
+from mytalk_core.arguments import DefaultsHelpFormatter, Parser
 from mytalk_core.face.alignment import UNITS
 from mytalk_core.motion.emotion import People
 from mytalk_core.motion.person import Person
@@ -57,9 +56,7 @@ def principal(rests: np.ndarray, layout: str, components: int) -> People:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter
-    )
+    parser = Parser(description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter)
     parser.add_argument("dataset", type=Path, help="folder that dataset.prepare wrote")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder of people.safetensors")
     parser.add_argument("--components", type=int, default=COMPONENTS, help="principal differences to keep")

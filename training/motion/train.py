@@ -21,7 +21,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from mytalk_core.arguments import DefaultsHelpFormatter
+from mytalk_core.arguments import DefaultsHelpFormatter, Parser
 from mytalk_core.models.preset import Preset
 from mytalk_core.motion.conformer import ConformerLayer
 from mytalk_core.motion.denoiser import CONDITIONING, MotionConfig, MotionDenoiser
@@ -63,9 +63,7 @@ class State(TrainingState):
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter
-    )
+    parser = Parser(description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter)
     add_arguments(
         parser, lr=4e-4, optimizer="adamw", weight_decay=0.01, mixed_precision="auto", overfit_loss=0.25
     )

@@ -18,7 +18,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from mytalk_core.arguments import DefaultsHelpFormatter
+from mytalk_core.arguments import DefaultsHelpFormatter, Parser
 from mytalk_core.models.preset import Preset
 from mytalk_core.motion.identity import ArcFaceHead, IdentityConfig, IdentityExtractor
 from mytalk_core.motion.person import identity_channels
@@ -78,9 +78,7 @@ class State(TrainingState):
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter
-    )
+    parser = Parser(description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter)
     # The paper's rate, 1e-6, is for 100 epochs of 148 hours.
     add_arguments(
         parser, steps=3000, batch=256, lr=1e-3, schedule="cosine", warmup=100, ema=0.99, overfit_loss=0.1

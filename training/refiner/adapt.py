@@ -24,7 +24,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from mytalk_core.appearance.refiner import MouthRefiner
-from mytalk_core.arguments import FACE_HELP, VIDEO_HELP, DefaultsHelpFormatter
+from mytalk_core.arguments import FACE_HELP, VIDEO_HELP, DefaultsHelpFormatter, Parser
 from mytalk_core.checkpoint.pretrained import resolve_whole
 from mytalk_core.errors import MediaError
 from mytalk_core.expert.scorer import ExpertScorer
@@ -86,7 +86,7 @@ class Adapted:
 
 def parse(arguments: list[str] | None, program: str | None) -> argparse.Namespace:
     """The command line as a namespace; exits on a mistake as argparse does."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=program,
         description="Adapt a model's drawing of lips to one person, on a video of them talking. Takes "
         "minutes on a CPU; the result is a model, for --model everywhere.",

@@ -8,7 +8,6 @@ lips is kept, and a rim of `RIM` units about it, which the soft edge of the lips
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from mytalk_core.appearance.mask import INNER, lip_map
 from mytalk_core.appearance.open_mouths import FEWEST, SQUARE, colours_of
 from mytalk_core.appearance.pool import choose_pool
 from mytalk_core.appearance.references import References, mouth_opening, read_references
-from mytalk_core.arguments import DefaultsHelpFormatter
+from mytalk_core.arguments import DefaultsHelpFormatter, Parser
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.reader import load_face_reader
 from mytalk_core.media.file_clip import FileClip
@@ -58,9 +57,7 @@ def cut(references: References, layout: LandmarkLayout) -> dict[str, np.ndarray]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter
-    )
+    parser = Parser(description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter)
     parser.add_argument("video", type=Path, help="of one face, in its largest size")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder of interiors.safetensors")
     parser.add_argument("--count", type=int, default=32, help="mouths to keep")

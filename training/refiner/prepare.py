@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from mytalk_core.arguments import DefaultsHelpFormatter
+from mytalk_core.arguments import DefaultsHelpFormatter, Parser
 from mytalk_core.files import write_text
 from mytalk_core.program import in_one_line
 
@@ -29,9 +29,7 @@ FEWEST = 24  # frames of a short sample
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter
-    )
+    parser = Parser(description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter)
     add = parser.add_argument
     add("dataset", type=Path, help="folder that mytalk_training.dataset.prepare wrote")
     add("-o", "--out", type=Path, required=True, help="folder of the result; what is there already stays")

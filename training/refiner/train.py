@@ -30,7 +30,7 @@ from mytalk_core.appearance.picture_tensors import to_rgb
 from mytalk_core.appearance.pool import even_sample
 from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig, crisp, enlarged, mix
 from mytalk_core.appearance.renderer import WarpSettings
-from mytalk_core.arguments import DefaultsHelpFormatter
+from mytalk_core.arguments import DefaultsHelpFormatter, Parser
 from mytalk_core.program import in_one_line
 
 from ..generator.losses import Judge
@@ -102,9 +102,7 @@ class State(JudgedState):
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter
-    )
+    parser = Parser(description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter)
     defaults = RefinerConfig()
     add_arguments(
         parser,

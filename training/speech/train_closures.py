@@ -9,7 +9,6 @@ person in eight, by name, is kept from training and gives the figures at the end
 
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from mytalk_core.arguments import DefaultsHelpFormatter
+from mytalk_core.arguments import DefaultsHelpFormatter, Parser
 from mytalk_core.evaluation.networks.phones import PhoneRecogniser, find_recogniser
 from mytalk_core.program import in_one_line
 from mytalk_core.speech.closures import LAYERS, ClosureHead
@@ -103,9 +102,7 @@ def judge(head: ClosureHead, clips: list[Spoken]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter
-    )
+    parser = Parser(description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter)
     parser.add_argument("dataset", type=Path, help="folder that dataset.prepare wrote")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder of closures.safetensors")
     parser.add_argument("--keep-features", type=Path, help="folder that keeps speech features between runs")

@@ -10,7 +10,6 @@ the figures at the end: the share of their frames that is taken for a voice.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mytalk_core.arguments import DefaultsHelpFormatter
+from mytalk_core.arguments import DefaultsHelpFormatter, Parser
 from mytalk_core.errors import MediaError
 from mytalk_core.media.audio import MODEL_RATE_HZ, Speech
 from mytalk_core.program import in_one_line
@@ -144,9 +143,7 @@ def open_music(folder: Path | None) -> list[np.ndarray]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter
-    )
+    parser = Parser(description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter)
     parser.add_argument("manifest", type=Path, help="clips with speech, as prepare has them")
     parser.add_argument("--music", type=Path, help="folder of music and noises without a voice")
     parser.add_argument("--clips", type=int, default=60, help="how many clips, drawn from the seed")
