@@ -10,9 +10,10 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
@@ -21,6 +22,8 @@ from .batch import Answer, Loading, Lost, Worker
 from .jobs import Job
 
 ENDING_S = 10
+# Windows has no masks of signals.
+HOLDS_SIGNALS = hasattr(signal, "pthread_sigmask")
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +48,8 @@ class Processes:
         self._started += 1
         here, there = self._context.Pipe()
         process = self._context.Process(target=serve, args=(there, loading), name="mytalk worker")
-        process.start()
+        with _ctrl_c_held():
+            process.start()
         there.close()
         return Member(process, here)
 
@@ -83,6 +87,8 @@ def serve(pipe: Connection, loading: Loading) -> None:
     """A worker process: says that it has loaded, then does what comes, until nobody is there any more."""
     # The batch has ended (EOFError), or is stopped, and so is this, with nothing half-written.
     with suppress(EOFError, BrokenPipeError, KeyboardInterrupt), stoppable():
+        if HOLDS_SIGNALS:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         threading.Thread(target=_end_with_parent, daemon=True).start()
         worker = Worker(loading)
         pipe.send(worker.load())
@@ -91,6 +97,22 @@ def serve(pipe: Connection, loading: Loading) -> None:
             pipe.send(outcome)
             if outcome.spent:
                 return
+
+
+@contextmanager
+def _ctrl_c_held() -> Iterator[None]:
+    """What is started in the block gets Ctrl-C, which a terminal sends to all, once it unblocks it: a worker
+    that still imports would end with a traceback."""
+    if not HOLDS_SIGNALS:
+        yield
+        return
+    # Its start, which is part of the first worker's, would unblock the signal.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end_with_parent() -> None:

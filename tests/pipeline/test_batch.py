@@ -140,6 +140,21 @@ def test_a_worker_that_dies_costs_its_own_job_only(media, tmp_path):
     assert "code 7" in json.loads((tmp_path / "out" / "00.mp4.json").read_text())["error"]
 
 
+@posix
+def test_ctrl_c_while_a_worker_loads_is_no_traceback(capfd):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        engine = Processes()
+        member = engine.start(Loading())
+        os.kill(member.process.pid, signal.SIGINT)
+        ((_, answer),) = engine.wait([member])
+        assert isinstance(answer, Lost) and member.process.exitcode == 0
+    finally:
+        signal.signal(signal.SIGINT, before)
+        engine.stop(member)
+    assert capfd.readouterr().err == ""
+
+
 class Answering:
     """An engine whose members do nothing, and say what they are told to."""
 
