@@ -45,6 +45,7 @@ def run(args: argparse.Namespace) -> None:
         from ..face.choice import check_choice, choice_files
         from ..face.preview import draw_mesh
         from ..face.reader import load_face_reader
+        from ..media.encoders import choose_codec
         from ..media.source import clip_files, open_clip
         from ..pipeline.choosing import choose
         from ..pipeline.device import choose_device
@@ -55,6 +56,13 @@ def run(args: argparse.Namespace) -> None:
     check_outputs(
         {"-o": args.output, "--preview": args.preview}, [*clip_files(args.video), *choice_files(args.face)]
     )
+    if args.output.suffix.lower() != ".safetensors":
+        raise ValueError(
+            f"-o: a name ending in .safetensors was required, but {args.output.name!r} arrived: change its "
+            "extension; the video with the mesh is --preview"
+        )
+    if args.preview is not None:
+        choose_codec(args.preview, None)
     clip = open_clip(args.video, args.frame_rate)
     with bars() as progress:
         reader = load_face_reader(choose_device(args.device), args.recognition)

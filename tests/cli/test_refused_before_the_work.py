@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mytalk_core.cli.main import main
+from mytalk_core.face import tracker
 from mytalk_core.pipeline.lip_sync import LipSync
 
 REFUSED = [
@@ -31,6 +32,22 @@ def test_options(tmp_path, monkeypatch, capsys, examples, options, line):
     said = capsys.readouterr().err.strip()
     assert line in said and "\n" not in said
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("outputs", "line"),
+    [
+        (["-o", "mesh.mp4"], "-o: a name ending in .safetensors was required, but 'mesh.mp4' arrived"),
+        (["-o", "t.safetensors", "--preview", "mesh.gif"], "an output ending in .mp4"),
+    ],
+)
+def test_names_of_landmarks(tmp_path, monkeypatch, capsys, examples, outputs, line):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tracker, "load_face_reader", lambda *a, **k: pytest.fail("a model was loaded"))
+    (tmp_path / "mesh.mp4").write_text("a video of the user's")
+    assert main(["landmarks", str(examples / "ai_woman.mp4"), *outputs]) == 1
+    assert line in capsys.readouterr().err
+    assert (tmp_path / "mesh.mp4").read_text() == "a video of the user's"
 
 
 @pytest.mark.parametrize("rate", ["0", "-1", "nan", "inf", "1/0", "1e999999999", "fast", "1/2/3"])
