@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..evaluation.benchmark.generation import Tools
     from ..evaluation.benchmark.protocol import Pair
     from ..evaluation.clip_files import ClipFiles
+    from ..evaluation.compare import Scoring
 
 HALVES = (
     "every mouth is drawn from its true landmarks, with references from the other half of the clip, 0.6 s or "
@@ -69,6 +70,8 @@ def add(commands: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> None:
     """Generate what is not there yet, then evaluate."""
     from ..evaluation.benchmark import protocol
+    from ..evaluation.compare import Scoring
+    from ..evaluation.metrics.metric import check_keys
     from ..evaluation.report.page import check_report
     from ..media.encoders import check_crf
     from ..motion.generate import MotionOptions
@@ -77,11 +80,13 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(f"--seconds must be above 0; got {args.seconds}")
     check_crf("h264", args.crf)
     MotionOptions(seed=args.seed)
+    scoring = Scoring(args.every, args.protocol != "unpaired", check_keys(args.skip))
     clips = protocol.list_clips(args.folder, args.split)
     pairs = protocol.plan_pairs(clips, args.protocol, args.seed, args.limit)
     tools, settings, systems = _load(args)
     args.output.mkdir(parents=True, exist_ok=True)
-    check_report(args.output, [clip.path for clip in clips])
+    if args.evaluate:
+        check_report(args.output, [clip.path for clip in clips])
     record = protocol.open_record(args.output, settings)
     protocol.note_systems(record, systems, args.output)
     for pair in pairs:
@@ -97,7 +102,7 @@ def run(args: argparse.Namespace) -> None:
     if not made:
         raise ValueError(f"none of {len(pairs)} clips could be made; {args.output}/protocol.json says why")
     if args.evaluate:
-        _evaluate(made, args, record)
+        _evaluate(made, args, scoring, record)
 
 
 def _load(args: argparse.Namespace) -> tuple[Tools, dict, dict[str, dict[str, str]]]:
@@ -175,17 +180,14 @@ def _beginning(pair: Pair, args: argparse.Namespace) -> Pair:
     return Pair(clip, clip if pair.speech == pair.clip else pair.speech)
 
 
-def _evaluate(clips: list[ClipFiles], args: argparse.Namespace, record: dict) -> None:
+def _evaluate(clips: list[ClipFiles], args: argparse.Namespace, scoring: Scoring, record: dict) -> None:
     """Score what was made beside the real videos; write and print the report."""
-    from ..evaluation.compare import Scoring
     from ..evaluation.evaluate import Evaluation
-    from ..evaluation.metrics.metric import check_keys
     from ..evaluation.networks.metric_networks import find_networks
     from ..evaluation.report.page import write_page
     from ..evaluation.report.report import markdown, write_report
     from ..pipeline.device import choose_device
 
-    scoring = Scoring(args.every, args.protocol != "unpaired", check_keys(args.skip))
     networks = find_networks(args.weights, scoring.skip, choose_device(args.device))
     model = Path(args.model).name
     models = {f"{part} of {model}": digest for part, digest in record["models"].items()}

@@ -243,7 +243,7 @@ def test_evaluation_gets_every_clip_and_system(clips, tmp_path, monkeypatch, cap
 
     monkeypatch.setattr(generation, "generate", touch)
     monkeypatch.setattr(
-        benchmark, "_evaluate", lambda made, args, record: seen.update(made=made, record=record)
+        benchmark, "_evaluate", lambda made, args, scoring, record: seen.update(made=made, record=record)
     )
     arguments = ["benchmark", str(clips), "--protocol", "paired", "--renderer", "warp", "-o", str(tmp_path)]
     assert main(arguments) == 0
@@ -268,6 +268,8 @@ def test_bad_arguments_are_one_line(clips, tmp_path, capsys):
         "no network": ([str(clips), "--renderer", "network", "--model", str(tmp_path)], str(tmp_path)),
         "seconds": ([str(clips), "--seconds", "0"], "--seconds"),
         "limit": ([str(clips), "--limit", "0"], "limit"),
+        "every": ([str(clips), "--every", "0"], "every must be 1"),
+        "skip": ([str(clips), "--skip", "beauty"], "no such metric: beauty"),
     }
     for name, (arguments, expected) in cases.items():
         arguments = ["benchmark", *arguments, "--protocol", "paired", "-o", str(tmp_path / "out")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import cv2
@@ -13,8 +14,10 @@ from repository import EXAMPLES
 from mytalk_core.cli.main import main
 from mytalk_core.evaluation.cache import SubjectCache, encode_again
 from mytalk_core.evaluation.clip_files import pair_files
+from mytalk_core.evaluation.evaluate import Evaluation
 from mytalk_core.evaluation.networks import metric_networks as finding
 from mytalk_core.evaluation.networks.metric_networks import Networks
+from mytalk_core.evaluation.pages import environment
 from mytalk_core.face.reader import load_face_reader
 from mytalk_core.media.audio import Speech
 from mytalk_core.media.file_clip import FileClip
@@ -133,6 +136,17 @@ def test_mistakes_are_one_line(folders, tmp_path, capsys):
     assert main(["evaluate", "--reference", real, *same, *output]) == 1
     assert "no such metric: psnr" in one_line(capsys)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_package_of_the_page_is_told_before_the_scoring(folders, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    monkeypatch.setattr(Evaluation, "run", lambda *a: pytest.fail("videos were scored"))
+    environment.cache_clear()
+    arguments = ["--reference", str(folders / "real"), "--generated", str(folders / "blur1")]
+    assert main(["evaluate", *arguments, "-o", str(tmp_path / "report")]) == 1
+    assert 'a page needs jinja2, which is not installed: python -m pip install "mytalk[' in (
+        capsys.readouterr().err
+    )
 
 
 def test_unreadable_and_faceless_videos_are_one_line(folders, tmp_path, capsys):

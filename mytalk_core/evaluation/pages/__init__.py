@@ -20,18 +20,19 @@ def render(name: str, **values: Any) -> Markup:
 
     Raises ValueError where jinja2 is not installed.
     """
-    text = _environment().get_template(name).render(**values)
+    text = environment().get_template(name).render(**values)
     from markupsafe import Markup
 
     return Markup(text)
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """The templates of this folder. Raises ValueError where jinja2 is not installed."""
     with evaluation_extra("a page"):
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
         from markupsafe import Markup
-    environment = Environment(
+    made = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
@@ -39,5 +40,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     # Styles and scripts are our own, and no templates: braces in them mean nothing.
-    environment.globals["file"] = lambda name: Markup((FOLDER / name).read_text(encoding="utf-8"))
-    return environment
+    made.globals["file"] = lambda name: Markup((FOLDER / name).read_text(encoding="utf-8"))
+    return made

@@ -16,7 +16,7 @@ from ...media.browser import plays_everywhere
 from ...media.clip import Clip
 from ...media.file_clip import FileClip
 from ...pipeline import write
-from ..pages import render
+from ..pages import environment, render
 from .page_curves import draw_curves
 from .page_frames import data_address, mouth_pairs, poster
 from .report import best_value, is_anchor, number, report_files
@@ -34,8 +34,10 @@ ARROWS = {"higher": "↑", "lower": "↓"}
 def check_report(path: Path, inputs: Iterable[Path | None] = ()) -> None:
     """Check, before any work, that a report and its page can be written and replace no input.
 
-    path: as `write_report` takes it. Raises: MediaError as `check_outputs`.
+    path: as `write_report` takes it. Raises: MediaError as `check_outputs`; ValueError where jinja2 is not
+    installed.
     """
+    environment()
     target, table = report_files(path)
     check_outputs({file.name: file for file in (target, table, target.parent / NAME)}, inputs)
 
