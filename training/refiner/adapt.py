@@ -212,6 +212,9 @@ def main(arguments: list[str] | None = None, program: str | None = None) -> None
     mistakes."""
     args = parse(arguments, program)
     check_choice(args.face)
+    for name in ("start", "seed"):
+        if not getattr(args, name) >= 0:
+            raise ValueError(f"--{name} must be 0 or more; got {getattr(args, name)}")
     if args.output.is_dir():
         raise MediaError(
             f"-o: a folder that is not there yet was required, but {args.output} is: name another"

@@ -247,6 +247,12 @@ def test_what_training_needs_and_is_not_there_is_named(monkeypatch, capsys):
     assert "accelerate" in line and 'pip install "mytalk[training]"' in line
 
 
+@pytest.mark.parametrize("option", ["--seed=-1", "--start=-1", "--start=nan"])
+def test_numbers_are_told_before_the_work(tmp_path, capsys, option):
+    assert cli.main(["adapt", "none.mp4", "-o", str(tmp_path / "ann"), option]) == 1
+    assert f"mytalk: {option.partition('=')[0]} must be 0 or more; got" in capsys.readouterr().err
+
+
 def test_the_help_says_what_it_is(capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.main(["adapt", "--help"])
