@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NoReturn
@@ -51,6 +53,18 @@ def some_path(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("a path was required, but it is empty")
     return Path(text)
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """An option's type: whole numbers from `least` on; it raises ArgumentTypeError for anything else."""
+
+    def whole_number(text: str) -> int:
+        with contextlib.suppress(ValueError):
+            if int(text) >= least:
+                return int(text)
+        raise argparse.ArgumentTypeError(f"a whole number, {least} or more, was required; got {text!r}")
+
+    return whole_number
 
 
 def parse_frame_rate(text: str) -> Fraction:

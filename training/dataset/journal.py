@@ -72,7 +72,7 @@ def journal_path(folder: Path, process: int) -> Path:
 
 def journalled(folder: Path) -> list[int]:
     """Numbers of the processes that have a journal."""
-    return sorted(int(path.stem) for path in (folder / FOLDER).glob("*.jsonl"))
+    return sorted(int(path.stem) for path in (folder / FOLDER).glob("*.jsonl") if path.stem.isdigit())
 
 
 def read_entries(path: Path) -> Iterator[Entry]:

@@ -125,6 +125,12 @@ class Preparer:
             return source.sync in (None, "unknown")
         return self.settings.sync == "expert"
 
+    def _known_lag_ms(self, source: Source) -> float | None:
+        """By its manifest's word; None where another's is asked for, or nobody's."""
+        if self.settings.sync != "manifest" or self._asks_expert(source):
+            return None
+        return float(source.lag_ms or 0.0)
+
     def _cached_track(self, source: Source) -> Path | None:
         path = self.tracks / f"{source.key}.safetensors" if self.tracks else None
         return path if path is not None and path.is_file() else None
@@ -156,6 +162,7 @@ class Preparer:
             key = shot_key(opened.source.key, shot.number, len(every))
             dominance = opened.dominance.get(int(shot.track.shots[0]))
             figures = measure_face(shot.track, spoken_seconds(shot, opened.speech), dominance)
+            figures = replace(figures, lag_ms=self._known_lag_ms(opened.source))
             row = None
             if missed_limit(figures, self.settings.limits) is None:
                 figures, row = self._write_shot(opened, shot, key, figures, writer)
@@ -196,11 +203,9 @@ class Preparer:
     ) -> tuple[SpokenMotion, Figures]:
         """Movement and speech brought together, and how well they agree."""
         source = opened.source
-        known = self.settings.sync == "manifest" and not self._asks_expert(source)
-        lag_ms = float(source.lag_ms or 0.0) if known else 0.0
-        motion = spoken_motion(shot, person, opened.speech, lag_ms / 1000)
+        motion = spoken_motion(shot, person, opened.speech, (figures.lag_ms or 0.0) / 1000)
         if not self._asks_expert(source):
-            return motion, replace(figures, lag_ms=lag_ms if known else None)
+            return motion, figures
         assert self.scorer is not None  # load_for has asked as above
         score = judge(self.scorer, motion.displacement, motion.speech)
         if score is None:

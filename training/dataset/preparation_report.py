@@ -25,6 +25,7 @@ FIGURES = (
     ("lag_ms", "lips later than sound, ms"),
 )
 QUANTILES = (0.0, 0.1, 0.5, 0.9, 1.0)
+REPORT_NAMES = ("report.json", "report.md")
 
 
 def summarise(
@@ -68,8 +69,9 @@ def _seconds(shots: list[dict[str, Any]]) -> dict[str, float]:
 
 def write_report(folder: Path, report: dict[str, Any]) -> None:
     """report.json and report.md in the dataset's folder, each whole or not at all."""
-    write_text(folder / "report.json", json.dumps(report, indent=2) + "\n")
-    write_text(folder / "report.md", as_markdown(report))
+    texts = (json.dumps(report, indent=2) + "\n", as_markdown(report))
+    for name, text in zip(REPORT_NAMES, texts, strict=True):
+        write_text(folder / name, text)
 
 
 def as_markdown(report: dict[str, Any]) -> str:

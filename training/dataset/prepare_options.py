@@ -8,13 +8,16 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from mytalk_core.arguments import DefaultsHelpFormatter, Parser
+from mytalk_core.arguments import DefaultsHelpFormatter, Parser, at_least
 from mytalk_core.face.alignment import UNITS
 from mytalk_core.files import write_text
 from mytalk_core.json_text import read_object
 
 from .adapters import LAYOUTS
 from .filters import Limits
+from .journal import journalled
+from .preparation_report import REPORT_NAMES
+from .shards import INDEX_NAME
 
 SETTINGS_NAME = "settings.json"
 CROP_PX = (UNITS, 2 * UNITS)
@@ -67,7 +70,7 @@ def parse(arguments: list[str] | None, program: str | None) -> argparse.Namespac
     parser.add_argument(
         "--splits", nargs="+", default=["train"], help="splits to take, where sources name one"
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N sources, by key")
+    parser.add_argument("--limit", type=at_least(1), metavar="N", help="only the first N sources, by key")
     parser.add_argument(
         "--sync",
         default=defaults["sync"],
@@ -84,7 +87,7 @@ def parse(arguments: list[str] | None, program: str | None) -> argparse.Namespac
     )
     parser.add_argument(
         "--crop-every",
-        type=int,
+        type=at_least(1),
         default=defaults["crop_every"],
         metavar="N",
         help="a crop of each N-th frame",
@@ -97,7 +100,9 @@ def parse(arguments: list[str] | None, program: str | None) -> argparse.Namespac
         help="side of a crop; 512 for faces of some 200 px and more, whose pixels a refiner is to learn from",
     )
     parser.add_argument("--jpeg-quality", type=int, default=defaults["jpeg_quality"], help="1 to 100")
-    parser.add_argument("--shard-mb", type=int, default=defaults["shard_mb"], help="size of a full shard")
+    parser.add_argument(
+        "--shard-mb", type=at_least(1), default=defaults["shard_mb"], help="size of a full shard"
+    )
     parser.add_argument(
         "--face-recogniser",
         help="ONNX file (SFace, ArcFace) that tells unnamed people apart; else landmarks do, less well",
@@ -121,14 +126,8 @@ def parse(arguments: list[str] | None, program: str | None) -> argparse.Namespac
 
 def settings_of(args: argparse.Namespace, layout: str) -> Settings:
     """The settings of a command line; ValueError for numbers out of range."""
-    if args.crop_every < 1:
-        raise ValueError(
-            f"--crop-every must be at least 1; got {args.crop_every}: --no-crops leaves them out"
-        )
     if not 1 <= args.jpeg_quality <= 100:
         raise ValueError(f"--jpeg-quality must be 1 to 100; got {args.jpeg_quality}")
-    if args.shard_mb < 1 or (args.limit is not None and args.limit < 1):
-        raise ValueError("--shard-mb and --limit must be at least 1")
     return Settings(
         folder=str(args.folder.resolve()),
         layout=layout,
@@ -147,10 +146,19 @@ def settings_of(args: argparse.Namespace, layout: str) -> Settings:
 def agree(output: Path, settings: Settings) -> None:
     """Note the settings in a new dataset, or check that they are those of an old one.
 
-    Raises ValueError naming what differs.
+    Raises ValueError naming what differs, or what a preparation would replace that no run of it has noted.
     """
     path, wanted = output / SETTINGS_NAME, asdict(settings)
-    if not path.exists():
+    noted = path.exists()
+    held = [output / name for name in (INDEX_NAME, *REPORT_NAMES) if (output / name).exists()]
+    held += output.glob("shard-*.tar")
+    # The index is written last: one without a journal is of a dataset that cannot be gone on with.
+    if held and not (noted and (journalled(output) or not (output / INDEX_NAME).exists())):
+        raise ValueError(
+            f"{output} holds {held[0].name}, but not the {SETTINGS_NAME} and journal by which a preparation "
+            "goes on, and would be written over: name another -o"
+        )
+    if not noted:
         output.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(wanted, indent=2) + "\n")
         return

@@ -135,6 +135,22 @@ def test_finished_sources_are_not_done_again(clips, whole, tmp_path, monkeypatch
     assert content(again) == content(whole)
 
 
+@pytest.mark.parametrize(
+    "lost", ["journal", "settings.json", "journal and settings.json", "all but report.md"]
+)
+def test_what_no_journal_knows_is_not_written_over(clips, whole, tmp_path, lost):
+    """A dataset that came without its journal, and a folder of something else."""
+    output = tmp_path / "out"
+    shutil.copytree(whole.folder, output)
+    for path in list(output.iterdir()):
+        if path.name in lost if "all" not in lost else path.name != "report.md":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match="would be written over: name another -o"):
+        run(clips, output)
+    assert {path: path.read_bytes() for path in output.rglob("*") if path.is_file()} == before
+
+
 @pytest.mark.parametrize("damage", ["changed byte", "cut", "missing"])
 def test_a_damaged_last_shard_is_written_again(clips, whole, tmp_path, damage):
     output = tmp_path / "out"

@@ -51,6 +51,7 @@ def test_what_is_left_out_is_reported(clips, tmp_path, capsys):
     shutil.copytree(clips.folder, folder)
     woman, speech = pictures_of("ai_woman", 0), np.zeros(SHOT_FRAMES * 640)
     write_talking(folder / "mute.mp4", woman, None)
+    write_talking(folder / "late.mp4", woman, speech)
     write_talking(folder / "empty.mp4", np.full_like(woman, 90), speech)
     write_talking(folder / "blurred.mp4", blurred(woman), speech)
     (folder / "broken.mp4").write_bytes(b"no video at all")
@@ -60,6 +61,8 @@ def test_what_is_left_out_is_reported(clips, tmp_path, capsys):
         {"file": f"{name}.mp4", "sync": "yes"} for name in ("mute", "empty", "blurred", "broken", "gone")
     ]
     rows += [{"file": "elsewhere.mp4", "split": "val"}]
+    # More than any memory holds of silence.
+    rows += [{"file": "late.mp4", "sync": "yes", "sync_lag_ms": 9e14}]
     (folder / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     output = tmp_path / "out"
     run(Clips(folder, clips.tracks), output, "--min-detail", "15")
@@ -72,8 +75,9 @@ def test_what_is_left_out_is_reported(clips, tmp_path, capsys):
         ("blurred.mp4", 0): "blurred",
         ("broken.mp4", None): "unreadable",
         ("gone.mp4", None): "unreadable",
+        ("late.mp4", 0): "sound too far off",
     }
-    assert (report["sources"], report["sources_taken"], report["samples"], report["people"]) == (8, 2, 3, 2)
+    assert (report["sources"], report["sources_taken"], report["samples"], report["people"]) == (9, 2, 3, 2)
     assert report["left_out"]["unreadable"] == 2
     text = (output / "report.md").read_text()
     assert "| train/woman.mp4 |  | out of sync | its manifest says not-confirmed |" in text
@@ -186,8 +190,13 @@ def test_other_settings_into_the_same_dataset_are_refused(clips, tmp_path):
         run(clips, tmp_path / "out", "--splits", "val")
     with pytest.raises(FileNotFoundError, match="no such folder of tracks"):
         run(Clips(clips.folder, tmp_path / "missing"), tmp_path / "out")
-    with pytest.raises(ValueError, match="--crop-every must be at least 1"):
-        run(clips, tmp_path / "out", "--crop-every", "0")
+
+
+@pytest.mark.parametrize("option", ["--crop-every", "--limit", "--shard-mb"])
+def test_a_count_below_one_is_refused_first(clips, tmp_path, option, capsys):
+    with pytest.raises(SystemExit):
+        run(clips, tmp_path / "out", option, "0")
+    assert f"argument {option}: a whole number, 1 or more, was required; got '0'" in capsys.readouterr().err
 
 
 def test_mytalk_prepare_is_one_clear_line(clips, tmp_path, monkeypatch, capsys):
