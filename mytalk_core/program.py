@@ -30,9 +30,10 @@ class Stopped(KeyboardInterrupt):
 def in_one_line(command: Callable[[], None], name: str) -> int:
     """Run a program; the exit code. name: what its lines on stderr begin with.
 
-    A user's mistake (ValueError, OSError) is one line and code 1. Ctrl-C is code 130; SIGTERM (143) and
-    SIGHUP (129) unwind as Ctrl-C does, so that temporary files go. A reader of stdout that went away, as in
-    `mytalk info | head -1`, ends the program without a word, code 141.
+    A user's mistake (ValueError, OSError), or a training that ran into NaN (FloatingPointError), is one line
+    and code 1. Ctrl-C is code 130; SIGTERM (143) and SIGHUP (129) unwind as Ctrl-C does, so that temporary
+    files go. A reader of stdout that went away, as in `mytalk info | head -1`, ends the program without a
+    word, code 141.
     """
     try:
         with stoppable():
@@ -43,7 +44,7 @@ def in_one_line(command: Callable[[], None], name: str) -> int:
         by = f"stopped by {interrupt.name}" if isinstance(interrupt, Stopped) else "interrupted"
         _say(f"{name}: {by}")
         return exit_code(interrupt)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         if isinstance(error, BrokenPipeError) and _nobody_reads():
             return BROKEN_PIPE
         _say(f"{name}: {_os_line(error) if isinstance(error, OSError) else error}")

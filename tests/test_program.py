@@ -50,6 +50,7 @@ def test_a_mistake_is_one_line_with_the_programs_own_name(capsys):
             "train: x.mp4: No such file or directory",
         ),
         (FileExistsError("README.md was written by hand"), "train: README.md was written by hand"),
+        (FloatingPointError("step 3: the loss is nan"), "train: step 3: the loss is nan"),
         (BrokenPipeError(32, "Broken pipe"), "train: [Errno 32] Broken pipe"),
         (ValueError("clips/x\n\x1b[2J: é is not there"), "train: clips/x\\n\\x1b[2J: é is not there"),
     ):

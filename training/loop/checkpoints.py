@@ -8,6 +8,7 @@ state of random generators in it, since all random numbers follow from the seed 
 from __future__ import annotations
 
 import os
+import pickle
 from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,6 +34,7 @@ Model = TypeVar("Model", bound=nn.Module)
 
 # Gathered on the main process, in its own memory.
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
+LONGEST_CAUSE = 240  # characters of another library's message
 
 
 @dataclass
@@ -96,22 +98,29 @@ def checkpoints(folder: Path) -> list[Path]:
 def load_checkpoint(state: TrainingState, path: Path, accelerator: Accelerator) -> dict[str, Any]:
     """Bring a state to where a checkpoint stands; the settings of the run that wrote it.
 
-    Raises ValueError if it is of a run with other networks.
+    Raises ValueError if it is damaged, or of a run with other networks.
     """
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    if set(content["networks"]) != set(state.networks):
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        networks, settings = content["networks"], content["settings"]
+    except (RuntimeError, pickle.UnpicklingError, EOFError, LookupError, TypeError) as error:
         raise ValueError(
-            f"{path} holds {', '.join(content['networks'])}; this program trains "
+            f"{path} is damaged, or no checkpoint: remove it, and the run goes on from the one before "
+            f"({_brief(error)})"
+        ) from error
+    if set(networks) != set(state.networks):
+        raise ValueError(
+            f"{path} holds {', '.join(networks)}; this program trains "
             f"{', '.join(state.networks)}: give each program its own --out"
         )
     for name, network in state.networks.items():
-        saved = content["networks"][name]
+        saved = networks[name]
         try:
             set_model_state_dict(network.module, saved["module"], options=WHOLE)
         except RuntimeError as error:
             raise ValueError(
-                f"{path} holds a {name} of other sizes; go on with the flags it was begun with, or give "
-                f"another --out ({error})"
+                f"{path} holds a {name} of other sizes; go on with the flags and the dataset it was begun "
+                f"with, or give another --out ({_brief(error)})"
             ) from error
         optimizer = getattr(network.optimizer, "optimizer", network.optimizer)
         set_optimizer_state_dict(network.module, optimizer, saved["optimizer"], options=WHOLE)
@@ -119,7 +128,7 @@ def load_checkpoint(state: TrainingState, path: Path, accelerator: Accelerator) 
     if accelerator.scaler is not None and "scaler" in content:
         accelerator.scaler.load_state_dict(content["scaler"])
     state.step = content["step"]
-    return content["settings"]
+    return settings
 
 
 def dump_state(state: TrainingState, batch: Any, samples: list[int], path: Path) -> None:
@@ -162,6 +171,11 @@ def _network_state(network: Network) -> dict[str, Any]:
         "optimizer": get_optimizer_state_dict(network.module, optimizer, options=WHOLE),
         "average": network.average.state_dict(),
     }
+
+
+def _brief(error: Exception) -> str:
+    """The beginning of what torch says of a file, which may go on for every weight."""
+    return " ".join(str(error).split())[:LONGEST_CAUSE]
 
 
 def _plain(batch: Any) -> Any:

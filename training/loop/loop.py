@@ -45,6 +45,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -58,7 +59,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.utils.tensorboard import SummaryWriter
 
-from mytalk_core.files import write_text
+from mytalk_core.arguments import at_least
+from mytalk_core.files import alone, write_text
 
 from .checkpoints import Network, TrainingState, checkpoints, dump_state, load_checkpoint, save_checkpoint
 from .ema import MovingAverage
@@ -81,25 +83,32 @@ def add_arguments(parser: argparse.ArgumentParser, **defaults: Any) -> None:
     add = parser.add_argument
     add("dataset", type=Path, help="folder that mytalk_training.dataset.prepare wrote")
     add("-o", "--out", type=Path, required=True, help="a run that has checkpoints there goes on")
-    add("--steps", type=int, default=20000, help="of the optimizer, in all")
-    add("--batch", type=int, default=32, help="samples a step, over all processes and micro-batches")
-    add("--accumulate", type=int, default=1, help="micro-batches a process adds up for a step")
+    add("--steps", type=at_least(1), default=20000, help="of the optimizer, in all")
+    add("--batch", type=at_least(1), default=32, help="samples a step, over all processes and micro-batches")
+    add("--accumulate", type=at_least(1), default=1, help="micro-batches a process adds up for a step")
     add("--lr", type=float, default=1e-4, help="peak rate")
     add("--schedule", choices=SCHEDULES, default="inverse-sqrt", help="of the rate, after --warmup")
-    add("--warmup", type=int, default=500, help="steps over which the rate rises to its peak")
+    add("--warmup", type=at_least(0), default=500, help="steps over which the rate rises to its peak")
     add("--optimizer", choices=[*OPTIMIZERS], default="adam", help="the rule of a step")
     add("--weight-decay", type=float, default=0.0, help="the optimizer's")
     add("--clip-norm", type=float, default=1.0, help="longest gradient")
     add("--ema", type=float, default=0.999, help="decay of the moving average, which is what is saved")
     add("--mixed-precision", choices=PRECISIONS, default="no", help="what layers compute in; auto measures")
     add("--fsdp", action="store_true", help="shard weights and optimizer over the processes")
-    add("--overfit", type=int, metavar="N", help="N clips only, nothing varied: does the loss vanish?")
+    add(
+        "--overfit", type=at_least(1), metavar="N", help="N clips only, nothing varied: does the loss vanish?"
+    )
     add("--overfit-loss", type=float, default=0.05, help="the mean total that --overfit is to reach")
-    add("--workers", type=int, default=0, help="processes that draw batches ahead")
-    add("--save-every", type=int, default=500, help="steps between checkpoints, each with a validation")
-    add("--keep", type=int, default=3, help="checkpoints that stay")
-    add("--log-every", type=int, default=50, help="steps between lines of the log")
-    add("--seed", type=int, default=0, help="of first weights, order and noise")
+    add("--workers", type=at_least(0), default=0, help="processes that draw batches ahead")
+    add(
+        "--save-every",
+        type=at_least(1),
+        default=500,
+        help="steps between checkpoints, each with a validation",
+    )
+    add("--keep", type=at_least(1), default=3, help="checkpoints that stay")
+    add("--log-every", type=at_least(1), default=50, help="steps between lines of the log")
+    add("--seed", type=at_least(0), default=0, help="of first weights, order and noise")
     parser.set_defaults(**defaults)
 
 
@@ -171,6 +180,12 @@ class Run:
         """Print on the main process."""
         if self.accelerator.is_main_process:
             print(text, flush=True)
+
+    def alone(self) -> AbstractContextManager[None]:
+        """A block in which no other run trains into this one's folder; the main process sees to it."""
+        if not self.accelerator.is_main_process:
+            return nullcontext()
+        return alone(self.out / "lock", f"trains into {self.out}")
 
     def network(
         self,
@@ -270,8 +285,20 @@ def train(
 ) -> None:
     """Train until the last step, from the newest checkpoint; the module's docstring says what the parts are.
 
-    Raises FloatingPointError, naming a file with batch and weights, if a loss or a gradient is not finite.
+    Raises FloatingPointError, naming a file with batch and weights, if a loss or a gradient is not finite;
+    MediaError while another run trains into the same folder.
     """
+    with run.alone():
+        _train(run, state, draw, step, save)
+
+
+def _train(
+    run: Run,
+    state: TrainingState,
+    draw: Callable[[list[int]], Any],
+    step: Step,
+    save: Callable[[Run, Any], dict[str, float]],
+) -> None:
     options, accelerator = run.options, run.accelerator
     run.resume(state)
     processes, process = accelerator.num_processes, accelerator.process_index
@@ -383,5 +410,13 @@ def _shard(module: nn.Module, layers: tuple[type[nn.Module], ...], accelerator: 
 def _forget_after(log: Path, step: int) -> None:
     """Drop lines of steps that a killed run took behind its last checkpoint: they are taken again."""
     if log.exists():
-        lines = [line for line in log.read_text().splitlines() if json.loads(line)["step"] <= step]
-        write_text(log, "".join(f"{line}\n" for line in lines))
+        lines = log.read_text().splitlines()
+        write_text(log, "".join(f"{line}\n" for line in lines if _is_of(line, step)))
+
+
+def _is_of(line: str, step: int) -> bool:
+    """Whether a line of the log is of no later step, and whole: a kill or a full disk cuts the last one."""
+    try:
+        return json.loads(line)["step"] <= step
+    except ValueError:
+        return False

@@ -194,6 +194,48 @@ def test_a_torn_checkpoint_is_never_taken(tmp_path, monkeypatch):
     assert state.step == 2
 
 
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    train(*begin(tmp_path), draw, step, save)
+    path = checkpoints(tmp_path / "checkpoints")[-1]
+    whole = path.read_bytes()
+    for content in (b"", b"no checkpoint", whole[: len(whole) // 2]):
+        path.write_bytes(content)
+        with pytest.raises(
+            ValueError, match=r"step_00000006.pt is damaged, .*: remove it, and the run goes on"
+        ):
+            train(*begin(tmp_path), draw, step, save)
+    path.unlink()
+    run, state = begin(tmp_path)
+    train(run, state, draw, step, save)
+    assert state.step == 6
+
+
+def test_a_log_that_a_kill_cut_is_gone_on_with(tmp_path):
+    train(*begin(tmp_path), draw, step, save)
+    with (tmp_path / "log.jsonl").open("a") as log:
+        log.write('{"step": 7, "ki')
+    train(*begin(tmp_path, "--steps", "8"), draw, step, save)
+    assert [row["step"] for row in read_log(tmp_path) if row["kind"] == "train"] == [2, 4, 6, 8]
+
+
+def test_two_runs_never_train_into_one_folder(tmp_path):
+    def begun_again(*now):
+        with pytest.raises(ValueError, match="another run trains into .*: wait for its end, or name another"):
+            train(*begin(tmp_path), draw, step, save)
+        return step(*now)
+
+    train(*begin(tmp_path, "--steps", "1"), draw, begun_again, save)
+
+
+@pytest.mark.parametrize(
+    "flag", ["--steps", "--batch", "--accumulate", "--save-every", "--log-every", "--keep"]
+)
+def test_counts_of_nothing_are_refused(tmp_path, flag, capsys):
+    with pytest.raises(SystemExit):
+        parse(tmp_path, flag, "0")
+    assert f"argument {flag}: a whole number, 1 or more, was required; got '0'" in capsys.readouterr().err
+
+
 def test_changed_flags_are_said(tmp_path, capsys):
     train(*begin(tmp_path), draw, step, save)
     run, state = begin(tmp_path, "--lr", "0.1", "--steps", "8")
