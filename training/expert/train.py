@@ -18,7 +18,7 @@ import numpy as np
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from mytalk_core.arguments import DefaultsHelpFormatter, Parser
+from mytalk_core.arguments import DefaultsHelpFormatter, Parser, at_least
 from mytalk_core.expert.sync_expert import ExpertConfig, SyncExpert
 from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
 from mytalk_core.program import in_one_line
@@ -30,7 +30,7 @@ from ..loop.order import Draws
 from ..loop.people import choose_few, hold_out
 from ..motion.data import TEMPI, MotionBatch, MotionData, RawClip, fit_space, read_clips
 from ..motion.kept_features import Encoder, KeptFeatures
-from ..motion.models import feature_statistics
+from ..motion.models import feature_statistics, open_space
 
 WINDOW_FRAMES = 80
 
@@ -73,7 +73,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--space", type=Path, help="folder of a motion model's LandmarkSpace; else fitted")
     add("--speech-encoder", default="mini", help="bundled name, folder or hub:OWNER/NAME")
     add("--features", type=Path, help="folder in which speech features are kept for other runs")
-    add("--frames", type=int, default=75, help="length of a window at 25 Hz")
+    add("--frames", type=at_least(2), default=75, help="length of a window at 25 Hz")
     add("--plain", action="store_true", help="no copies at other tempi: quicker, less robust")
     return parser.parse_args(argv)
 
@@ -85,7 +85,11 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, MotionData]:
     known, held = hold_out(clips)
     if overfit:
         known = held = choose_few(known, args.overfit)
-    space = LandmarkSpace.from_pretrained(args.space) if args.space else fit_space(known, SpaceConfig())
+    space = open_space(
+        run.out,
+        "space",
+        lambda: LandmarkSpace.from_pretrained(args.space) if args.space else fit_space(known, SpaceConfig()),
+    )
     speech = SpeechEncoder.from_pretrained(args.speech_encoder)
     encoder: Encoder = speech if args.features is None else KeptFeatures(speech, args.features)
     tempi = (1.0,) if args.plain or overfit else TEMPI

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +15,11 @@ from mytalk_core.motion.denoiser import MotionConfig, MotionDenoiser
 from mytalk_core.motion.identity import IdentityExtractor
 from mytalk_core.motion.space import LandmarkSpace
 
+from ..loop.checkpoints import checkpoints
 from .data import MotionBatch, MotionData
 from .kept_features import Encoder
+
+HEADS = 4  # of attention, without a preset
 
 
 class SpokenDenoiser(nn.Module):
@@ -61,12 +65,12 @@ def motion_config(
         speech_layers=encoder.layers,
         audio_width=width,
         audio_layers=2,
-        audio_heads=4,
+        audio_heads=HEADS,
         audio_ffn_width=4 * width,
         audio_kernel=13,
         width=width,
         layers=layers,
-        heads=4,
+        heads=HEADS,
         ffn_width=4 * width,
         kernel=9,
         time_width=2 * width,
@@ -77,6 +81,12 @@ def motion_config(
         dropout=dropout,
         process=process,
     )
+
+
+def open_space(out: Path, kept: str, given: Callable[[], LandmarkSpace]) -> LandmarkSpace:
+    """The landmark space of a run into the folder `out`, where it is `kept`: what `given` makes, or the run's
+    own where it goes on: its weights are in these channels, whatever clips joined since."""
+    return LandmarkSpace.from_pretrained(out / kept) if checkpoints(out / "checkpoints") else given()
 
 
 def preset_config(preset: Preset, found: MotionConfig, speech_encoder: str) -> MotionConfig:

@@ -21,7 +21,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from mytalk_core.arguments import DefaultsHelpFormatter, Parser
+from mytalk_core.arguments import DefaultsHelpFormatter, Parser, at_least
 from mytalk_core.models.preset import Preset
 from mytalk_core.motion.conformer import ConformerLayer
 from mytalk_core.motion.denoiser import CONDITIONING, MotionConfig, MotionDenoiser
@@ -41,7 +41,15 @@ from .data import TEMPI, MotionBatch, MotionData, RawClip, fit_space, read_clips
 from .kept_features import Encoder, KeptFeatures
 from .lags import in_sync
 from .losses import PENALTIES, LossOptions, Objective, losses
-from .models import SpokenDenoiser, feature_statistics, motion_config, open_expert, preset_config
+from .models import (
+    HEADS,
+    SpokenDenoiser,
+    feature_statistics,
+    motion_config,
+    open_expert,
+    open_space,
+    preset_config,
+)
 from .pictures import show_motion
 from .teachers import Teachers, write_people
 from .validation import validate
@@ -76,15 +84,17 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--preset", help="paper: all sizes are the preset's, --width and --layers are not read")
     add("--speech-encoder", help="bundled name, folder or hub:OWNER/NAME; by default the preset's, or mini")
     add("--features", type=Path, help="folder in which speech features are kept for other runs")
-    add("--frames", type=int, default=100, help="length of a window at 25 Hz (the paper: 250)")
-    add("--width", type=int, default=192, help="channels of the denoiser, without --preset")
-    add("--layers", type=int, default=4, help="Conformer layers of the denoiser, without --preset")
+    add("--frames", type=at_least(2), default=100, help="length of a window at 25 Hz (the paper: 250)")
+    add("--width", type=at_least(1), default=192, help="channels of the denoiser, without --preset")
+    add("--layers", type=at_least(1), default=4, help="Conformer layers of the denoiser, without --preset")
     add("--dropout", type=float, default=0.15, help="share of the denoiser's values dropped")
     add("--velocity-weight", type=float, default=1.0, help="of the differences from frame to frame")
     add("--identity-weight", type=float, default=1.0, help="0, 1 and 2 are the paper's Tab. 6")
     add("--expert", type=Path, help="folder that expert.train wrote: adds its loss")
     add("--drop-speech", type=float, default=0.1, help="share of windows not told of the speech")
-    add("--hide-speech", type=int, default=0, help="stretches of each window's speech that are hidden")
+    add(
+        "--hide-speech", type=at_least(0), default=0, help="stretches of each window's speech that are hidden"
+    )
     add("--drop-identity", type=float, default=0.3, help="share not told of the person, or of the upper face")
     add("--own-guess", type=float, default=0.0, help="share whose x_t holds the model's guess, not the truth")
     add("--time-power", type=float, default=1.0, help="below 1: more of the noisy time steps")
@@ -114,19 +124,26 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         help="how the denoiser is told of the person: the paper's Tab. 5",
     )
     args = parser.parse_args(argv)
-    if min(args.tempi) <= 0:
-        parser.error(f"--tempi must be above 0, 1 for a copy as fast as the clip; got {min(args.tempi)}")
-    if args.fold is not None and not 0 <= args.fold[0] < args.fold[1]:
-        given = " ".join(map(str, args.fold))
-        parser.error(f"--fold must be a part, 0 ... N - 1, and their number N; got {given}")
-    if not 0 <= args.truth <= 1:
-        parser.error(f"--truth is a share, 0 ... 1; got {args.truth}")
+    check(parser, args)
     if args.penalty is None:
         args.penalty = "l1" if args.process == "regression" else "l2"
     if args.overfit is not None:
         args.drop_speech = args.drop_identity = 0.0
         args.hide_speech = 0
     return args
+
+
+def check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """End the program, as argparse does, where a flag is outside its range."""
+    if min(args.tempi) <= 0:
+        parser.error(f"--tempi must be above 0, 1 for a copy as fast as the clip; got {min(args.tempi)}")
+    if args.width % HEADS:
+        parser.error(f"--width must be a multiple of {HEADS}, the heads of attention; got {args.width}")
+    if args.fold is not None and not 0 <= args.fold[0] < args.fold[1] > 1:
+        given = " ".join(map(str, args.fold))
+        parser.error(f"--fold must be a part, 0 ... N - 1, and their number N, 2 or more; got {given}")
+    if not 0 <= args.truth <= 1:
+        parser.error(f"--truth is a share, 0 ... 1; got {args.truth}")
 
 
 def read_people(args: argparse.Namespace, layout: str | None) -> tuple[list[RawClip], list[RawClip]]:
@@ -140,8 +157,22 @@ def read_people(args: argparse.Namespace, layout: str | None) -> tuple[list[RawC
     if args.fold is not None:
         part, parts = args.fold
         clips, left_out = hold_out(clips, parts, part)
+        if not clips:
+            raise ValueError(
+                f"--fold {part} {parts} keeps out everybody that {args.dataset} has: prepare clips of more "
+                "people"
+            )
         return clips, left_out if apart is None else apart
     return hold_out(clips) if apart is None else (clips, apart)
+
+
+def given_space(args: argparse.Namespace, clips: list[RawClip], preset: Preset | None) -> LandmarkSpace:
+    """The landmark space that the flags name, or that is fitted to the clips."""
+    if args.space is not None:
+        return LandmarkSpace.from_pretrained(args.space)
+    if args.init is not None:
+        return LandmarkSpace.from_pretrained(args.init, "space")
+    return fit_space(clips, preset.space if preset else SpaceConfig())
 
 
 def build(run: Run, args: argparse.Namespace) -> tuple[State, MotionData]:
@@ -161,12 +192,7 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, MotionData]:
     known, held = read_people(args, layout)
     if args.overfit is not None:
         known = held = choose_few(known, args.overfit)
-    if args.space is not None:
-        space = LandmarkSpace.from_pretrained(args.space)
-    elif args.init is not None:
-        space = LandmarkSpace.from_pretrained(args.init, "space")
-    else:
-        space = fit_space(known, preset.space if preset else SpaceConfig())
+    space = open_space(run.out, "model/space", partial(given_space, args, known, preset))
     wanted = preset.motion.speech_encoder if preset else "speech"
     own = wanted == "speech"
     source = args.speech_encoder or ("mini" if own else wanted)

@@ -100,6 +100,11 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, LabelledFaces]:
     if args.overfit is not None:
         known = held = choose_few(known, args.overfit)
     people = sorted({clip.identity for clip in known})
+    if len(people) < 2:
+        raise ValueError(
+            f"people are told apart by learning from two or more; {args.dataset} has clips of one alone to "
+            "learn from: prepare clips of others, in folders by their names"
+        )
     faces = frames_of(known, people)
     channels = 2 * faces.landmarks.shape[1]
     config = sizes or IdentityConfig(channels, known[0].layout, args.hidden, args.layers, args.embedding)

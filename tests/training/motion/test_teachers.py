@@ -142,11 +142,14 @@ def test_a_run_says_whom_it_learns_from(tmp_path):
     assert json.loads((tmp_path / module.PEOPLE_NAME).read_text()) == ["z", "å"]
 
 
-def test_flags_of_teaching(capsys):
+def test_flags_outside_their_range(capsys):
     args = parse([*GIVEN, "--fold", "1", "4", "--teachers", "A", "B", "--truth", "0.5"])
     assert (args.fold, args.teachers, args.truth) == ([1, 4], ["A", "B"], 0.5)
     for wrong, said in (
-        (["--fold", "4", "4"], "0 ... N - 1, and their number N; got 4 4"),
+        (["--fold", "4", "4"], "0 ... N - 1, and their number N, 2 or more; got 4 4"),
+        (["--fold", "0", "1"], "2 or more; got 0 1"),
+        (["--width", "30"], "--width must be a multiple of 4, the heads of attention; got 30"),
+        (["--frames", "0"], "argument --frames: a whole number, 2 or more, was required; got '0'"),
         (["--truth", "2"], "--truth is a share, 0 ... 1; got 2"),
     ):
         with pytest.raises(SystemExit):

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import pytest
 import torch
 from accelerate import Accelerator
 from mytalk_training.loop.checkpoints import Network
 from mytalk_training.loop.ema import MovingAverage
 from mytalk_training.loop.order import NOISE, Draws
-from mytalk_training.motion.train_identity import LabelledFaces, Recogniser, State, similarities, step
+from mytalk_training.motion import train_identity
+from mytalk_training.motion.train_identity import (
+    LabelledFaces,
+    Recogniser,
+    State,
+    build,
+    parse,
+    similarities,
+    step,
+)
 
 from mytalk_core.motion.identity import ArcFaceHead, IdentityConfig, IdentityExtractor
 
@@ -44,3 +56,11 @@ def test_samples_are_what_their_numbers_say():
     assert torch.equal(whole.people[2:], half.people)
     assert not torch.equal(faces.draw([4, 5, 6, 7], 1).landmarks, whole.landmarks)
     assert len(torch.unique(faces.draw(list(range(2000)), 0).landmarks[:, 0, 0])) == 90
+
+
+def test_one_person_alone_teaches_nothing(monkeypatch):
+    clips = [SimpleNamespace(identity="ann")] * 3
+    monkeypatch.setattr(train_identity, "read_clips", lambda dataset, layout: clips)
+    monkeypatch.setattr(train_identity, "frames_of", None)
+    with pytest.raises(ValueError, match="from two or more; DATASET has clips of one alone"):
+        build(None, parse(["DATASET", "-o", "RUN"]))

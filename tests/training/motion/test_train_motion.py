@@ -13,7 +13,7 @@ from mytalk_training.loop.ema import MovingAverage
 from mytalk_training.loop.order import NOISE, Draws
 from mytalk_training.motion.data import MotionBatch
 from mytalk_training.motion.losses import LossOptions, Objective, losses
-from mytalk_training.motion.models import SpokenDenoiser, open_expert
+from mytalk_training.motion.models import SpokenDenoiser, open_expert, open_space
 from mytalk_training.motion.train import State, parse, step
 from tiny_models import TINY_MOTION
 
@@ -200,6 +200,18 @@ def _done(value: torch.Tensor) -> torch.futures.Future:
     future = torch.futures.Future()
     future.set_result(value)
     return future
+
+
+def test_a_run_goes_on_in_its_own_landmark_space(tmp_path):
+    """Whatever clips have joined the dataset, to which another would be fitted."""
+    own, other = LandmarkSpace(SpaceConfig(lower=4, upper=3)), LandmarkSpace(SpaceConfig(lower=4, upper=3))
+    own.lower_basis.normal_()
+    own.save_pretrained(tmp_path / "model" / "space")
+    assert open_space(tmp_path, "model/space", lambda: other) is other
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "step_00000001.pt").touch()
+    found = open_space(tmp_path, "model/space", lambda: other)
+    assert torch.equal(found.lower_basis, own.lower_basis)
 
 
 def test_an_expert_of_another_space_is_refused(tmp_path):

@@ -124,3 +124,6 @@ def test_who_is_kept_from_training(tmp_path, monkeypatch):
     assert {len(known) for known, _ in parts} == {15}
     known, held = train.read_people(parse([*given, "--fold", "0", "4", "--validate-on", "others"]), None)
     assert (len(known), [clip.identity for clip in held]) == (15, ["100", "101"])
+    people["many"] = [7]
+    with pytest.raises(ValueError, match="--fold 0 4 keeps out everybody that .* has: prepare clips of more"):
+        train.read_people(parse([*given, "--fold", "0", "4"]), None)
