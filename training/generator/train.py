@@ -32,7 +32,7 @@ from mytalk_core.appearance.generator import (
     Generated,
 )
 from mytalk_core.appearance.perceptual import PerceptualDistance
-from mytalk_core.arguments import DefaultsHelpFormatter, Parser
+from mytalk_core.arguments import DefaultsHelpFormatter, Parser, at_least
 from mytalk_core.files import replacing
 from mytalk_core.models.preset import Preset
 from mytalk_core.program import in_one_line
@@ -94,13 +94,13 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add_arguments(parser, batch=8, lr=2e-4, warmup=200, mixed_precision="auto", overfit_loss=0.1)
     add = parser.add_argument
     add("--preset", help="paper: sizes and landmark layout are the preset's, the next seven are not read")
-    add("--size", type=int, default=256, help="side of the pictures, px, a multiple of 32")
-    add("--width", type=int, default=64, help="channels of the first level")
-    add("--multipliers", type=int, nargs="+", default=[1, 2, 4], help="of the width, one a level")
-    add("--blocks", type=int, default=2, help="residual blocks a level")
-    add("--groups", type=int, default=8, help="of the norms; every width must be a multiple")
-    add("--fusion-width", type=int, default=128, help="channels of the fusion of references")
-    add("--discriminator-width", type=int, default=32, help="channels of its first level")
+    add("--size", type=at_least(1), default=256, help="side of the pictures, px, a multiple of 32")
+    add("--width", type=at_least(1), default=64, help="channels of the first level")
+    add("--multipliers", type=at_least(1), nargs="+", default=[1, 2, 4], help="of the width, one a level")
+    add("--blocks", type=at_least(1), default=2, help="residual blocks a level")
+    add("--groups", type=at_least(1), default=8, help="of the norms; every width must be a multiple")
+    add("--fusion-width", type=at_least(1), default=128, help="channels of the fusion of references")
+    add("--discriminator-width", type=at_least(1), default=32, help="channels of its first level")
     add("--references", choices=[*REFERENCES], help="Tab. 7; by default masked-multi, three masked ones")
     add("--design", choices=DESIGNS, default=DESIGNS[0], help="single-encoder: Tab. 4's, a full-single one")
     add("--alignment", choices=ALIGNMENTS, default=ALIGNMENTS[0], help="mesh: references warped first")

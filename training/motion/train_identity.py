@@ -18,7 +18,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from mytalk_core.arguments import DefaultsHelpFormatter, Parser
+from mytalk_core.arguments import DefaultsHelpFormatter, Parser, at_least
 from mytalk_core.models.preset import Preset
 from mytalk_core.motion.identity import ArcFaceHead, IdentityConfig, IdentityExtractor
 from mytalk_core.motion.person import identity_channels
@@ -85,9 +85,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--preset", help="paper: sizes and landmark layout are the preset's")
-    add("--hidden", type=int, default=256, help="width of the hidden layers")
-    add("--layers", type=int, default=4, help="square layers between the first and the last")
-    add("--embedding", type=int, default=128, help="width of the embedding")
+    add("--hidden", type=at_least(1), default=256, help="width of the hidden layers")
+    add("--layers", type=at_least(1), default=4, help="square layers between the first and the last")
+    add("--embedding", type=at_least(1), default=128, help="width of the embedding")
     return parser.parse_args(argv)
 
 

@@ -30,7 +30,7 @@ from mytalk_core.appearance.picture_tensors import to_rgb
 from mytalk_core.appearance.pool import even_sample
 from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig, crisp, enlarged, mix
 from mytalk_core.appearance.renderer import WarpSettings
-from mytalk_core.arguments import DefaultsHelpFormatter, Parser
+from mytalk_core.arguments import DefaultsHelpFormatter, Parser, at_least
 from mytalk_core.program import in_one_line
 
 from ..generator.losses import Judge
@@ -125,11 +125,24 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--adversarial-weight", type=float, default=0.0, help="of a discriminator's word; 0: none is trained")
     add("--adversarial-from", type=int, default=1000, metavar="STEP", help="when the discriminator joins")
     add("--init", help="a whole model (mini, a folder, hub:OWNER/NAME) whose refiner is trained on")
-    add("--references", type=int, default=defaults.references, help="of a frame, at most those packed")
+    add(
+        "--references", type=at_least(1), default=defaults.references, help="of a frame, at most those packed"
+    )
     add("--reach", type=float, default=defaults.reach, help="units about the lips that it sees; 0: all")
-    add("--patch", type=int, default=defaults.patch, help="so many units square are one place of the network")
-    add("--width", type=int, default=defaults.width, help="channels of a reference's features")
-    add("--widths", type=int, nargs="+", default=list(defaults.widths), help="of the U-Net, level by level")
+    add(
+        "--patch",
+        type=at_least(1),
+        default=defaults.patch,
+        help="so many units square are one place of the network",
+    )
+    add("--width", type=at_least(1), default=defaults.width, help="channels of a reference's features")
+    add(
+        "--widths",
+        type=at_least(1),
+        nargs="+",
+        default=list(defaults.widths),
+        help="of the U-Net, level by level",
+    )
     return parser.parse_args(argv)
 
 
