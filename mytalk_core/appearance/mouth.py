@@ -29,6 +29,7 @@ EDGE = 2.2  # softness of the inner lip's edge, units
 SEAM, SEAM_WIDTH, SEAM_END = 0.35, 1.1, 2.0
 REDDER = 0.5
 STRETCH = 1.4  # teeth are stretched so much at most
+SQUEEZE = 0.6, 0.8  # they are squeezed down to the second, and not at all from the first on
 LIP = 1.0  # units of the lower lip's edge that stay
 PARTING = 1.25  # times that, and the dark between the parts is wholly dark
 NOTICEABLE = 1.5  # openings below this many units need no interior
@@ -44,11 +45,13 @@ RIM = 0.1  # of the opening may be the upper lip's
 
 
 def height_apart(opening: float, own: float) -> float:
-    """How many times as high as a reference's an opening is, both in units, of more than that what is beyond
-    `STRETCH`; 1 up to there, and where the wider of them is hardly open."""
+    """How many times as high as a reference's an opening is, both in units, beyond what it is stretched or
+    squeezed; 1 up to there, and where the wider of them is hardly open."""
     factor = max(opening, 1e-3) / max(own, 1e-3)
     if factor < 1:
-        return factor if own > NOTICEABLE else 1.0
+        least, most = SQUEEZE
+        share = float(np.clip((most - factor) / (most - least), 0, 1))
+        return 1 - share * (1 - factor) if own > NOTICEABLE else 1.0
     open_enough = float(np.clip((opening - NOTICEABLE) / NOTICEABLE, 0, 1))
     return max((1 + (factor - 1) * open_enough) / STRETCH, 1.0)
 
@@ -117,8 +120,8 @@ def part_interior(
     apart: float,
     gap: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A warp that stretches what is between the lips by `STRETCH` at most, and squeezes nothing: see the top
-    of this file.
+    """A warp whose stretch between the lips ends at `STRETCH`, and which squeezes nothing far: see the top of
+    this file.
 
     Args:
         coordinates: float32 (h, w, 2), where the pixels of a window in a crop of `size` come from.
