@@ -380,6 +380,24 @@ def test_what_is_expected_behind_a_cover_has_no_seam(scene, painter, most):
     assert np.mean(steps) < most, "levels by which the outermost pixels differ from the face as it is"
 
 
+@pytest.mark.parametrize("row", [345, 355])
+def test_behind_letters_is_what_other_frames_show_there(scene, row):
+    def words(frame: np.ndarray, landmarks: np.ndarray, width: float) -> None:
+        for colour, thickness in ((0, 8), (255, 3)):
+            place, font = (100, row), cv2.FONT_HERSHEY_SIMPLEX
+            cv2.putText(frame, "and this is what I", place, font, 1.2, (colour,) * 3, thickness)
+
+    frames = scene.painted(words)
+    crops, plain = scene.references(frames).crops, scene.references(scene.frames).crops
+    away = []
+    for number, cover in enumerate(scene.covers(frames)):
+        face = np.zeros((SIZE, SIZE), np.uint8)
+        cv2.fillPoly(face, [scene.canonical[number][LAYOUT.oval].astype(np.int32)], 1)
+        behind = (face > 0) & (cover.touched > 0) & ~near_mouth(scene, number)
+        away.append(np.abs(cover.mended(crops[number])[behind].astype(int) - plain[number][behind]).mean())
+    assert np.mean(away) < 4, "levels"
+
+
 def test_beyond_the_face_what_is_about_a_cover_goes_on_behind_it():
     picture = np.full((256, 256, 3), (190, 150, 130), np.uint8)
     usual, face = np.full((120, 160, 3), (40, 40, 45), np.uint8), np.zeros((120, 160), bool)

@@ -30,7 +30,7 @@ from .clearness import SUSPECT, clearness
 from .cover import FREE, RIM, Cover, Expected, continued, own_colours, with_rim
 from .face_view import FaceView, box_of, mouth_and_chin
 from .network import BOX, Comparison, load_cover_network
-from .overlay import Overlay, find_overlay
+from .overlay import STROKE, Overlay, find_overlay
 from .parts import gaps, largest, thick_places, thickness, thin
 
 USUAL_FRAMES, FEWEST = 32, 4  # references that make the usual face; fewer can't
@@ -201,8 +201,9 @@ class CoverGauge:
         chosen = even_sample(shown, USUAL_FRAMES)
         box = box_of(mouth_and_chin(self._shape, self._layout))
         warp = MeshWarp(self._mesh, self._shape, UNITS, box)
-        # What is thin, as letters are, casts no wide shadow.
-        shadow = 3 * RIM if self._overlay is None else min(3 * RIM, max(RIM, thickness(self._overlay.matte)))
+        # Letters cast no wide shadow.
+        is_thick = self._overlay is not None and thickness(self._overlay.matte) > STROKE
+        shadow = 3 * RIM if is_thick else RIM
         pictures = np.empty((len(chosen), *warp.pixels().shape[:2], 3), np.float32)
         for number, row in enumerate(chosen):
             coordinates = warp.coordinates(landmarks[row])
