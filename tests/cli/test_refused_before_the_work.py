@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mytalk_core.cli.main import main
-from mytalk_core.face import tracker
+from mytalk_core.face import reader
 from mytalk_core.pipeline.lip_sync import LipSync
 
 REFUSED = [
@@ -43,7 +43,7 @@ def test_options(tmp_path, monkeypatch, capsys, examples, options, line):
 )
 def test_names_of_landmarks(tmp_path, monkeypatch, capsys, examples, outputs, line):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(tracker, "load_face_reader", lambda *a, **k: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(reader, "load_face_reader", lambda *a, **k: pytest.fail("a model was loaded"))
     (tmp_path / "mesh.mp4").write_text("a video of the user's")
     assert main(["landmarks", str(examples / "ai_woman.mp4"), *outputs]) == 1
     assert line in capsys.readouterr().err
