@@ -17,7 +17,7 @@ import numpy as np
 
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
-from .mask import Window, slices_between, smooth_step
+from .mask import Grid, Window, slices_between, smooth_step
 from .warp import read_pixels
 
 DEEP, TONGUE = 0.26, 0.62  # brightness of throat and tongue, as a share of the lips'
@@ -56,14 +56,13 @@ def height_apart(opening: float, own: float) -> float:
     return max((1 + (factor - 1) * open_enough) / STRETCH, 1.0)
 
 
-def seal(opening: float, reference_openings: np.ndarray, weights: np.ndarray) -> float:
-    """How much of the interior hides between lips that nearly meet, 0..1; reference_openings (R,) units."""
-    own = (weights * reference_openings).sum()
-    shut = np.clip((NOTICEABLE - opening) / (NOTICEABLE - SEALED), 0, 1)
-    shut *= np.clip(own / NOTICEABLE - 1, 0, 1)
-    ajar = np.clip((AJAR - opening) / (AJAR - FLAT), 0, 1)
-    ajar *= np.clip(own / max(SQUEEZED * opening, 1e-3) - 1, 0, 1)
-    return float(max(shut, ajar * np.clip(own / NOTICEABLE - 1, 0, 1)))
+def seal(opening: Grid, own: Grid) -> Grid:
+    """How much of the interior hides between lips that nearly meet, 0..1; own: a reference's opening, or the
+    mean of several, both in units, arrays or tensors of any shape."""
+    squeezed = (own / (SQUEEZED * opening).clip(1e-3) - 1).clip(0, 1)
+    ajar = squeezed * ((AJAR - opening) / (AJAR - FLAT)).clip(0, 1)
+    shut = ((NOTICEABLE - opening) / (NOTICEABLE - SEALED)).clip(0, 1)
+    return (own / NOTICEABLE - 1).clip(0, 1) * (shut + (ajar - shut).clip(0))
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ class Parting:
 
 def parting(opening: float, own: float, teeth: Callable[[], tuple[bool, float]]) -> Parting:
     """For an opening and a reference's own, units; teeth: of the reference, see `upper_teeth`."""
-    sealed, apart = seal(opening, np.array([own]), np.ones(1)), height_apart(opening, own)
+    sealed, apart = float(seal(np.array(opening), np.array(own))), height_apart(opening, own)
     if apart == 1:
         return Parting(sealed)
     shown, gap = teeth()

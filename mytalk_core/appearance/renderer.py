@@ -378,8 +378,8 @@ class WarpRenderer:
         self, matched: MatchedReferences, target: np.ndarray, dark: list[np.ndarray | float]
     ) -> np.ndarray | float:
         """How much of the mouth's interior is plainly dark, 0..1, everywhere or (h, w) of mask.core."""
-        opening = float(mouth_opening(target, self.layout))
-        sealed = seal(opening, self.openings[matched.chosen], matched.weights)
+        own = matched.weights @ self.openings[matched.chosen]
+        sealed = seal(mouth_opening(target, self.layout), own)
         parted = sum(weight * part for weight, part in zip(matched.weights, dark, strict=True))
         return np.maximum(parted, sealed)
 

@@ -179,9 +179,7 @@ def test_where_teeth_end_and_how_far_they_are_stretched(layout):
     assert height_apart(16, 15) == 1 < height_apart(16, 5) == 16 / 5 / STRETCH
     assert height_apart(1, 0) == height_apart(0, 1) == height_apart(17, 20) == 1
     assert 1 > height_apart(14, 20) > 14 / 20 and height_apart(10, 20) == 0.5
-    ones = np.ones(1)
-    assert seal(0.3, np.array([9.0]), ones) == 1
-    assert seal(0.3, np.array([0.5]), ones) == seal(4, np.array([9.0]), ones) == 0
+    assert seal(np.array([0.3, 0.3, 4.0]), np.array([9.0, 0.5, 9.0])).tolist() == [1, 0, 0]
 
 
 def test_lips_beyond_a_picture_darken_nothing_in_it(layout):

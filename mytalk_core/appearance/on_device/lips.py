@@ -13,14 +13,14 @@ from torch import Tensor
 from ...face.alignment import UNITS
 from ...face.layout import LandmarkLayout
 from ..mask import Window
-from ..mouth import Parting, Room, ring_pixels, room_between
+from ..mouth import Parting, Room, ring_pixels, room_between, seal
 from ..raster import Triangulation
 from ..reading import read_each_at
 from ..references import mouth_opening
 from ..refiner import fine_weights
 from .batch import Batch
 from .matching import Matched
-from .mouth import Mouths, dark_interior, sealing
+from .mouth import Mouths, dark_interior
 from .warp import MeshWarps, levels
 from .windows import applied, blurring, on
 
@@ -105,7 +105,7 @@ def darken(
     layout, borrowed, size = batch.triangulation.layout, batch.borrowed, batch.size
     wanted = mouth_opening(np.stack(batch.targets), layout)
     own = on(openings[borrowed.chosen], batch.device)
-    sealed = sealing(on(wanted, batch.device), own, matched.weights)
+    sealed = seal(on(wanted, batch.device), (matched.weights * own).sum(1))
     rooms = [
         _room(target, layout, core, size) for target, core in zip(batch.targets, batch.cores.own, strict=True)
     ]

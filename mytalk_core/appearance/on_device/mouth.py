@@ -12,21 +12,7 @@ from torch import Tensor
 
 from ...face.alignment import UNITS
 from ...face.layout import LandmarkLayout
-from ..mouth import (
-    AJAR,
-    FLAT,
-    HIDDEN,
-    NOTICEABLE,
-    PARTING,
-    REDDER,
-    SEALED,
-    SEAM,
-    SMOOTH,
-    SQUEEZED,
-    Room,
-    lip_lines,
-    ring_pixels,
-)
+from ..mouth import HIDDEN, PARTING, REDDER, SEAM, SMOOTH, Room, lip_lines, ring_pixels
 from .colour import masked_median
 from .windows import Windows, applied, blurring, on
 
@@ -134,14 +120,3 @@ def dark_interior(
     left = ((bright - (1 - SEAM)) / SEAM).clamp(0, 1)
     red = (colour + REDDER * (colour - colour.mean(1, keepdim=True))).clamp_min(0)
     return (filled + seam / SEAM * (bright * red - filled)) * (1 - seam * left)
-
-
-def sealing(openings: Tensor, reference_openings: Tensor, weights: Tensor) -> Tensor:
-    """How much of each interior hides between lips that nearly meet, (B,) 0..1, see `seal`; openings: (B,),
-    reference_openings: (B,R) units, weights: (B,R)."""
-    own = (weights * reference_openings).sum(1)
-    open_enough = (own / NOTICEABLE - 1).clamp(0, 1)
-    shut = ((NOTICEABLE - openings) / (NOTICEABLE - SEALED)).clamp(0, 1) * open_enough
-    ajar = ((AJAR - openings) / (AJAR - FLAT)).clamp(0, 1)
-    ajar = ajar * (own / (SQUEEZED * openings).clamp_min(1e-3) - 1).clamp(0, 1) * open_enough
-    return torch.maximum(shut, ajar)
