@@ -49,6 +49,7 @@ from mytalk_core.media.file_clip import FileClip
 
 TARGETS = 16
 OPEN = 3.0  # units from which on there is something to see between the lips
+LITTLE_OPEN = 2.0, 4.5  # units of mouths that are drawn from wider ones
 NEIGHBOURS = 6  # frames before and after a target that take part in the steady choice, as in a real run
 
 FREE = Choice(references=1, change=0, softness=1e6, fade=(1.0,))  # every frame for itself, equal weights
@@ -119,19 +120,27 @@ def renderers(learned: list[LoadedRenderer]) -> dict[str, Callable[..., WarpRend
 
 
 def measure_clip(
-    clip, track, layout, made, judges, targets=TARGETS, keep=None, among=None
+    clip, track, layout, made, judges, targets=TARGETS, keep=None, among=None, wider=None
 ) -> dict[str, Score]:
     """Score of each renderer on one clip; `keep(frame, truth, {name: picture})` sees every target.
 
-    among: bool (T,), the frames that targets are taken from; all where None.
+    among: bool (T,), the frames that targets are taken from; all where None. wider: how many times as open as
+    a target its references are, from and to; as they come where None.
     """
+    openings = mouth_opening(track.canonical[:], layout)
+    if wider is not None:
+        among = (openings > LITTLE_OPEN[0]) & (openings < LITTLE_OPEN[1])
     size = crop_size(track.similarity, track.present)
     present = np.flatnonzero(track.present if among is None else track.present & among)
+    if len(present) == 0:
+        return {}
     chosen = np.unique(present[np.linspace(0, len(present) - 1, targets + 2).round().astype(int)[1:-1]])
     scores = {name: [] for name in made}
     wanted, pools = track.canonical[track.seen_rows(WANTED)], {}
     for frame in chosen:
         far = track.present & (np.abs(track.times_s - track.times_s[frame]) > APART_S)
+        if wider is not None:
+            far &= (openings > wider[0] * openings[frame]) & (openings < wider[1] * openings[frame])
         if far.any():
             pools[frame] = choose_pool(far, track.canonical, layout, pool_count(size), wanted)
     if not pools:
@@ -214,6 +223,13 @@ def main() -> None:
     parser.add_argument("--model", default="mini")
     parser.add_argument("--renderer", nargs="+", default=["lips", "network"], help="the model's")
     parser.add_argument("--targets", type=int, default=TARGETS, help="frames measured in each clip")
+    parser.add_argument(
+        "--wider",
+        nargs=2,
+        type=float,
+        metavar=("FROM", "TO"),
+        help="mouths that are a little open, from references that are so many times as open",
+    )
     parser.add_argument("--clips", nargs="+", metavar="ID", help="these only")
     parser.add_argument("--tracks", type=Path, help="folder that keeps face tracks between runs")
     parser.add_argument("--weights", type=Path, help="folder with lpips_alexnet and sface.onnx, if absent")
@@ -233,8 +249,16 @@ def main() -> None:
         video = arguments.manifest.parent / row["file"]
         clip, track = FileClip.open(video), read_track(video, arguments.tracks)
         keep = partial(_draw, arguments.keep / row["id"]) if arguments.keep else None
-        results[row["id"]] = measure_clip(clip, track, layout, made, judges, arguments.targets, keep)
-        print(row["id"], *(f"{name} {s.psnr:.2f}" for name, s in results[row["id"]].items()), flush=True)
+        scores = measure_clip(
+            clip, track, layout, made, judges, arguments.targets, keep, wider=arguments.wider
+        )
+        if scores:
+            results[row["id"]] = scores
+        print(row["id"], *(f"{name} {s.psnr:.2f}" for name, s in scores.items()), flush=True)
+    if arguments.wider is not None:
+        part += "Mouths {:g} to {:g} units open, from references {:g} to {:g} times as open. ".format(
+            *LITTLE_OPEN, *arguments.wider
+        )
     text = table(results, arguments.targets, part)
     print(text)
     if arguments.output:
