@@ -127,8 +127,8 @@ def measure_clip(
     among: bool (T,), the frames that targets are taken from; all where None. wider: how many times as open as
     a target its references are, from and to; as they come where None.
     """
-    openings = mouth_opening(track.canonical[:], layout)
     if wider is not None:
+        openings = mouth_opening(track.canonical[:], layout)
         among = (openings > LITTLE_OPEN[0]) & (openings < LITTLE_OPEN[1])
     size = crop_size(track.similarity, track.present)
     present = np.flatnonzero(track.present if among is None else track.present & among)

@@ -119,8 +119,8 @@ def part_interior(
     apart: float,
     gap: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A warp whose stretch between the lips ends at `STRETCH`, and which squeezes nothing far: see the top of
-    this file.
+    """A warp that stretches and squeezes what is between the lips as far as `STRETCH` and `SQUEEZE` let it:
+    see the top of this file.
 
     Args:
         coordinates: float32 (h, w, 2), where the pixels of a window in a crop of `size` come from.

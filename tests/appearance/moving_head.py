@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from repository import EXAMPLES
 
@@ -41,6 +42,12 @@ class Scene:
             width = float(np.ptp(landmarks[LAYOUT.lips_outer, 0]))
             painter(frames[number], landmarks, width)
         return frames
+
+    def about_lips(self, number: int) -> np.ndarray:
+        """Where the lips of a frame's crop are, and some units about them: bool (256,256)."""
+        lips, near = self.canonical[number][LAYOUT.lips_outer], np.zeros((SIZE, SIZE), np.uint8)
+        cv2.fillConvexPoly(near, cv2.convexHull(lips.astype(np.int32)), 1)
+        return cv2.dilate(near, np.ones((25, 25), np.uint8)) > 0
 
     def references(self, frames: np.ndarray) -> References:
         crops = np.stack([cut_crop(*pair, SIZE) for pair in zip(frames, self.similarity, strict=True)])

@@ -109,6 +109,24 @@ def test_no_letter_is_lent(scene, writer, most):
         assert np.abs(free.crops[row][part].astype(int) - plain[number][part]).mean() < most
 
 
+@pytest.mark.parametrize("row", [345, 355])
+def test_behind_letters_is_what_other_frames_show_there(scene, row):
+    def words(frame: np.ndarray, landmarks: np.ndarray, width: float) -> None:
+        for colour, thickness in ((0, 8), (255, 3)):
+            place, font = (100, row), cv2.FONT_HERSHEY_SIMPLEX
+            cv2.putText(frame, "and this is what I", place, font, 1.2, (colour,) * 3, thickness)
+
+    frames = scene.painted(words)
+    crops, plain = scene.references(frames).crops, scene.references(scene.frames).crops
+    away = []
+    for number, cover in enumerate(scene.covers(frames)):
+        face = np.zeros((SIZE, SIZE), np.uint8)
+        cv2.fillPoly(face, [scene.canonical[number][LAYOUT.oval].astype(np.int32)], 1)
+        behind = (face > 0) & (cover.touched > 0) & ~scene.about_lips(number)
+        away.append(np.abs(cover.mended(crops[number])[behind].astype(int) - plain[number][behind]).mean())
+    assert np.mean(away) < 4, "levels"
+
+
 def test_a_short_word_is_told_where_there_are_captions(scene):
     frames = captioned(scene, outlined((255, 255, 255), (0, 0, 0)))
     frames[9] = scene.frames[9]

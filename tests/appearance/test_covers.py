@@ -95,12 +95,6 @@ def strand(frame: np.ndarray, landmarks: np.ndarray, width: float) -> None:
     cv2.polylines(frame, [points.astype(np.int32)], False, (35, 25, 22), 4)
 
 
-def near_mouth(scene: Scene, number: int) -> np.ndarray:
-    lips, near = scene.canonical[number][LAYOUT.lips_outer], np.zeros((SIZE, SIZE), np.uint8)
-    cv2.fillConvexPoly(near, cv2.convexHull(lips.astype(np.int32)), 1)
-    return cv2.dilate(near, np.ones((25, 25), np.uint8)) > 0
-
-
 def test_a_free_face_is_free(scene):
     assert all(cover is FREE for cover in scene.covers(scene.frames))
     references = scene.references(scene.frames)
@@ -160,7 +154,7 @@ def test_a_mouth_that_is_not_to_be_seen_stays(scene, painter, on):
 def test_what_covers_a_part_is_found_pixel_by_pixel(scene, painter, on, share):
     frames = scene.painted(painter, on)
     for number, (cover, changed) in enumerate(zip(scene.covers(frames), scene.changed(frames), strict=True)):
-        near = near_mouth(scene, number)
+        near = scene.about_lips(number)
         if number not in on or not (changed & near).any():
             assert cover.visible == 1 and (cover.matte is None or cover.matte[near].mean() < 0.01)
             continue
@@ -187,7 +181,7 @@ def test_a_cover_goes_on_beyond_the_face(scene, painter, on):
     frames = scene.painted(painter, on)
     found = []
     for number, (cover, changed) in enumerate(zip(scene.covers(frames), scene.changed(frames), strict=True)):
-        about = cv2.dilate(near_mouth(scene, number).astype(np.uint8), np.ones((61, 61), np.uint8)) > 0
+        about = cv2.dilate(scene.about_lips(number).astype(np.uint8), np.ones((61, 61), np.uint8)) > 0
         if number in on and cover.matte is not None:
             found.append((cover.matte[changed & about] > 0.99).mean())
     # What moves with the jaw beside what stands still would be a gap through it.
@@ -332,7 +326,7 @@ def test_the_old_mouth_ends_where_the_cover_ends(scene, head, scale):
         different = 255 * (frames[number] != scene.frames[number]).any(-1).astype(np.uint8)
         painted = cut_crop(cv2.merge([different] * 3), similarity, scale * SIZE)[..., 0]
         beside = cv2.dilate(painted, np.ones((5, 5), np.uint8)) > 0
-        near = cv2.resize(near_mouth(scene, number).astype(np.uint8), painted.shape) > 0
+        near = cv2.resize(scene.about_lips(number).astype(np.uint8), painted.shape) > 0
         kept.append(cover.matte[beside & (painted == 0) & near].mean())
         lost.append((cover.matte[(painted > 250) & near] < 0.99).mean())
     # Of the two pixels beside it, and of its own.
@@ -347,9 +341,9 @@ def test_references_are_lent_without_what_covers_them(scene):
     plain, changed = scene.references(scene.frames).crops, scene.changed(frames)
     left = []
     for row, number in enumerate(free.frame_index):
-        part = changed[number] & near_mouth(scene, number)
+        part = changed[number] & scene.about_lips(number)
         left.append(np.abs(free.crops[row][part].astype(int) - plain[number][part]).mean())
-        assert not free.free[row][changed[number] & near_mouth(scene, number)].any()
+        assert not free.free[row][changed[number] & scene.about_lips(number)].any()
     assert max(left) < 25 and np.mean(left) < 17
 
 
@@ -378,24 +372,6 @@ def test_what_is_expected_behind_a_cover_has_no_seam(scene, painter, most):
         different = np.abs(cover.mended(crops[number]).astype(int) - plain[number]).mean(-1)
         steps.append(different[(hidden > inside) & skin].mean())
     assert np.mean(steps) < most, "levels by which the outermost pixels differ from the face as it is"
-
-
-@pytest.mark.parametrize("row", [345, 355])
-def test_behind_letters_is_what_other_frames_show_there(scene, row):
-    def words(frame: np.ndarray, landmarks: np.ndarray, width: float) -> None:
-        for colour, thickness in ((0, 8), (255, 3)):
-            place, font = (100, row), cv2.FONT_HERSHEY_SIMPLEX
-            cv2.putText(frame, "and this is what I", place, font, 1.2, (colour,) * 3, thickness)
-
-    frames = scene.painted(words)
-    crops, plain = scene.references(frames).crops, scene.references(scene.frames).crops
-    away = []
-    for number, cover in enumerate(scene.covers(frames)):
-        face = np.zeros((SIZE, SIZE), np.uint8)
-        cv2.fillPoly(face, [scene.canonical[number][LAYOUT.oval].astype(np.int32)], 1)
-        behind = (face > 0) & (cover.touched > 0) & ~near_mouth(scene, number)
-        away.append(np.abs(cover.mended(crops[number])[behind].astype(int) - plain[number][behind]).mean())
-    assert np.mean(away) < 4, "levels"
 
 
 def test_beyond_the_face_what_is_about_a_cover_goes_on_behind_it():

@@ -288,34 +288,24 @@ def train(
     Raises FloatingPointError, naming a file with batch and weights, if a loss or a gradient is not finite;
     MediaError while another run trains into the same folder.
     """
-    with run.alone():
-        _train(run, state, draw, step, save)
-
-
-def _train(
-    run: Run,
-    state: TrainingState,
-    draw: Callable[[list[int]], Any],
-    step: Step,
-    save: Callable[[Run, Any], dict[str, float]],
-) -> None:
     options, accelerator = run.options, run.accelerator
-    run.resume(state)
-    processes, process = accelerator.num_processes, accelerator.process_index
-    order = Order(options.batch, options.accumulate, processes, process, state.step, options.steps)
-    batches, meter, reached = load(draw, order, options.workers), Meter(), False
-    while state.step < options.steps and not reached:
-        _advance(run, state, batches, step, meter)
-        last = state.step == options.steps
-        if state.step % options.log_every == 0 or last:
-            figures = meter.read(accelerator)
-            run.log(state.step, "train", figures)
-            reached = options.overfit is not None and figures["total"] < options.overfit_loss
-        if state.step % options.save_every == 0 or last or reached:
-            # The checkpoint last: a run that is killed in between saves its model again.
-            run.log(state.step, "valid", save(run, state))
-            save_checkpoint(state, run.out / "checkpoints", options.keep, run.settings, accelerator)
-            accelerator.wait_for_everyone()
+    with run.alone():
+        run.resume(state)
+        processes, process = accelerator.num_processes, accelerator.process_index
+        order = Order(options.batch, options.accumulate, processes, process, state.step, options.steps)
+        batches, meter, reached = load(draw, order, options.workers), Meter(), False
+        while state.step < options.steps and not reached:
+            _advance(run, state, batches, step, meter)
+            last = state.step == options.steps
+            if state.step % options.log_every == 0 or last:
+                figures = meter.read(accelerator)
+                run.log(state.step, "train", figures)
+                reached = options.overfit is not None and figures["total"] < options.overfit_loss
+            if state.step % options.save_every == 0 or last or reached:
+                # The checkpoint last: a run that is killed in between saves its model again.
+                run.log(state.step, "valid", save(run, state))
+                save_checkpoint(state, run.out / "checkpoints", options.keep, run.settings, accelerator)
+                accelerator.wait_for_everyone()
     if run.board is not None:
         run.board.close()
     if options.overfit is not None:
