@@ -33,12 +33,13 @@ class LoadedModel:
     @classmethod
     def load(cls, source: str | Path, revision: str | None) -> LoadedModel:
         """Read the weights to where ComfyUI keeps models that do not run."""
-        half = comfy.model_management.should_use_bf16(comfy.model_management.get_torch_device())
+        device = comfy.model_management.get_torch_device()
+        dtype = torch.bfloat16 if comfy.model_management.should_use_bf16(device) else torch.float32
         model = LipSync.from_pretrained(
             source,
             renderer="warp",  # whoever draws says which renderer is wanted: see `with_renderer`
             device=comfy.model_management.unet_offload_device(),
-            dtype=torch.bfloat16 if half else torch.float32,
+            dtype="auto" if device.type == "cpu" else dtype,
             revision=revision,
         )
         return cls(model, patchers_of(model.networks))

@@ -37,7 +37,7 @@ from . import stages
 from .checks import Check, LipWatch, check_track
 from .choosing import choose
 from .credentials import Credentials
-from .device import choose_device, choose_dtype
+from .device import choose_device, choose_drawing_dtype, choose_dtype
 from .journal import Journal, files_sha256
 from .rendered import RenderedClip
 from .report import Report
@@ -53,13 +53,15 @@ REFERENCE_S = 30.0
 class LipSync:
     """Every network of both stages, loaded once; its methods are the stages.
 
-    source, revision: where it came from; reader: the face networks; motion: stage one; renderer: stage two.
+    source, revision: where it came from; dtype, drawing_dtype: what stage one and the networks of stage two
+    compute in; reader: the face networks; motion: stage one; renderer: stage two.
     """
 
     source: str | Path
     revision: str | None
     device: torch.device
     dtype: torch.dtype
+    drawing_dtype: torch.dtype
     reader: FaceReader
     motion: MotionModel
     renderer: LoadedRenderer
@@ -75,29 +77,32 @@ class LipSync:
     ) -> LipSync:
         """Load a bundled model by name, a folder, or hub:OWNER/NAME.
 
-        renderer: see `load_renderer`; device, dtype: see `choose_device`, `choose_dtype`; the networks of
-        faces, of their identity and of speech stay float32; revision: branch, tag or commit of a Hub
-        repository; recognition: weights of face recognition, by which people are told apart, see
-        `SFace`. Raises ValueError for an argument, FileNotFoundError and WeightsError as
+        renderer: see `load_renderer`; device, dtype: see `choose_device`, `choose_dtype` and
+        `choose_drawing_dtype`; the networks of faces, of their identity and of speech stay float32; revision:
+        branch, tag or commit of a Hub repository; recognition: weights of face recognition, by which people
+        are told apart, see `SFace`. Raises ValueError for an argument, FileNotFoundError and WeightsError as
         `PretrainedModel` does.
         """
         device = choose_device(device)
-        dtype = choose_dtype(dtype, device)
+        dtype, drawing_dtype = choose_dtype(dtype, device), choose_drawing_dtype(dtype, device)
         return LipSync(
             source=model,
             revision=revision,
             device=device,
             dtype=dtype,
+            drawing_dtype=drawing_dtype,
             reader=load_face_reader(device, recognition),
             motion=MotionModel.from_pretrained(model, revision, device, dtype),
-            renderer=load_renderer(renderer, model, revision, device, dtype),
+            renderer=load_renderer(renderer, model, revision, device, drawing_dtype),
         )
 
     def with_renderer(self, renderer: str, draws_on: torch.device | None = None) -> LipSync:
         """The same networks, and another renderer, whose own network is loaded now; draws_on: see
         `load_renderer`."""
-        drawing = load_renderer(renderer, self.source, self.revision, self.device, self.dtype, draws_on)
-        return replace(self, renderer=drawing)
+        loaded = load_renderer(
+            renderer, self.source, self.revision, self.device, self.drawing_dtype, draws_on
+        )
+        return replace(self, renderer=loaded)
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -357,7 +362,7 @@ def _facts(
         ),
         "model": " ".join(model.hashes.values()),
         "renderer": model.renderer.name,
-        "device or dtype": f"{model.device} {model.dtype}",
+        "device or dtype": f"{model.device} {model.dtype} {model.renderer.dtype}",
         "version of MyTalk": __version__,
         "face": " ".join(f"{word_of(v.who)} {files_sha256(choice_files(v.who))}" for v in voices),
         "recognition": files_sha256([] if recogniser is None else [recogniser.path]),
