@@ -126,7 +126,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--dtype",
         default="auto",
         choices=["auto", "float32", "float16", "bfloat16"],
-        help="of motion and drawing; auto: bfloat16 on CUDA, for drawing on CPUs that are quicker with it",
+        help="of motion and drawing; auto: bfloat16 on CUDA, for drawing on CPUs with AMX, too",
     )
     parser.add_argument(
         "--codec",
