@@ -238,6 +238,7 @@ def lip_sync(
             model = LipSync.from_pretrained(model, renderer, device, dtype, revision, recognition)
         report.model, report.model_hashes = str(model.source), model.hashes
         report.renderer, report.device = model.renderer.name, str(model.device)
+        report.dtypes = {"motion": str(model.dtype), "drawing": str(model.renderer.dtype)}
     before = {path: stamp(path) for path in read}
     facts = _facts(model, clip, voices, emotion, sync_mode, options) if resume else None
     lost: list[str] = []

@@ -18,7 +18,8 @@ from .checks import Check
 class Report:
     """What a run did: counts of output frames, seconds by stage, peak memory of the process, what made it.
 
-    speakers: of each who speaks whose face it is, the speech, and frames with the face and with its new lips;
+    dtypes: what the networks of motion and of drawing computed in; speakers: of each who speaks whose face it
+    is, the speech, and frames with the face and with its new lips;
     frames_covered: that show the face and stay as they are, because its mouth is not to be seen;
     frames_partly_covered: in which something stands before the mouth and stays on top of the new one;
     checks: figures of what the source is like and of how the result's lips moved, see `checks`; doubts: a
@@ -40,6 +41,7 @@ class Report:
     renderer: str = ""
     seed: int = 0
     device: str = ""
+    dtypes: dict[str, str] = field(default_factory=dict)
     version: str = __version__
     speakers: list[dict[str, str | int]] = field(default_factory=list)
     checks: dict[str, float] = field(default_factory=dict)

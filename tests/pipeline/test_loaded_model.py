@@ -65,6 +65,7 @@ def test_a_second_run_loads_nothing(model, folder, tmp_path, examples):
     assert opened == []
     assert (tmp_path / "first.mp4").read_bytes() == (tmp_path / "second.mp4").read_bytes()
     assert runs["first"].model_hashes == runs["second"].model_hashes and runs["second"].renderer == "network"
+    assert runs["first"].dtypes == {"motion": "torch.float32", "drawing": str(model.renderer.dtype)}
     watching = True
     LipSync.from_pretrained("mini", "warp")
     watching = False
