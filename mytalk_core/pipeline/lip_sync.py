@@ -118,6 +118,11 @@ class LipSync:
         """SHA-256 of the weights of each part of the model, as loaded."""
         return self.motion.hashes | self.renderer.hashes
 
+    @property
+    def dtypes(self) -> dict[str, str]:
+        """What the networks of motion and of drawing compute in."""
+        return {"motion": str(self.dtype), "drawing": str(self.renderer.dtype)}
+
     def track(self, clip: Clip, progress: Progress | None = None) -> Faces:
         """See `stages.track`."""
         return stages.track(self.reader, clip, progress)
@@ -237,8 +242,7 @@ def lip_sync(
         if not isinstance(model, LipSync):
             model = LipSync.from_pretrained(model, renderer, device, dtype, revision, recognition)
         report.model, report.model_hashes = str(model.source), model.hashes
-        report.renderer, report.device = model.renderer.name, str(model.device)
-        report.dtypes = {"motion": str(model.dtype), "drawing": str(model.renderer.dtype)}
+        report.renderer, report.device, report.dtypes = model.renderer.name, str(model.device), model.dtypes
     before = {path: stamp(path) for path in read}
     facts = _facts(model, clip, voices, emotion, sync_mode, options) if resume else None
     lost: list[str] = []
@@ -363,7 +367,7 @@ def _facts(
         ),
         "model": " ".join(model.hashes.values()),
         "renderer": model.renderer.name,
-        "device or dtype": f"{model.device} {model.dtype} {model.renderer.dtype}",
+        "device or dtype": f"{model.device} {model.dtypes}",
         "version of MyTalk": __version__,
         "face": " ".join(f"{word_of(v.who)} {files_sha256(choice_files(v.who))}" for v in voices),
         "recognition": files_sha256([] if recogniser is None else [recogniser.path]),
