@@ -50,12 +50,12 @@ def choose_drawing_dtype(dtype: str | torch.dtype, device: torch.device) -> torc
     It takes half as long as float32 there, one and a half times with AVX-512's dot products alone, 20 to 40
     times without. What is asked is the CPU and not the clock, so that one machine always draws the same.
     """
-    if dtype == "auto" and device.type == "cpu" and _has_amx():
+    if dtype == "auto" and device.type == "cpu" and has_amx():
         return torch.bfloat16
     return choose_dtype(dtype, device)
 
 
-def _has_amx() -> bool:
+def has_amx() -> bool:
     """Whether this CPU multiplies matrices of bfloat16; a PyTorch too old to know it counts as none."""
     capabilities = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("amx_bf16"))
