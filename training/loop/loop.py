@@ -93,7 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser, **defaults: Any) -> None:
     add("--weight-decay", type=float, default=0.0, help="the optimizer's")
     add("--clip-norm", type=float, default=1.0, help="longest gradient")
     add("--ema", type=float, default=0.999, help="decay of the moving average, which is what is saved")
-    add("--mixed-precision", choices=PRECISIONS, default="no", help="what layers compute in; auto asks the device")
+    add("--mixed-precision", choices=PRECISIONS, default="no", help="what layers compute in")
     add("--fsdp", action="store_true", help="shard weights and optimizer over the processes")
     add(
         "--overfit", type=at_least(1), metavar="N", help="N clips only, nothing varied: does the loss vanish?"
