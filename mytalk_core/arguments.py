@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NoReturn
@@ -34,13 +35,59 @@ class DefaultsHelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return super()._get_help_string(action)
 
 
+@dataclass(frozen=True)
+class Idle:
+    """Options that nothing reads beside what others are.
+
+    names: as in a namespace; where: tells it by the values of all; why: what is missing, for the user.
+    """
+
+    names: tuple[str, ...]
+    where: Callable[[Mapping[str, Any]], bool]
+    why: str
+
+    def check(self, given: Mapping[str, str], values: Mapping[str, Any]) -> None:
+        """Raises ValueError for an option that nothing reads. given: the user's words for those that are
+        given, by name; values: of all options."""
+        for name in self.names:
+            if name in given and self.where(values):
+                raise ValueError(f"{given[name]}: it does nothing here, for {self.why}: leave it out")
+
+
+# Of what `mytalk sync` and the rows of a list have.
+IDLE_OF_A_VIDEO = (
+    Idle(("crf",), lambda of: of["codec"] in ("prores", "ffv1", "copy"), "only h264 and vp9 have a crf"),
+    Idle(("emotion_strength",), lambda of: of["emotion"] is None, "there is no emotion (--emotion FILE)"),
+)
+
+
 class Parser(argparse.ArgumentParser):
-    """Says a mistake in one line, and takes no empty path; so do the parsers of its subcommands."""
+    """Says a mistake in one line, takes no empty path, and no option that does nothing; so do the parsers of
+    its subcommands."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # For every argument of type=Path.
         self.register("type", Path, some_path)
+        self.idle: list[Idle] = []
+
+    def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
+        """As argparse does, for `parse_args` and a parser above; ends the program for an option that is given
+        another value than its default and that nothing reads."""
+        parsed, rest = super().parse_known_args(*args, **kwargs)
+        values = vars(parsed)
+        given = {
+            name: "--" + name.replace("_", "-")
+            for rule in self.idle
+            for name in rule.names
+            if values[name] != self.get_default(name)
+        }
+        try:
+            for rule in self.idle:
+                rule.check(given, values)
+        except ValueError as error:
+            self.error(f"argument {error}")
+        return parsed, rest
 
     def error(self, message: str) -> NoReturn:
         """End the program with the line and code 2."""

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..arguments import DefaultsHelpFormatter
+from ..arguments import DefaultsHelpFormatter, Idle
 from ..files import replacing
 from .evaluate import SLOW
 
@@ -65,6 +65,11 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     benchmark.add_argument("--no-evaluation", dest="evaluate", action="store_false", help="only generate")
     benchmark.add_argument("-o", "--output", type=Path, required=True, help="folder of the results")
+    benchmark.idle += [
+        Idle(
+            ("every", "weights", "skip"), lambda of: not of["evaluate"], "nothing is scored (--no-evaluation)"
+        )
+    ]
 
 
 def run(args: argparse.Namespace) -> None:

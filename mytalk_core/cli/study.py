@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ..arguments import DefaultsHelpFormatter
+from ..arguments import DefaultsHelpFormatter, Idle
 from ..files import check_outputs, write_text
 
 
@@ -28,6 +28,14 @@ def add(commands: argparse._SubParsersAction) -> None:
     study.add_argument(
         "-o", "--output", type=Path, help="the new folder of the site; with --collect the table's file (.md)"
     )
+    study.idle += [
+        Idle(
+            ("systems", "title"),
+            lambda of: of["collect"] is not None,
+            "--collect reads a study that is there",
+        ),
+        Idle(("key",), lambda of: of["collect"] is None, "a new study's key is written, beside its site"),
+    ]
 
 
 def run(args: argparse.Namespace) -> None:
@@ -43,8 +51,8 @@ def run(args: argparse.Namespace) -> None:
 def _write(args: argparse.Namespace) -> None:
     from ..evaluation.study.site import RATINGS, write_site
 
-    if args.output is None or args.key is not None:
-        raise ValueError("a study is written with -o SITE, and its key beside it: no --key is read here")
+    if args.output is None:
+        raise ValueError("a study needs -o SITE, the folder of its pages; its key is written beside that")
     site = write_site(args.folder, args.output, args.title, args.systems)
     for note in site.notes:
         print(f"mytalk: note: {note}", file=sys.stderr)

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 from ..arguments import (
     FACE_HELP,
+    IDLE_OF_A_VIDEO,
     RECOGNITION_HELP,
     VIDEO_HELP,
     DefaultsHelpFormatter,
+    Parser,
     add_frame_rate,
 )
 from ..collector import collector_paused
@@ -69,8 +71,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     sync.add_argument("--save-mask", type=Path, help="write a lossless .mkv of which pixels were edited")
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: Parser) -> None:
     """How a video is made, and by which model: what `mytalk batch` has too."""
+    parser.idle += IDLE_OF_A_VIDEO
     parser.add_argument(
         "--sync-mode",
         default="silence",

@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from ..arguments import parse_frame_rate
+from ..arguments import IDLE_OF_A_VIDEO, parse_frame_rate
 from ..errors import MediaError
 from ..face.choice import check_choice
 from ..files import check_outputs, plain_name, stamp
@@ -56,7 +56,12 @@ class Settings:
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
         motion = {name: said.pop(name) for name in list(said) if name in MOTION}
-        return replace(self, **said, options=replace(self.options, **motion))
+        settings = replace(self, **said, options=replace(self.options, **motion))
+        before, after = (vars(how) | vars(how.options) for how in (self, settings))
+        changed = {name: name for name in row if after[name] != before[name]}
+        for rule in IDLE_OF_A_VIDEO:
+            rule.check(changed, after)
+        return settings
 
 
 def _whole(text: str) -> int:

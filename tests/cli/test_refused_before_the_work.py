@@ -73,3 +73,27 @@ def test_what_is_no_command_is_one_line(capsys, arguments, line):
         main(arguments)
     said = capsys.readouterr().err
     assert stopped.value.code == 2 and said.startswith(line) and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("sync a b -o c.mov --codec prores", "--crf 30"),
+        ("batch a b -o c --codec copy", "--crf 30"),
+        ("sync a b -o c.mp4", "--emotion-strength 0.5"),
+        ("prepare a -o b --no-crops", "--crop-px 512"),
+        ("prepare a -o b --sync off", "--min-confidence 0.5"),
+        ("benchmark a -o b --protocol paired --no-evaluation", "--every 5"),
+        ("study --collect a --key b", "--title Voices"),
+        ("study a -o b", "--key c"),
+        ("weights push a b --licence mit", "--splits train2"),
+    ],
+)
+def test_an_option_that_nothing_reads_is_one_line(tmp_path, monkeypatch, capsys, command, option):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        main(f"{command} {option}".split())
+    said = capsys.readouterr().err
+    assert stopped.value.code == 2 and said.count("\n") == 1
+    assert f"argument {option.split()[0]}: it does nothing here, for " in said
+    assert not list(tmp_path.iterdir())

@@ -220,6 +220,11 @@ REFUSED = [
     ([{}, {"video": "b.mp4", "output": "a.mp4"}], "line 3, output: a file of its own was required"),
     ([{"video": ""}], "line 2: a video was required, but none arrived"),
     ([{"crf": "99"}], "line 2: a crf of 0..51 was required"),
+    ([{"crf": "30", "codec": "ffv1", "output": "x.mkv"}], "line 2, crf: it does nothing here, for only h264"),
+    (
+        [{"emotion_strength": "0.5"}],
+        "line 2, emotion_strength: it does nothing here, for there is no emotion",
+    ),
     ([{"crf": "low"}], "line 2, crf: a whole number was required; got 'low'"),
     ([{"steps": "0"}], "line 2, steps must be a whole number from 1"),
     ([{"temperature": "nan"}], "line 2, temperature must be a number from 0 to 1"),

@@ -8,7 +8,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from mytalk_core.arguments import DefaultsHelpFormatter, Parser, at_least
+from mytalk_core.arguments import DefaultsHelpFormatter, Idle, Parser, at_least
 from mytalk_core.face.alignment import UNITS
 from mytalk_core.files import write_text
 from mytalk_core.json_text import read_object
@@ -32,6 +32,17 @@ LIMIT_HELP = {
     "min_confidence": "least confidence of the lip-sync expert",
     "max_lag_ms": "most that lips and sound may be apart before they are brought together, ms",
 }
+
+IDLE = (
+    Idle(
+        ("crop_every", "crop_px", "jpeg_quality"), lambda of: of["no_crops"], "no crops are kept (--no-crops)"
+    ),
+    Idle(
+        ("sync_expert", "min_confidence", "max_lag_ms"),
+        lambda of: of["sync"] == "off",
+        "--sync off compares no lips with any sound",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -121,6 +132,7 @@ def parse(arguments: list[str] | None, program: str | None) -> argparse.Namespac
     for field in fields(Limits):
         flag = "--" + field.name.replace("_", "-")
         limits.add_argument(flag, type=float, default=field.default, help=LIMIT_HELP[field.name])
+    parser.idle += IDLE
     return parser.parse_args(arguments)
 
 
