@@ -86,9 +86,9 @@ def load_renderer(
 ) -> LoadedRenderer:
     """The renderer of that name with its network from a model (a bundled name, a folder, hub:OWNER/NAME).
 
-    warp: no network; lips: the model's small refiner mends the lips that `warp` makes; network: a larger one
-    mends all of the mouth and chin; generator: the lips are drawn by the model's appearance generator, the
-    paper's; auto: the first of AUTO that the model brings, on a CPU only if its makers prefer it there, else
+    warp: no network; lips: a network of the model mends the lips that `warp` makes; network: another mends
+    all of the mouth and chin; generator: the lips are drawn by the model's appearance generator, the paper's;
+    auto: the first of AUTO that the model brings, on a CPU only if its makers prefer it there, else
     `warp`. dtype: what it computes in; its weights stay float32; draws_on: where it will be when it draws, if
     that is not `device`.
     Raises ValueError for another name, FileNotFoundError if the model has not what the renderer needs.

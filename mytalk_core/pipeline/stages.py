@@ -49,7 +49,11 @@ BATCH_FRAMES = 16
 def track(
     reader: FaceReader, clip: Clip, progress: Progress | None = None, batch_frames: int = BATCH_FRAMES
 ) -> Faces:
-    """Every face of a clip, found and followed in one pass; `Faces.choose` takes one."""
+    """Every face of a clip, found and followed in one pass; `Faces.choose` takes one, or raises NoFaceError.
+
+    progress: called with "landmarks", frames done and all; batch_frames: decoded at a time. Raises MediaError
+    when the clip stops decoding.
+    """
     done = 0
 
     def advance(frames: int) -> None:
