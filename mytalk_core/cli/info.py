@@ -1,4 +1,4 @@
-"""`mytalk info`: what a model is made of, without its weights."""
+"""`mytalk info`: what the two stages of the paper are made of in a model, without its weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     """Register the command."""
     info = commands.add_parser(
         "info",
-        help="parameters of every component and floating-point operations of a model",
+        help="parameters and floating-point operations of a model's motion and of the paper's generator",
         formatter_class=DefaultsHelpFormatter,
     )
     info.set_defaults(run=run)
