@@ -72,3 +72,9 @@ def test_the_command_explains_every_option(parser_of):
 def test_a_training_program_explains_every_option(parser_of, program):
     parser = parser_of(importlib.import_module(program).main)
     assert parser.description and faults(parser) == []
+
+
+@pytest.mark.parametrize("room", ["covers", "refiner"])
+def test_a_training_program_names_who_makes_its_dataset(parser_of, room):
+    text = parser_of(importlib.import_module(f"mytalk_training.{room}.train").main).format_help()
+    assert f"folder that mytalk_training.{room}.prepare wrote" in text

@@ -70,6 +70,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = Parser(description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter)
     add_arguments(
         parser,
+        made_by="covers.prepare",
         steps=12000,
         lr=2e-3,
         schedule="cosine",

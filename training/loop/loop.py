@@ -78,10 +78,11 @@ Module = TypeVar("Module", bound=nn.Module)
 Step = Callable[[Any, Any, Draws, Accelerator], dict[str, Tensor]]
 
 
-def add_arguments(parser: argparse.ArgumentParser, **defaults: Any) -> None:
-    """The flags that the loop reads; `defaults` sets a program's own."""
+def add_arguments(parser: argparse.ArgumentParser, made_by: str = "dataset.prepare", **defaults: Any) -> None:
+    """The flags that the loop reads; `defaults` sets a program's own. made_by: the program whose folder is
+    learned from."""
     add = parser.add_argument
-    add("dataset", type=Path, help="folder that mytalk_training.dataset.prepare wrote")
+    add("dataset", type=Path, help=f"folder that mytalk_training.{made_by} wrote")
     add("-o", "--out", type=Path, required=True, help="a run that has checkpoints there goes on")
     add("--steps", type=at_least(1), default=20000, help="of the optimizer, in all")
     add("--batch", type=at_least(1), default=32, help="samples a step, over all processes and micro-batches")

@@ -106,6 +106,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     defaults = RefinerConfig()
     add_arguments(
         parser,
+        made_by="refiner.prepare",
         steps=6000,
         batch=12,
         lr=1e-3,
