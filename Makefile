@@ -78,12 +78,14 @@ train-mini: $(VENV)/.training
 	$(RUN) mytalk_training.refiner.prepare out/large -o out/mouths --per-second 3 --most 40
 	$(RUN) mytalk_training.refiner.prepare out/dataset -o out/mouths
 	$(LAUNCH) mytalk_training.refiner.train out/mouths -o out/refiner --steps 3330 --batch 64 --lr 8e-4 \
-		--ema 0.998 $(REFINER)
-	$(LAUNCH) mytalk_training.refiner.train out/mouths -o out/sharp --init out/refiner --references 12 \
+		--ema 0.998 $(REFINER) --perceptual-weight 0.3
+	$(LAUNCH) mytalk_training.refiner.train out/mouths -o out/more --init out/refiner --steps 640 --batch 16 \
+		--lr 2e-4 --warmup 20 --ema 0.99 $(REFINER) --perceptual-weight 0.5
+	$(LAUNCH) mytalk_training.refiner.train out/mouths -o out/sharp --init out/more --references 12 \
 		--steps 5000 --batch 64 --lr 4e-4 --warmup 60 --ema 0.998 $(REFINER) --perceptual-weight 2 \
 		--adversarial-weight 0.03 --adversarial-from 300
-	$(RUN) mytalk_training.loop.average out/refiner out/sharp -o out/mean --part refiner --shares 0.4 0.6
-	$(LAUNCH) mytalk_training.refiner.train out/mouths -o out/lips --init out/refiner --reach 8 --references 6 \
+	$(RUN) mytalk_training.loop.average out/more out/sharp -o out/mean --part refiner --shares 0.4 0.6
+	$(LAUNCH) mytalk_training.refiner.train out/mouths -o out/lips --init out/more --reach 8 --references 6 \
 		--steps 2400 --batch 16 --lr 3e-4 --warmup 50 --ema 0.998 $(REFINER) --perceptual-weight 2 \
 		--adversarial-weight 0.03 --adversarial-from 150
 

@@ -111,3 +111,17 @@ def test_the_server_tests_say_what_they_need(tmp_path):
     assert "COMFYUI_DIR=FOLDER" in skipped.stdout and "COMFYUI_PYTHON=PYTHON" in skipped.stdout
     wrong = made(COMFYUI_DIR=str(tmp_path))
     assert wrong.returncode == 2 and "must be the folder of a ComfyUI, with its main.py" in wrong.stdout
+
+
+def steps_of(text: str) -> set[tuple[str, ...]]:
+    """The commands that a text writes into out/ by, without what runs them: options in the alphabet's order,
+    no variables."""
+    lines = re.findall(r"-o out/(?!run|teacher).*", text.replace("\\\n", " "))
+    plain = (" ".join(re.sub(r"\$\(?[A-Z]+\)?", "", line).split()) for line in lines)
+    options = (re.split(r" (?=--)", line) for line in plain)
+    return {tuple(sorted(option for option in one if "--workers" not in option)) for one in options}
+
+
+def test_make_trains_by_the_model_card_s_commands():
+    card = steps_of((ROOT / "mytalk_core/weights/mini/MODEL_CARD.md").read_text(encoding="utf-8"))
+    assert len(card) > 8 and card == steps_of((ROOT / "Makefile").read_text(encoding="utf-8"))
