@@ -40,7 +40,7 @@ class References:
 
     crops: uint8 (K, S, S, 3); landmarks: float32 (K, N, 2) canonical units; frame_index: int64
     (K,) in the source;
-    sharpness: float32 (K,), 1 is the pool's median; shots: int64 (K,) shot numbers; seen: bool (K, 256, 256),
+    sharpness: float32 (K,), 1 is the pool's median; shots: int32 (K,) shot numbers; seen: bool (K, 256, 256),
     which units of each crop were inside the frame, None where all were; free: bool (K, 256, 256), which of
     them nothing stood before either, None where that is `seen`; uncovered: bool (K,), frames before whose
     mouth nothing stands, for who draws them, None where that is not known.

@@ -207,18 +207,17 @@ def lip_sync(
 
     video: any video file with a visible face, a picture, a series or a folder of pictures (frame_rate is for
     these, see `open_clip`), or a clip that is open; speech: any file with sound; model: a loaded one, or what
-    `LipSync.from_pretrained` takes together with renderer, device, dtype, revision and recognition, which a
-    loaded one has already; face: see `check_choice`; speakers: instead of speech, who says what: each mouth
-    follows its own speech from time 0 on, the others stay, and the sound is all speeches at once; sync_mode:
-    see `plan_timeline`; emotion: a video or picture whose largest face's expression, and how far its mouth
-    opens, the face takes on, see `emotional_reference`; codec, crf: see `VideoWriter`; options: of the
-    motion. A frame without the face
-    passes through untouched; subtitles, chapters and what else the video's file holds are copied, or named in
-    `Report.warnings`. So is what one should know before trusting the result (`Report.doubts`): with strict
-    that is an error, before the rendering where the source does not suit, and else at its end, when no output
-    takes its name. credentials: a chain of certificates and the key to sign content credentials with, see
-    `Credentials`. resume: keep what is finished in OUTPUT.resume until the output is whole, and go on with
-    what a run of the same left there, see `journal`.
+    `LipSync.from_pretrained` takes together with renderer, device, dtype, revision and recognition, which are
+    refused beside a loaded one; face: see `check_choice`; speakers: instead of speech, who says what: each
+    mouth follows its own speech from time 0 on, the others stay, and the sound is all speeches at once;
+    sync_mode: see `plan_timeline`; emotion: a video or picture whose largest face's expression, and how far
+    its mouth opens, the face takes on, see `emotional_reference`; codec, crf: see `VideoWriter`; options: of
+    the motion. A frame without the face passes through untouched; subtitles, chapters and what else the
+    video's file holds are copied, or named in `Report.warnings`. So is what one should know before trusting
+    the result (`Report.doubts`): with strict that is an error, before the rendering where the source does not
+    suit, and else at its end, when no output takes its name. credentials: a chain of certificates and the key
+    to sign content credentials with, see `Credentials`. resume: keep what is finished in OUTPUT.resume until
+    the output is whole, and go on with what a run of the same left there, see `journal`.
 
     Raises FileNotFoundError, MediaError, NoFaceError, WeightsError, where strict DoubtError, or ValueError
     for an argument.
@@ -239,8 +238,7 @@ def lip_sync(
         VideoWriter(output, clip, codec=codec, crf=crf, speech=sound, timeline=timeline)
         if save_mask is not None:
             VideoWriter.for_masks(save_mask, clip, timeline=timeline)
-        if not isinstance(model, LipSync):
-            model = LipSync.from_pretrained(model, renderer, device, dtype, revision, recognition)
+        model = _loaded(model, renderer, device, dtype, revision, recognition)
         report.model, report.model_hashes = str(model.source), model.hashes
         report.renderer, report.device, report.dtypes = model.renderer.name, str(model.device), model.dtypes
     before = {path: stamp(path) for path in read}
@@ -294,6 +292,28 @@ def lip_sync(
         *lost,
     ]
     return report
+
+
+def _loaded(
+    model: LipSync | str | Path,
+    renderer: str,
+    device: str,
+    dtype: str,
+    revision: str | None,
+    recognition: str | Path | None,
+) -> LipSync:
+    """The model, loaded if it is not yet. Raises ValueError for what a loaded one has already."""
+    if not isinstance(model, LipSync):
+        return LipSync.from_pretrained(model, renderer, device, dtype, revision, recognition)
+    given = {"renderer": renderer, "device": device, "dtype": dtype}
+    given |= {"revision": revision or "auto", "recognition": recognition or "auto"}
+    for name, value in given.items():
+        if value != "auto":
+            raise ValueError(
+                f"a {name} is taken where the model is loaded, but a loaded one arrived beside {value!r}: "
+                "give it to LipSync.from_pretrained"
+            )
+    return model
 
 
 def _find(model: LipSync, clip: Clip, voices: list[Voice], journal: Journal, progress: Progress) -> None:

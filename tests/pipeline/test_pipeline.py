@@ -103,6 +103,14 @@ def test_frames_and_times_are_the_sources_at_any_rate(frames, tmp_path, model, r
     assert abs(offset_s(tmp_path / "out.mp4", speech)) < 1 / float(rate)
 
 
+@pytest.mark.parametrize("own", [{"renderer": "network"}, {"device": "cuda"}, {"recognition": "sface.onnx"}])
+def test_a_loaded_model_takes_nothing_of_what_it_was_loaded_with(frames, tmp_path, model, own):
+    video = write_video(tmp_path / "in.mp4", frames, Fraction(25))
+    with pytest.raises(ValueError, match=f"a {next(iter(own))} is taken where the model is loaded"):
+        lip_sync(video, EXAMPLES / "speech_en.wav", tmp_path / "out.mp4", model=model, **own)
+    assert not (tmp_path / "out.mp4").exists()
+
+
 def test_variable_rate_keeps_every_time_stamp(frames, tmp_path, model):
     pts = np.cumsum([0] + [3000, 4500, 3000, 9000, 3600] * 3)[:FRAMES].tolist()
     video = write_video(tmp_path / "in.mp4", frames, Fraction(30), pts)
