@@ -305,10 +305,10 @@ def _loaded(
     """The model, loaded if it is not yet. Raises ValueError for what a loaded one has already."""
     if not isinstance(model, LipSync):
         return LipSync.from_pretrained(model, renderer, device, dtype, revision, recognition)
-    given = {"renderer": renderer, "device": device, "dtype": dtype}
-    given |= {"revision": revision or "auto", "recognition": recognition or "auto"}
+    given: dict[str, str | Path | None] = {"renderer": renderer, "device": device, "dtype": dtype}
+    given |= {"revision": revision, "recognition": recognition}
     for name, value in given.items():
-        if value != "auto":
+        if value not in ("auto", None):
             raise ValueError(
                 f"a {name} is taken where the model is loaded, but a loaded one arrived beside {value!r}: "
                 "give it to LipSync.from_pretrained"
