@@ -166,11 +166,11 @@ def test_a_dataset_from_before_a_setting_goes_on_with_its_default(clips, tmp_pat
     run(clips, tmp_path / "out")
     path = tmp_path / "out" / "settings.json"
     settings = json.loads(path.read_text())
-    assert settings.pop("crop_px") == 256
+    assert settings.pop("shard_mb") == 512
     path.write_text(json.dumps(settings))
     run(clips, tmp_path / "out")
-    with pytest.raises(ValueError, match=r"other settings \(crop_px was 256, now 512\)"):
-        run(clips, tmp_path / "out", "--crop-px", "512")
+    with pytest.raises(ValueError, match=r"other settings \(shard_mb was 512, now 256\)"):
+        run(clips, tmp_path / "out", "--shard-mb", "256")
 
 
 def test_what_measures_and_recognises_sees_one_pixel_a_unit(clips):
