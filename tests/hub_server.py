@@ -27,6 +27,8 @@ class Hub(http.server.ThreadingHTTPServer):
         self.gated: set[str] = set()
         self.break_after: int | None = None
         self.failing = False
+        # What it answers whatever is asked; a bare number, as proxies and limits of rate give.
+        self.status: int | None = None
         # Headers that replace the right ones, seconds between two bytes of a body, or of a head, how long it
         # asks to wait, and a listing of other names.
         self.crafted: dict[str, str] = {}
@@ -67,8 +69,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """(commit, content) of the file asked for, None once an error has been sent."""
         match = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.path)
         repository, revision, path = match.groups()
-        if self.server.failing:
-            return self._refuse(500, "Internal")
+        if self.server.failing or self.server.status:
+            return self._refuse(self.server.status or 500, "Internal")
         if repository in self.server.gated:
             return self._refuse(401, "GatedRepo")
         if not any(key[0] == repository for key in self.server.files):
@@ -135,6 +137,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _listing(self) -> None:
         """/api/models/OWNER/NAME, .../revision/REVISION and .../tree/COMMIT: which files there are."""
         self.server.log.append((self.command, self.path, None))
+        if self.server.status:
+            return self._refuse(self.server.status, "Internal")
         match = re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/(revision|tree)/(.+))?", urlsplit(self.path).path)
         if match is None:
             return self._say({})
@@ -158,8 +162,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):  # noqa: N802
         body = self._body()
         self.server.log.append((self.command, self.path, None))
-        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
-            return self._refuse(401, "RepoNotFound")
+        known = self.headers.get("Authorization") == f"Bearer {TOKEN}"
+        if not known or self.server.status:
+            return self._refuse(self.server.status or 401, "")
         if self.path == "/api/repos/create":
             wanted = json.loads(body)
             name = f"{wanted['organization']}/{wanted['name']}"

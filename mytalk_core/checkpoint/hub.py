@@ -11,11 +11,14 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from ..errors import WeightsError
+from ..files import NO_ROOM
 from .hub_watch import UnansweredError, watched
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 # All that a model consists of; nothing else is ever fetched or sent.
 PATTERNS = ("*.safetensors", "*config.json", "*README.md", "LICENSE*")
+# Answers of HTTP to somebody unknown, and to somebody without the right to it.
+REFUSED = (401, 403)
 
 
 def is_repository(text: str) -> bool:
@@ -59,7 +62,8 @@ def download(
 def download_all(repository: str, revision: str | None = None, folder: Path | None = None) -> Path:
     """Fetch a whole model, all parts of one commit, and return its folder: `folder`, or one in the cache.
 
-    Pickle files are left where they are. Arguments and errors as in `download`.
+    Pickle files are left where they are. Without a connection the cache does, but what lies in `folder` may
+    be any model. Arguments and errors as in `download`.
     """
     from huggingface_hub import HfApi, errors, hf_hub_download, snapshot_download
 
@@ -73,15 +77,14 @@ def download_all(repository: str, revision: str | None = None, folder: Path | No
         except (UnansweredError, *_transfer_errors()) as error:  # type: ignore[misc]
             if isinstance(error, missing):
                 raise
+            if folder is not None:
+                raise errors.LocalEntryNotFoundError(str(folder)) from error
             # Without a connection, what is here already.
-            kept = snapshot_download(
-                repository,
-                revision=revision,
-                local_dir=folder,
-                allow_patterns=list(PATTERNS),
-                local_files_only=True,
-            )
-            return Path(kept)
+            kept = partial(snapshot_download, repository, revision=revision, local_files_only=True)
+            try:
+                return Path(kept(allow_patterns=list(PATTERNS)))
+            except errors.LocalEntryNotFoundError as absent:
+                raise absent from error
         names = sorted(sibling.rfilename for sibling in facts.siblings or ())
         names = [name for name in names if any(fnmatch(name, pattern) for pattern in PATTERNS)]
         if not names:
@@ -187,18 +190,38 @@ def _explained(repository: str, file: str, revision: str | None) -> Iterator[Non
     except errors.RevisionNotFoundError as error:
         raise FileNotFoundError(f"no such revision: {where}; check the branch, tag or commit") from error
     except errors.LocalEntryNotFoundError as error:
+        status = _status(error.__cause__)
+        if status in REFUSED:
+            raise _refused(where, file, status) from error
+        why = f"cannot reach {endpoint()}" if status is None else f"{endpoint()} answered {status}"
         raise FileNotFoundError(
-            f"cannot reach {endpoint()}, and {file} of {repository} is not in the cache: connect once to "
+            f"{why}, and {file} of {repository} is not in the cache: connect once to "
             "download it, or give a folder that holds it"
         ) from error
     except errors.EntryNotFoundError as error:
         raise FileNotFoundError(
             f"no file {file} in {where}: check the repository and the subfolder; only safetensors are read"
         ) from error
-    except errors.LocalTokenNotFoundError as error:
-        raise WeightsError(
-            f"{endpoint()} asks who you are: set HF_TOKEN to a token with write access, or run "
-            "`hf auth login`"
-        ) from error
     except _transfer_errors() as error:
-        raise WeightsError(f"{file}: the transfer with {where} broke off ({error}); run it again") from error
+        status = _status(error)
+        if status in REFUSED:
+            raise _refused(where, file, status) from error
+        if isinstance(error, OSError) and (error.filename is not None or error.errno in NO_ROOM):
+            raise WeightsError(
+                f"{file} of {repository} cannot be kept here ({error}): make room for it, or name another "
+                "folder (HF_HOME for the cache)"
+            ) from error
+        why = " ".join(str(error).split())
+        raise WeightsError(f"{file}: the transfer with {where} broke off ({why}); run it again") from error
+
+
+def _status(error: BaseException | None) -> int | None:
+    """The number of HTTP that the Hub answered, where that is the error; else None."""
+    return getattr(getattr(error, "response", None), "status_code", None)
+
+
+def _refused(where: str, file: str, status: int | None) -> WeightsError:
+    return WeightsError(
+        f"{file}: {where} refused it ({status}): set HF_TOKEN to a token that is valid and may do this, "
+        "or run `hf auth login`"
+    )

@@ -56,12 +56,29 @@ class Watch:
         self.asked_to_wait_s = 0.0
         self.bytes = 0
         self.answers = 0
+        self.unanswered = False
+        self.fetches = False
         self.listing_bytes = 0
+
+    def question(self, method: str, url: str) -> None:
+        """Note that the Hub is asked."""
+        self.unanswered = True
+        self.fetches |= method == "GET" and not _is_listing(url)
+
+    @property
+    def held_here(self) -> bool:
+        """Whether it is not the Hub that is waited for: it has said which version of a file there is, and the
+        library fetches none while another process does.
+        """
+        told = self.answers > 0 and not self.unanswered
+        return told and not self.fetches and not self.asked_to_wait_s
 
     def answer(self, method: str, url: str, status: int, headers: Any) -> None:
         """Look at an answer's head. Raises WeightsError for one that must not be used."""
         self.check_given_up()
         self.answers += 1
+        # Of a listing the body is the answer.
+        self.unanswered = _is_listing(url)
         if self.answers > MOST_ANSWERS:
             raise WeightsError(f"{self.where} answered more than {MOST_ANSWERS} times: it leads nowhere")
         # The library's own transport for these speaks to servers that nobody watches.
@@ -99,6 +116,7 @@ class Watch:
 
     def listed(self, body: bytes) -> None:
         """Look at a listing's names. Raises WeightsError for one that is no plain path or version."""
+        self.unanswered = False
         try:
             pending = [json.loads(body)]
         except (ValueError, RecursionError):
@@ -138,7 +156,8 @@ def watched(where: str, call: Callable[[], Result]) -> Result:
     """What `call` returns, with all answers of a Hub to it looked at.
 
     where: the Hub, for the messages. Its own thread does the work: one that a server holds up is left behind
-    when less than a kilobyte a second has come over `limits.HUB_SECONDS`, and ends at the next byte.
+    when less than a kilobyte a second has come over `limits.HUB_SECONDS`, and ends at the next byte. What
+    another process is fetching is waited for.
     Raises what `call` raises; WeightsError for such a server, or an answer that must not be used;
     UnansweredError where none comes at all, which the library would try again and again.
     """
@@ -187,13 +206,12 @@ def _wait(ended: threading.Event, watch: Watch) -> None:
         if asked_s > patience_s and now_s - answered_s > min(SETTLING_S, patience_s):
             raise _asked(where, asked_s)
         come = watch.bytes + ANSWER_S * LEAST_BYTES_A_SECOND * watch.answers
-        if come - seen >= LEAST_BYTES_A_SECOND * patience_s:
+        if come - seen >= LEAST_BYTES_A_SECOND * patience_s or watch.held_here:
             since_s, seen = now_s, come
         elif now_s - since_s > patience_s:
             raise WeightsError(
                 f"{where} brought less than {LEAST_BYTES_A_SECOND / 1000:.0f} kB a second over "
-                f"{patience_s:.15g} s and was given up: try again (what came is kept); "
-                f"{HUB_SECONDS.remedy}"
+                f"{patience_s:.15g} s and was given up: try again; {HUB_SECONDS.remedy}"
             )
 
 
@@ -258,7 +276,9 @@ def _with_hooks(client: Any) -> Any:
             self.stream.close()
 
     def ask(request: Any) -> None:
-        if getattr(_current, "watch", None) is not None:
+        watch: Watch | None = getattr(_current, "watch", None)
+        if watch is not None:
+            watch.question(request.method, str(request.url))
             request.headers["Accept-Encoding"] = "identity"
 
     def look(response: Any) -> None:
@@ -312,7 +332,9 @@ def _with_session_hook(session: Any) -> Any:
 
     def prepare(request: Any) -> Any:
         prepared = before(request)
-        if getattr(_current, "watch", None) is not None:
+        watch: Watch | None = getattr(_current, "watch", None)
+        if watch is not None:
+            watch.question(prepared.method, prepared.url)
             prepared.headers["Accept-Encoding"] = "identity"
         return prepared
 

@@ -202,9 +202,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], str]:
     try:
         return load(data), sha256
     except SafetensorError as error:
-        raise WeightsError(
-            f"{path} is not a readable safetensors file ({error}); download it again"
-        ) from error
+        raise WeightsError(f"{path} is not a readable safetensors file ({error}); {_remedy(path)}") from error
 
 
 def build_empty(build: Callable[[], Module], path: Path, tensors: int | None = None) -> Module:
@@ -299,7 +297,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         return read_object(path)
     except ValueError as error:
-        raise WeightsError(f"{error}; download or export the model again") from error
+        raise WeightsError(f"{error}; {_remedy(path)}") from error
 
 
 def _pickle_refusal(path: Path) -> str:
@@ -323,8 +321,13 @@ def _check_hash(path: Path, found: str, expected: str) -> None:
     if found != expected:
         raise WeightsError(
             f"{path} has sha256 {found[:16]}..., its {CONFIG_NAME} names {str(expected)[:16]}...: the file "
-            "is damaged or from another version; delete it and download or export the model again"
+            f"is damaged or from another version; {_remedy(path)}"
         )
+
+
+def _remedy(path: Path) -> str:
+    """What to do about a damaged file: not the link to it in the Hub's cache, which would be renewed."""
+    return f"delete {path.resolve()} and download or export the model again"
 
 
 def _check_names(path: Path, kind: str, required: set[str], found: set[str]) -> None:

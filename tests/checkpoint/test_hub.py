@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
+from pathlib import Path
 
 import huggingface_hub.constants
+import huggingface_hub.utils
 import pytest
 import torch
 from hub_server import COMMITS, SLEEP, stop
 
-from mytalk_core.checkpoint import hub
+from mytalk_core.checkpoint import hub, hub_watch
 from mytalk_core.errors import WeightsError
 from mytalk_core.motion.identity import IdentityConfig, IdentityExtractor
 
@@ -68,6 +74,46 @@ def test_server_down_and_nothing_cached(server, model):
         load()
 
 
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 500])
+def test_what_the_hub_answered_is_said(server, model, status):
+    server.status = status
+    said = rf"refused it \({status}\): set HF_TOKEN" if status < 404 else f"answered {status}, and"
+    for fetch in (load, lambda: hub.download_all("someone/lips")):
+        with pytest.raises((WeightsError, FileNotFoundError), match=said):
+            fetch()
+
+
+def test_a_folder_that_cannot_be_written(server, model, tmp_path):
+    (tmp_path / "here").touch()
+    with pytest.raises(
+        WeightsError, match="identity/config.json|all files.* cannot be kept here .*make room"
+    ):
+        hub.download_all("someone/lips", folder=tmp_path / "here")
+
+
+def test_another_model_in_the_folder_is_not_the_one_asked_for(server, model, tmp_path, monkeypatch):
+    hub.download_all("someone/lips", folder=tmp_path / "here")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(FileNotFoundError, match="cannot reach http://127"):
+        hub.download_all("someone/voice", folder=tmp_path / "here")
+
+
+def test_a_file_that_another_process_fetches_is_waited_for(server, model, tmp_path, monkeypatch):
+    monkeypatch.setenv("MYTALK_HUB_TIMEOUT", "2")
+    monkeypatch.setattr(hub_watch, "FIRST_ANSWER_SHARE", 1)
+    monkeypatch.setattr(time, "sleep", SLEEP)
+    content = server.files[("someone/lips", "main", "identity/model.safetensors")]
+    locks = tmp_path / "cache" / ".locks" / "models--someone--lips"
+    locks.mkdir(parents=True)
+    lock = huggingface_hub.utils.WeakFileLock(locks / f"{hashlib.sha256(content).hexdigest()}.lock")
+    with ThreadPoolExecutor() as threads:
+        with lock:
+            loading = threads.submit(load)
+            with pytest.raises(FutureTimeout):
+                loading.result(4)
+        assert same(loading.result(), model)
+
+
 def test_revision_is_followed_and_both_files_come_from_it(server, model, tmp_path):
     other = IdentityExtractor(SMALL)
     server.publish("someone/lips", other.save_pretrained(tmp_path / "v2"), "v2", "identity/")
@@ -79,8 +125,20 @@ def test_revision_is_followed_and_both_files_come_from_it(server, model, tmp_pat
 def test_wrong_hash(server, model):
     key = ("someone/lips", "main", "identity/model.safetensors")
     server.files[key] = server.files[key][:-1] + b"\x01"
-    with pytest.raises(WeightsError, match=r"sha256 .* delete it and download"):
+    with pytest.raises(WeightsError, match=r"sha256 .* delete .* and download"):
         load()
+
+
+@pytest.mark.parametrize("part", ["config.json", "model.safetensors"])
+def test_the_advice_on_a_damaged_file_in_the_cache_mends_it(server, model, part):
+    load()
+    (kept,) = hub.download_all("someone/lips").glob(f"identity/{part}")
+    whole = kept.read_bytes()
+    kept.write_bytes(b"<" * len(whole))
+    with pytest.raises(WeightsError, match=r"delete \S+ and download") as told:
+        load()
+    Path(re.search(r"delete (\S+) and", str(told.value))[1]).unlink()
+    assert same(load(), model)
 
 
 def test_wrong_version(server, model):
