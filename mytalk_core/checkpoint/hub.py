@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase as fnmatch
@@ -15,7 +16,7 @@ from ..files import NO_ROOM
 from .hub_watch import UnansweredError, watched
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-# All that a model consists of; nothing else is ever fetched or sent.
+# All that a model consists of; nothing else is ever fetched.
 PATTERNS = ("*.safetensors", "*config.json", "*README.md", "LICENSE*")
 # Answers of HTTP to somebody unknown, and to somebody without the right to it.
 REFUSED = (401, 403)
@@ -43,7 +44,7 @@ def download(
     """
     from huggingface_hub import hf_hub_download
 
-    _check_name(repository)
+    check_name(repository)
     folder: Path | None = None
     for name in files:
         with _explained(repository, f"{subfolder}/{name}" if subfolder else name, revision):
@@ -67,7 +68,7 @@ def download_all(repository: str, revision: str | None = None, folder: Path | No
     """
     from huggingface_hub import HfApi, errors, hf_hub_download, snapshot_download
 
-    _check_name(repository)
+    check_name(repository)
     missing = (errors.RepositoryNotFoundError, errors.RevisionNotFoundError)
     with _explained(repository, "all files", revision):
         try:
@@ -103,15 +104,21 @@ def download_all(repository: str, revision: str | None = None, folder: Path | No
 
 
 def upload(
-    folder: Path, repository: str, message: str, private: bool = False, revision: str | None = None
+    folder: Path,
+    files: tuple[str, ...],
+    repository: str,
+    message: str,
+    private: bool = False,
+    revision: str | None = None,
 ) -> str:
-    """Send a model's folder to a repository, made if there is none, as one commit; returns its address.
+    """Send a model to a repository, made if there is none, as one commit; returns its address.
 
-    revision: a branch, made if there is none. Needs HF_TOKEN or `hf auth login`. Errors as in `download`.
+    files: names within `folder`, or patterns; nothing else is sent. revision: a branch, made if there is
+    none. Needs HF_TOKEN or `hf auth login`. Errors as in `download`.
     """
     from huggingface_hub import HfApi
 
-    _check_name(repository)
+    check_name(repository)
     api = HfApi(endpoint=endpoint())
     with _explained(repository, "upload", revision):
         api.create_repo(repository, private=private, exist_ok=True)
@@ -120,11 +127,32 @@ def upload(
         commit = api.upload_folder(
             repo_id=repository,
             folder_path=folder,
-            allow_patterns=list(PATTERNS),
+            allow_patterns=list(files),
             revision=revision,
             commit_message=message,
         )
     return commit.commit_url
+
+
+def read_text(repository: str, name: str, revision: str | None = None) -> str | None:
+    """A text file of a repository as it is now, None where there is none; nothing of it is kept here.
+
+    Errors as in `download`.
+    """
+    from huggingface_hub import errors, hf_hub_download
+
+    check_name(repository)
+    missing = (errors.EntryNotFoundError, errors.RevisionNotFoundError, errors.RepositoryNotFoundError)
+    with tempfile.TemporaryDirectory() as folder, _explained(repository, name, revision):
+        fetch = partial(hf_hub_download, repository, name, revision=revision, local_dir=folder)
+        try:
+            path = watched(endpoint(), partial(fetch, endpoint=endpoint()))
+        except errors.LocalEntryNotFoundError:
+            # One that is missing too, since the Hub was not asked.
+            raise
+        except missing:
+            return None
+        return Path(path).read_text(encoding="utf-8")
 
 
 def cached_models() -> dict[str, Path]:
@@ -157,7 +185,8 @@ def _fetched(fetch: Callable[..., str]) -> str:
         return fetch(local_files_only=True)
 
 
-def _check_name(repository: str) -> None:
+def check_name(repository: str) -> None:
+    """Raise FileNotFoundError unless `repository` has the form OWNER/NAME."""
     if not is_repository(repository):
         raise FileNotFoundError(f"a Hub repository has the form OWNER/NAME; got {repository!r}")
 

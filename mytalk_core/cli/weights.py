@@ -139,8 +139,18 @@ def _check(folder: Path) -> list:
 
 def _push(args: argparse.Namespace) -> None:
     from ..checkpoint import hub
-    from ..models.parts import DataSource, model_card, read_sources, write_card
+    from ..models.parts import (
+        CARD_NAME,
+        DataSource,
+        check_card,
+        model_card,
+        model_files,
+        read_sources,
+        write_card,
+    )
 
+    repository = args.repository.removeprefix("hub:")
+    hub.check_name(repository)
     if not args.folder.is_dir():
         raise FileNotFoundError(f"{args.folder}: no such folder")
     sources = [DataSource(*_pair(text)) for text in args.data_source]
@@ -149,12 +159,14 @@ def _push(args: argparse.Namespace) -> None:
     notes = args.notes.read_text(encoding="utf-8") if args.notes is not None else ""
     parts = _check(args.folder)
     _check_speech_encoder(args.folder)
-    card = model_card(args.repository, parts, args.licence, sources, notes)
+    card = model_card(repository, parts, args.licence, sources, notes, args.revision)
     if args.dry_run:
         print(card)
         return
+    check_card(hub.read_text(repository, CARD_NAME, args.revision), f"{CARD_NAME} of {repository}")
     write_card(args.folder, card)
-    print(hub.upload(args.folder, args.repository, args.message, args.private, args.revision))
+    files = model_files(parts)
+    print(hub.upload(args.folder, files, repository, args.message, args.private, args.revision))
 
 
 def _check_speech_encoder(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +30,11 @@ PARTS: dict[str, type[PretrainedModel] | type[SpeechEncoder]] = {
     "sync": SyncExpert,
 }
 NEEDED = ("motion", "space", "identity")
+CARD_NAME = "README.md"
 # So that a card somebody wrote by hand is never overwritten.
 MARK = "<!-- written by mytalk weights push -->"
+# What the Hub's own page writes into a new repository: a licence, and no card.
+HEAD_ALONE = re.compile(r"\s*(---\s*\n.*?\n---\s*)?", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ def missing_parts(folder: Path) -> tuple[str, ...]:
 def read_sources(manifest: Path, splits: tuple[str, ...]) -> list[DataSource]:
     """The sources of a manifest's rows (JSON lines with split, source, licence and seconds), added up.
 
-    What stands before the first colon of `source` names it.
+    What stands before the first colon of `source`, that of https:// left out, names it.
 
     Raises WeightsError if no row is of these splits or a row lacks its source, ValueError for a line that is
     no such row.
@@ -103,7 +107,7 @@ def read_sources(manifest: Path, splits: tuple[str, ...]) -> list[DataSource]:
         source = text_field(row, "source", where)
         if not source:
             raise WeightsError(f"{where}: no source: say where every clip came from")
-        key = (source.split(":")[0], text_field(row, "licence", where) or "none stated")
+        key = (re.split(r":(?!//)", source)[0], text_field(row, "licence", where) or "none stated")
         clips[key].append(number_field(row, "seconds", where) or 0.0)
     if not clips:
         raise WeightsError(
@@ -116,12 +120,18 @@ def read_sources(manifest: Path, splits: tuple[str, ...]) -> list[DataSource]:
 
 
 def model_card(
-    repository: str, parts: list[Part], licence: str, sources: list[DataSource], notes: str = ""
+    repository: str,
+    parts: list[Part],
+    licence: str,
+    sources: list[DataSource],
+    notes: str = "",
+    revision: str | None = None,
 ) -> str:
     """The README.md of a repository of weights: licence, parts, data sources, what it is for.
 
-    licence: an identifier such as apache-2.0; notes: Markdown of one's own, such as measurements. Weights
-    with a source that nobody licensed are marked as research weights.
+    licence: an identifier such as apache-2.0; notes: Markdown of one's own, such as measurements; revision:
+    the branch that the model is on. Weights with a source that nobody licensed are marked as research
+    weights.
 
     Raises WeightsError without a licence or without sources.
     """
@@ -139,6 +149,7 @@ def model_card(
     warning = (
         "**Research weights**: some of the training data below has no stated licence.\n\n" if research else ""
     )
+    name = f"hub:{repository}" + (f" --revision {revision}" if revision is not None else "")
     return "\n".join(
         [
             *head,
@@ -147,7 +158,7 @@ def model_card(
             MARK,
             f"# {repository}\n",
             f"{warning}Weights for MyTalk: talking videos whose lips follow a given speech.\n",
-            f"    mytalk sync video.mp4 speech.wav -o out.mp4 --model hub:{repository}\n",
+            f"    mytalk sync video.mp4 speech.wav -o out.mp4 --model {name}\n",
             "## Parts\n",
             *table,
             "\n## Training data\n",
@@ -159,10 +170,24 @@ def model_card(
     )
 
 
+def model_files(parts: list[Part]) -> tuple[str, ...]:
+    """What a repository gets of a model's folder: its parts' files, the card and licences; as patterns."""
+    return (
+        *(f"{p.name}/{name}" for p in parts for name in (CONFIG_NAME, WEIGHTS_NAME)),
+        CARD_NAME,
+        "LICENSE*",
+    )
+
+
+def check_card(card: str | None, where: str) -> None:
+    """Raise FileExistsError for a card that was written by hand. card: its text, None where there is none."""
+    if card is not None and MARK not in card and not HEAD_ALONE.fullmatch(card):
+        raise FileExistsError(f"{where} was written by hand; move it away, or pass its text with --notes")
+
+
 def write_card(folder: Path, card: str) -> Path:
     """Write README.md into a model's folder; FileExistsError if one is there that was written by hand."""
-    path = folder / "README.md"
-    if path.exists() and MARK not in path.read_text(encoding="utf-8"):
-        raise FileExistsError(f"{path} was written by hand; move it away, or pass its text with --notes")
+    path = folder / CARD_NAME
+    check_card(path.read_text(encoding="utf-8") if path.exists() else None, str(path))
     write_text(path, card)
     return path

@@ -246,6 +246,45 @@ def test_push_without_a_token(server, copy, monkeypatch, capsys):
     assert server.files == {}
 
 
+def test_push_that_is_refused(server, copy, monkeypatch, capsys):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    server.publish("someone/lips", copy / "motion", subfolder="motion/")
+    server.status = 403
+    assert push(copy, "--data-source", "HDTF=CC BY 4.0") == 1
+    assert "refused it (403): set HF_TOKEN" in capsys.readouterr().err
+    assert main(["weights", "push", str(copy), "lips", "--licence", "mit", "--data-source", "HDTF=MIT"]) == 1
+    assert "form OWNER/NAME" in capsys.readouterr().err
+    assert not (copy / "README.md").exists()
+
+
+def test_push_into_a_repository_with_files_of_its_own(server, copy, monkeypatch, capsys):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    card = ("someone/lips", "main", "README.md")
+    theirs = {("someone/lips", "main", "notes.txt"): b"mine", card: b"---\nlicense: mit\n---\n# By hand\n"}
+    server.files |= theirs
+    (copy / "track.safetensors").write_bytes(b"somebody's face")
+    arguments = ["someone/lips", "--licence", "mit", "--data-source", "HDTF=MIT"]
+    assert main(["weights", "push", str(copy), *arguments]) == 1
+    assert "README.md of someone/lips was written by hand" in capsys.readouterr().err
+    assert server.files == theirs
+    assert not (copy / "README.md").exists()
+    # The Hub's own page makes repositories with nothing but a licence in the card.
+    server.files[card] = b"---\nlicense: mit\n---\n"
+    assert main(["weights", "push", str(copy), "hub:someone/lips", *arguments[1:]]) == 0
+    assert b"--model hub:someone/lips\n" in server.files[card]
+    sent = {path for _, _, path in server.files}
+    assert sent == {f"{part}/{f}" for part in ("motion", "space", "identity") for f in FILES} | {
+        "README.md",
+        "notes.txt",
+    }
+
+
+def test_the_card_of_a_branch_names_it(server, copy, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    assert push(copy, "--data-source", "HDTF=CC BY 4.0", "--revision", "v2") == 0
+    assert b"hub:someone/lips --revision v2\n" in server.files[("someone/lips", "v2", "README.md")]
+
+
 def test_nothing_damaged_or_without_sources_is_pushed(server, copy, monkeypatch, capsys):
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     assert push(copy) == 1
@@ -279,12 +318,17 @@ def test_sources_come_from_the_manifest(tmp_path):
         {"split": "train", "source": "a/b:one.mp4", "licence": "MIT", "seconds": 1800},
         {"split": "train", "source": "a/b:two.mp4", "licence": "MIT", "seconds": 1800},
         {"split": "train", "source": "c/d:x.mp4", "licence": "none found", "seconds": 36},
+        {"split": "train", "source": "https://a.org/b:1.mp4", "licence": "MIT", "seconds": 36},
         {"split": "val", "source": "e/f:y.mp4", "licence": "MIT", "seconds": 36},
     ]
     path = tmp_path / "manifest.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)))
     sources = read_sources(path, ("train",))
-    assert sources == [DataSource("a/b", "MIT", 2, 1.0), DataSource("c/d", "none found", 1, 0.01)]
+    assert sources == [
+        DataSource("a/b", "MIT", 2, 1.0),
+        DataSource("c/d", "none found", 1, 0.01),
+        DataSource("https://a.org/b", "MIT", 1, 0.01),
+    ]
     card = model_card("someone/lips", [], "cc-by-nc-4.0", sources, notes="## Figures\n\nr = 0.8")
     assert "**Research weights**" in card
     assert "- research\n" in card
