@@ -5,9 +5,11 @@ A layout is a function from the folder to its sources, or None where the folder 
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -63,9 +65,9 @@ def find_sources(folder: Path, layout: str = "auto") -> tuple[str, list[Source]]
 
 
 def _with_keys(folder: Path, sources: Iterable[Source]) -> list[Source]:
-    """Sources with unique keys and the sound files that lie beside them, sorted."""
+    """Sources, each once, with unique keys and the sound files that lie beside them, sorted."""
     made: dict[str, Source] = {}
-    for source in sorted(sources, key=lambda s: s.path.as_posix()):
+    for source in sorted(dict.fromkeys(sources), key=lambda s: s.path.as_posix()):
         wanted = source.key or source.path.with_suffix("").as_posix()
         # WebDataset splits a name at its first dot; a shot's number must not look like part of a name.
         key = re.sub(r"[^\w-]+", "_", wanted, flags=re.ASCII).strip("_")
@@ -99,12 +101,29 @@ def _sound_beside(folder: Path, path: Path) -> Path | None:
 
 
 def _videos(folder: Path, without: str = "") -> Iterator[Path]:
-    """Videos below a folder, relative to it; hidden ones and those in folders named `without` left out."""
-    for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder)
-        hidden = any(part.startswith(".") or part == without for part in relative.parts)
-        if path.suffix.lower() in VIDEO_SUFFIXES and not hidden and path.is_file():
-            yield relative
+    """Videos below a folder, relative to it, sorted; no hidden ones and none in folders named `without`.
+
+    Links to folders are followed; one that can be reached in several ways is entered once, by its own name
+    where it has one here.
+    """
+    found, entered = [], set()
+    folders, links = [folder], []
+    while folders or links:
+        inside = folders.pop() if folders else links.pop(0)
+        real = os.path.realpath(inside)
+        if real in entered:
+            continue
+        entered.add(real)
+        # A disk's lost+found is nobody's to read.
+        with contextlib.suppress(PermissionError):
+            for path in sorted(inside.iterdir()):
+                if path.name.startswith("."):
+                    continue
+                if path.is_dir() and path.name != without:
+                    (links if path.is_symlink() else folders).append(path)
+                elif path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
+                    found.append(path.relative_to(folder))
+    yield from sorted(found)
 
 
 def manifest(folder: Path) -> list[Source] | None:
@@ -144,7 +163,9 @@ def casual_conversations(folder: Path) -> list[Source] | None:
     files = {path.as_posix().lower(): path for path in _videos(folder)}
     ends = {path.name.lower(): path for path in files.values()}
     sources = []
-    for name, subject in _casual_rows(tables[0]):
+    for file, subject in _casual_rows(tables[0]):
+        # Tables that were made on Windows have its separators.
+        name = file.replace("\\", "/")
         path = files.get(name.lower()) or ends.get(Path(name).name.lower())
         if path is None and not Path(name).suffix:
             path = next((ends[e] for s in VIDEO_SUFFIXES if (e := Path(name).name.lower() + s) in ends), None)
@@ -154,10 +175,11 @@ def casual_conversations(folder: Path) -> list[Source] | None:
     return sources
 
 
-def _casual_rows(table: Path) -> Iterator[tuple[str, str]]:
-    """(file, subject) of each annotated video."""
+def _casual_rows(table: Path) -> Iterator[tuple[str, str | None]]:
+    """(file, subject) of each annotated video; None for a subject that is left empty."""
     if table.suffix == ".csv":
-        with table.open(newline="", encoding="utf-8") as file:
+        # Excel marks its UTF-8 in front.
+        with table.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             columns = reader.fieldnames or []
             file_column, subject_column = (
@@ -173,14 +195,14 @@ def _casual_rows(table: Path) -> Iterator[tuple[str, str]]:
                     f"{', '.join(columns) or 'none'}"
                 )
             for row in reader:
-                yield row[file_column] or "", row[subject_column] or ""
+                yield row[file_column] or "", (row[subject_column] or "").strip() or None
         return
     try:
-        data = json.loads(table.read_text(encoding="utf-8"))
+        data = json.loads(table.read_bytes())
         if isinstance(data, dict):
             rows = [(str(file), subject) for subject, row in data.items() for file in row["files"]]
         else:
-            rows = [(str(row["video_name"]), str(row["subject_id"])) for row in data]
+            rows = [(str(row["video_name"]), text_field(row, "subject_id", str(table))) for row in data]
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise ValueError(f"{table} is not Casual Conversations' annotations ({error!r:.120})") from None
     yield from rows
@@ -216,7 +238,7 @@ def hdtf(folder: Path) -> list[Source] | None:
     do, with these (*_annotion_time.txt) in the folder or in HDTF_dataset."""
     annotated: dict[str, str] = {}
     for path in [*folder.glob("*_annotion_time.txt"), *folder.glob("HDTF_dataset/*_annotion_time.txt")]:
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in path.read_text(encoding="utf-8-sig").splitlines():
             if line.strip():
                 annotated[Path(line.split()[0]).stem] = path.name.split("_")[0]
     pattern = re.compile(r"(?:(RD|WDA|WRA)_)?(.+)_(\d{1,3})")

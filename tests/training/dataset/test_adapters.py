@@ -37,6 +37,12 @@ def test_manifest(tmp_path):
         find_sources(tmp_path)
 
 
+def test_a_manifest_that_names_a_clip_twice(tmp_path):
+    rows = [{"file": "1.mp4", "identity": "Ann"}, {"file": "1.mp4", "identity": "Ann"}]
+    (tmp_path / "manifest.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert set(by_key(tmp_path)[1]) == {"1"}
+
+
 def test_voxceleb2_with_its_sound_apart(tmp_path):
     make(tmp_path, "dev/mp4/id00012/21Uxsk56VDQ/00001.mp4", "test/mp4/id00017/01dfn2spqyE/00002.mp4")
     make(tmp_path, "dev/aac/id00012/21Uxsk56VDQ/00001.m4a")
@@ -76,7 +82,7 @@ def test_hdtf_as_its_annotations_name_clips(tmp_path):
     for subset, line in (("WDA", "BarackObama.mp4 00:30-01:20"), ("RD", "Radio2.mp4 0:05-0:50 1:00-2:00")):
         path = tmp_path / "HDTF_dataset" / f"{subset}_annotion_time.txt"
         path.parent.mkdir(exist_ok=True)
-        path.write_text(line + "\n")
+        path.write_bytes((line + "\r\n").encode("utf-8-sig"))
     _, found = by_key(tmp_path)
     assert {key: s.identity for key, s in found.items()} == {
         "WDA_BarackObama_000": "BarackObama",
@@ -120,6 +126,39 @@ def test_casual_conversations(tmp_path, form):
             ValueError, match="columns file .* and subject_id were required; it has name, age"
         ):
             find_sources(tmp_path)
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_casual_conversations_by_tables_from_windows(tmp_path, form):
+    make(tmp_path, "A/1140/1140_02.MP4", "B/2333/2333_01.MP4")
+    rows = [("A\\1140\\1140_02.MP4", "1140"), ("B\\2333\\2333_01.MP4", ""), ("B\\2333\\2333_01.MP4", "")]
+    if form == "csv":
+        text = "\n".join(["file,subject_id", *(",".join(row) for row in rows)])
+    else:
+        text = json.dumps([{"video_name": name, "subject_id": subject or None} for name, subject in rows])
+    table = tmp_path / f"CasualConversations.{form}"
+    table.write_bytes(text.replace("\n", "\r\n").encode("utf-8-sig"))
+    _, found = by_key(tmp_path)
+    assert {key: s.identity for key, s in found.items()} == {
+        "A_1140_1140_02": "1140",
+        "B_2333_2333_01": None,
+    }
+
+
+def test_folders_that_are_links(tmp_path):
+    make(tmp_path / "elsewhere", "train/ann/1.mp4", "train/ann/2.mp4")
+    make(tmp_path / "clips", "ben/1.mp4")
+    (tmp_path / "clips" / "train").symlink_to(tmp_path / "elsewhere" / "train")
+    # Ways to what is here already, and round in a circle.
+    (tmp_path / "clips" / "a_ben").symlink_to(tmp_path / "clips" / "ben")
+    (tmp_path / "elsewhere" / "train" / "up").symlink_to(tmp_path / "clips")
+    name, found = by_key(tmp_path / "clips")
+    assert name == "folder"
+    assert {key: s.identity for key, s in found.items()} == {
+        "ben_1": "ben",
+        "train_ann_1": "ann",
+        "train_ann_2": "ann",
+    }
 
 
 def test_plain_folder(tmp_path):
