@@ -59,9 +59,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *args):
         pass
 
-    def _refuse(self, status: int, code: str) -> None:
+    def _refuse(self, status: int, code: str, commit: str = "") -> None:
         self.send_response(status)
         self.send_header("X-Error-Code", code)
+        if commit:
+            self.send_header("X-Repo-Commit", commit)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -80,7 +82,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if not any(key[:2] == (repository, revision) for key in self.server.files):
             return self._refuse(404, "RevisionNotFound")
         content = self.server.files.get((repository, revision, path))
-        return (COMMITS[revision], content) if content is not None else self._refuse(404, "EntryNotFound")
+        if content is None:
+            return self._refuse(404, "EntryNotFound", COMMITS[revision])
+        return COMMITS[revision], content
 
     def send_header(self, keyword, value):
         super().send_header(keyword, self.server.crafted.get(keyword, value))

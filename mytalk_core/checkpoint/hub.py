@@ -47,10 +47,9 @@ def download(
     check_name(repository)
     folder: Path | None = None
     for name in files:
-        with _explained(repository, f"{subfolder}/{name}" if subfolder else name, revision):
-            fetch = partial(
-                hf_hub_download, repository, name, subfolder=subfolder, revision=revision, endpoint=endpoint()
-            )
+        whole = f"{subfolder}/{name}" if subfolder else name
+        fetch = partial(hf_hub_download, repository, whole, revision=revision, endpoint=endpoint())
+        with _explained(repository, whole, revision):
             path = Path(_fetched(fetch))
         folder = path.parent
         # The cache names a snapshot's folder by its commit: the other files must come from the same one.
@@ -89,7 +88,7 @@ def download_all(repository: str, revision: str | None = None, folder: Path | No
         names = sorted(sibling.rfilename for sibling in facts.siblings or ())
         names = [name for name in names if any(fnmatch(name, pattern) for pattern in PATTERNS)]
         if not names:
-            raise FileNotFoundError(
+            raise WeightsError(
                 f"{repository} on {endpoint()} has none of {', '.join(PATTERNS)}: check the repository"
             )
         fetch = partial(hf_hub_download, repository, local_dir=folder, endpoint=endpoint())
@@ -204,7 +203,7 @@ def _explained(repository: str, file: str, revision: str | None) -> Iterator[Non
     """Turn the Hub's errors into ours, which say what to do."""
     from huggingface_hub import errors
 
-    where = f"{repository}{f' at revision {revision}' if revision else ''} on {endpoint()}"
+    where = _where(repository, revision)
     try:
         yield
     except errors.GatedRepoError as error:
@@ -219,29 +218,58 @@ def _explained(repository: str, file: str, revision: str | None) -> Iterator[Non
     except errors.RevisionNotFoundError as error:
         raise FileNotFoundError(f"no such revision: {where}; check the branch, tag or commit") from error
     except errors.LocalEntryNotFoundError as error:
-        status = _status(error.__cause__)
-        if status in REFUSED:
-            raise _refused(where, file, status) from error
-        why = f"cannot reach {endpoint()}" if status is None else f"{endpoint()} answered {status}"
-        raise FileNotFoundError(
-            f"{why}, and {file} of {repository} is not in the cache: connect once to "
-            "download it, or give a folder that holds it"
-        ) from error
+        raise _not_cached(repository, file, revision, error) from error
     except errors.EntryNotFoundError as error:
-        raise FileNotFoundError(
-            f"no file {file} in {where}: check the repository and the subfolder; only safetensors are read"
-        ) from error
+        raise _no_file(repository, file, revision) from error
     except _transfer_errors() as error:
-        status = _status(error)
-        if status in REFUSED:
-            raise _refused(where, file, status) from error
-        if isinstance(error, OSError) and (error.filename is not None or error.errno in NO_ROOM):
-            raise WeightsError(
-                f"{file} of {repository} cannot be kept here ({error}): make room for it, or name another "
-                "folder (HF_HOME for the cache)"
-            ) from error
-        why = " ".join(str(error).split())
-        raise WeightsError(f"{file}: the transfer with {where} broke off ({why}); run it again") from error
+        raise _broken_off(where, repository, file, error) from error
+
+
+def _not_cached(repository: str, file: str, revision: str | None, error: Exception) -> Exception:
+    """What to raise where the cache has not what the Hub did not give; the cause of `error` says why."""
+    from huggingface_hub import _CACHED_NO_EXIST, try_to_load_from_cache
+
+    if try_to_load_from_cache(repository, file, revision=revision) is _CACHED_NO_EXIST:
+        # The Hub said so when it could be reached.
+        return _no_file(repository, file, revision)
+    status = _status(error.__cause__)
+    if status in REFUSED:
+        return _refused(_where(repository, revision), file, status)
+    if status is not None:
+        # Not as if there were no such file, without which one may do.
+        return WeightsError(
+            f"{endpoint()} answered {status}, and {file} of {repository} is not in the cache: try again "
+            "later, or set HF_HUB_OFFLINE=1 to do with what is there"
+        )
+    return FileNotFoundError(
+        f"cannot reach {endpoint()}, and {file} of {repository} is not in the cache: connect once to "
+        "download it, or give a folder that holds it"
+    )
+
+
+def _broken_off(where: str, repository: str, file: str, error: BaseException) -> WeightsError:
+    """What to raise where a transfer came to no good end: the token's fault, this machine's or the line's."""
+    status = _status(error)
+    if status in REFUSED:
+        return _refused(where, file, status)
+    if isinstance(error, OSError) and (error.filename is not None or error.errno in NO_ROOM):
+        return WeightsError(
+            f"{file} of {repository} cannot be kept here ({error}): make room for it, or name another "
+            "folder (HF_HOME for the cache)"
+        )
+    why = " ".join(str(error).split())
+    return WeightsError(f"{file}: the transfer with {where} broke off ({why}); run it again")
+
+
+def _where(repository: str, revision: str | None) -> str:
+    return f"{repository}{f' at revision {revision}' if revision else ''} on {endpoint()}"
+
+
+def _no_file(repository: str, file: str, revision: str | None) -> FileNotFoundError:
+    return FileNotFoundError(
+        f"no file {file} in {_where(repository, revision)}: check the repository and the subfolder; only "
+        "safetensors are read"
+    )
 
 
 def _status(error: BaseException | None) -> int | None:

@@ -17,6 +17,7 @@ import pytest
 import torch
 from hub_server import COMMITS, SLEEP, stop
 
+from mytalk_core.appearance.renderers import load_renderer
 from mytalk_core.checkpoint import hub, hub_watch
 from mytalk_core.errors import WeightsError
 from mytalk_core.motion.identity import IdentityConfig, IdentityExtractor
@@ -79,8 +80,22 @@ def test_what_the_hub_answered_is_said(server, model, status):
     server.status = status
     said = rf"refused it \({status}\): set HF_TOKEN" if status < 404 else f"answered {status}, and"
     for fetch in (load, lambda: hub.download_all("someone/lips")):
-        with pytest.raises((WeightsError, FileNotFoundError), match=said):
+        with pytest.raises(WeightsError, match=said):
             fetch()
+
+
+def test_a_part_that_a_failing_hub_does_not_give_is_not_taken_for_none(server, model):
+    assert load_renderer("auto", "hub:someone/lips").name == "warp"
+    server.status = 503
+    with pytest.raises(WeightsError, match="answered 503"):
+        load_renderer("auto", "hub:someone/voice")
+
+
+def test_a_file_that_the_hub_has_not_is_missed_without_a_connection_too(server, model, monkeypatch):
+    for endpoint in (server.url, "http://127.0.0.1:9"):
+        monkeypatch.setenv("HF_ENDPOINT", endpoint)
+        with pytest.raises(FileNotFoundError, match=r"no file lips/config.json in someone/lips on"):
+            hub.download("someone/lips", ("config.json",), "lips")
 
 
 def test_a_folder_that_cannot_be_written(server, model, tmp_path):
@@ -157,6 +172,12 @@ def test_missing_file_repository_and_revision(server, model):
     del server.files[("someone/lips", "main", "identity/model.safetensors")]
     with pytest.raises(FileNotFoundError, match=r"no file identity/model.safetensors in someone/lips"):
         load()
+
+
+def test_a_repository_that_holds_no_model(server, model):
+    server.listed = ["motion/weights.bin"]
+    with pytest.raises(WeightsError, match=r"^someone/lips on http://\S+ has none of \*.safetensors"):
+        hub.download_all("someone/lips")
 
 
 def test_gated_repository(server, model):

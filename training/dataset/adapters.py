@@ -106,8 +106,9 @@ def _videos(folder: Path, without: str = "") -> Iterator[Path]:
     Links to folders are followed; one that can be reached in several ways is entered once, by its own name
     where it has one here.
     """
-    found, entered = [], set()
-    folders, links = [folder], []
+    found: list[Path] = []
+    links: list[Path] = []
+    folders, entered = [folder], set()
     while folders or links:
         inside = folders.pop() if folders else links.pop(0)
         real = os.path.realpath(inside)
