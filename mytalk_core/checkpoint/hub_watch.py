@@ -31,6 +31,7 @@ MOST_ANSWERS = 500
 POLL_S = 0.1
 SMALL_READ = 1 << 12
 SETTLING_S = 2.0
+UNWINDING_S = 2.0
 # The part of `limits.HUB_SECONDS` within which a first answer must come, and for how many seconds a Hub that
 # gave none is not asked again: a model is many files.
 FIRST_ANSWER_SHARE = 0.25
@@ -181,6 +182,9 @@ def watched(where: str, call: Callable[[], Result]) -> Result:
         _wait(ended, watch)
     finally:
         watch.given_up = True
+        if watch.fetches:
+            # What came in part is removed on the way; a program that ended now would leave it in the cache.
+            ended.wait(UNWINDING_S)
     result, error = outcome[0]
     if isinstance(error, OverflowError):
         # Nobody can sleep as long as that.

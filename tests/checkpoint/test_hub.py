@@ -268,13 +268,14 @@ def test_the_cache_does_where_the_hub_says_nothing(server, model, silent_hub, mo
         (True, FileNotFoundError, "cannot reach"),
     ],
 )
-def test_a_hub_that_trickles(server, model, monkeypatch, head, kind, said):
+def test_a_hub_that_trickles(server, model, tmp_path, monkeypatch, head, kind, said):
     monkeypatch.setenv("MYTALK_HUB_TIMEOUT", "12")
     server.trickle_s, server.trickle_head = 0.5, head
     started = time.monotonic()
     with pytest.raises(kind, match=said):
         load()
     assert time.monotonic() - started < 40
+    assert not [*tmp_path.rglob("*.incomplete")]
 
 
 @pytest.mark.parametrize("seconds", [100_000, 10**15])
