@@ -24,6 +24,8 @@ class Hub(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.files: dict[tuple[str, str, str], bytes] = {}
+        # The path under which a mirror has it, which its addresses all begin with.
+        self.prefix = ""
         self.gated: set[str] = set()
         self.break_after: int | None = None
         self.failing = False
@@ -58,6 +60,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *args):
         pass
+
+    def parse_request(self) -> bool:
+        whole = super().parse_request()
+        if whole:
+            self.path = self.path.removeprefix(self.server.prefix)
+        return whole
 
     def _refuse(self, status: int, code: str, commit: str = "") -> None:
         self.send_response(status)

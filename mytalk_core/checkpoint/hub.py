@@ -172,8 +172,8 @@ def cached_models() -> dict[str, Path]:
 
 
 def endpoint() -> str:
-    """The Hub's address: HF_ENDPOINT, or the public one."""
-    return os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+    """The Hub's address, with no slash behind it: HF_ENDPOINT, or the public one."""
+    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
 
 
 def _fetched(fetch: Callable[..., str]) -> str:

@@ -64,7 +64,7 @@ class Watch:
     def question(self, method: str, url: str) -> None:
         """Note that the Hub is asked."""
         self.unanswered = True
-        self.fetches |= method == "GET" and not _is_listing(url)
+        self.fetches |= method == "GET" and not self.is_listing(url)
 
     @property
     def held_here(self) -> bool:
@@ -74,12 +74,17 @@ class Watch:
         told = self.answers > 0 and not self.unanswered
         return told and not self.fetches and not self.asked_to_wait_s
 
+    def is_listing(self, url: str) -> bool:
+        """Whether an address is of the Hub's own interface, which lies below a mirror's path."""
+        own = urlsplit(self.where).path.rstrip("/")
+        return urlsplit(url).path.removeprefix(own).startswith("/api/")
+
     def answer(self, method: str, url: str, status: int, headers: Any) -> None:
         """Look at an answer's head. Raises WeightsError for one that must not be used."""
         self.check_given_up()
         self.answers += 1
         # Of a listing the body is the answer.
-        self.unanswered = _is_listing(url)
+        self.unanswered = self.is_listing(url)
         if self.answers > MOST_ANSWERS:
             raise WeightsError(f"{self.where} answered more than {MOST_ANSWERS} times: it leads nowhere")
         # The library's own transport for these speaks to servers that nobody watches.
@@ -101,7 +106,7 @@ class Watch:
                 f"{self.where} sent {encoding!r:.40} though plain bytes were asked for: use another"
             )
         if method != "HEAD":
-            most = HUB_LISTING_BYTES if _is_listing(url) else HUB_FILE_BYTES
+            most = HUB_LISTING_BYTES if self.is_listing(url) else HUB_FILE_BYTES
             if _seconds(headers.get("Content-Length")) > most.value:
                 raise self._too_much(most)
 
@@ -223,10 +228,6 @@ def _asked(where: str, asked_s: float) -> WeightsError:
     return WeightsError(f"{where} asks to come back in {asked_s:.0f} s: try again then; {HUB_SECONDS.remedy}")
 
 
-def _is_listing(url: str) -> bool:
-    return urlsplit(url).path.startswith("/api/")
-
-
 def _seconds(text: str | None) -> float:
     """A header's number, 0 where there is none."""
     return float(text[:20]) if text is not None and text.strip().isdecimal() else 0.0
@@ -291,7 +292,7 @@ def _with_hooks(client: Any) -> Any:
             return
         method, url = response.request.method, str(response.request.url)
         watch.answer(method, url, response.status_code, response.headers)
-        listing = _is_listing(url)
+        listing = watch.is_listing(url)
         response.stream = Counted(response.stream, watch, listing)
         if listing and response.status_code == 200:
             watch.listed(response.read())
@@ -327,7 +328,7 @@ def _with_session_hook(session: Any) -> Any:
             return
         method, url = response.request.method, response.request.url
         watch.answer(method, url, response.status_code, response.headers)
-        listing = _is_listing(url)
+        listing = watch.is_listing(url)
         response.raw = Counted(response.raw, watch, listing)
         if listing and response.status_code == 200:
             watch.listed(response.content)

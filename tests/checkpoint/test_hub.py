@@ -222,6 +222,17 @@ def test_crafted_listings_create_no_file(server, model, tmp_path, name):
     assert not (tmp_path / "here").exists()
 
 
+@pytest.mark.parametrize("prefix", ["/artifactory/api/huggingface/ours", "/api/hub"])
+def test_a_mirror_under_a_path(server, model, tmp_path, monkeypatch, prefix):
+    server.prefix = prefix
+    monkeypatch.setenv("HF_ENDPOINT", f"{server.url}{prefix}/")
+    monkeypatch.setenv("MYTALK_HUB_MAX_LISTING", "1000")
+    assert same(load(), model)
+    server.listed = ["../evil.safetensors"]
+    with pytest.raises(WeightsError, match="as its file name"):
+        hub.download_all("someone/lips", folder=tmp_path / "here")
+
+
 def test_a_listing_without_end(server, model, tmp_path):
     server.listed = [f"identity/part-{number:08d}.safetensors" for number in range(300_000)]
     with pytest.raises(WeightsError, match="sends more than 4000000 bytes.*MYTALK_HUB_MAX_LISTING"):
