@@ -11,6 +11,8 @@ import pytest
 from hub_server import Hub, stop
 from repository import EXAMPLES
 
+from mytalk_core.checkpoint import hub_watch
+
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
@@ -18,6 +20,7 @@ def server(tmp_path, monkeypatch):
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     monkeypatch.setenv("HF_ENDPOINT", server.url)
+    monkeypatch.setattr(hub_watch, "_silent", {})
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     # Its own transport for large files speaks to its own servers; the older one is plain HTTP.

@@ -191,6 +191,9 @@ def watched(where: str, call: Callable[[], Result]) -> Result:
             # What came in part is removed on the way; a program that ended now would leave it in the cache.
             ended.wait(UNWINDING_S)
     result, error = outcome[0]
+    if error is None and watch.unanswered and not watch.answers:
+        # The cache did: the other files need not be asked for again and again.
+        _silent[where] = time.monotonic()
     if isinstance(error, OverflowError):
         # Nobody can sleep as long as that.
         raise _asked(where, watch.asked_to_wait_s) from None

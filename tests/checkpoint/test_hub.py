@@ -91,6 +91,17 @@ def test_a_part_that_a_failing_hub_does_not_give_is_not_taken_for_none(server, m
         load_renderer("auto", "hub:someone/voice")
 
 
+def test_what_is_not_there_is_not_asked_for_again_and_again(server, model, monkeypatch):
+    load()
+    waits = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:7")
+    assert same(load(), model)
+    with pytest.raises(FileNotFoundError, match="cannot reach"):
+        hub.download("someone/lips", ("config.json",), "lips")
+    assert waits == []
+
+
 def test_a_file_that_the_hub_has_not_is_missed_without_a_connection_too(server, model, monkeypatch):
     for endpoint in (server.url, "http://127.0.0.1:9"):
         monkeypatch.setenv("HF_ENDPOINT", endpoint)
