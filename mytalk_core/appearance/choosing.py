@@ -20,6 +20,7 @@ from .references import References, lip_shape, mouth_opening, pose_points
 CHUNK = 512  # targets whose landmarks are unpacked at once
 # Lips so many units apart are open ones; below that they are ajar, or meet.
 OPEN = 1.0
+TAKEN = 1e3  # the price of a reference that a frame has already
 FADING = 5  # references that a frame has at least room for: while some fade out, others fade in
 # Levels of brightness that one light varies by; what a correction of colour mends is not much more.
 SAME_LIGHT = 32.0
@@ -60,19 +61,22 @@ def reference_distance(
     """Distance float32 (T, K) of every target (T, N, 2) to every reference, prices included."""
     distance = np.empty((len(targets), len(references)), np.float32)
     own = _ajar(references.landmarks, layout)
+    blurred = choice.blur * np.clip(-np.log2(np.maximum(references.sharpness, 1e-3)), 0, 3)
+    unseen = choice.unseen * references.unseen_share(layout)
+    brightness = np.nan if light is None else Light.of(references.crops).brightness
     for start in range(0, len(targets), CHUNK):
         rows = np.arange(start, min(start + CHUNK, len(targets)))
-        wanted = targets[rows]
-        distance[rows] = shape_distance(wanted, references.landmarks, layout, choice.pose)
+        wanted, part = targets[rows], distance[start : start + CHUNK]
+        part[:] = shape_distance(wanted, references.landmarks, layout, choice.pose)
         # Lips that are ajar, pressed together by the mesh, look ajar: their edges and what is between stay.
-        distance[rows] += choice.ajar * (own - _ajar(wanted, layout)[:, None]).clip(0)
-    distance += choice.blur * np.clip(-np.log2(np.maximum(references.sharpness, 1e-3)), 0, 3)
-    distance += choice.unseen * references.unseen_share(layout)
-    if light is not None:
-        other = np.abs(light[:, None] - Light.of(references.crops).brightness) - SAME_LIGHT
-        distance += choice.other_light * np.nan_to_num(other).clip(0)
-    if shots is not None:
-        distance += choice.other_shot * (np.asarray(shots)[:, None] != references.shots[None])
+        part += choice.ajar * (own - _ajar(wanted, layout)[:, None]).clip(0)
+        part += blurred
+        part += unseen
+        if light is not None:
+            other = np.abs(light[rows, None] - brightness) - SAME_LIGHT
+            part += choice.other_light * np.nan_to_num(other).clip(0)
+        if shots is not None:
+            part += choice.other_shot * (np.asarray(shots)[rows, None] != references.shots)
     return distance
 
 
@@ -141,27 +145,53 @@ def plan_references(
     distance = reference_distance(references, targets, layout, choice, shots, light)
     cuts = None if shots is None else np.r_[False, np.diff(shots) != 0]
     rows = np.arange(len(targets))
-    cost = distance.copy()
-    weights = np.zeros_like(distance)
-    nearest = None
+    paths, nearby = [], []
     for _ in range(min(choice.references, len(references))):
-        path = steady_path(cost, choice.change, cuts)
-        nearest = distance[rows, path] if nearest is None else nearest
-        weights[rows, path] += np.exp(-np.clip(distance[rows, path] - nearest, 0, None) / choice.softness)
-        cost[rows, path] += 1e3
-    weights /= weights.sum(1, keepdims=True)
-    return _strongest(_smooth(weights, choice.fade, cuts), max(choice.references, FADING))
+        path = steady_path(distance, choice.change, cuts)
+        nearby.append(distance[rows, path])
+        paths.append(path)
+        distance[rows, path] += TAKEN
+    chosen = _Chosen(np.stack(paths, 1), _shares(np.stack(nearby, 1), choice.softness), len(references))
+    # A long clip's frames one part after the other: of all of them most weights are 0.
+    part = np.zeros(len(rows), int) if cuts is None else np.cumsum(cuts)
+    plans = [
+        _strongest(_faded(chosen, some, part, choice.fade), max(choice.references, FADING))
+        for some in np.split(rows, range(CHUNK, len(rows), CHUNK))
+    ]
+    indices, weights = (
+        np.concatenate([getattr(plan, name) for plan in plans]) for name in ("indices", "weights")
+    )
+    return ReferencePlan(indices, weights)
 
 
-def _smooth(weights: np.ndarray, fade: tuple[float, ...], cuts: np.ndarray | None) -> np.ndarray:
-    """Average weights (T, K) over neighbouring frames of the same shot."""
-    part = np.zeros(len(weights), int) if cuts is None else np.cumsum(cuts)
-    smoothed = np.zeros_like(weights)
+@dataclass(frozen=True)
+class _Chosen:
+    """References of each frame before they fade: paths int64 (T, R), shares float32 (T, R), of K."""
+
+    paths: np.ndarray
+    shares: np.ndarray
+    count: int
+
+    def weights(self, rows: np.ndarray) -> np.ndarray:
+        """Of some frames (F,): float32 (F, K), sum 1."""
+        weights = np.zeros((len(rows), self.count), np.float32)
+        np.put_along_axis(weights, self.paths[rows], self.shares[rows], 1)
+        return weights / weights.sum(1, keepdims=True)
+
+
+def _shares(distance: np.ndarray, softness: float) -> np.ndarray:
+    """How much each of R references tells, from their distances (T, R): the less, the farther off beside the
+    first."""
+    return np.exp(-np.clip(distance - distance[:, :1], 0, None) / softness)
+
+
+def _faded(chosen: _Chosen, rows: np.ndarray, part: np.ndarray, fade: tuple[float, ...]) -> np.ndarray:
+    """Weights (F, K) of some frames, the mean of neighbouring frames' in the same part (T,) of the clip."""
+    faded = np.zeros((len(rows), chosen.count), np.float32)
     for offset, share in enumerate(fade, start=-(len(fade) // 2)):
-        near = np.clip(np.arange(len(weights)) + offset, 0, len(weights) - 1)
-        near = np.where(part[near] == part, near, np.arange(len(weights)))
-        smoothed += share * weights[near]
-    return smoothed
+        near = np.clip(rows + offset, 0, len(part) - 1)
+        faded += share * chosen.weights(np.where(part[near] == part[rows], near, rows))
+    return faded
 
 
 def _strongest(weights: np.ndarray, count: int) -> ReferencePlan:

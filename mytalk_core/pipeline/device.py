@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import Any
 
 import torch
 
@@ -57,5 +59,5 @@ def choose_drawing_dtype(dtype: str | torch.dtype, device: torch.device) -> torc
 
 def has_amx() -> bool:
     """Whether this CPU multiplies matrices of bfloat16; a PyTorch too old to know it counts as none."""
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get("amx_bf16"))
+    capabilities: Callable[[], Mapping[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
+    return bool(capabilities().get("amx_bf16"))
