@@ -43,7 +43,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     sync.add_argument(
         "speech", type=Path, nargs="?", help="a sound file, or a video whose sound is taken; or --speaker"
     )
-    sync.add_argument("-o", "--output", type=Path, required=True, help=".mp4, .mov, .mkv or .webm")
+    sync.add_argument("-o", "--output", type=Path, required=True, help=".mp4, .m4v, .mov, .mkv or .webm")
     sync.add_argument(
         "--speaker",
         action="append",

@@ -64,6 +64,12 @@ def find_sources(folder: Path, layout: str = "auto") -> tuple[str, list[Source]]
     return name, _with_keys(folder, sources)
 
 
+def left_out(folder: Path, sources: Iterable[Source]) -> int:
+    """How many videos of a folder are none of its sources: some names may have had it taken for a dataset."""
+    taken = {source.path for source in sources}
+    return sum(path not in taken for path in _videos(folder))
+
+
 def _with_keys(folder: Path, sources: Iterable[Source]) -> list[Source]:
     """Sources, each once, with unique keys and the sound files that lie beside them, sorted."""
     made: dict[str, Source] = {}

@@ -24,7 +24,7 @@ from mytalk_core.pipeline.device import choose_device
 from mytalk_core.program import exit_code, in_one_line
 
 from ..loop.processes import check_launcher, rank_and_count
-from .adapters import Source, find_sources
+from .adapters import Source, find_sources, left_out
 from .finish import finish
 from .journal import Journal, all_entries, journal_path, journalled, locked, repair
 from .preparation import Preparer
@@ -46,6 +46,13 @@ def main(arguments: list[str] | None = None, program: str | None = None) -> None
     settings = settings_of(args, layout)
     agree(args.output, settings)
     process, processes = rank_and_count()
+    others = left_out(args.folder, sources) if process == 0 and args.layout == "auto" else 0
+    if others:
+        print(
+            f"note: {args.folder} is read as {layout}, where {others} of its videos have no place: --layout "
+            "folder takes all",
+            file=sys.stderr,
+        )
     preparer = Preparer(args.folder, settings, _own_device(args.device), args.tracks)
     try:
         with locked(journal_path(args.output, process).with_suffix(".lock")):

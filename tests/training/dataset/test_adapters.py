@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from mytalk_training.dataset.adapters import MAX_KEY, find_sources, shot_key
+from mytalk_training.dataset.adapters import MAX_KEY, find_sources, left_out, shot_key
 
 
 def make(folder, *names: str) -> None:
@@ -75,6 +75,7 @@ def test_hdtf_as_its_downloader_names_clips(tmp_path):
         "WRA_MikeLee_000": "MikeLee",
     }
     assert found["WRA_MikeLee_000"].speech.name == "WRA_MikeLee_000.wav"
+    assert left_out(tmp_path, found.values()) == 1
 
 
 def test_hdtf_as_its_annotations_name_clips(tmp_path):

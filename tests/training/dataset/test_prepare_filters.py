@@ -56,6 +56,7 @@ def test_what_is_left_out_is_reported(clips, tmp_path, capsys):
     write_talking(folder / "blurred.mp4", blurred(woman), speech)
     (folder / "broken.mp4").write_bytes(b"no video at all")
     rows = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
+    shutil.copy(folder / "mute.mp4", folder / "unnamed.mp4")
     rows[0]["sync"] = "not-confirmed"
     rows += [
         {"file": f"{name}.mp4", "sync": "yes"} for name in ("mute", "empty", "blurred", "broken", "gone")
@@ -81,7 +82,9 @@ def test_what_is_left_out_is_reported(clips, tmp_path, capsys):
     assert report["left_out"]["unreadable"] == 2
     text = (output / "report.md").read_text()
     assert "| train/woman.mp4 |  | out of sync | its manifest says not-confirmed |" in text
-    assert "3 samples of 2 people" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "3 samples of 2 people" in said.out
+    assert "is read as manifest, where 1 of its videos have no place: --layout folder" in said.err
 
 
 def blurred(pictures: np.ndarray) -> np.ndarray:
