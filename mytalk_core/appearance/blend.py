@@ -10,6 +10,8 @@ import numpy as np
 
 EVERYWHERE = slice(None), slice(None)
 SPLIT = 1.0  # units: coarser structure is averaged over the references, finer comes mostly from the best
+# Power of coarse structure's weights between the lips, where half of teeth over half of a tongue are grey.
+CLEAR = 2.0
 
 
 class Mixing(Protocol):
@@ -36,6 +38,7 @@ class Blend:
     weights: np.ndarray
     detail: float
     sigma: float
+    inner: np.ndarray | None = None
 
     def part(self, rank: int) -> tuple[slice, slice]:
         """See `Mixing.part`."""
@@ -47,7 +50,7 @@ class Blend:
 
     def mixed(self, pictures: list[np.ndarray]) -> np.ndarray:
         """See `Mixing.mixed`."""
-        return blend(pictures, self.weights, self.detail, self.sigma)
+        return blend(pictures, self.weights, self.detail, self.sigma, self.inner)
 
     def means(self, pictures: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Those with a weight as one, in coarse structure and in fine."""
@@ -56,18 +59,25 @@ class Blend:
         return weighted_mean(pictures, weights), weighted_mean(pictures, fine_weights(weights, self.detail))
 
 
-def blend(pictures: list[np.ndarray], weights: np.ndarray, detail: float, sigma: float) -> np.ndarray:
+def blend(
+    pictures: list[np.ndarray],
+    weights: np.ndarray,
+    detail: float,
+    sigma: float,
+    inner: np.ndarray | None = None,
+) -> np.ndarray:
     """Weighted mean of pictures, whose fine structure leans on the heaviest one.
 
     Plain averaging lowers the error but smears teeth and skin; taking all from one keeps it crisp but
-    follows every error of it. Above `sigma` the weights are used as given, below it they are raised to the
-    power `detail`.
+    follows every error of it. Above `sigma` the weights are used as given, or between the lips raised to the
+    power CLEAR, below it they are raised to the power `detail`.
 
     Args:
         pictures: R arrays float32 (h, w, 3).
         weights: float (R,), sum 1.
         detail: 1 for a plain mean; larger for crisper.
         sigma: pixels; where coarse ends and fine begins.
+        inner: float32 (h, w) 0..1, how far each pixel is between the lips; None for none.
 
     Returns:
         float32 (h, w, 3).
@@ -77,6 +87,11 @@ def blend(pictures: list[np.ndarray], weights: np.ndarray, detail: float, sigma:
     mean = weighted_mean(pictures, weights)
     if detail == 1:
         return mean
+    if inner is not None and inner.any():
+        left, top, width, height = cv2.boundingRect((inner > 0).astype(np.uint8))
+        part = slice(top, top + height), slice(left, left + width)
+        clear = weighted_mean([picture[part] for picture in pictures], fine_weights(weights, CLEAR))
+        mean[part] += inner[part][..., None] * (clear - mean[part])
     return recombined(mean, weighted_mean(pictures, fine_weights(weights, detail)), sigma)
 
 

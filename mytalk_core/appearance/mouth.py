@@ -277,6 +277,14 @@ def _darkened(picture: np.ndarray, rings: list[np.ndarray], amount: np.ndarray, 
     return (filled + seam / SEAM * (bright * red - filled)) * (1 - seam * left)
 
 
+def between_lips(target: np.ndarray, layout: LandmarkLayout, window: Window, size: int) -> np.ndarray:
+    """How far each pixel of a window in a crop of `size` is between the lips of landmarks (N, 2): float32
+    (h, w), 0..1."""
+    top, left, bottom, right = window.pixels(size)
+    inner = _filled((bottom - top, right - left), ring_pixels(layout.lips_inner, target, window, size))
+    return inner.astype(np.float32) / 255
+
+
 def ring_pixels(ring: np.ndarray, target: np.ndarray, window: Window, size: int) -> np.ndarray:
     """A ring of landmarks, as pixel indices (P, 2) of a window in a crop of `size`."""
     top, left, _, _ = window.pixels(size)

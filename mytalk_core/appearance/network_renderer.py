@@ -126,7 +126,7 @@ class NetworkRenderer(WarpRenderer):
         view = unit_view(crop, target, mask, self.small, matched, warps, reach)
         inputs = refiner_inputs(view)
         with torch.autocast("cpu", self.dtype, enabled=self.dtype != torch.float32):
-            maps = crisp(self.refiner(inputs), detail)
+            maps = crisp(self.refiner(inputs), detail, inputs.lips)
         weights = inputs.weights
         if reach > 0:
             # What one reference has not seen comes from all others.

@@ -18,6 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..checkpoint.pretrained import PretrainedModel
+from .blend import CLEAR
+from .mask import INNER
 from .reading import read_at
 
 GROUPS = 8
@@ -279,9 +281,15 @@ def fading(refinement: Refinement, near: Tensor, weights: Tensor, detail: float)
     )
 
 
-def crisp(refinement: Refinement, detail: float) -> Refinement:
-    """Let fine structure lean on the reference with the largest weight; detail: 1 leaves it as it is."""
-    return replace(refinement, fine=fine_weights(refinement.fine, detail))
+def crisp(refinement: Refinement, detail: float, lips: Tensor | None = None) -> Refinement:
+    """Let fine structure lean on the reference with the largest weight, and coarse structure a little between
+    the lips, see `blend`; detail: 1 leaves both as they are; lips: see `RefinerInputs`."""
+    if detail == 1:
+        return refinement
+    coarse = refinement.coarse
+    if lips is not None:
+        coarse = torch.where(lips == INNER, fine_weights(coarse, CLEAR), coarse)
+    return replace(refinement, coarse=coarse, fine=fine_weights(refinement.fine, detail))
 
 
 def fine_weights(weights: Tensor, detail: float) -> Tensor:

@@ -20,7 +20,7 @@ from .fade import UsualLight
 from .frame_edge import KNOWN, UNKNOWN, lent_part
 from .mask import FEATHER, MouthMask, Window, mask_window, mouth_mask
 from .matching import MatchedReferences, match_references
-from .mouth import Parting, dark_interior, hide_edges, part_interior, parting, seal, upper_teeth
+from .mouth import Parting, between_lips, dark_interior, hide_edges, part_interior, parting, seal, upper_teeth
 from .on_device.batch import Batch, Borrowed, Lenders
 from .on_device.drawing import DeviceRendering, draw
 from .on_device.lips import BlendTogether, MixingTogether
@@ -328,11 +328,15 @@ class WarpRenderer:
         warps: ReferenceWarps,
     ) -> Mixing:
         """How the references of a frame become one picture of mask.core."""
-        return Blend(matched.weights, self.settings.detail, self.split_px)
+        inner = between_lips(target, self.layout, mask.core, self.references.size)
+        return Blend(matched.weights, self.settings.detail, self.split_px, inner)
 
     def mixing_together(self, batch: Batch, matched: Matched) -> MixingTogether:
         """`mixing` of a batch on its device."""
-        return BlendTogether(batch, matched.weights, self.settings.detail, self.split_px)
+        pairs = zip(batch.targets, batch.cores.own, strict=True)
+        inner = [between_lips(target, self.layout, core, batch.size) for target, core in pairs]
+        packed = batch.cores.packed(inner, "constant")[:, None]
+        return BlendTogether(batch, matched.weights, self.settings.detail, self.split_px, packed)
 
     def _match(
         self,

@@ -11,7 +11,7 @@ import torch
 
 from mytalk_core.appearance.blend import Blend
 from mytalk_core.appearance.choosing import Choice
-from mytalk_core.appearance.mask import lip_map, mouth_mask, near_lips
+from mytalk_core.appearance.mask import INNER, lip_map, mouth_mask, near_lips
 from mytalk_core.appearance.network_renderer import NetworkRenderer, Refined
 from mytalk_core.appearance.references import References
 from mytalk_core.appearance.refiner import (
@@ -259,7 +259,7 @@ def test_the_gradient_reaches_every_parameter():
     assert all(".convs.0." in name or ".norms." in name for name in silent), silent
 
 
-def test_crisp_leans_on_the_largest_share_in_fine_structure_only():
+def test_crisp_leans_on_the_largest_share_in_fine_structure_and_between_the_lips():
     shares = torch.tensor([0.5, 0.3, 0.2])[None, :, None, None].expand(1, 3, 4, 4)
     rest = torch.zeros(1, 3, 2, 4, 4), torch.zeros(1, 3, 4, 4)
     maps = Refinement(shares, shares, *rest)
@@ -268,6 +268,10 @@ def test_crisp_leans_on_the_largest_share_in_fine_structure_only():
     torch.testing.assert_close(sharper.fine.sum(1), torch.ones(1, 4, 4))
     assert sharper.fine[0, 0].min() > 0.97
     torch.testing.assert_close(crisp(maps, 1.0).fine, shares)
+    lips = torch.zeros(1, 1, 4, 4, dtype=torch.uint8)
+    lips[..., 1:3, 1:3] = INNER
+    clear = crisp(maps, 8.0, lips).coarse[0, 0]
+    assert clear[1:3, 1:3].min() > 0.6 and clear[0, 0] == 0.5, "half of one mouth's teeth are grey"
 
 
 def test_the_heaviest_references_are_kept_and_their_weights_still_sum_to_one():

@@ -279,6 +279,15 @@ def test_blend_keeps_detail_of_the_heaviest():
     assert abs(cv2.GaussianBlur(crisp - mean, (0, 0), 6)).mean() < 1
 
 
+def test_between_the_lips_teeth_over_a_tongue_are_no_grey():
+    teeth, tongue = np.full((40, 40, 3), 220, np.float32), np.full((40, 40, 3), 60, np.float32)
+    inner = np.zeros((40, 40), np.float32)
+    inner[12:28, 8:32] = 1
+    picture = blend([teeth, tongue], np.array([0.7, 0.3]), 8, 1.0, inner)
+    assert picture[20, 20, 0] > 190, "0.7 squared, of 0.7 and 0.3 squared"
+    assert picture[4, 4, 0] == pytest.approx(0.7 * 220 + 0.3 * 60, abs=0.1)
+
+
 def test_references_are_read_in_one_pass_and_cut_by_the_similarity(layout):
     shapes = np.stack([shape(layout, o) for o in (0, 10, 20)]).astype(np.float32)
     frames = [picture(layout, s) for s in shapes]

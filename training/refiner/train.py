@@ -63,7 +63,7 @@ class Mender(nn.Module):
         samples = samples.heaviest(self.refiner.config.references)
         refinement = self.refiner(samples.inputs)
         if self.detail is not None:
-            refinement = crisp(refinement, self.detail)
+            refinement = crisp(refinement, self.detail, samples.inputs.lips)
         if samples.scale > 1:
             height, width = samples.truth.shape[-2:]
             refinement = enlarged(refinement, (height, width))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ...face.alignment import UNITS
 from ...face.layout import LandmarkLayout
+from ..blend import CLEAR
 from ..mask import Window
 from ..mouth import Parting, Room, ring_pixels, room_between, seal
 from ..raster import Triangulation
@@ -40,12 +41,13 @@ class MixingTogether(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class BlendTogether:
-    """`Blend` of a batch, weights (B,R)."""
+    """`Blend` of a batch, weights (B,R), inner (B,1,h,w)."""
 
     batch: Batch
     weights: Tensor
     detail: float
     sigma: float
+    inner: Tensor
 
     def moved(self, coordinates: Tensor) -> Tensor:
         """See `MixingTogether.moved`."""
@@ -53,7 +55,7 @@ class BlendTogether:
 
     def mixed(self, pictures: Tensor) -> Tensor:
         """See `MixingTogether.mixed`."""
-        return blend(self.batch, pictures, self.weights, self.detail, self.sigma)
+        return blend(self.batch, pictures, self.weights, self.detail, self.sigma, self.inner)
 
 
 def warped(
@@ -84,11 +86,15 @@ def warped(
     return matched.corrected(pictures, batch, cores, size), darkness
 
 
-def blend(batch: Batch, pictures: Tensor, weights: Tensor, detail: float, sigma: float) -> Tensor:
-    """See `blend` of one frame: pictures (B,R,3,h,w) of the cores and their weights (B,R) -> (B,3,h,w)."""
+def blend(
+    batch: Batch, pictures: Tensor, weights: Tensor, detail: float, sigma: float, inner: Tensor
+) -> Tensor:
+    """See `blend` of one frame: pictures (B,R,3,h,w) of the cores and their weights (B,R), inner (B,1,h,w) ->
+    (B,3,h,w)."""
     mean = _weighted(pictures, weights)
     if detail == 1:
         return mean
+    mean = torch.lerp(mean, _weighted(pictures, fine_weights(weights, CLEAR)), inner)
     crisp = _weighted(pictures, fine_weights(weights, detail))
     size, cores = batch.size, batch.cores
     soft = cores.matrices(lambda side: blurring(side * size // UNITS, sigma), cores.canvas(size))

@@ -102,7 +102,8 @@ class Refining:
             parts = {name: value[which] for name, value in vars(inputs).items()}
             given = {name: _cut(part, shape) if part.ndim > 2 else part for name, part in parts.items()}
             with torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32):
-                found = crisp(self.refiner(RefinerInputs(**given)), self.detail)
+                some = RefinerInputs(**given)
+                found = crisp(self.refiner(some), self.detail, some.lips)
             for name, grids in vars(found).items():
                 if name not in maps:
                     maps[name] = grids.new_zeros(len(inputs.mask), *grids.shape[1:-2], height, width)
