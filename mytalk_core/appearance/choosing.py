@@ -158,10 +158,9 @@ def plan_references(
         _strongest(_faded(chosen, some, part, choice.fade), max(choice.references, FADING))
         for some in np.split(rows, range(CHUNK, len(rows), CHUNK))
     ]
-    indices, weights = (
-        np.concatenate([getattr(plan, name) for plan in plans]) for name in ("indices", "weights")
+    return ReferencePlan(
+        np.concatenate([plan.indices for plan in plans]), np.concatenate([plan.weights for plan in plans])
     )
-    return ReferencePlan(indices, weights)
 
 
 @dataclass(frozen=True)

@@ -91,11 +91,11 @@ def blend(
 ) -> Tensor:
     """See `blend` of one frame: pictures (B,R,3,h,w) of the cores and their weights (B,R), inner (B,1,h,w) ->
     (B,3,h,w)."""
-    mean = _weighted(pictures, weights)
     if detail == 1:
-        return mean
-    mean = torch.lerp(mean, _weighted(pictures, fine_weights(weights, CLEAR)), inner)
-    crisp = _weighted(pictures, fine_weights(weights, detail))
+        return _weighted(pictures, _everywhere(weights))
+    clear, most = (_everywhere(fine_weights(weights, power)) for power in (CLEAR, detail))
+    mean = _weighted(pictures, torch.lerp(_everywhere(weights), clear, inner))
+    crisp = _weighted(pictures, most)
     size, cores = batch.size, batch.cores
     soft = cores.matrices(lambda side: blurring(side * size // UNITS, sigma), cores.canvas(size))
     return crisp + applied(soft, mean - crisp)
@@ -126,5 +126,11 @@ def _room(target: np.ndarray, layout: LandmarkLayout, core: Window, size: int) -
     return room_between((bottom - top, right - left), rings, size / UNITS)
 
 
-def _weighted(pictures: Tensor, weights: Tensor) -> Tensor:
-    return (pictures * weights[..., None, None, None]).sum(1)
+def _everywhere(weights: Tensor) -> Tensor:
+    """Weights (B,R) as maps (B,R,1,1)."""
+    return weights[..., None, None]
+
+
+def _weighted(pictures: Tensor, maps: Tensor) -> Tensor:
+    """Pictures (B,R,3,h,w) by maps (B,R,h,w) or (B,R,1,1): (B,3,h,w)."""
+    return (pictures * maps[:, :, None]).sum(1)
