@@ -21,7 +21,7 @@ from ..face.layout import LandmarkLayout
 from ..face.packed import Rows
 from .choosing import CHUNK, Choice, reference_distance
 from .frame_edge import lent_part
-from .mask import INNER, LIPS, Window, lip_map, mouth_mask
+from .mask import LIPS, Window, lip_map, mouth_mask
 from .mouth import ring_pixels, room_between
 from .pool import choose_pool
 from .raster import triangulate
@@ -33,30 +33,44 @@ SHOWN = 4.0  # units of opening from which on a source's own teeth show
 WIDER = 1.6  # a target so many times as wide open as any reference is one that the source never showed
 FEWEST = 3.0  # units of opening up to which no teeth are missed
 MADE = 12  # such references at most
-# What 38 people's mouths are like inside, on the mean: so much as bright as the skin, with so much of the
-# lips' colour, up to a strength that paint goes beyond.
-BRIGHT, COLOURFUL, STRONGEST = 0.65, 0.7, 30.0
+# How bright beside the skin what is between the lips is on the mean, with how much of the lips' colour, up to
+# a strength that paint goes beyond; and teeth, with how much of the lips' and the skin's. Most teeth are
+# brighter, 1.27, but few mouths show as much of a row as is lent.
+INSIDE_BRIGHT, INSIDE_COLOURFUL = 0.6, 0.7
+TEETH_BRIGHT, TEETH_COLOURFUL = 1.1, 0.63
+STRONGEST = 30.0
 SQUARE = Window(0, 0, UNITS, UNITS)
 
 
 @dataclass(frozen=True)
 class Colours:
-    """Luma and two chroma, 0 for grey, levels, float (3,) each: a face's median, its lips', and the mean of
-    what is between them, nan where that is nothing."""
+    """A face's: luma and two chroma, 0 for grey, levels, float (3,) each; the medians of skin and of lips."""
 
     skin: np.ndarray
     lips: np.ndarray
-    inside: np.ndarray
+
+    @property
+    def inside(self) -> np.ndarray:
+        """What to expect between the lips, on the mean: float (3,)."""
+        return np.r_[INSIDE_BRIGHT * self.skin[0], _weakened(self.lips, INSIDE_COLOURFUL)]
+
+    @property
+    def teeth(self) -> np.ndarray:
+        """What to expect of teeth: float (3,)."""
+        return np.r_[TEETH_BRIGHT * self.skin[0], _weakened((self.skin + self.lips) / 2, TEETH_COLOURFUL)]
 
 
 @dataclass(frozen=True)
 class Interiors:
     """K mouths of one face: as crops uint8 (K,S,S,3), black but for what is between the lips; their landmarks
-    float32 (K,N,2), canonical units; and the mean of their colours."""
+    float32 (K,N,2), canonical units; and, as in `Colours`, the colours float32 (3,) of the lips, of what is
+    between them on the mean, and of the teeth."""
 
     crops: np.ndarray
     landmarks: np.ndarray
-    colours: Colours
+    lips: np.ndarray
+    inside: np.ndarray
+    teeth: np.ndarray
 
     def fill(self, warp: MeshWarp, shape: np.ndarray, layout: LandmarkLayout, wanted: Colours) -> np.ndarray:
         """What a mouth of that shape (N,2), canonical units, has between its lips, on the pixels of the warp
@@ -67,14 +81,15 @@ class Interiors:
         return self._recoloured(sample(self.crops[nearest], at - np.float32(0.5)), wanted)
 
     def _recoloured(self, picture: np.ndarray, wanted: Colours) -> np.ndarray:
-        own, parts = self.colours, _luma_chroma(picture)
+        parts = luma_chroma(picture)
+        # From black to what is the mean, and from there to the teeth and beyond.
+        shade = np.minimum(parts[..., :1] / self.inside[0], 1)
+        white = (parts[..., :1] - self.inside[0]).clip(0) / (self.teeth[0] - self.inside[0])
         # More of its own colour would be more of its noise.
-        colourful = min(_saturation(wanted.lips) / max(_saturation(own.lips), 1e-3), 1.0)
-        colour = wanted.lips[1:] * min(COLOURFUL, STRONGEST / max(_saturation(wanted.lips), 1e-3))
-        missing = colour - colourful * own.inside[1:]
-        share = np.minimum(parts[..., :1] / own.inside[0], 1)
-        parts[..., 1:] = colourful * parts[..., 1:] + share * missing + 128
-        parts[..., 0] *= BRIGHT * wanted.skin[0] / own.inside[0]
+        colourful = min(_saturation(wanted.lips) / max(_saturation(self.lips), 1e-3), 1.0)
+        own = parts - (shade * self.inside + white * (self.teeth - self.inside))
+        parts = shade * wanted.inside + white * (wanted.teeth - wanted.inside) + colourful * own
+        parts[..., 1:] += 128
         return cv2.cvtColor(np.rint(parts).clip(0, 255).astype(np.uint8), cv2.COLOR_YCrCb2RGB)
 
 
@@ -88,7 +103,7 @@ def interiors(layout_name: str) -> Interiors:
     for crop, picture, (top, left) in zip(crops, stored["pictures"], stored["corners"], strict=True):
         crop[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
     landmarks = LandmarkLayout.load(layout_name).from_source(stored["landmarks"])
-    return Interiors(crops, landmarks, Colours(*stored["colours"]))
+    return Interiors(crops, landmarks, *stored["colours"])
 
 
 def with_open_mouths(references: References, targets: Rows, layout: LandmarkLayout) -> References:
@@ -130,11 +145,10 @@ def colours_of(references: References, layout: LandmarkLayout) -> Colours:
     small = references.resized(UNITS)
     found = []
     for crop, landmarks in zip(small.crops, small.landmarks, strict=True):
-        parts, lips = _luma_chroma(crop), lip_map(landmarks, layout, SQUARE)
+        parts, lips = luma_chroma(crop), lip_map(landmarks, layout, SQUARE)
         hull = cv2.convexHull(np.rint(landmarks).astype(np.int32))
         face = cv2.fillConvexPoly(np.zeros_like(lips), hull, 1) > 0
-        inside = parts[lips == INNER].mean(0) if (lips == INNER).any() else np.full(3, np.nan)
-        found.append([np.median(parts[face], 0), np.median(parts[lips == LIPS], 0), inside])
+        found.append([np.median(parts[face], 0), np.median(parts[lips == LIPS], 0)])
     return Colours(*np.mean(found, axis=0))
 
 
@@ -168,11 +182,16 @@ def _moved(parts: np.ndarray | None, moves: list[np.ndarray]) -> np.ndarray | No
     return np.stack([np.ones((UNITS, UNITS), bool) if part is None else part == 1 for part in lent])
 
 
-def _luma_chroma(picture: np.ndarray) -> np.ndarray:
+def luma_chroma(picture: np.ndarray) -> np.ndarray:
     """A picture uint8 (h,w,3) as luma 0..255 and two chroma, 0 for grey: float32 (h,w,3)."""
     parts = cv2.cvtColor(picture, cv2.COLOR_RGB2YCrCb).astype(np.float32)
     parts[..., 1:] -= 128
     return parts
+
+
+def _weakened(colour: np.ndarray, share: float) -> np.ndarray:
+    """A share of the chroma of a colour (3,), no stronger than STRONGEST: (2,)."""
+    return colour[1:] * min(share, STRONGEST / max(_saturation(colour), 1e-3))
 
 
 def _saturation(colour: np.ndarray) -> float:

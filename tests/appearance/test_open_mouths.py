@@ -5,7 +5,7 @@ import pytest
 from drawn_face import drawn, picture
 from drawn_face import shape as drawn_shape
 
-from mytalk_core.appearance.mask import INNER, lip_map, mouth_mask
+from mytalk_core.appearance.mask import INNER, LIPS, lip_map, mouth_mask
 from mytalk_core.appearance.open_mouths import MADE, SQUARE, with_open_mouths
 from mytalk_core.appearance.references import References, mouth_opening
 from mytalk_core.appearance.renderer import WarpRenderer
@@ -77,6 +77,15 @@ def test_teeth_show_and_lips_and_skin_stay_the_persons(layout):
     around = np.pad(lips, 8)[8:-8, 8:-8] == 0
     near = mask.window.cut(np.abs(pictures[1] - pictures[0]).max(-1))
     assert np.percentile(near[around], 99) < 12
+
+
+def test_teeth_are_as_bright_as_the_skin_and_paler_than_the_lips(layout):
+    own, target = pool(layout), wanted(layout, (12.0,))
+    found = inside(with_open_mouths(own, target, layout).crops[-1], target[0], layout)
+    teeth = found[found.mean(1) >= np.quantile(found.mean(1), 0.9)].mean(0)
+    skin, lips = own.crops[0, 150, 80], own.crops[0][lip_map(own.landmarks[0], layout, SQUARE) == LIPS]
+    assert teeth.mean() == pytest.approx(skin.mean(), rel=0.06)
+    assert np.ptp(teeth) < np.ptp(np.median(lips, 0)) / 2
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6])

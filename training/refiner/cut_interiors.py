@@ -16,10 +16,11 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from mytalk_core.appearance.mask import INNER, lip_map
-from mytalk_core.appearance.open_mouths import FEWEST, SQUARE, colours_of
+from mytalk_core.appearance.open_mouths import FEWEST, SQUARE, colours_of, luma_chroma
 from mytalk_core.appearance.pool import choose_pool
 from mytalk_core.appearance.references import References, mouth_opening, read_references
 from mytalk_core.arguments import DefaultsHelpFormatter, Parser
+from mytalk_core.face.alignment import UNITS
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.reader import load_face_reader
 from mytalk_core.media.file_clip import FileClip
@@ -27,11 +28,12 @@ from mytalk_core.pipeline import stages
 from mytalk_core.program import in_one_line
 
 RIM = 3  # units
+TEETH = 0.1  # of what is between the lips, the brightest, are teeth
 
 
 def cut(references: References, layout: LandmarkLayout) -> dict[str, np.ndarray]:
     """The tensors of the file: pictures uint8 (K,h,w,3), corners int32 (K,2), their top and left in crops,
-    landmarks float32 (K,N,2), canonical units, and colours float32 (3,3) of skin, lips and inside."""
+    landmarks float32 (K,N,2), canonical units, and colours float32 (3,3) of lips, inside and teeth."""
     size, kernel = references.size, np.ones((2 * RIM + 1,) * 2)
     insides = []
     for landmarks in references.landmarks:
@@ -47,13 +49,22 @@ def cut(references: References, layout: LandmarkLayout) -> dict[str, np.ndarray]
             for crop, inside, (top, left) in zip(references.crops, insides, corners, strict=True)
         ]
     )
-    colours = np.stack(list(vars(colours_of(references, layout)).values()))
+    colours = [colours_of(references, layout).lips, *inside_colours(references, layout)]
     return {
         "pictures": pictures,
         "corners": corners.astype(np.int32),
         "landmarks": references.landmarks,
-        "colours": colours.astype(np.float32),
+        "colours": np.stack(colours).astype(np.float32),
     }
+
+
+def inside_colours(references: References, layout: LandmarkLayout) -> tuple[np.ndarray, np.ndarray]:
+    """Luma and chroma (3,) of what is between the lips on the mean, and of teeth, its brightest tenth."""
+    small = references.resized(UNITS)
+    pairs = zip(small.crops, small.landmarks, strict=True)
+    parts = [luma_chroma(crop)[lip_map(points, layout, SQUARE) == INNER] for crop, points in pairs]
+    inside = np.concatenate(parts)
+    return inside.mean(0), inside[inside[:, 0] >= np.quantile(inside[:, 0], 1 - TEETH)].mean(0)
 
 
 def main() -> None:

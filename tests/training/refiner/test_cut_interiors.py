@@ -49,6 +49,10 @@ def test_what_is_cut_is_read_back_in_its_place(mouths, read_back):
 
 def test_colours_are_those_of_the_crops(mouths, read_back):
     grey = cv2.cvtColor(mouths.crops.reshape(-1, mouths.size, 3), cv2.COLOR_RGB2GRAY)
-    # Of noise skin, lips and inside have the same.
-    lumas = [colour[0] for colour in vars(read_back.colours).values()]
-    assert lumas == pytest.approx([grey.mean()] * 3, abs=4)
+    # Of noise lips and inside have the same; teeth are the brightest of it.
+    assert [read_back.lips[0], read_back.inside[0]] == pytest.approx([grey.mean()] * 2, abs=4)
+    small = mouths.resized(UNITS)
+    maps = [lip_map(landmarks, LAYOUT, open_mouths.SQUARE) for landmarks in mouths.landmarks]
+    inside = np.concatenate([crop[one == INNER] for crop, one in zip(small.crops, maps, strict=True)])
+    lumas = cv2.cvtColor(inside[None], cv2.COLOR_RGB2GRAY)[0]
+    assert read_back.teeth[0] == pytest.approx(np.sort(lumas)[-len(lumas) // 10 :].mean(), abs=1)
