@@ -19,17 +19,16 @@ from comfy_api.latest import Input, io
 
 from ..mytalk_core.face.track import FaceTrack
 from ..mytalk_core.files import replacing
-from ..mytalk_core.media.arranged import DerivedClip, part_of
+from ..mytalk_core.media.arranged import DerivedClip
 from ..mytalk_core.media.audio import Speech
 from ..mytalk_core.media.clip import Clip
-from ..mytalk_core.media.cut import cut_speech
 from ..mytalk_core.media.file_clip import FileClip
 from ..mytalk_core.media.image_clip import ImageClip
 from ..mytalk_core.media.picture import Picture
 from ..mytalk_core.media.timeline import Timeline
 from ..mytalk_core.motion.motion import Motion
 from .sound import to_speech
-from .video import ClipVideo, existing
+from .video import ClipVideo, cut_clip, existing
 
 ModelSocket = io.Custom("MYTALK_MODEL")
 TrackSocket = io.Custom("MYTALK_TRACK")
@@ -193,5 +192,4 @@ def trimmed(clip: Clip, start_s: float, duration_s: float) -> Clip:
     """A part of a clip with that part of its sound; duration_s 0 is to the end."""
     if start_s == 0 and duration_s == 0:
         return clip
-    speech = cut_speech(clip.speech(), start_s, duration_s or None) if clip.has_audio else None
-    return part_of(clip, start_s, duration_s or None, speech)
+    return cut_clip(clip, start_s, duration_s or None)

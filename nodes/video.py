@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from io import BytesIO
@@ -102,6 +103,7 @@ class ClipVideo(Input.Video):
         """What `save_to` makes by default."""
         return "mp4"
 
+    @plainly
     def as_trimmed(
         self, start_time: float | None = None, duration: float | None = None, strict_duration: bool = False
     ) -> ClipVideo | None:
@@ -111,8 +113,18 @@ class ClipVideo(Input.Video):
         left_s = self.clip.duration_s - start_s
         if left_s <= 0 or (strict_duration and length_s is not None and length_s > left_s):
             return None
-        speech = cut_speech(self.clip.speech(), start_s, length_s) if self.clip.has_audio else None
-        return ClipVideo(part_of(self.clip, start_s, length_s, speech), self.made_by)
+        return ClipVideo(cut_clip(self.clip, start_s, length_s), self.made_by)
+
+
+def cut_clip(clip: Clip, start_s: float, length_s: float | None) -> Clip:
+    """`part_of` a clip with its sound from the first of those frames on; without, where that has ended."""
+    part = part_of(clip, start_s, length_s)
+    sound = clip.speech() if clip.has_audio else None
+    first_s = float(clip.times_s[part.timeline.source_index[0]])
+    if sound is None or round(first_s * sound.sample_rate) >= sound.samples:
+        return part
+    left_s = None if length_s is None else start_s + length_s - first_s
+    return replace(part, has_audio=True, sound=cut_speech(sound, first_s, left_s))
 
 
 def write_video(

@@ -233,6 +233,17 @@ class TestClipVideo:
         assert clip_video.as_trimmed(0.5, 2.0, strict_duration=True) is None
         assert clip_video.as_trimmed(2.0) is None
 
+    def test_a_part_begins_with_its_frame_s_sound_and_may_lie_behind_all_sound(self, part, images):
+        sockets, video = part("nodes.sockets"), part("nodes.video")
+        times_s = torch.arange(4000) / 8000
+        sound = part("nodes.sound").to_speech({"waveform": times_s[None, None], "sample_rate": 8000})
+        clip = part("mytalk_core.media.image_clip").ImageClip.from_frames(images.numpy(), 16, sound)
+        for cut in (video.ClipVideo(clip).as_trimmed(0.2, 0.1).clip, sockets.trimmed(clip, 0.2, 0.1)):
+            waveform = cut.speech().waveform
+            assert len(cut) == 1 and waveform[0, 0] == 0.25 and waveform[0, -1] == pytest.approx(0.3, abs=2e-4)
+        for cut in (video.ClipVideo(clip).as_trimmed(-0.25).clip, sockets.trimmed(clip, 0.5, 0.5)):
+            assert len(cut) in (4, 8) and not cut.has_audio
+
     def test_other_codecs_are_refused_with_the_remedy(self, clip_video, tmp_path):
         with pytest.raises(ValueError, match="Video Combine"):
             clip_video.save_to(str(tmp_path / "a.mp4"), codec="av1")
