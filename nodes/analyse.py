@@ -9,6 +9,7 @@ import torch
 from comfy_api.latest import Input, io
 
 from ..mytalk_core.errors import NoFaceError
+from ..mytalk_core.face.choice import Place
 from ..mytalk_core.face.external import find_shots, join_faces, with_depth
 from ..mytalk_core.face.preview import draw_mesh
 from ..mytalk_core.face.track import Faces
@@ -135,10 +136,10 @@ class ExtractLandmarks(io.ComfyNode):
     ) -> io.NodeOutput:
         """Track, choose."""
         clip = to_clip(video, frame_rate)
-        named: dict[str, int | tuple[float, float]]
-        named = {"number": face_number, "place": (float(place_x), float(place_y))}
+        named: dict[str, int | Place]
+        named = {"number": face_number, "place": Place(place_x, place_y)}
         by_mask = mask is not None or face == "mask"
-        which = mask_centre(mask, clip) if by_mask else named.get(face, face)
+        which = mask_place(mask, clip) if by_mask else named.get(face, face)
         faces = known_faces(video, clip) if face_landmarks is None else given_faces(clip, face_landmarks)
         track = faces.choose(which)
         missing = int((~track.present).sum())
@@ -192,21 +193,22 @@ def given_faces(clip: Clip, payload: dict) -> Faces:
     return join_faces(frames, clip.times_s, find_shots(clip.pictures()))
 
 
-def mask_centre(mask: torch.Tensor | None, clip: Clip) -> tuple[float, float]:
-    """The middle (x, y) of a MASK's first painted frame, in the clip's px.
+def mask_place(mask: torch.Tensor | None, clip: Clip) -> Place:
+    """The middle of a MASK's first painted frame in the clip's px, at its time where each frame has a mask.
 
     Raises NoFaceError for a mask that is not linked or empty.
     """
     frames = () if mask is None else mask.reshape(-1, *mask.shape[-2:])
-    painted = next((frame for frame in frames if (frame > 0.5).any()), None)
-    if painted is None:
+    row = next((row for row, frame in enumerate(frames) if (frame > 0.5).any()), None)
+    if row is None:
         raise NoFaceError(
             "face 'mask' needs a MASK with a painted area: link one, or choose the face otherwise"
         )
-    rows, columns = torch.nonzero(painted > 0.5, as_tuple=True)
-    height, width = painted.shape
+    rows, columns = torch.nonzero(frames[row] > 0.5, as_tuple=True)
+    height, width = frames[row].shape
     x, y = columns.float().mean() * clip.width / width, rows.float().mean() * clip.height / height
-    return float(x), float(y)
+    time_s = float(clip.times_s[row]) if len(frames) == len(clip) > 1 else None
+    return Place(float(x), float(y), time_s)
 
 
 class IdentityEmbed(io.ComfyNode):

@@ -53,3 +53,12 @@ def test_the_frame_with_the_most_faces_is_shown(part):
 
     faces = track.Faces([face(0, [0, 1, 2, 3]), face(200, [2, 3])], np.arange(4) / 25, np.zeros(4, int))
     assert part("nodes.faces").fullest_frame(faces) == 2
+
+
+def test_a_mask_for_each_frame_chooses_who_is_there_in_its_first_painted_frame(part, folders, two_people):
+    # The two change places, in a shot of its own.
+    images = torch.cat([two_people, two_people.flip(2)])
+    mask = torch.zeros(6, 512, 768)
+    mask[4:, :, 512:] = 1
+    made = part("nodes.analyse").ExtractLandmarks.execute(images, 24.0, "mask", 0, 0, 0, mask)
+    assert made.args[0].track.landmarks[4][:, 0].min() > 512

@@ -239,8 +239,8 @@ class TestClipVideo:
         sound = part("nodes.sound").to_speech({"waveform": times_s[None, None], "sample_rate": 8000})
         clip = part("mytalk_core.media.image_clip").ImageClip.from_frames(images.numpy(), 16, sound)
         for cut in (video.ClipVideo(clip).as_trimmed(0.2, 0.1).clip, sockets.trimmed(clip, 0.2, 0.1)):
-            waveform = cut.speech().waveform
-            assert len(cut) == 1 and waveform[0, 0] == 0.25 and waveform[0, -1] == pytest.approx(0.3, abs=2e-4)
+            samples = cut.speech().waveform[0]
+            assert len(cut) == 1 and samples[0] == 0.25 and samples[-1] == pytest.approx(0.3, abs=2e-4)
         for cut in (video.ClipVideo(clip).as_trimmed(-0.25).clip, sockets.trimmed(clip, 0.5, 0.5)):
             assert len(cut) in (4, 8) and not cut.has_audio
 
@@ -349,10 +349,11 @@ class TestNodes:
         analyse, clip = part("nodes.analyse"), part("nodes.sockets").to_clip(images, 16.0)
         mask = torch.zeros(3, 100, 140)
         mask[1, 60:81, 100:121] = 1
-        assert analyse.mask_centre(mask, clip) == pytest.approx((55, 35), abs=0.5)
+        place = analyse.mask_place(mask, clip)
+        assert (place.x_px, place.y_px) == pytest.approx((55, 35), abs=0.5) and place.time_s is None
         for empty in (None, torch.zeros(1, 10, 10)):
             with pytest.raises(ValueError, match="painted"):
-                analyse.mask_centre(empty, clip)
+                analyse.mask_place(empty, clip)
 
     def test_landmarks_of_the_cores_own_detector_make_the_same_track(self, part, examples_folder):
         analyse = part("nodes.analyse")
