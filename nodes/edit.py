@@ -8,10 +8,11 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import io, ui
 
+from ..mytalk_core.files import stamp
 from ..mytalk_core.motion.edit import hold, mix, retime, scale_opening, smooth
 from ..mytalk_core.motion.motion import Motion
 from .host import rare, schema
-from .load import CATEGORY
+from .load import CATEGORY, never_the_same
 from .outputs import check_prefix, numbered_file
 from .screen import plainly
 from .sockets import MotionSocket, Performance
@@ -192,10 +193,9 @@ class LoadMotion(io.ComfyNode):
         return io.NodeOutput(Performance(Motion.load(folder_paths.get_annotated_filepath(file))))
 
     @classmethod
-    def fingerprint_inputs(cls, file: str) -> float | str:
-        """When it was written."""
-        path = Path(folder_paths.get_annotated_filepath(file))
-        return path.stat().st_mtime if path.is_file() else ""
+    def fingerprint_inputs(cls, file: str | None) -> tuple[int, int] | float | None:
+        """When it was written; a linked name is None here, and runs each time."""
+        return never_the_same() if file is None else stamp(Path(folder_paths.get_annotated_filepath(file)))
 
     @classmethod
     def validate_inputs(cls, file: str | None = None) -> bool | str:

@@ -22,7 +22,7 @@ from ..mytalk_core.pipeline.jobs import Job, Settings, read_jobs, under_free_nam
 from .animate import emotion_strength_input, expression_input, sampling_inputs, sync_mode_input
 from .combine import FORMATS, check_format, quality_inputs
 from .host import rare, schema
-from .load import CATEGORY
+from .load import CATEGORY, never_the_same
 from .memory import LoadedModel
 from .outputs import output_path
 from .progress import NodeProgress
@@ -191,13 +191,19 @@ class LipSyncFolder(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(
-        cls, videos: str, speeches: str, output_folder: str, emotion: str | None = None, **rest: object
-    ) -> list:
-        """What is in the folders, the results too: what is missing is made again."""
-        if not isinstance(videos, str) or not isinstance(speeches, str):
-            return []
+        cls,
+        videos: str | None,
+        speeches: str | None,
+        output_folder: str | None,
+        emotion: str | None = "",
+        **rest: object,
+    ) -> list | float:
+        """What is in the folders, the results too: what is missing is made again. A linked name is None here,
+        and runs each time."""
+        if videos is None or speeches is None or output_folder is None or emotion is None:
+            return never_the_same()
         places = [input_path(videos), input_path(speeches), output_path(output_folder)]
-        places += [input_path(emotion)] if emotion and emotion.strip() else []
+        places += [input_path(emotion)] if emotion.strip() else []
         files = [path for place in places for path in sorted(place.glob("*") if place.is_dir() else [place])]
         return [(str(path), stamp(path)) for path in files]
 

@@ -96,6 +96,12 @@ class LoadModel(io.ComfyNode):
         return [(str(path), stamp(path)) for path in files]
 
 
+def never_the_same() -> float:
+    """A fingerprint for a node that runs each time, since a file's linked name is not known beforehand: a nan
+    of its own, as ComfyUI takes one and the same object for unchanged."""
+    return float("nan")
+
+
 class LoadSpeech(io.ComfyNode):
     """Speech from any audio or video file, or from an AUDIO."""
 
@@ -174,11 +180,14 @@ class LoadSpeech(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(
-        cls, audio: str | None = None, sound: Input.Audio | None = UNLINKED, **rest: float
-    ) -> tuple[int, int] | None:
-        """When the file was written: another one under the same name is read again."""
-        if not audio or sound is not UNLINKED:
+        cls, audio: str | None = "", sound: Input.Audio | None = UNLINKED, **rest: float
+    ) -> tuple[int, int] | float | None:
+        """When the file was written: another one under the same name is read again. A linked name is None
+        here, and runs each time."""
+        if audio == "" or sound is not UNLINKED:
             return None
+        if audio is None:
+            return never_the_same()
         return stamp(Path(folder_paths.get_annotated_filepath(audio)))
 
     @classmethod

@@ -152,6 +152,18 @@ def test_other_weights_under_the_name_are_another_model(part, tmp_path, monkeypa
     assert load.LoadModel.fingerprint_inputs("mini", repository="", revision="") == []
 
 
+def test_a_file_whose_name_is_linked_is_read_each_time(part, folders):
+    """ComfyUI takes an equal fingerprint, or the same object, for unchanged; a linked value is None there."""
+    load, edit, folder = part("nodes.load"), part("nodes.edit"), part("nodes.folder")
+    names = {"videos": "a", "speeches": "b", "output_folder": "c", "emotion": ""}
+    marks = [
+        *(load.LoadSpeech.fingerprint_inputs(audio=None, start_s=0.0) for _ in range(2)),
+        *(edit.LoadMotion.fingerprint_inputs(file=None) for _ in range(2)),
+        *(folder.LipSyncFolder.fingerprint_inputs(**names | {name: None}) for name in names),
+    ]
+    assert len({*marks}) == len(marks)
+
+
 def test_images_at_the_default_rate_are_told_of_where_they_are_written(part, folders, monkeypatch):
     combine = part("nodes.combine")
     monkeypatch.setattr(combine, "write_video", lambda clip, path, **settings: 0)
