@@ -117,9 +117,9 @@ class VideoCombine(io.ComfyNode):
         codec, extension = FORMATS[format]
         clip, speech = to_clip(video, frame_rate), to_speech(audio) if audio is not None else None
         timeline, lines = lay_out(clip, speech, sync_mode)
-        path, saved = free_file(filename_prefix, extension, clip, save_output)
         lines += [*rate_hint(video, frame_rate), *not_kept(video)]
         watch = watch_of(clip)
+        path, saved = free_file(filename_prefix, extension, clip, save_output)
         edited = write_video(
             clip,
             path,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
@@ -145,14 +146,32 @@ def write_video(
         key: value if isinstance(value, str) else json.dumps(value) for key, value in (metadata or {}).items()
     }
     progress = NodeProgress(preview_node)
-    return write(
-        clip,
-        path,
-        metadata=tags,
-        progress=lambda done, total, picture: progress("render", done, total, picture),
-        warn=warn or logging.getLogger(__name__).warning,
-        **settings,
-    )
+    with taken(path):
+        return write(
+            clip,
+            path,
+            metadata=tags,
+            progress=lambda done, total, picture: progress("render", done, total, picture),
+            warn=warn or logging.getLogger(__name__).warning,
+            **settings,
+        )
+
+
+@contextmanager
+def taken(path: Path) -> Iterator[None]:
+    """A block that makes a file at its end: from its beginning an empty one keeps the name, so that another
+    server on these folders takes the next number. It is removed where the block fails."""
+    kept = False
+    # What is there is replaced, and what cannot be made the block says better.
+    with suppress(OSError):
+        path.open("xb").close()
+        kept = True
+    try:
+        yield
+    except BaseException:
+        if kept:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def existing(folder: str) -> Path:

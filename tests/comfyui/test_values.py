@@ -211,6 +211,23 @@ class TestClipVideo:
             clip_video.save_to(str(tmp_path / "a.mp4"))
         assert list(tmp_path.glob("*.mp4")) == [] and list(tmp_path.glob(".*")) == []
 
+    def test_another_server_takes_the_next_number_while_it_is_rendered(
+        self, part, clip_video, folders, monkeypatch
+    ):
+        video, numbered_file = part("nodes.video"), part("nodes.outputs").numbered_file
+        write, names = video.write, []
+
+        def meanwhile(clip, path, **settings):
+            names.append((path, numbered_file("a", ".mp4", str(folders / "output"))[0]))
+            return write(clip, path, **settings)
+
+        monkeypatch.setattr(video, "write", meanwhile)
+        combine = part("nodes.combine").VideoCombine
+        made = combine.execute(clip_video, 25.0, "h264 (.mp4)", 18, "silence", "a", True, "auto")
+        clip_video.save_to(str(folders / "output" / "a_00002_.mp4"))
+        assert all(first != second for first, second in names)
+        assert probe(Path(made.args[1])) == probe(folders / "output" / "a_00002_.mp4")
+
     def test_the_live_picture_shows_on_the_node_that_made_it(self, part, clip_video, tmp_path, monkeypatch):
         utils, state = sys.modules["comfy.utils"], sys.modules["comfy_execution.progress"]
         monkeypatch.setattr(utils, "shown", [])
