@@ -51,14 +51,17 @@ class KeptPatches:
         """Keep a frame's patches where there is room."""
         size = sum(patch.rgb.nbytes + patch.alpha.nbytes for patch in patches)
         with self._lock:
-            if row in self._entries or not self._has_room(size):
+            if row in self._entries:
                 return
             try:
+                if not self._has_room(size):
+                    return
                 self._file.seek(self._end)
                 entries = [self._write(patch) for patch in patches]
                 self._file.flush()
             except OSError:
-                # A full disk: the frames that are in the file stay good, this one is drawn again.
+                # A full disk, or another server has emptied the temp folder, as each does when it starts and
+                # ends: the frames that are in the file stay good, this one is drawn again.
                 return
             self._entries[row] = entries
             self._end += size
