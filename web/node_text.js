@@ -56,7 +56,8 @@ app.registerExtension({
     node.onExecuted = function (output) {
       executed?.apply(this, arguments);
       if (output?.text) {
-        show(node, output.text[0] ?? "");
+        // A list that was linked has run the node once for each of its items.
+        show(node, [...new Set(output.text)].filter(Boolean).join("\n"));
       }
     };
   },

@@ -94,6 +94,13 @@ class TestLipSyncAVideo:
         *_, file = sorted((comfy.base / "output" / "MyTalk").glob("lip_sync*.mp4"))
         assert probe(file).frames == 30
 
+    def test_of_a_list_each_item_s_lines_are_shown_once(self, page):
+        page.page.evaluate(
+            f"() => {{ {comfy_page.NODE} "
+            "node('MyTalkVideoCombine').onExecuted({ text: ['', 'of two', 'of three', 'of two'] }); }"
+        )
+        assert page.page.locator("pre").get_by_text("of three").inner_text() == "of two\nof three"
+
     def test_a_click_on_a_face_chooses_it(self, page):
         assert page.get("MyTalkExtractLandmarks", "face") == "largest"
         page.page.locator("button[data-number]").first.click()
