@@ -12,7 +12,6 @@ import folder_paths
 from comfy_api.latest import InputImpl, io, ui
 
 from ..mytalk_core.appearance.renderers import RENDERERS
-from ..mytalk_core.files import stamp
 from ..mytalk_core.media.clip import Clip
 from ..mytalk_core.media.source import open_clip
 from ..mytalk_core.motion.generate import MotionOptions
@@ -22,7 +21,7 @@ from ..mytalk_core.pipeline.jobs import Job, Settings, read_jobs, under_free_nam
 from .animate import emotion_strength_input, expression_input, sampling_inputs, sync_mode_input
 from .combine import FORMATS, check_format, quality_inputs
 from .host import rare, schema
-from .load import CATEGORY, never_the_same
+from .load import CATEGORY, mark_of, never_the_same
 from .memory import LoadedModel
 from .outputs import output_path
 from .progress import NodeProgress
@@ -197,15 +196,14 @@ class LipSyncFolder(io.ComfyNode):
         output_folder: str | None,
         emotion: str | None = "",
         **rest: object,
-    ) -> list | float:
+    ) -> str | float:
         """What is in the folders, the results too: what is missing is made again. A linked name is None here,
         and runs each time."""
         if videos is None or speeches is None or output_folder is None or emotion is None:
             return never_the_same()
         places = [input_path(videos), input_path(speeches), output_path(output_folder)]
         places += [input_path(emotion)] if emotion.strip() else []
-        files = [path for place in places for path in sorted(place.glob("*") if place.is_dir() else [place])]
-        return [(str(path), stamp(path)) for path in files]
+        return mark_of(path for place in places for path in (place.glob("*") if place.is_dir() else [place]))
 
 
 class OneByOne:

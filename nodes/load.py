@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -89,11 +91,17 @@ class LoadModel(io.ComfyNode):
         return io.NodeOutput(LoadedModel.load(installed_models().get(model, model), None))
 
     @classmethod
-    def fingerprint_inputs(cls, model: str, **rest: str) -> list:
+    def fingerprint_inputs(cls, model: str, **rest: str) -> str:
         """When each of an installed model's files was written: other weights under its name are loaded."""
         folder = installed_models().get(model)
-        files = [] if folder is None else sorted(path for path in folder.rglob("*") if path.is_file())
-        return [(str(path), stamp(path)) for path in files]
+        return mark_of([] if folder is None else (path for path in folder.rglob("*") if path.is_file()))
+
+
+def mark_of(files: Iterable[Path]) -> str:
+    """A fingerprint of what files there are and when each was written; a digest, as it lands in the prompt
+    that results carry, where nobody wants a list of one's folders."""
+    listed = sorted(f"{path!r} {stamp(path)}" for path in files)
+    return hashlib.sha256("\n".join(listed).encode()).hexdigest()[:16]
 
 
 def never_the_same() -> float:

@@ -149,7 +149,8 @@ def test_other_weights_under_the_name_are_another_model(part, tmp_path, monkeypa
     assert first == load.LoadModel.fingerprint_inputs("mine", repository="", revision="")
     os.utime(folder / "config.json", (1, 1))
     assert first != load.LoadModel.fingerprint_inputs("mine", repository="", revision="")
-    assert load.LoadModel.fingerprint_inputs("mini", repository="", revision="") == []
+    # It lands in the prompt that results carry.
+    assert len(first) == 16 and str(tmp_path) not in first
 
 
 def test_a_file_whose_name_is_linked_is_read_each_time(part, folders):
