@@ -7,6 +7,8 @@ const WAVE_PX = 56;
 const PLAYER_PX = 36;
 // What the older canvas leaves free around a widget.
 const MARGIN_PX = 10;
+// A larger file is played, but not drawn: the page would hold all of it, and its samples several times over.
+const MOST_BYTES = 2 ** 28;
 const SVG = "http://www.w3.org/2000/svg";
 
 function shape(name, attributes) {
@@ -91,11 +93,12 @@ class SpeechPlayer {
     }
   }
 
-  // Seconds of the part that is taken, within the file.
+  // Seconds of the part that is taken, within the file; one that is not drawn (yet) plays as long as it lasts.
   part() {
-    const start = Math.min(Number(this.find("start_s").value) || 0, this.length);
+    const length = this.length || this.audio.duration || Infinity;
+    const start = Math.min(Number(this.find("start_s").value) || 0, length);
     const duration = Number(this.find("duration_s").value) || 0;
-    return [start, duration > 0 ? Math.min(start + duration, this.length) : this.length];
+    return [start, duration > 0 ? Math.min(start + duration, length) : length];
   }
 
   async refresh() {
@@ -114,7 +117,11 @@ class SpeechPlayer {
     const context = new OfflineAudioContext(1, 1, 16000);
     try {
       const response = await fetch(address);
-      const sound = response.ok ? await context.decodeAudioData(await response.arrayBuffer()) : null;
+      const fits = response.ok && Number(response.headers.get("content-length")) <= MOST_BYTES;
+      if (!fits) {
+        await response.body?.cancel();
+      }
+      const sound = fits ? await context.decodeAudioData(await response.arrayBuffer()) : null;
       if (sound && file === this.file) {
         this.length = sound.duration;
         const lines = loudness(sound).map((peak, bar) => `M${bar + 0.5} ${50 - 48 * peak}V${50 + 48 * peak}`);

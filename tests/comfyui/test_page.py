@@ -14,6 +14,9 @@ from comfy_server import ComfyServer, probe, write_clip
 from pack_loader import ROOT
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome") or ""
+DRAWN_SPEECH = (
+    "document.querySelector('svg[preserveAspectRatio=none] path')?.getAttribute('d')?.length > 1000"
+)
 WORKFLOWS = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
 
 if not os.environ.get("COMFYUI_DIR"):
@@ -69,10 +72,21 @@ class TestLipSyncAVideo:
         page.open("Lip sync a video")
         assert {"ai_woman.mp4", "speech_en.wav"} <= {path.name for path in (comfy.base / "input").iterdir()}
         page.wait("document.querySelector('audio')?.duration > 4.8")
-        page.wait(
-            "document.querySelector('svg[preserveAspectRatio=none] path')?.getAttribute('d')?.length > 1000"
-        )
+        page.wait(DRAWN_SPEECH)
         assert page.overlaps() == []
+
+    def test_a_file_too_large_to_draw_plays(self, page, comfy):
+        samples = (comfy.base / "input" / "speech_en.wav").read_bytes()
+        (comfy.base / "input" / "large.wav").write_bytes(samples)
+        with (comfy.base / "input" / "large.wav").open("r+b") as file:
+            file.truncate(2**28 + 1)
+        page.set("MyTalkLoadSpeech", audio="large.wav")
+        page.wait("document.querySelector('audio').duration > 4.8")
+        page.page.evaluate("document.querySelector('audio').play()")
+        page.wait("document.querySelector('audio').currentTime > 0.5", limit_s=20)
+        assert not page.page.locator("svg[preserveAspectRatio=none]").first.is_visible()
+        page.set("MyTalkLoadSpeech", audio="speech_en.wav")
+        page.wait(DRAWN_SPEECH)
 
     def test_handles_trim_the_speech(self, page):
         wave = page.page.locator("svg[preserveAspectRatio=none]").first
