@@ -26,7 +26,7 @@ except ImportError:  # Windows, where nothing that somebody has open can be remo
 # Locks may be known to one machine only, so each removes its own leftovers.
 MACHINE = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 WORKSHOP = re.compile(rf"\.mytalk-{MACHINE}-[0-9a-f]{{8}}")
-LOCK = "lock"
+LOCK, HELD = "lock", "held"
 LONGEST_NAME = 255  # bytes, of every common file system
 LONGEST_SUFFIX = 32
 NO_ROOM = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
@@ -67,6 +67,21 @@ def replacing(path: str | Path) -> Iterator[Path]:
                 with contextlib.suppress(AttributeError):
                     error.filename, error.filename2 = str(path), None
             raise
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """A block that makes a file at its end: from its beginning an empty one keeps the name, so that another
+    process that looks for a free one takes the next. It is removed where the block fails, and where the
+    process is killed by the next run that writes into the folder."""
+    with contextlib.ExitStack() as stack:
+        # What is there is replaced, and what cannot be made the block says better.
+        with contextlib.suppress(OSError):
+            folder, _ = stack.enter_context(_workshop(path.parent))
+            path.open("xb").close()
+            stack.push(lambda kind, *_: path.unlink(missing_ok=True) if kind else None)
+            (folder / HELD).write_text(path.name, encoding="utf-8")
+        yield
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -286,13 +301,23 @@ def _remove_abandoned(folder: Path) -> None:
         folder.rmdir()
     elif fcntl is None:
         lock.unlink()
+        _release(folder)
         _remove(folder)
         shutil.rmtree(folder)
     else:
         with lock.open("r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _release(folder)
             _remove(folder)
             shutil.rmtree(folder)
+
+
+def _release(folder: Path) -> None:
+    """Remove the empty file whose name a folder that nobody uses any more has `held`."""
+    with contextlib.suppress(OSError):
+        path = folder.parent / (folder / HELD).read_text(encoding="utf-8")
+        if path.stat().st_size == 0:
+            path.unlink()
 
 
 def _remove(folder: Path | None) -> None:

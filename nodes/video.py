@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
@@ -17,6 +16,7 @@ from typing import Any
 import folder_paths
 from comfy_api.latest import Input, Types
 
+from ..mytalk_core.files import held
 from ..mytalk_core.media.arranged import part_of
 from ..mytalk_core.media.clip import Clip
 from ..mytalk_core.media.cut import cut_speech
@@ -146,7 +146,7 @@ def write_video(
         key: value if isinstance(value, str) else json.dumps(value) for key, value in (metadata or {}).items()
     }
     progress = NodeProgress(preview_node)
-    with taken(path):
+    with held(path):
         return write(
             clip,
             path,
@@ -155,23 +155,6 @@ def write_video(
             warn=warn or logging.getLogger(__name__).warning,
             **settings,
         )
-
-
-@contextmanager
-def taken(path: Path) -> Iterator[None]:
-    """A block that makes a file at its end: from its beginning an empty one keeps the name, so that another
-    server on these folders takes the next number. It is removed where the block fails."""
-    kept = False
-    # What is there is replaced, and what cannot be made the block says better.
-    with suppress(OSError):
-        path.open("xb").close()
-        kept = True
-    try:
-        yield
-    except BaseException:
-        if kept:
-            path.unlink(missing_ok=True)
-        raise
 
 
 def existing(folder: str) -> Path:

@@ -23,7 +23,7 @@ from mytalk_core.errors import MediaError
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.packed import PackedLandmarks
 from mytalk_core.face.track import FaceTrack, build_track
-from mytalk_core.files import check_outputs, replacing, take_lock, write_text
+from mytalk_core.files import check_outputs, held, replacing, take_lock, write_text
 from mytalk_core.media.remux import copy_untagged
 from mytalk_core.motion.motion import Motion
 
@@ -39,6 +39,8 @@ with replacing(Path(sys.argv[1])) as temporary:
     print("ready", flush=True)
     time.sleep(60)
 """
+
+HOLDING = WAITING.replace("replacing", "held").replace('    temporary.write_text("half")\n', "")
 
 
 def names(folder: Path) -> list[str]:
@@ -60,10 +62,10 @@ SAVED = {"motion": a_motion, "track": a_track}
 
 
 @contextlib.contextmanager
-def waiting(target: Path):
+def waiting(target: Path, program: str = WAITING):
     """A process in the midst of writing `target`."""
     process = subprocess.Popen(
-        [sys.executable, "-c", WAITING, str(target)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", program, str(target)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
     try:
         assert process.stdout.readline() == "ready\n"
@@ -173,6 +175,25 @@ def test_what_a_killed_run_left_is_swept_and_nothing_else(tmp_path):
         write_text(tmp_path / "out.txt", "x")
         assert set(names(tmp_path)) == {other_machine.name, "out.txt", *live}
         assert names(tmp_path / live.pop()) == ["lock", "new.mp4"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signal there")
+def test_a_name_is_held_until_it_is_written_fails_or_its_process_is_killed(tmp_path):
+    path = tmp_path / "out.txt"
+    with held(path):
+        assert path.read_bytes() == b""
+        write_text(path, "whole")
+    with pytest.raises(KeyError), held(tmp_path / "failed.txt"):
+        raise KeyError
+    with held(path), pytest.raises(KeyError), held(path):
+        raise KeyError
+    assert names(tmp_path) == ["out.txt"] and path.read_text() == "whole"
+    with waiting(tmp_path / "killed.mp4", HOLDING) as process:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert "killed.mp4" in names(tmp_path)
+    write_text(tmp_path / "next.txt", "x")
+    assert names(tmp_path) == ["next.txt", "out.txt"]
 
 
 def test_a_lock_on_a_file_that_is_another_by_now_is_none(tmp_path, monkeypatch):
