@@ -14,7 +14,8 @@ from mytalk_core.speech.features import SpeechEncoder
 
 
 class KeptFeatures:
-    """A speech encoder that keeps what it has encoded in a folder; float16, as training holds it."""
+    """A speech encoder that keeps what it has encoded in a folder, which others may share; float16, as
+    training holds it."""
 
     def __init__(self, encoder: SpeechEncoder, folder: Path) -> None:
         self._encoder = encoder
@@ -24,8 +25,10 @@ class KeptFeatures:
 
     def encode(self, speech: Tensor, count: int) -> Tensor:
         """Speech (S,) at 16 kHz -> features (count,L,Ds)."""
-        digest = hashlib.sha256(speech.numpy().tobytes()).hexdigest()[:24]
-        path = self._folder / f"{digest}-{count}.safetensors"
+        # Another encoder's of the same speech may have the same shape.
+        digest = hashlib.sha256(f"{self._encoder.sha256} {self.layers}".encode())
+        digest.update(speech.numpy().tobytes())
+        path = self._folder / f"{digest.hexdigest()[:24]}-{count}.safetensors"
         if not path.exists():
             features = self._encoder.encode(speech, count).half().contiguous()
             # Processes of one run may write the same features at once.
