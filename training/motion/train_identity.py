@@ -151,7 +151,7 @@ def save(run: Run, state: State) -> dict[str, float]:
         return {}
     cosine, same = similarities(extractor, frames_of(state.held, people))
     run.show("similarity", cosine.clamp(0, 1), state.step, axes="HW")
-    return {"own": cosine[same].mean().item(), "others": cosine[~same].mean().item()}
+    return told_apart(cosine, same)
 
 
 @torch.no_grad()
@@ -161,6 +161,14 @@ def similarities(extractor: IdentityExtractor, faces: LabelledFaces) -> tuple[Te
     pick = pick[faces.people[pick].argsort(stable=True)]
     embeddings = extractor(identity_channels(faces.landmarks[pick]))
     return embeddings @ embeddings.T, faces.people[pick, None] == faces.people[None, pick]
+
+
+def told_apart(cosine: Tensor, same: Tensor) -> dict[str, float]:
+    """Mean cosines, of what `similarities` gives, of two frames of one person, "own", and of two people's,
+    "others"."""
+    # A frame is as itself whatever was learned, and of many people there are few frames each.
+    pairs = same & ~torch.eye(len(same), dtype=torch.bool)
+    return {"own": cosine[pairs].mean().item(), "others": cosine[~same].mean().item()}
 
 
 def main() -> None:

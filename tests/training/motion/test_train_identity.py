@@ -19,6 +19,7 @@ from mytalk_training.motion.train_identity import (
     parse,
     similarities,
     step,
+    told_apart,
 )
 
 from mytalk_core.motion.identity import ArcFaceHead, IdentityConfig, IdentityExtractor
@@ -64,3 +65,10 @@ def test_one_person_alone_teaches_nothing(monkeypatch):
     monkeypatch.setattr(train_identity, "frames_of", None)
     with pytest.raises(ValueError, match="from two or more; DATASET has clips of one alone"):
         build(None, parse(["DATASET", "-o", "RUN"]))
+
+
+def test_a_frame_is_not_compared_with_itself():
+    cosine = torch.tensor([[1.0, 0.2, 0.1], [0.2, 1.0, 0.3], [0.1, 0.3, 1.0]])
+    people = torch.tensor([0, 0, 1])
+    figures = told_apart(cosine, people[:, None] == people)
+    assert figures == pytest.approx({"own": 0.2, "others": 0.2})
