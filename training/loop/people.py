@@ -42,5 +42,15 @@ def choose_few(clips: list[AnyClip], count: int) -> list[AnyClip]:
 
 
 def held_people(people: Iterable[str], share: float) -> set[str]:
-    """About a share of the people, by their names only: who is kept from training stays so whoever joins."""
-    return {person for person in people if zlib.crc32(person.encode()) < share * 2**32}
+    """About a share of the people, by their names only: who is kept from training stays so whoever joins.
+
+    Raises ValueError where that is everybody.
+    """
+    everybody = set(people)
+    held = {person for person in everybody if zlib.crc32(person.encode()) < share * 2**32}
+    if everybody and held == everybody:
+        raise ValueError(
+            f"{', '.join(sorted(held))}: by their names these are kept from training, and nobody is left to "
+            "learn from: prepare clips of more people"
+        )
+    return held

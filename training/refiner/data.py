@@ -30,7 +30,7 @@ GRID = (128, 160)  # height and width of a sample in units: the mask and some sk
 # Heights and widths, units, of windows about the lips: what a refiner with a reach sees, see `view_window`.
 SIZES = ((48, 80), (48, 96), (64, 96), (80, 96))
 MOUTH = (64, 96)  # the one that figures are taken in
-ALIKE = 64  # samples after each other have windows of one size and one scale, in however many batches
+ALIKE = 64  # samples after each other, at most, have windows of one size and one scale; a step has always
 PICTURES = ("frame", "contours", "references")  # of a pack, with their colours last
 SCALED = ("frame", "references")  # of these, those that may have more pixels than one a unit
 LOST = 0.1  # share of the references that augmentation takes away
@@ -340,12 +340,12 @@ class MouthDataset:
         file = self.opened[number]
         return {name: file.get_slice(name)[row] for name in file.keys()}  # noqa: SIM118
 
-    def draw(self, samples: list[int], seed: int, vary: bool = True) -> PackedMouths:
+    def draw(self, samples: list[int], seed: int, step: int = 2, vary: bool = True) -> PackedMouths:
         """What a seed gives these sample numbers, augmented where `vary`: of every two, 2n and 2n + 1, a
         frame and the next, varied alike. Windows about the lips are the same of both, and all of one size and
-        scale."""
+        scale. step: samples of a step of training, however it is split."""
         draws = Draws(seed, DATA, [sample // 2 for sample in samples])
-        together = Draws(seed, WINDOW, [samples[0] // ALIKE])
+        together = Draws(seed, WINDOW, [samples[0] // (step * max(1, ALIKE // step))])
         of_size, of_scale = (float(together.uniform()[0]) for _ in range(2))
         alike = self._alike(of_scale)
         pairs = alike[(draws.uniform() * len(alike)).long().clamp(max=len(alike) - 1).numpy()].tolist()

@@ -148,7 +148,13 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def build(run: Run, args: argparse.Namespace) -> tuple[State, MouthDataset]:
-    """Data and model of a run."""
+    """Data and model of a run. Raises ValueError where --steady-weight would not get its pairs."""
+    parts = args.accumulate * run.accelerator.num_processes
+    if args.steady_weight > 0 and args.batch % (2 * parts):
+        raise ValueError(
+            f"--steady-weight compares pairs of frames: --batch must be a multiple of 2 x processes x "
+            f"--accumulate = {2 * parts}; got {args.batch}"
+        )
     known, held = held_out(args.dataset)
     if args.overfit is not None:
         known = held = known[: args.overfit]
@@ -376,7 +382,7 @@ def main() -> None:
     args = parse()
     run = Run.of(args)
     state, mouths = build(run, args)
-    draw = partial(mouths.draw, seed=args.seed, vary=args.overfit is None)
+    draw = partial(mouths.draw, seed=args.seed, step=args.batch, vary=args.overfit is None)
     train(run, state, draw, step, save)
 
 

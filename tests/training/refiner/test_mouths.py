@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from mytalk_training.refiner.data import (
     held_out,
 )
 from mytalk_training.refiner.lending import APART_S, CLOSED, REGIMES, clip_views, left_of
-from mytalk_training.refiner.train import Mender, mouth_corners, unsteadiness, windows
+from mytalk_training.refiner.train import Mender, build, mouth_corners, parse, unsteadiness, windows
 
 from mytalk_core.appearance.references import References, mouth_opening
 from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig
@@ -165,12 +166,34 @@ def test_who_is_held_out_depends_on_the_names_only(tmp_path):
     assert 0 < len(few) < len(held) < len(known) and set(few) <= set(held)
 
 
+def test_somebody_must_be_left_to_learn_from(tmp_path):
+    (tmp_path / PEOPLE).write_text(json.dumps({"a": "person 1", "b": "person 2"}))
+    with pytest.raises(ValueError, match="person 1, person 2: by their names these are kept from training"):
+        held_out(tmp_path, share=1)
+
+
 def test_a_sample_depends_on_its_number_only(mouths):
     data = MouthDataset(held_out(mouths, share=0)[0])
     one, other = data.draw([3, 4], seed=1).to("cpu"), data.draw([4], seed=1).to("cpu")
     torch.testing.assert_close(one.truth[1:], other.truth)
     torch.testing.assert_close(one.inputs.references[1:], other.inputs.references)
     assert not torch.equal(data.draw([4], seed=2).to("cpu").truth, other.truth)
+
+
+def test_a_step_that_is_split_reads_the_same_samples(larger):
+    data = MouthDataset(held_out(larger, share=0)[0], reach=8.0)
+    for seed, first in enumerate((60, 96, 120, 192)):
+        whole, half = (
+            data.draw(list(range(start, first + 12)), seed, step=12).to("cpu") for start in (first, first + 6)
+        )
+        assert torch.equal(whole.truth[6:], half.truth)
+
+
+def test_pairs_are_not_split_where_they_are_compared(mouths):
+    argv = [str(mouths), "-o", "RUN", "--steady-weight", "1", "--batch", "12", "--accumulate", "4"]
+    run = SimpleNamespace(accelerator=SimpleNamespace(num_processes=1))
+    with pytest.raises(ValueError, match="a multiple of 2 x processes x --accumulate = 8; got 12"):
+        build(run, parse(argv))
 
 
 def test_two_samples_are_a_frame_and_the_next_varied_alike(mouths):
