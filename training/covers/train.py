@@ -61,9 +61,9 @@ class CoverObjective(nn.Module):
 
 @dataclass(kw_only=True)
 class State(TrainingState):
-    """The network as `CoverObjective`; held: scenes of people kept from training."""
+    """The network as `CoverObjective`; held: scenes of people kept from training, None if there are none."""
 
-    held: CoverBatch
+    held: CoverBatch | None
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -102,7 +102,9 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, CoverScenes]:
     drawn = [mesh.drawn(rng) for _ in range(args.drawn)]
     cut_out = [] if args.cut_out is None else [*cut_out_hands(args.cut_out)]
     scenes = CoverScenes(known, drawn, cut_out, args.seed, several=args.overfit)
-    validated = CoverScenes(held or known, drawn, cut_out, args.seed + 1).draw([*range(VALIDATED)])
+    validated = None
+    if held:
+        validated = CoverScenes(held, drawn, cut_out, args.seed + 1).draw([*range(VALIDATED)])
     fresh = CoverNetwork()
     if args.init is not None:
         fresh.load_state_dict(load_file(args.init))
@@ -127,7 +129,7 @@ def save(run: Run, state: State) -> dict[str, float]:
         return {}
     with replacing(run.out / "model.safetensors") as part:
         save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, part)
-    return validate(network.eval(), state.held)
+    return {} if state.held is None else validate(network.eval(), state.held)
 
 
 @torch.no_grad()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from made_hand import write_hand
 from mytalk_training.covers import data
 from mytalk_training.covers.data import ComparedFaces, CoverScenes, people_of
 from mytalk_training.covers.hand_mesh import HandMesh
+from mytalk_training.covers.train import build, parse
 from program_runs import write_faces
 
 COUNT = 40
@@ -87,3 +91,11 @@ def test_whose_faces_they_are_is_read_from_the_files(folder, tmp_path):
     assert people_of(folder / "faces")["clip3"] == "person 3"
     with pytest.raises(FileNotFoundError, match=r"covers\.prepare writes was required"):
         people_of(tmp_path)
+
+
+def test_nobody_that_is_learned_from_gives_the_figures(folder, tmp_path):
+    """Of one person, whose name does not keep them apart, there is nobody else to look at."""
+    shutil.copy(folder / "faces" / "clip0.safetensors", tmp_path)
+    argv = [str(tmp_path), "-o", "RUN", "--hand", str(folder / "hand.glb"), "--drawn", "2"]
+    state, scenes = build(SimpleNamespace(network=lambda module: None), parse(argv))
+    assert len(scenes.faces) == 1 and state.held is None
