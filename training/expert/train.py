@@ -85,6 +85,7 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, MotionData]:
     known, held = hold_out(clips)
     if overfit:
         known = held = choose_few(known, args.overfit)
+    held = run.learn_from(known, held)
     space = open_space(
         run.out,
         "space",

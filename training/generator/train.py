@@ -130,6 +130,7 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, GeneratorData]:
     known, held = hold_out(clips)
     if args.overfit is not None:
         known = held = choose_few(known, args.overfit)
+    held = run.learn_from(known, held)
     data = GeneratorData(shards, known, config, args.seed, window, vary=not args.plain)
     generator = AppearanceGenerator(config)
     generator.set_checkpointing(args.recompute)

@@ -35,7 +35,7 @@
 those numbers only (order.Draws has their random numbers) and may run in other processes. `step` takes its
 random numbers from `draws`, a stream apart from the data's. With two networks, as in a GAN, freeze the other
 (requires_grad_(False)) while one descends. OUT gets checkpoints/, from which the next start goes on,
-log.jsonl and tensorboard/.
+log.jsonl, tensorboard/ and, of whom `run.learn_from` was told, people.json.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ from mytalk_core.files import alone, write_text
 from .checkpoints import Network, TrainingState, checkpoints, dump_state, load_checkpoint, save_checkpoint
 from .ema import MovingAverage
 from .order import NOISE, Draws, MicroBatch, Order, load
+from .people import PEOPLE_NAME, AnyClip, read_people, write_people
 from .precision import choose_precision
 from .processes import check_launcher
 
@@ -168,6 +169,7 @@ class Run:
         self.print(f"mixed precision {precision}: {reason}")
         self.out.mkdir(parents=True, exist_ok=True)
         self.board: SummaryWriter | None = None
+        self.people: frozenset[str] = frozenset()
         set_seed(options.seed)
 
     @staticmethod
@@ -213,6 +215,20 @@ class Run:
         average = MovingAverage(module, options.ema)
         module, optimizer = self.accelerator.prepare(module, optimizer)
         return Network(module, optimizer, average, options.lr, options.clip_norm)
+
+    def learn_from(self, known: list[AnyClip], held: list[AnyClip]) -> list[AnyClip]:
+        """Note the people of the clips that are learned from, for the folder's people.json; of clips kept
+        from training, those that this run never learned from. Who is kept depends on who is there, and more
+        people may have joined since the run was begun."""
+        now = frozenset(clip.identity for clip in known)
+        goes_on = checkpoints(self.out / "checkpoints") and (self.out / PEOPLE_NAME).is_file()
+        before = read_people(self.out) - now if goes_on else frozenset()
+        self.people = now | before
+        apart = [clip for clip in held if clip.identity not in before]
+        if len(apart) < len(held):
+            people = sorted({clip.identity for clip in held} & before)
+            self.print(f"learned from before, so not kept from training: {', '.join(people)}")
+        return apart
 
     def resume(self, state: TrainingState) -> None:
         """Go on from the newest checkpoint, if there is one, and open the logs."""
@@ -304,6 +320,8 @@ def train(
                 reached = options.overfit is not None and figures["total"] < options.overfit_loss
             if state.step % options.save_every == 0 or last or reached:
                 # The checkpoint last: a run that is killed in between saves its model again.
+                if run.people and accelerator.is_main_process:
+                    write_people(run.out, run.people)
                 run.log(state.step, "valid", save(run, state))
                 save_checkpoint(state, run.out / "checkpoints", options.keep, run.settings, accelerator)
                 accelerator.wait_for_everyone()

@@ -1,14 +1,21 @@
 """Whom a run learns from: people, never clips of them, are kept apart for its figures.
 
 By their order where a dataset is whole, so that parts of it are equal and few people suffice (`hold_out`); by
-their names alone where people may be added between two runs (`held_people`).
+their names alone where people may be added between two runs (`held_people`). A run writes down whom it has
+learned from, which others' people may join before it goes on.
 """
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Protocol, TypeVar
+
+from mytalk_core.files import write_text
+
+PEOPLE_NAME = "people.json"
 
 
 class OfPerson(Protocol):
@@ -54,3 +61,13 @@ def held_people(people: Iterable[str], share: float) -> set[str]:
             "learn from: prepare clips of more people"
         )
     return held
+
+
+def write_people(run: Path, people: Iterable[str]) -> None:
+    """Say in a run's folder whom it learns from."""
+    write_text(run / PEOPLE_NAME, json.dumps(sorted(set(people)), indent=1, ensure_ascii=False) + "\n")
+
+
+def read_people(run: Path) -> frozenset[str]:
+    """Whom a run has learned from. Raises FileNotFoundError where it does not say."""
+    return frozenset(json.loads((run / PEOPLE_NAME).read_text(encoding="utf-8")))

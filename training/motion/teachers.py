@@ -8,7 +8,6 @@ learnt holds none of it. A pupil that learns from both goes on becoming better f
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +15,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mytalk_core.files import write_text
 from mytalk_core.motion.denoiser import MotionDenoiser
 from mytalk_core.motion.diffusion import PROCESSES
 from mytalk_core.motion.identity import IdentityExtractor, describe_person
 from mytalk_core.motion.sampler import sample_motion
 from mytalk_core.motion.space import LandmarkSpace
 
+from ..loop.people import read_people
 from .kept_features import Encoder
-
-PEOPLE_NAME = "people.json"
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ class Teachers:
             raise ValueError(f"{run}: a teacher must read the run's speech {wanted}; it reads {found}")
         if not LandmarkSpace.from_pretrained(run / "model", "space").moves_as(space):
             raise ValueError(f"{run}: the teacher moves in another landmark space than this data's")
-        return Teacher(denoiser, frozenset(json.loads((run / PEOPLE_NAME).read_text(encoding="utf-8"))))
+        return Teacher(denoiser, read_people(run))
 
     def say(self, features: Tensor, upper: Tensor, rest: Tensor, person: str) -> Tensor:
         """What the speech features (2F,L,Ds) of `person` most likely make of a face, upper (F,U) and rest
@@ -83,8 +80,3 @@ class Teachers:
         token = describe_person(denoiser.config.conditioning, self._identity, rest[None].to(self._device))
         process = PROCESSES[denoiser.config.process]()
         return sample_motion(denoiser, process, spoken, upper, token, temperature=0.0).cpu()
-
-
-def write_people(run: Path, people: Iterable[str]) -> None:
-    """Say in a run's folder whom it learns from."""
-    write_text(run / PEOPLE_NAME, json.dumps(sorted(set(people)), indent=1, ensure_ascii=False) + "\n")

@@ -51,7 +51,7 @@ from .models import (
     preset_config,
 )
 from .pictures import show_motion
-from .teachers import Teachers, write_people
+from .teachers import Teachers
 from .validation import validate
 
 # Of a model that is trained on.
@@ -192,6 +192,7 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, MotionData]:
     known, held = read_people(args, layout)
     if args.overfit is not None:
         known = held = choose_few(known, args.overfit)
+    held = run.learn_from(known, held)
     space = open_space(run.out, "model/space", partial(given_space, args, known, preset))
     wanted = preset.motion.speech_encoder if preset else "speech"
     own = wanted == "speech"
@@ -242,8 +243,6 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, MotionData]:
         ),
         held=[(clip, encoder.encode(clip.speech, 2 * len(clip.displacement))) for clip in held],
     )
-    if run.accelerator.is_main_process:
-        write_people(run.out, (clip.identity for clip in known))
     return state, data
 
 

@@ -105,6 +105,7 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, LabelledFaces]:
             f"people are told apart by learning from two or more; {args.dataset} has clips of one alone to "
             "learn from: prepare clips of others, in folders by their names"
         )
+    held = run.learn_from(known, held)
     faces = frames_of(known, people)
     channels = 2 * faces.landmarks.shape[1]
     config = sizes or IdentityConfig(channels, known[0].layout, args.hidden, args.layers, args.embedding)

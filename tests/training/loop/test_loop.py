@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import mytalk_training.loop.checkpoints
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from mytalk_training.loop.checkpoints import TrainingState, averaged, checkpoints, load_checkpoint
 from mytalk_training.loop.loop import LoopOptions, Run, add_arguments, descend, learning_rate, train
 from mytalk_training.loop.order import DATA, NOISE, Draws, Order, load
+from mytalk_training.loop.people import PEOPLE_NAME, read_people
 from torch import Tensor, nn
 
 TINY = [
@@ -243,6 +245,27 @@ def test_changed_flags_are_said(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "going on at step 6" in out
     assert "flags are not those the run was begun with: --lr: 0.05, now 0.1\n" in out
+
+
+def test_who_was_learned_from_stays_so_whoever_joins(tmp_path, capsys):
+    def clips(people: str) -> list:
+        return [SimpleNamespace(identity=person) for person in people]
+
+    run, state = begin(tmp_path, "--steps", "2")
+    assert [clip.identity for clip in run.learn_from(clips("acd"), clips("b"))] == ["b"]
+    assert not (tmp_path / PEOPLE_NAME).exists()
+    train(run, state, draw, step, save)
+    assert read_people(tmp_path) == set("acd")
+    # Another name before theirs: the order says that somebody else is kept from training now.
+    run, state = begin(tmp_path, "--steps", "4")
+    assert [clip.identity for clip in run.learn_from(clips("ABad"), clips("xc"))] == ["x"]
+    assert "not kept from training: c" in capsys.readouterr().out
+    train(run, state, draw, step, save)
+    assert read_people(tmp_path) == set("ABacd")
+    few = clips("ab")
+    assert run.learn_from(few, few) == few
+    begun, _ = begin(tmp_path / "another")
+    assert len(begun.learn_from(clips("d"), clips("abc"))) == 3
 
 
 def test_another_programs_checkpoint_is_refused(tmp_path):

@@ -8,9 +8,9 @@ import pickle
 import pytest
 import torch
 from mytalk_training.loop.order import NOISE, Draws
-from mytalk_training.motion import teachers as module
+from mytalk_training.loop.people import PEOPLE_NAME, write_people
 from mytalk_training.motion.losses import aim_of, losses
-from mytalk_training.motion.teachers import PEOPLE_NAME, Teachers, write_people
+from mytalk_training.motion.teachers import Teachers
 from mytalk_training.motion.train import parse
 from test_train_motion import SAMPLES, make_batch, make_state
 from test_windows import Encoder, make_data
@@ -139,7 +139,7 @@ def test_losses_are_of_what_is_to_be_found():
 
 def test_a_run_says_whom_it_learns_from(tmp_path):
     write_people(tmp_path, ["z", "å", "z"])
-    assert json.loads((tmp_path / module.PEOPLE_NAME).read_text()) == ["z", "å"]
+    assert json.loads((tmp_path / PEOPLE_NAME).read_text()) == ["z", "å"]
 
 
 def test_flags_outside_their_range(capsys):
