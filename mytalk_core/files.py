@@ -47,7 +47,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     umask, whatever the block's libraries set. Where `path` is a link, what it points to is replaced and the
     link stays. Leftovers of runs that were killed are removed from the folder on the way.
 
-    Raises: MediaError as `check_outputs`; an OSError of the block names `path` where the disk is full.
+    Raises: MediaError as `check_outputs`; an OSError of the block names `path` where the disk is full, which
+    other libraries' own kinds of error become.
     """
     path = Path(path)
     _check_target(path, "the output")
@@ -57,7 +58,13 @@ def replacing(path: str | Path) -> Iterator[Path]:
     with _workshop(target.parent) as (folder, mode):
         temporary = folder / f"new{suffix}"
         try:
-            yield temporary
+            try:
+                yield temporary
+            except Exception as error:
+                full = _no_room(error)
+                if full is None:
+                    raise
+                raise full from None
             if temporary.is_file() and stat.S_IMODE(temporary.stat().st_mode) != mode:
                 temporary.chmod(mode)
             temporary.replace(target)
@@ -67,6 +74,20 @@ def replacing(path: str | Path) -> Iterator[Path]:
                 with contextlib.suppress(AttributeError):
                     error.filename, error.filename2 = str(path), None
             raise
+
+
+def _no_room(error: Exception) -> OSError | None:
+    """The full disk behind another library's error: torch raises its own while it handles the system's,
+    safetensors has its number in the text. None where there is none, or the error itself is the system's."""
+    behind = error.__context__
+    if isinstance(error, OSError):
+        return None
+    if isinstance(behind, OSError) and behind.errno in NO_ROOM:
+        return behind
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    if number is None or int(number[1]) not in NO_ROOM:
+        return None
+    return OSError(int(number[1]), os.strerror(int(number[1])))
 
 
 @contextmanager

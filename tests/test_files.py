@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
 
 from mytalk_core import files
@@ -91,6 +93,28 @@ def test_whole_or_not_at_all(tmp_path, stop):
     assert target.read_text() == "before"
     write_text(target, "äfter")
     assert target.read_text(encoding="utf-8") == "äfter" and names(tmp_path) == ["out.txt"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no limits on files there")
+@pytest.mark.parametrize("name", ["weights.safetensors", "checkpoint.pt"])
+def test_no_room_is_said_whoever_wrote(tmp_path, name):
+    """Both libraries have errors of their own, and say nothing of the file."""
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    content, save = {"a": np.zeros(100_000)}, save_file if name.endswith("rs") else torch.save
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+    try:
+        with (
+            pytest.raises(OSError) as caught,
+            replacing(tmp_path / name) as temporary,
+            temporary.open("wb") as file,
+        ):
+            save(content, temporary if save is save_file else file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.errno == errno.EFBIG and caught.value.filename == str(tmp_path / name)
+    assert names(tmp_path) == []
 
 
 def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
