@@ -19,7 +19,7 @@ from ...pipeline import write
 from ..pages import environment, render
 from .page_curves import draw_curves
 from .page_frames import data_address, mouth_pairs, poster
-from .report import best_value, is_anchor, number, report_files
+from .report import best_value, column, competes, is_anchor, number, report_files
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -65,6 +65,8 @@ def write_page(report: dict, folder: Path) -> Path:
         clips=[builder.clip(name) for name in clip_names(report["systems"])],
         is_anchor=is_anchor,
         best_value=best_value,
+        competes=competes,
+        column=column,
         number=number,
         arrows=ARROWS,
     )
@@ -172,7 +174,7 @@ class _Builder:
             players,
             [f"{system['name']}: {note}" for system, clip in shown for note in clip.get("notes", [])],
             [self.details(system["name"], clip) for system, clip in shown],
-            [{**system, "means": clip.get("scores", {})} for system, clip in found],
+            [{**system, "means": clip.get("scores", {}), "clips": [clip]} for system, clip in found],
         )
 
     def player(self, label: str, name: str, address: str) -> Player:

@@ -83,7 +83,7 @@ def report_files(path: Path) -> tuple[Path, Path]:
 def markdown(report: dict) -> str:
     """The report's table: metrics as rows, systems as columns, the best of those that compete in bold."""
     systems = report["systems"]
-    clips = max(len(system["clips"]) for system in systems)
+    clips = _most(systems)
     pictures = "every frame" if report["every"] == 1 else f"each {report['every']}-th frame"
     lines = [
         f"# {escaped(report['title'])}",
@@ -91,14 +91,14 @@ def markdown(report: dict) -> str:
         f"{report['date']}, {escaped(report['machine'])}, {clips} clips, pictures of {pictures}.",
         *(f"{escaped(name)}: {digest}" for name, digest in report["models"].items()),
         "",
-        "| metric | " + " | ".join(escaped(system["name"]) for system in systems) + " |",
+        "| metric | " + " | ".join(escaped(column(system, systems)) for system in systems) + " |",
         "|---|" + "---|" * len(systems),
     ]
     for metric in report["metrics"]:
         values = [system["means"].get(metric["key"]) for system in systems]
         best = best_value(metric, systems)
         cells = [
-            f"**{number(v)}**" if v is not None and v == best and not is_anchor(s) else number(v)
+            f"**{number(v)}**" if v is not None and v == best and competes(s, systems) else number(v)
             for v, s in zip(values, systems, strict=True)
         ]
         unit = f" ({metric['unit']})" if metric["unit"] else ""
@@ -130,9 +130,25 @@ def is_anchor(system: dict) -> bool:
     return bool(system.get("anchor"))
 
 
+def competes(system: dict, systems: list[dict]) -> bool:
+    """Whether its means are held against others': not the real video's, nor those of fewer clips than anybody
+    has, for the missing ones may be the hard ones."""
+    return not is_anchor(system) and len(system["clips"]) == _most(systems)
+
+
+def column(system: dict, systems: list[dict]) -> str:
+    """A system's name, and of how many clips its means are where others have more."""
+    clips, most = len(system["clips"]), _most(systems)
+    return system["name"] if clips == most else f"{system['name']} ({clips} of {most} clips)"
+
+
+def _most(systems: list[dict]) -> int:
+    return max(len(system["clips"]) for system in systems)
+
+
 def best_value(metric: dict, systems: list[dict]) -> float | None:
     """The best mean among the systems that compete, None where fewer than two have one."""
-    values = [system["means"].get(metric["key"]) for system in systems if not is_anchor(system)]
+    values = [system["means"].get(metric["key"]) for system in systems if competes(system, systems)]
     values = [value for value in values if value is not None and not math.isnan(value)]
     if len(values) < 2:
         return None

@@ -18,6 +18,7 @@ from repository import EXAMPLES
 from mytalk_core.evaluation.report import page
 from mytalk_core.evaluation.report.page_curves import draw_curves
 from mytalk_core.evaluation.report.page_frames import mouth_window
+from mytalk_core.evaluation.report.report import markdown
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.mesh import region_from_box
 from mytalk_core.face.reader import load_face_reader
@@ -134,6 +135,21 @@ def test_table_marks_the_best_of_those_who_compete(report, tmp_path):
         [False, False, True, False],
         [False] * 4,
     ], "the real video and a lone value are not the best of anything"
+
+
+def test_who_lacks_clips_is_the_best_of_none(report, tmp_path):
+    """The clips that it lacks may be those on which the others fail."""
+    for system in report["systems"]:
+        system["clips"][0]["notes"] = []
+    for system in report["systems"][:2]:
+        system["clips"] = [*system["clips"], system["clips"][0] | {"id": "two"}]
+    heads, psnr, lpips = (read(report, tmp_path).rows[number] for number in (0, 2, 4))
+    assert [text for _, text in heads] == ["metric", "real", "warp <x>", "network (1 of 2 clips)"]
+    assert not any("best" in css for row in (psnr, lpips) for css, _ in row)
+    lines = markdown(report).splitlines()
+    assert any("network (1 of 2 clips)" in line for line in lines) and not any("**" in line for line in lines)
+    # Of the clip that all have the best is marked, by PSNR and by LPIPS.
+    assert sum("best" in css for row in read(report, tmp_path).rows for css, _ in row) == 2
 
 
 def test_page_stands_alone_and_every_word_is_escaped(report, tmp_path):
