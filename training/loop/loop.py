@@ -65,7 +65,7 @@ from mytalk_core.files import alone, write_text
 from .checkpoints import Network, TrainingState, checkpoints, dump_state, load_checkpoint, save_checkpoint
 from .ema import MovingAverage
 from .order import NOISE, Draws, MicroBatch, Order, load
-from .people import PEOPLE_NAME, AnyClip, read_people, write_people
+from .people import PEOPLE_NAME, VALIDATED, AnyClip, choose_few, read_people, write_people
 from .precision import choose_precision
 from .processes import check_launcher
 
@@ -218,8 +218,8 @@ class Run:
 
     def learn_from(self, known: list[AnyClip], held: list[AnyClip]) -> list[AnyClip]:
         """Note the people of the clips that are learned from, for the folder's people.json; of clips kept
-        from training, those that this run never learned from. Who is kept depends on who is there, and more
-        people may have joined since the run was begun."""
+        from training, up to VALIDATED of people that this run never learned from. Who is kept depends on who
+        is there, and more people may have joined since the run was begun."""
         now = frozenset(clip.identity for clip in known)
         goes_on = checkpoints(self.out / "checkpoints") and (self.out / PEOPLE_NAME).is_file()
         before = read_people(self.out) - now if goes_on else frozenset()
@@ -228,7 +228,7 @@ class Run:
         if len(apart) < len(held):
             people = sorted({clip.identity for clip in held} & before)
             self.print(f"learned from before, so not kept from training: {', '.join(people)}")
-        return apart
+        return choose_few(apart, VALIDATED) if len(apart) > VALIDATED else apart
 
     def resume(self, state: TrainingState) -> None:
         """Go on from the newest checkpoint, if there is one, and open the logs."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -16,6 +17,8 @@ from typing import Protocol, TypeVar
 from mytalk_core.files import write_text
 
 PEOPLE_NAME = "people.json"
+# Clips kept from training that a run looks at: one process does, at every save, and the others wait for it.
+VALIDATED = 64
 
 
 class OfPerson(Protocol):
@@ -42,9 +45,12 @@ def choose_few(clips: list[AnyClip], count: int) -> list[AnyClip]:
     """The first `count` clips, of as many people as there are; ValueError if there are fewer clips."""
     if not 1 <= count <= len(clips):
         raise ValueError(f"--overfit must be 1 ... {len(clips)}, the number of clips; got {count}")
-    people = [clip.identity for clip in clips]
+    before, turns = Counter[str](), []
+    for clip in clips:
+        turns.append(before[clip.identity])
+        before[clip.identity] += 1
     # A person's second clip comes after everyone's first.
-    order = sorted(range(len(clips)), key=lambda i: people[:i].count(people[i]))
+    order = sorted(range(len(clips)), key=turns.__getitem__)
     return [clips[i] for i in order[:count]]
 
 

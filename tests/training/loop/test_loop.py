@@ -14,7 +14,7 @@ import torch
 from mytalk_training.loop.checkpoints import TrainingState, averaged, checkpoints, load_checkpoint
 from mytalk_training.loop.loop import LoopOptions, Run, add_arguments, descend, learning_rate, train
 from mytalk_training.loop.order import DATA, NOISE, Draws, Order, load
-from mytalk_training.loop.people import PEOPLE_NAME, read_people
+from mytalk_training.loop.people import PEOPLE_NAME, VALIDATED, read_people
 from torch import Tensor, nn
 
 TINY = [
@@ -266,6 +266,15 @@ def test_who_was_learned_from_stays_so_whoever_joins(tmp_path, capsys):
     assert run.learn_from(few, few) == few
     begun, _ = begin(tmp_path / "another")
     assert len(begun.learn_from(clips("d"), clips("abc"))) == 3
+
+
+def test_figures_are_of_few_clips_of_as_many_people_as_there_are(tmp_path):
+    """One process makes them while the others wait, who give up after some minutes."""
+    run, _ = begin(tmp_path)
+    held = [SimpleNamespace(identity=str(number // 100)) for number in range(6400)]
+    few = run.learn_from([], held)
+    assert len(few) == VALIDATED == 64 and {clip.identity for clip in few} == set(map(str, range(64)))
+    assert run.learn_from([], held[:64]) == held[:64]
 
 
 def test_another_programs_checkpoint_is_refused(tmp_path):
