@@ -114,7 +114,13 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--temporal-weight", type=float, default=defaults.temporal, help="above 0 reads pairs of frames")
     add("--plain", action="store_true", help="no changes of position, colour and quality")
     add("--recompute", action="store_true", help="less memory, more time")
-    add("--validate", type=int, default=64, metavar="N", help="frames of held-out people at every save")
+    add(
+        "--validate",
+        type=at_least(1),
+        default=64,
+        metavar="N",
+        help="frames of held-out people at every save",
+    )
     args = parser.parse_args(argv)
     if args.overfit is not None:
         args.plain, args.discriminator_weight = True, 0.0

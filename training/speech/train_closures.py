@@ -91,7 +91,9 @@ def fit(head: ClosureHead, clips: list[Spoken], steps: int, seed: int) -> None:
 
 @torch.no_grad()
 def judge(head: ClosureHead, clips: list[Spoken]) -> str:
-    """How well p, b and m are told from other sounds, as a line."""
+    """How well p, b and m are told from other sounds in clips kept from training, as a line."""
+    if not clips:
+        return f"no figures: of fewer than {HELD_EVERY // 2 + 1} people nobody is kept from training"
     sure = torch.cat([head(clip.features.float()).sigmoid() for clip in clips])
     meets = torch.cat([clip.meets for clip in clips]) > 0
     found = sure > 0.5

@@ -111,6 +111,12 @@ def test_a_made_layout_and_one_that_cannot_be_made(dataset):
         GeneratorData(data.shards, [other], TINY, 0)
 
 
+def test_a_run_looks_at_a_frame_at_least(capsys):
+    with pytest.raises(SystemExit):
+        parse(["DATASET", "-o", "RUN", "--validate", "0"])
+    assert "--validate" in capsys.readouterr().err
+
+
 def test_data_without_what_is_needed_is_refused(dataset):
     shards = ShardDataset.open(dataset)
     with pytest.raises(ValueError, match="no clip of .* has 2 neighbouring crops with 60 more at least"):

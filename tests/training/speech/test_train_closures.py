@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import torch
+from mytalk_training.loop.people import hold_out
 from mytalk_training.speech import train_closures
-from mytalk_training.speech.train_closures import Spoken, fit, judge
+from mytalk_training.speech.train_closures import HELD_EVERY, Spoken, fit, judge
 
 from mytalk_core.speech.closures import LAYERS, ClosureHead
 
@@ -28,3 +31,9 @@ def test_what_can_be_told_is_learnt(monkeypatch):
     assert after != before
     precision, recall = (int(part.split("%")[0].split()[-1]) for part in after.split(";")[1].split(","))
     assert precision > 85 and recall > 85
+
+
+def test_few_people_give_a_network_and_no_figures():
+    assert hold_out([SimpleNamespace(identity=name) for name in "abcd"], HELD_EVERY)[1] == []
+    assert len(hold_out([SimpleNamespace(identity=name) for name in "abcde"], HELD_EVERY)[1]) == 1
+    assert judge(ClosureHead(8), []) == "no figures: of fewer than 5 people nobody is kept from training"
