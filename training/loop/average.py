@@ -24,28 +24,38 @@ from mytalk_core.program import in_one_line
 AVERAGED: dict[str, type[PretrainedModel]] = {
     name: kind for name, kind in PARTS.items() if issubclass(kind, PretrainedModel) and name != "space"
 }
+# How a part's network is trained or used, and not what its weights mean.
+MAY_DIFFER = {
+    "motion": ("dropout", "attention_dropout"),
+    "sync": ("dropout",),
+    "refiner": ("references", "reach", "preferred"),
+    "lips": ("references", "reach", "preferred"),
+}
 
 
-def mean_of(models: Sequence[PretrainedModel], shares: Sequence[float]) -> PretrainedModel:
-    """The first of some networks with the mean of all their weights, in float32; shares: of each, above 0.
+def mean_of(
+    models: Sequence[PretrainedModel], shares: Sequence[float], may_differ: Sequence[str] = ()
+) -> PretrainedModel:
+    """The first of some networks with the mean of all their weights, in float32; shares: of each, above 0;
+    may_differ: fields of their configs.
 
-    Raises ValueError where they differ in their sizes.
+    Raises ValueError where they differ in their sizes, or in what their weights mean.
     """
     mean, total = models[0].float(), float(sum(shares))
     weights = {name: torch.zeros_like(value).double() for name, value in mean.state_dict().items()}
     for model, share in zip(models, shares, strict=True):
+        pairs = zip(vars(model.config).items(), vars(mean.config).values(), strict=True)
+        differ = [
+            f"{name} {theirs}, not {first}"
+            for (name, theirs), first in pairs
+            if theirs != first and name not in may_differ
+        ]
+        if differ:
+            raise ValueError(f"networks of one kind were required; one has {'; '.join(differ)}")
         own = model.state_dict()
-        if _shapes(own) != _shapes(weights):
-            pairs = zip(vars(model.config).items(), vars(mean.config).values(), strict=True)
-            differ = [f"{name} {theirs}, not {first}" for (name, theirs), first in pairs if theirs != first]
-            raise ValueError(f"networks of one shape were required; one has {'; '.join(differ)}")
         weights = {name: weights[name] + share / total * value for name, value in own.items()}
     mean.load_state_dict(weights)
     return mean
-
-
-def _shapes(weights: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
-    return {name: value.shape for name, value in weights.items()}
 
 
 def main() -> None:
@@ -68,7 +78,8 @@ def main() -> None:
         )
     space = _one_space(args.models) if args.part == "motion" else None
     networks = [AVERAGED[args.part].from_pretrained(model, args.part) for model in args.models]
-    mean_of(networks, shares).save_pretrained(args.out / args.part, torch.float16)
+    mean = mean_of(networks, shares, MAY_DIFFER.get(args.part, ()))
+    mean.save_pretrained(args.out / args.part, torch.float16)
     if space is not None:
         space.save_pretrained(args.out / "space")
 

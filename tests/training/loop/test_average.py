@@ -49,6 +49,10 @@ def test_models_that_have_no_mean_are_refused(tmp_path, monkeypatch):
         run(monkeypatch, tmp_path / "one", tmp_path / "moved", "-o", tmp_path / "mean")
     with pytest.raises(ValueError, match="kernel 5, not 3"):
         run(monkeypatch, tmp_path / "one", tmp_path / "other", "-o", tmp_path / "mean")
+    # Of the same shapes, whose numbers mean something else.
+    tiny(tmp_path / "regression", 3, process="regression", dropout=0.3)
+    with pytest.raises(ValueError, match="one has process regression, not diffusion$"):
+        run(monkeypatch, tmp_path / "one", tmp_path / "regression", "-o", tmp_path / "mean")
     assert not (tmp_path / "mean").exists()
 
 
