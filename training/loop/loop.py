@@ -72,7 +72,7 @@ from .processes import check_launcher
 PRECISIONS = ("auto", "no", "bf16", "fp16")
 SCHEDULES = ("inverse-sqrt", "cosine", "constant")
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-# Flags that a resumed run may have otherwise without a word.
+# Flags that a resumed run may have otherwise without a word; not the steps where the rate falls towards them.
 FREE = {"out", "dataset", "features", "steps", "workers", "save_every", "log_every", "keep", "accumulate"}
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -175,7 +175,8 @@ class Run:
     @staticmethod
     def of(args: argparse.Namespace) -> Run:
         """The run that a program's flags, the loop's among them, ask for."""
-        settings = {key: value for key, value in vars(args).items() if key not in FREE}
+        free = FREE - {"steps"} if args.schedule == "cosine" else FREE
+        settings = {key: value for key, value in vars(args).items() if key not in free}
         plain = {key: str(value) if isinstance(value, Path) else value for key, value in settings.items()}
         return Run(LoopOptions.of(args), plain)
 

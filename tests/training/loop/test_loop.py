@@ -247,6 +247,14 @@ def test_changed_flags_are_said(tmp_path, capsys):
     assert "flags are not those the run was begun with: --lr: 0.05, now 0.1\n" in out
 
 
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+def test_other_steps_are_said_where_the_rate_falls_towards_them(tmp_path, capsys, schedule):
+    train(*begin(tmp_path, "--schedule", schedule), draw, step, save)
+    run, state = begin(tmp_path, "--schedule", schedule, "--steps", "12")
+    run.resume(state)
+    assert ("--steps: 6, now 12" in capsys.readouterr().out) is (schedule == "cosine")
+
+
 def test_who_was_learned_from_stays_so_whoever_joins(tmp_path, capsys):
     def clips(people: str) -> list:
         return [SimpleNamespace(identity=person) for person in people]
