@@ -149,10 +149,17 @@ class PackedMouths:
         return augment(samples, Variation(**parts))
 
 
-def pack(mouths: list[MouthView], path: Path) -> None:
-    """Write frames, fitted to one grid and one number of references, as a safetensors file."""
+def pack(mouths: list[MouthView], path: Path, clip: str = "") -> None:
+    """Write frames, fitted to one grid and one number of references, as a safetensors file; clip: what tells
+    the clip they are of from others of its name, see `packed_clip`."""
     with replacing(path) as temporary:
-        save_file(stacked(mouths), temporary)
+        save_file(stacked(mouths), temporary, {"clip": clip})
+
+
+def packed_clip(path: Path) -> str:
+    """What `pack` was told of the clip, "" where it was told nothing."""
+    with safe_open(path, "np") as file:
+        return (file.metadata() or {}).get("clip", "")
 
 
 def stacked(mouths: list[MouthView]) -> dict[str, np.ndarray]:

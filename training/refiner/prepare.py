@@ -4,7 +4,8 @@
 
 DATASET is a folder that mytalk_training.dataset.prepare wrote, with crops. Each sample of it gets one file in
 MOUTHS; those that are there already are left alone, so an interrupted run goes on where it stopped, and
-several datasets may go into one folder. people.json tells whose they are.
+several datasets may go into one folder, whose clips of one name are told apart by their sound. people.json
+tells whose they are.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +24,7 @@ from mytalk_core.files import write_text
 from mytalk_core.program import in_one_line
 
 from ..dataset.shards import ShardDataset
-from .data import PEOPLE, pack
+from .data import PEOPLE, pack, packed_clip
 from .lending import clip_views
 
 FEWEST = 24  # frames of a short sample
@@ -49,15 +51,19 @@ def main(argv: list[str] | None = None) -> None:
     for number, row in enumerate(tqdm(dataset.samples, desc="samples")):
         if row["face_px"] < args.smallest_face_px:
             continue
+        clip = f"{zlib.crc32(dataset.tensors(row, 'motion.safetensors')['speech'].tobytes()):08x}"
         path = args.out / f"{row['key']}.safetensors"
+        if path.exists() and packed_clip(path) not in ("", clip):
+            # Another dataset's clip of this name.
+            path = path.with_stem(f"{row['key']}_{clip}")
         if not path.exists():
             count = int(min(max(row["seconds"] * args.per_second, FEWEST), args.most))
             rng = np.random.default_rng((args.seed, number))
             views = list(clip_views(dataset, row, count, rng))
             if not views:
                 continue
-            pack(views, path)
-        people[row["key"]] = row["identity"] or row["key"]
+            pack(views, path, clip)
+        people[path.stem] = row["identity"] or row["key"]
         # After each, so that training may begin on those that are done.
         write_text(known, json.dumps(people, indent=1) + "\n")
     print(f"{args.out}: {len(people)} samples")

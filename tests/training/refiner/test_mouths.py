@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from mytalk_training.dataset import prepare
-from mytalk_training.dataset.shards import ShardDataset
+from mytalk_training.dataset.shards import INDEX_NAME, ShardDataset
 from mytalk_training.loop.order import DATA, Draws
 from mytalk_training.refiner import prepare as prepare_mouths
 from mytalk_training.refiner.data import (
@@ -45,6 +45,22 @@ def mouths(dataset, tmp_path_factory):
     out = tmp_path_factory.mktemp("mouths")
     prepare_mouths.main([str(dataset), "-o", str(out), "--smallest-face-px", "20", "--most", "6"])
     return out
+
+
+def test_clips_of_one_name_from_two_datasets_are_both_there(dataset, tmp_path):
+    """As `0001.mp4` is in every other download."""
+    index, out = (dataset / INDEX_NAME).read_text(), tmp_path / "mouths"
+    rows = [json.loads(line) for line in index.splitlines()][:2]
+    for row, person in zip(rows, "pq", strict=True):
+        folder = tmp_path / person
+        shutil.copytree(dataset, folder)
+        (folder / INDEX_NAME).write_text(json.dumps(row | {"key": "0001", "identity": person}) + "\n")
+    for person in "pqp":
+        arguments = ["-o", str(out), "--smallest-face-px", "20", "--most", "2"]
+        prepare_mouths.main([str(tmp_path / person), *arguments])
+    people = json.loads((out / PEOPLE).read_text())
+    assert people["0001"] == "p" and sorted(people.values()) == ["p", "q"]
+    assert {path.stem for path in out.glob("*.safetensors")} == set(people)
 
 
 def test_views_are_lent_by_other_moments_only(dataset):
