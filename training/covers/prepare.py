@@ -45,7 +45,13 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("clips", type=Path, help="folder of videos")
     add("-o", "--out", type=Path, required=True, help="folder of the result; what is there already stays")
     add("--splits", nargs="+", default=["train"], help="splits to take, where sources name one")
-    add("--leave-out", nargs="+", default=[], metavar="NAME", help="clips, by their files' names without end")
+    add(
+        "--leave-out",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="clips, by their files' names, or FACES', without end",
+    )
     add("--covered", type=Path, help="JSON lines of `name` and `frame` in which something is before the face")
     add("--pictures", type=int, default=24, help="of each clip")
     return parser.parse_args(argv)
@@ -98,17 +104,18 @@ def main(argv: list[str] | None = None) -> None:
     _, sources = find_sources(args.clips)
     covered, reader, none = covered_moments(args.covered), load_face_reader(), np.zeros(0, int)
     for source in tqdm([one for one in sources if one.split is None or one.split in args.splits]):
-        name = source.path.stem
-        path = args.out / f"{name}.safetensors"
-        if name in args.leave_out or path.exists():
+        # Of many people the files are called 0001.mp4.
+        name, path = source.path.stem, args.out / f"{source.key}.safetensors"
+        if {name, source.key} & {*args.leave_out} or path.exists():
             continue
+        without = np.concatenate([covered.get(one, none) for one in {name, source.key}])
         try:
             clip = FileClip.open(args.clips / source.path)
-            faces = read_faces(clip, reader, args.pictures, covered.get(name, none))
+            faces = read_faces(clip, reader, args.pictures, without)
         except (MediaError, NoFaceError) as error:
-            tqdm.write(f"{name} left out: {error}")
+            tqdm.write(f"{source.key} left out: {error}")
             continue
-        faces.pack(path, source.identity or name)
+        faces.pack(path, source.identity or source.key)
 
 
 if __name__ == "__main__":

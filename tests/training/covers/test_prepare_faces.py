@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -39,3 +40,14 @@ def test_what_is_there_already_stays(faces, clips):
     before = (faces / "woman.safetensors").stat().st_mtime_ns
     prepare.main([str(clips.folder), "-o", str(faces), "--leave-out", "both", "boy"])
     assert (faces / "woman.safetensors").stat().st_mtime_ns == before
+
+
+def test_clips_of_one_name_in_two_folders_are_both_there(clips, tmp_path):
+    """As nearly all of VoxCeleb2 are."""
+    for person in ("ann", "bob"):
+        (tmp_path / "clips" / person).mkdir(parents=True)
+        shutil.copy(clips.folder / "train" / "woman.mp4", tmp_path / "clips" / person / "0001.mp4")
+    prepare.main([str(tmp_path / "clips"), "-o", str(tmp_path / "faces"), "--pictures", "2"])
+    assert people_of(tmp_path / "faces") == {"ann_0001": "ann", "bob_0001": "bob"}
+    prepare.main([str(tmp_path / "clips"), "-o", str(tmp_path / "few"), "--leave-out", "0001"])
+    assert not list((tmp_path / "few").iterdir())
