@@ -53,7 +53,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import gather_object, set_seed
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
@@ -232,8 +232,17 @@ class Run:
         return choose_few(apart, VALIDATED) if len(apart) > VALIDATED else apart
 
     def resume(self, state: TrainingState) -> None:
-        """Go on from the newest checkpoint, if there is one, and open the logs."""
+        """Go on from the newest checkpoint, if there is one, and open the logs.
+
+        Raises ValueError, on every process, where they do not all find the same one.
+        """
         found = checkpoints(self.out / "checkpoints")
+        names = gather_object([found[-1].name if found else "none"])
+        if len({*names}) > 1:
+            raise ValueError(
+                f"all processes need the same checkpoints, but found {', '.join(names)}: give --out a folder "
+                "that every machine sees"
+            )
         if found:
             settings = load_checkpoint(state, found[-1], self.accelerator)
             now = self.settings

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import mytalk_training.loop.checkpoints
+import mytalk_training.loop.loop
 import numpy as np
 import pytest
 import torch
@@ -245,6 +246,16 @@ def test_changed_flags_are_said(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "going on at step 6" in out
     assert "flags are not those the run was begun with: --lr: 0.05, now 0.1\n" in out
+
+
+def test_a_folder_that_another_machine_does_not_see_is_refused(tmp_path, monkeypatch):
+    """Its processes would begin anew beside others that go on, and all gradients be mixed."""
+    train(*begin(tmp_path), draw, step, save)
+    monkeypatch.setattr(mytalk_training.loop.loop, "gather_object", lambda own: [*own, "none"])
+    run, state = begin(tmp_path, "--steps", "8")
+    with pytest.raises(ValueError, match="but found step_00000006.pt, none: give --out a folder that every"):
+        train(run, state, draw, step, save)
+    assert state.step == 0
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "constant"])
