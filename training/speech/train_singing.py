@@ -10,7 +10,6 @@ the figures at the end: the share of their frames that is taken for a voice.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from torch import Tensor
 
 from mytalk_core.arguments import DefaultsHelpFormatter, Parser
 from mytalk_core.errors import MediaError
+from mytalk_core.json_text import read_rows, text_field
 from mytalk_core.media.audio import MODEL_RATE_HZ, Speech
 from mytalk_core.program import in_one_line
 from mytalk_core.speech.activity import at_heard_level, band_level_db, voice_by_frame
@@ -142,6 +142,25 @@ def open_music(folder: Path | None) -> list[np.ndarray]:
     return [piece for piece in pieces if len(piece) > MODEL_RATE_HZ // 2]
 
 
+def read_manifest(manifest: Path, leave_out: tuple[str, ...]) -> tuple[list[dict], list[dict]]:
+    """Rows of the training split that are left out, by beginnings of their ids, and of those with speech in
+    sync. Raises ValueError where there is none of the latter."""
+    rows = []
+    for where, row in read_rows(manifest):
+        file = text_field(row, "file", where)
+        if file is None:
+            raise ValueError(f"{where}: a JSON object with `file` was required")
+        if row.get("split") in (None, "train"):
+            rows.append(row | {"id": text_field(row, "id", where) or Path(file).stem})
+    songs = [row for row in rows if row["id"].startswith(leave_out)]
+    spoken = [row for row in rows if row not in songs and row.get("sync") == "yes"]
+    if not spoken:
+        raise ValueError(
+            f"{manifest}: clips of the split train whose `sync` is yes were required; there are none"
+        )
+    return songs, spoken
+
+
 def main() -> None:
     parser = Parser(description=__doc__.splitlines()[0], formatter_class=DefaultsHelpFormatter)
     parser.add_argument("manifest", type=Path, help="clips with speech, as prepare has them")
@@ -158,10 +177,7 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder of singing.safetensors")
     args = parser.parse_args()
     rng = np.random.default_rng(args.seed)
-    rows = [json.loads(line) for line in args.manifest.read_text().splitlines()]
-    rows = [row for row in rows if row["split"] == "train"]
-    songs = [row for row in rows if row["id"].startswith(tuple(args.leave_out))]
-    spoken = [row for row in rows if row not in songs and row["sync"] == "yes"]
+    songs, spoken = read_manifest(args.manifest, tuple(args.leave_out))
     chosen = [spoken[i] for i in rng.permutation(len(spoken))[: args.clips]]
     encoder = SpeechEncoder.from_pretrained("mini", layers=(LAYER,))
     features, voices = [], []
