@@ -235,7 +235,8 @@ class OneByOne:
 
 def work(jobs: Sequence[Job], loading: Loading, model: LoadedModel, resume: bool) -> dict[Path, Outcome]:
     """Do the jobs that are not done yet; how each went, by its output."""
-    todo = [job for job in jobs if not job.is_done(loading.made_by)]
+    made_by = loading.made_by
+    todo = [job for job in jobs if not job.is_done(made_by)]
     outcomes: dict[Path, Outcome] = {}
     bar = NodeProgress()
 

@@ -86,6 +86,20 @@ def resolve_folder(
     )
 
 
+def own_folder(source: str) -> Path | None:
+    """The folder of a model that is one of the user's own, absolute; None for a bundled one or the Hub's."""
+    path = Path(source).expanduser()
+    return path.resolve() if not source.startswith("hub:") and path.is_dir() else None
+
+
+def weights_in(folder: Path) -> str:
+    """One hash of all weights of a model's folder, from the hashes that its configs hold."""
+    digest = hashlib.sha256()
+    for config in sorted(folder.glob(f"*/{CONFIG_NAME}")):
+        digest.update(config.parent.name.encode() + config.read_bytes())
+    return digest.hexdigest()
+
+
 def resolve_whole(source: str, revision: str | None = None) -> Path:
     """The folder of a whole model, all of it downloaded where the source is a Hub repository; as
     `resolve_folder`."""

@@ -69,6 +69,7 @@ class _ListHelpFormatter(DefaultsHelpFormatter, argparse.RawDescriptionHelpForma
 def run(args: argparse.Namespace) -> None:
     """Do what is not done yet, say how each went, and end with a line if any failed."""
     with collector_paused():
+        from ..face.choice import seen_from
         from ..pipeline.batch import run_batch
         from ..pipeline.jobs import read_jobs
 
@@ -77,9 +78,11 @@ def run(args: argparse.Namespace) -> None:
             raise ValueError(f"--{name} must be 1 or more; got {value}")
     # Workers elsewhere look from elsewhere.
     args.emotion = None if args.emotion is None else args.emotion.resolve()
+    args.face = seen_from(Path.cwd(), args.face)
     jobs = read_jobs(args.list, args.speeches, args.output, settings_of(args))
     loading = _loading(args)
-    todo = [job for job in jobs if not job.is_done(loading.made_by)]
+    made_by = loading.made_by
+    todo = [job for job in jobs if not job.is_done(made_by)]
     failed = []
     if todo:
         engine, loading, workers = _engine(args, loading, todo)
@@ -101,10 +104,12 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _loading(args: argparse.Namespace) -> Loading:
+    from ..checkpoint.pretrained import own_folder
     from ..pipeline.batch import Loading
 
     weights = None if args.recognition is None else str(args.recognition.resolve())
-    return Loading(args.model, args.revision, args.renderer, args.device, args.dtype, weights)
+    model = str(own_folder(args.model) or args.model)
+    return Loading(model, args.revision, args.renderer, args.device, args.dtype, weights)
 
 
 def _engine(args: argparse.Namespace, loading: Loading, todo: Sequence[Job]) -> tuple[Engine, Loading, int]:

@@ -34,6 +34,7 @@ class Photo:
     path: Path
 
 
+FILES: dict[str, type[Mask | Photo]] = {"mask:": Mask, "photo:": Photo}
 FaceChoice: TypeAlias = str | int | tuple[float, float] | Place | Mask | Photo | Look
 
 
@@ -65,6 +66,14 @@ def choice_files(which: FaceChoice) -> list[Path]:
     return [which.path] if isinstance(which, (Mask, Photo)) else []
 
 
+def seen_from(folder: Path, text: str) -> str:
+    """A choice as text whose file, if it has one, is relative to a folder: the same from anywhere."""
+    for kind in FILES:
+        if text.startswith(kind):
+            return f"{kind}{(folder / text.removeprefix(kind)).resolve()}"
+    return text
+
+
 def word_of(who: FaceChoice) -> str:
     """A choice as a user writes it."""
     if isinstance(who, Place):
@@ -75,7 +84,7 @@ def word_of(who: FaceChoice) -> str:
 def _read(text: str) -> FaceChoice:
     if text.isdecimal() and len(text) < 10:
         return int(text)
-    for kind, made in (("mask:", Mask), ("photo:", Photo)):
+    for kind, made in FILES.items():
         if text.startswith(kind):
             path = Path(text.removeprefix(kind))
             if not path.is_file():

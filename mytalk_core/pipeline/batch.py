@@ -13,6 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..checkpoint.pretrained import own_folder, weights_in
 from ..files import alone, replacing, write_text
 from ..media.clip import Clip
 from ..media.source import open_clip
@@ -41,10 +42,18 @@ class Loading:
 
     @property
     def made_by(self) -> dict[str, str | None]:
-        """What of it changes the pictures; a job that was done by another is done again."""
+        """What of it changes the pictures; a job that was done by another is done again.
+
+        Read anew each time: the weights in a model's folder may be others by now.
+        """
         made_by = {"model": self.model, "revision": self.revision, "renderer": self.renderer}
         # What was made before there was a choice stays made.
-        return made_by if self.recognition is None else made_by | {"recognition": self.recognition}
+        if self.recognition is not None:
+            made_by["recognition"] = self.recognition
+        if self.dtype != "auto":
+            made_by["dtype"] = self.dtype
+        folder = own_folder(self.model)
+        return made_by if folder is None else made_by | {"weights": weights_in(folder)}
 
 
 @dataclass(frozen=True)
@@ -116,6 +125,8 @@ class Worker:
         **more: Any,
     ) -> None:
         self.loading, self.opened, self.ends, self.more = loading, opened, ends, more
+        # By what is loaded now, whatever its folder holds later.
+        self.made_by = loading.made_by
         if model is not None:
             self.model = model
 
@@ -146,7 +157,7 @@ class Worker:
         """Make a video and its report, which take their names together. A failure is an outcome, too."""
         from .lip_sync import lip_sync
 
-        facts = job.facts(self.loading.made_by)
+        facts = job.facts(self.made_by)
         how = job.settings
         try:
             with replacing(job.report) as temporary:
@@ -164,7 +175,8 @@ class Worker:
                     strict=how.strict,
                     **self.more,
                 )
-                said = report.to_dict() | {"worker": f"{platform.node()} {os.getpid()}", "job": facts}
+                said = report.to_dict() | {"bytes": job.output.stat().st_size}
+                said |= {"worker": f"{platform.node()} {os.getpid()}", "job": facts}
                 temporary.write_text(_text(said), encoding="utf-8")
         except self.ends:
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -14,7 +15,7 @@ from typing import Any
 
 from ..arguments import IDLE_OF_A_VIDEO, parse_frame_rate
 from ..errors import MediaError
-from ..face.choice import check_choice
+from ..face.choice import check_choice, choice_files, seen_from
 from ..files import check_outputs, plain_name, stamp
 from ..json_text import read_object, read_rows, text_field
 from ..media.container import VIDEO_SUFFIXES
@@ -117,11 +118,14 @@ class Job:
     def facts(self, made_by: dict[str, str | None]) -> dict[str, Any]:
         """What the result follows from, for its report; another fact is another job. made_by: the model."""
         settings = asdict(self.settings) | {"frame_rate": str(self.settings.frame_rate or "")}
-        sources = {"video": self.video, "speech": self.speech}
+        files = {"video": [str(self.video), *_stamp_of_clip(self.video)]}
+        files["speech"] = [str(self.speech), *(stamp(self.speech) or ())]
         if (emotion := settings.pop("emotion")) is not None:
-            sources["emotion"] = emotion
-        # Nothing of a series, whose pattern is no file.
-        files = {word: [str(path), *(stamp(path) or ())] for word, path in sources.items()}
+            files["emotion"] = [str(emotion), *_stamp_of_clip(emotion)]
+        # A photo that is gone is its own job's failure.
+        with suppress(OSError):
+            for path in choice_files(self.settings.face):
+                files["face_file"] = [str(path), *(stamp(path) or ())]
         return files | {"output": self.output.name} | settings | made_by
 
     @property
@@ -136,13 +140,26 @@ class Job:
         return False
 
     def is_done(self, made_by: dict[str, str | None]) -> bool:
-        """Whether the output is there and was made of just this."""
+        """Whether the output is there, whole, as it was made, and was made of just this."""
         if not self.output.is_file() or not self.report.is_file():
             return False
         with suppress(ValueError, OSError):
             report = read_object(self.report)
-            return "error" not in report and report.get("job") == self.facts(made_by)
+            # A report of before sizes were noted has none.
+            size = report.get("bytes", self.output.stat().st_size)
+            same = size == self.output.stat().st_size and report.get("job") == self.facts(made_by)
+            return "error" not in report and same
         return False
+
+
+def _stamp_of_clip(path: Path) -> Sequence[int | str]:
+    """The stamp of a video file, one of all pictures of a series; none where nothing is."""
+    with suppress(ValueError, OSError):
+        files = clip_files(path)
+        if files != (path,):
+            stamps = [(file.name, stamp(file)) for file in files]
+            return (hashlib.sha256(repr(stamps).encode()).hexdigest(),)
+    return stamp(path) or ()
 
 
 def read_jobs(
@@ -186,6 +203,7 @@ def _inputs(jobs: Sequence[Job]) -> Iterable[Path]:
         with suppress(ValueError, OSError):
             yield from clip_files(job.video)
         yield job.speech
+        yield from choice_files(job.settings.face)
         if job.settings.emotion is not None:
             yield job.settings.emotion
 
@@ -244,9 +262,11 @@ def _job(row: dict[str, Any], where: str, source: Path, folder: Path, settings: 
     beside = source.resolve().parent
     video, speech = beside / texts.pop("video"), beside / texts.pop("speech")
     output = plain_name(texts.pop("output", f"{video.stem}.mp4"), f"{where}, output")
+    if "face" in texts:
+        texts["face"] = seen_from(beside, texts["face"])
     try:
         return Job(where, video, speech, folder / output, settings.with_row(texts))
-    except ValueError as error:
+    except (ValueError, FileNotFoundError) as error:
         raise ValueError(f"{where}, {error}") from None
 
 
