@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -43,9 +43,12 @@ class Source:
     speech: Path | None = None
 
 
-def find_sources(folder: Path, layout: str = "auto") -> tuple[str, list[Source]]:
+def find_sources(
+    folder: Path, layout: str = "auto", finished: Mapping[str, str] | None = None
+) -> tuple[str, list[Source]]:
     """The layout's name and all sources of a folder, sorted by key.
 
+    finished: of a dataset that goes on, the path of each key, which no other file takes over.
     Raises FileNotFoundError if there is no such folder or no video in it, ValueError for a layout that does
     not fit the folder or a damaged manifest.
     """
@@ -61,7 +64,7 @@ def find_sources(folder: Path, layout: str = "auto") -> tuple[str, list[Source]]
         raise ValueError(f"{folder} does not look like {layout}: leave --layout out to have it recognised")
     if not sources:
         raise FileNotFoundError(f"{folder} has no video in the {name} layout")
-    return name, _with_keys(folder, sources)
+    return name, _with_keys(folder, sources, finished or {})
 
 
 def left_out(folder: Path, sources: Iterable[Source]) -> int:
@@ -70,15 +73,17 @@ def left_out(folder: Path, sources: Iterable[Source]) -> int:
     return sum(path not in taken for path in _videos(folder))
 
 
-def _with_keys(folder: Path, sources: Iterable[Source]) -> list[Source]:
+def _with_keys(folder: Path, sources: Iterable[Source], finished: Mapping[str, str]) -> list[Source]:
     """Sources, each once, with unique keys and the sound files that lie beside them, sorted."""
     made: dict[str, Source] = {}
     for source in sorted(dict.fromkeys(sources), key=lambda s: s.path.as_posix()):
         wanted = source.key or source.path.with_suffix("").as_posix()
         # WebDataset splits a name at its first dot; a shot's number must not look like part of a name.
         key = re.sub(r"[^\w-]+", "_", wanted, flags=re.ASCII).strip("_")
-        if key != wanted.replace("/", "_") or len(key) > MAX_KEY or key in made or SHOT.search(key):
-            mark = hashlib.sha256(f"{wanted} {source.path.as_posix()}".encode()).hexdigest()[:8]
+        path = source.path.as_posix()
+        taken = key in made or finished.get(key, path) != path
+        if key != wanted.replace("/", "_") or len(key) > MAX_KEY or taken or SHOT.search(key):
+            mark = hashlib.sha256(f"{wanted} {path}".encode()).hexdigest()[:8]
             key = f"{key[: MAX_KEY - 9]}_{mark}"
         speech = source.speech or _sound_beside(folder, source.path)
         made[key] = replace(source, key=key, speech=speech)

@@ -36,7 +36,8 @@ def main(arguments: list[str] | None = None, program: str | None = None) -> None
     """Run a preparation. Raises ValueError and OSError for a user's mistakes."""
     args = parse(arguments, program)
     check_launcher()
-    layout, sources = find_sources(args.folder, args.layout)
+    finished = {entry.key: entry.source for entry in all_entries(args.output)}
+    layout, sources = find_sources(args.folder, args.layout, finished)
     wanted = [s for s in sources if s.split is None or s.split in args.splits][: args.limit]
     if not wanted:
         splits = ", ".join(sorted({str(s.split) for s in sources}))

@@ -189,6 +189,18 @@ def test_keys_are_unique_and_fit_an_archive(tmp_path):
     assert not shots & set(found)
 
 
+def test_what_is_finished_keeps_its_key(tmp_path):
+    make(tmp_path, "a.mp4")
+    finished = {"a": "a.mp4"}
+    make(tmp_path, "a.mov")
+    keys = {s.path.name: s.key for s in find_sources(tmp_path, finished=finished)[1]}
+    assert keys["a.mp4"] == "a" and keys["a.mov"].startswith("a_")
+    # Both are finished now, whichever stays.
+    finished[keys["a.mov"]] = "a.mov"
+    (tmp_path / "a.mp4").unlink()
+    assert [s.key for s in find_sources(tmp_path, finished=finished)[1]] == [keys["a.mov"]]
+
+
 def test_a_layout_that_does_not_fit_is_refused(tmp_path):
     make(tmp_path, "1.mp4")
     with pytest.raises(ValueError, match="does not look like voxceleb2"):
