@@ -96,7 +96,8 @@ def _agreeing(sight: Sight, known: Sequence[tuple[Told | None, ...]], at: int) -
 
 def _of_the_shot(known: Sequence[Told | None], at: int) -> tuple[list[Told], int]:
     """The frames about one in its shot, none left out between them, and where it is among them."""
-    assert (here := known[at]) is not None  # a face that is there
+    here = known[at]
+    assert here is not None  # a face that is there
 
     def is_there(one: Told | None) -> bool:
         return one is not None and one.shot == here.shot
