@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from threading import Lock
 
 import cv2
 import numpy as np
@@ -56,6 +57,7 @@ class SFace:
     def __init__(self, path: str | Path) -> None:
         """Raises FileNotFoundError, and WeightsError for a file that OpenCV does not take."""
         self.path = path = Path(path)
+        self._lock = Lock()
         if not path.is_file():
             raise FileNotFoundError(
                 f"weights of a face recognition network were required at {path}, but there is no such file: "
@@ -75,7 +77,8 @@ class SFace:
         box = np.concatenate([landmarks[:, :2].min(0), np.ptp(landmarks[:, :2], axis=0)])
         face = np.concatenate([box, *points, [1.0]]).astype(np.float32)[None]
         aligned = self.network.alignCrop(np.ascontiguousarray(frame[..., ::-1]), face)
-        embedding = self.network.feature(aligned).reshape(-1).astype(np.float32)
+        with self._lock:
+            embedding = self.network.feature(aligned).reshape(-1).astype(np.float32)
         return embedding / max(float(np.linalg.norm(embedding)), 1e-6)
 
 

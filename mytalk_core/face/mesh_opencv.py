@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from threading import Lock
 
 import cv2
 import numpy as np
@@ -25,7 +26,8 @@ TOLERANCE_PX = 0.02
 
 
 class OpenCVFaceMesh:
-    """`FaceMesh` on the CPU, image by image: one fits the cache, a batch does not. One call at a time.
+    """`FaceMesh` on the CPU, image by image: one fits the cache, a batch does not. Calls of
+    other threads wait for each other.
 
     body: an ONNX file of the network's body, planes (1,12,128,128) 0..255 -> features (1,128,2,2).
     Raises FileNotFoundError without it, cv2.error where OpenCV cannot read it.
@@ -35,6 +37,8 @@ class OpenCVFaceMesh:
         # By its bytes: OpenCV opens no file whose path Windows spells with other letters.
         self._engine = cv2.dnn.readNetFromONNX(np.frombuffer(body.read_bytes(), np.uint8))
         self._planes = np.empty(PLANES, np.float32)
+        # OpenCV's networks hold what they were given until they are asked for the rest.
+        self._lock = Lock()
         # Both heads see the whole of the features: one matrix product for a batch, points then logit.
         heads = (network.points, network.presence)
         self._head_weight = torch.cat([head.weight.detach().contiguous().flatten(1) for head in heads])
@@ -48,9 +52,10 @@ class OpenCVFaceMesh:
         squares = crops.reshape(-1, HALF_PX, 2, HALF_PX, 6).transpose(0, 2, 4, 1, 3)
         for i, square in enumerate(squares):
             # Moving bytes and then widening them is quicker than both at once.
-            self._planes.reshape(square.shape)[:] = np.ascontiguousarray(square)
-            self._engine.setInput(self._planes)
-            features[i] = self._engine.forward()[0]
+            with self._lock:
+                self._planes.reshape(square.shape)[:] = np.ascontiguousarray(square)
+                self._engine.setInput(self._planes)
+                features[i] = self._engine.forward()[0]
         outputs = F.linear(torch.from_numpy(features).flatten(1), self._head_weight, self._head_bias)
         return outputs[:, :-1].reshape(-1, POINTS, 3), outputs[:, -1]
 

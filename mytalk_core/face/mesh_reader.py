@@ -12,7 +12,7 @@ from .mesh_opencv import trusted_opencv_mesh
 
 
 class FaceMeshReader:
-    """Runs the mesh on regions of frames, in batches; one call at a time."""
+    """Runs the mesh on regions of frames, in batches."""
 
     def __init__(self, network: FaceMesh, device: torch.device | str = "cpu") -> None:
         is_cpu = torch.device(device).type == "cpu"

@@ -51,7 +51,7 @@ REFERENCE_S = 30.0
 
 @dataclass(frozen=True, eq=False)
 class LipSync:
-    """Every network of both stages, loaded once; its methods are the stages.
+    """Every network of both stages, loaded once; its methods are the stages, which several threads may call.
 
     source, revision: where it came from; dtype, drawing_dtype: what stage one and the networks of stage two
     compute in; reader: the face networks; motion: stage one; renderer: stage two.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -52,6 +53,16 @@ def test_a_region_is_read_from_its_box_alone():
 @torch.inference_mode()
 def run_module(network, crops):
     return network(torch.from_numpy(crops).permute(0, 3, 1, 2) / 255.0)
+
+
+def test_threads_share_the_engine(reader, frames, region):
+    face = cut_region(frames[0], region_matrix(region))[None]
+    crops = [face, 255 - face] * 2
+    alone = [reader.mesh.opencv(crop)[0] for crop in crops]
+    with ThreadPoolExecutor(len(crops)) as threads:
+        for _ in range(5):
+            together = threads.map(lambda crop: reader.mesh.opencv(crop)[0], crops)
+            assert all(map(torch.equal, together, alone))
 
 
 def test_the_engine_gives_the_modules_points(reader, frames, region):
