@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -332,6 +333,10 @@ def test_a_new_file_under_the_old_name_is_another_job(media, tmp_path):
     job.report.write_text(json.dumps({"job": job.facts(made_by)}))
     (tmp_path / "v.mp4").write_bytes(b"22")
     assert not job.is_done(made_by)
+    # Nothing could be made anew of a file that was moved away; another name is another video.
+    (tmp_path / "v.mp4").rename(tmp_path / "w.mp4")
+    assert job.is_done(made_by) and not job.is_done(Loading(renderer="network").made_by)
+    assert not replace(job, video=tmp_path / "gone.mp4").is_done(made_by)
 
 
 @pytest.mark.parametrize("changed", ["photo.png", "frames/f_2.png"])
