@@ -25,6 +25,8 @@ from .container import (
 )
 
 MODEL_RATE_HZ = 16_000
+# More than any layout that FFmpeg names: what has them is (samples, channels).
+MOST_CHANNELS = 64
 # Stamps that jump by more than this are a real gap; smaller ones are the container's rounding.
 GAP_S = 0.1
 BLOCK_SAMPLES = 1 << 16
@@ -81,12 +83,13 @@ class Speech:
     def from_waveform(cls, waveform: np.ndarray, sample_rate: int, layout: str | None = None) -> Speech:
         """A sound in memory: waveform float (C, S) or (S,), -1..1 (a torch tensor on the CPU is taken too).
 
-        Raises: ValueError for another shape or type, samples that are not finite, or a rate <= 0; MediaError
-        for zero length.
+        Raises: ValueError for another shape, such as (S, C), or type, samples that are not finite, or a
+        rate <= 0; MediaError for zero length.
         """
         waveform = np.asarray(waveform)
         waveform = waveform[None] if waveform.ndim == 1 else waveform
-        if waveform.ndim != 2 or not np.issubdtype(waveform.dtype, np.floating):
+        fits = waveform.ndim == 2 and len(waveform) <= MOST_CHANNELS
+        if not fits or not np.issubdtype(waveform.dtype, np.floating):
             raise ValueError(
                 f"a float waveform (channels, samples) was required, but {waveform.dtype} of shape "
                 f"{waveform.shape} arrived"

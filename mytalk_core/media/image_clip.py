@@ -28,7 +28,7 @@ class ImageClip(Clip):
 
         frames: (T, H, W, 3) uint8, or float 0..1 (ComfyUI's IMAGE; 1 and 4 channels too); fps: frames a
         second, exact fractions stay exact, a float within 1e-3 of n * 1000/1001 is taken as that. Raises:
-        ValueError for another shape or rate.
+        ValueError for another shape, type or rate.
         """
         frames = np.asarray(frames)
         if frames.ndim == 4 and not len(frames):

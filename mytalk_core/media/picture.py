@@ -105,9 +105,14 @@ def rgb_colour(height: int) -> Colour:
 def rgb_bytes(image: np.ndarray) -> np.ndarray:
     """uint8 (H, W, 3) from uint8 or float 0..1 with 1, 3 or 4 channels.
 
-    Raises: ValueError for another shape.
+    Raises: ValueError for another shape or type.
     """
     image = np.asarray(image)
+    if image.dtype != np.uint8 and not np.issubdtype(image.dtype, np.floating):
+        raise ValueError(
+            f"an image of uint8, or of floats 0..1, was required, but {image.dtype} arrived: scale it to one "
+            "of them"
+        )
     if image.ndim == 2:
         image = image[..., None]
     if image.ndim != 3 or image.shape[-1] not in (1, 3, 4):

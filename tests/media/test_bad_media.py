@@ -146,3 +146,5 @@ def test_speech_of_no_length(tmp_path):
         Speech.from_waveform(np.array([0.0, np.nan], np.float32), 16000)
     with pytest.raises(ValueError, match="float waveform"):
         Speech.from_waveform(np.zeros((1, 8), np.int16), 16000)
+    with pytest.raises(ValueError, match=r"\(channels, samples\) was required.*\(800, 2\)"):
+        Speech.from_waveform(np.zeros((800, 2), np.float32), 16000)

@@ -154,6 +154,9 @@ def test_from_frames_takes_uint8_and_comfy_images():
         assert np.array_equal(np.concatenate(list(clip.frames(batch_size=2))), frames)
     with pytest.raises(ValueError, match=r"\(T, H, W, 3\)"):
         ImageClip.from_frames(frames[0], 25)
+    for other in (np.uint16, np.int64, bool):
+        with pytest.raises(ValueError, match=f"uint8, or of floats 0..1, was required, but {other.__name__}"):
+            ImageClip.from_frames(frames.astype(other), 25)
 
 
 def test_exact_rates():
