@@ -34,8 +34,9 @@ def seconds_alone(drawn: RenderedClip, device: torch.device) -> dict[str, float]
     parts = [slice(start, start + together) for start in range(0, len(rows), together)]
 
     def prepare(part: slice) -> None:
-        for number, row in enumerate(rows[part]):
-            renderer.prepared(number, int(row), source[part][number], targets[part][number], None)
+        given = zip(rows[part], crops[part], source[part], targets[part], strict=True)
+        for number, (row, crop, own, wanted) in enumerate(given):
+            renderer.prepared(number, int(row), crop, own, wanted, None)
 
     def render(part: slice) -> Rendering:
         return renderer.render(crops[part], source[part], targets[part], rows[part])

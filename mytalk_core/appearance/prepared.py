@@ -17,7 +17,8 @@ class Prepared:
 
     row: in the batch; index: in the sequence; source, target: float (N, 2) canonical units; mask: of what is
     made anew, whether a reference has seen it or not; warps: those of its references to the target; inside:
-    bool (256, 256), what of the crop lies inside the frame, None for all.
+    bool (256, 256), what of the crop lies inside the frame, None for all; blur: float (2,), by what variance
+    along x and y new lips are to be blurred, canonical units squared, see `UsualFocus.missing`.
     """
 
     row: int
@@ -27,6 +28,7 @@ class Prepared:
     mask: MouthMask
     warps: ReferenceWarps
     inside: np.ndarray | None
+    blur: np.ndarray
 
     def lips(self, layout: LandmarkLayout) -> np.ndarray:
         """Where the lips are, old or new, inside the frame: bool (h, w) on the mask's window."""

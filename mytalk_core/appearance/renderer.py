@@ -17,12 +17,14 @@ from ..face.packed import Rows
 from .blend import SPLIT, Blend, Mixing
 from .choosing import Choice, ReferencePlan, plan_references
 from .fade import UsualLight
+from .focus import UsualFocus, softened
 from .frame_edge import KNOWN, UNKNOWN, lent_part
 from .mask import FEATHER, MouthMask, Window, mask_window, mouth_mask
 from .matching import MatchedReferences, match_references
 from .mouth import Parting, between_lips, dark_interior, hide_edges, part_interior, parting, seal, upper_teeth
 from .on_device.batch import Batch, Borrowed, Lenders
 from .on_device.drawing import DeviceRendering, draw
+from .on_device.focus import softened as soften_together
 from .on_device.lips import BlendTogether, MixingTogether
 from .on_device.lips import darken as darken_together
 from .on_device.lips import warped as warp_together
@@ -133,6 +135,7 @@ class WarpRenderer:
         self.triangulation = triangulate(layout)
         self.openings = mouth_opening(references.landmarks, layout)
         self._usual_light = UsualLight(references.crops, references.shots)
+        self._focus = UsualFocus(references, layout)
         self._lenders = Lenders(references)
         self._teeth: dict[int, tuple[bool, float]] = {}
 
@@ -154,18 +157,23 @@ class WarpRenderer:
             raise ValueError(
                 f"crops of the references' size {size} are needed, got {crops.shape[1:3]}; cut both alike"
             )
-        given = frame_index, source_landmarks, target_landmarks, seen
+        given = crops, frame_index, source_landmarks, target_landmarks, seen
         if self.device.type == "cpu":
             return self.drawn_by_turns(crops, self._all_prepared(*given))
         return self.drawn_together(crops, self._all_prepared(*given))
 
     def _all_prepared(
-        self, frame_index: np.ndarray, source: np.ndarray, target: np.ndarray, seen: np.ndarray | None
+        self,
+        crops: np.ndarray,
+        frame_index: np.ndarray,
+        source: np.ndarray,
+        target: np.ndarray,
+        seen: np.ndarray | None,
     ) -> list[Prepared]:
         """The frames of a batch; see `render`."""
         inside = [None] * len(frame_index) if seen is None else seen
         return [
-            self.prepared(row, int(index), source[row], target[row], inside[row])
+            self.prepared(row, int(index), crops[row], source[row], target[row], inside[row])
             for row, index in enumerate(frame_index)
         ]
 
@@ -187,13 +195,20 @@ class WarpRenderer:
         return None if self.device.type == "cpu" else AT_ONCE
 
     def prepared(
-        self, row: int, index: int, source: np.ndarray, target: np.ndarray, inside: np.ndarray | None
+        self,
+        row: int,
+        index: int,
+        crop: np.ndarray,
+        source: np.ndarray,
+        target: np.ndarray,
+        inside: np.ndarray | None,
     ) -> Prepared:
         """What is decided of one frame before its pixels are worked on; see `render`."""
         mask = mouth_mask(source, target, self.layout, self.settings.feather)
         if inside is not None:
             mask = replace(mask, ring=mask.ring * mask.window.cut(inside))
-        return Prepared(row, index, source, target, mask, self._warps(index, target, mask), inside)
+        blur = self._focus.missing(crop, source, inside, *self.chosen(index))
+        return Prepared(row, index, source, target, mask, self._warps(index, target, mask), inside, blur)
 
     def drawn_by_turns(self, crops: np.ndarray, frames: list[Prepared]) -> ArrayRendering:
         """One frame after the other, by OpenCV."""
@@ -210,6 +225,7 @@ class WarpRenderer:
             lips = self.lips(crop, frame.target, frame.index, mask, frame.warps, lent)
             if least.any():
                 np.maximum(lips, least, out=lips)
+            lips = softened(lips, frame.blur, size)
             lips_mask = mask.core.enlarge(mask.window.part(mask.lips, mask.core), size)
             mask.window.cut(new)[:] = mask.window.enlarge(np.maximum(mask.lips, moved), size)
             # Undivided by alpha, compositing would feather the lips twice.
@@ -229,7 +245,8 @@ class WarpRenderer:
 
         def lips(batch: Batch) -> Tensor:
             least = np.stack([self._usual_light.veil(crops[frame.row]) for frame in frames])
-            return torch.maximum(self.lips_together(batch), on(least, self.device)[..., None, None])
+            made = torch.maximum(self.lips_together(batch), on(least, self.device)[..., None, None])
+            return soften_together(made, [frame.blur for frame in frames], self.references.size)
 
         return draw(crops, frames, borrowed, self.device, lips)
 

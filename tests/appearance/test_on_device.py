@@ -88,7 +88,7 @@ def both(renderer, crops, source, targets, seen=None, other=None):
     """What OpenCV and what PyTorch makes of a batch; other: what draws by PyTorch, if another."""
     rows = np.arange(len(crops))
     inside = [None] * len(crops) if seen is None else seen
-    frames = [renderer.prepared(row, row, source[row], targets[row], inside[row]) for row in rows]
+    frames = [renderer.prepared(row, row, crops[row], source[row], targets[row], inside[row]) for row in rows]
     return renderer.drawn_by_turns(crops, frames), (other or renderer).drawn_together(crops, frames)
 
 
@@ -128,6 +128,15 @@ def test_warped_references(scene, settings, device):
     _, _, references, crops, source, targets = scene
     renderer = WarpRenderer(references, targets, LAYOUT, settings=settings, device=device)
     assert_alike(*both(renderer, crops, source, targets), crops)
+
+
+def test_frames_out_of_focus(scene, device):
+    _, _, references, crops, source, targets = scene
+    renderer = WarpRenderer(references, targets, LAYOUT, device=device)
+    soft = np.stack([cv2.GaussianBlur(crop, (0, 0), 3.0) for crop in crops])
+    frame = renderer.prepared(0, 0, soft[0], source[0], targets[0], None)
+    assert frame.blur.min() > 1
+    assert_alike(*both(renderer, soft, source, targets), soft)
 
 
 @pytest.mark.parametrize("reach", [0.0, 8.0])

@@ -180,8 +180,9 @@ def test_no_more_threads_give_a_card_its_work_than_do_it_good(warped, monkeypatc
 
 @pytest.fixture
 def parted(monkeypatch):
-    """Teeth that part, so that all is done that may be."""
+    """Teeth that part and frames out of focus, so that all is done that may be."""
     monkeypatch.setattr("mytalk_core.appearance.renderer.parting", lambda *_: Parting(apart=2.0))
+    monkeypatch.setattr("mytalk_core.appearance.focus.UsualFocus.missing", lambda *_: np.array([1.0, 2.0]))
 
 
 def test_lips_that_are_warped_are_drawn_there_without_a_network(warped, parted, monkeypatch):
@@ -197,7 +198,7 @@ def test_lips_that_are_warped_are_drawn_there_without_a_network(warped, parted, 
 
 
 @pytest.mark.parametrize(
-    "module", ["batch", "lips", "matching", "mouth", "raster", "surroundings", "warp", "windows"]
+    "module", ["batch", "focus", "lips", "matching", "mouth", "raster", "surroundings", "warp", "windows"]
 )
 def test_picture_work_that_is_left_on_the_cpu_is_found(warped, parted, module, monkeypatch):
     path = f"mytalk_core.appearance.on_device.{module}.on"

@@ -1,0 +1,144 @@
+"""Focus: lips that are drawn anew are as blurred as the frame around them.
+
+References are chosen for their sharpness; in a frame that the camera's focus or a movement has blurred they
+would stand out. How blurred a face is, is told by its parts, the eyes with their brows, nose and mouth: by
+how steep their finest slopes are beside coarser ones, and how steep the references' are when they are
+blurred. The sharpest part counts, since a blink, a smile or a hand changes one.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from ..face.alignment import UNITS
+from ..face.layout import LandmarkLayout
+from .mask import BLOCK, Window
+from .references import References
+
+# Standard deviations, canonical units, by which slopes are smoothed: fine ones, against noise, and coarse
+# ones; and by which references are blurred to see what becomes of their slopes.
+FINE, COARSE = 0.7, 3.0
+BLURS = np.array([0, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6])
+LEAST = 0.7  # units of blur that nobody sees, and that noise is taken for
+NOISE = 0.05  # of the mean square of slopes, levels a sample
+# A part tells nothing where two units of blur change the logarithm of its steepness by less than this, or
+# where its coarse slopes are a smaller share of the usual.
+TELLING, SHOWN = 0.5, 0.05
+UNSEEN = -1e3  # the logarithm of nothing
+ASKED = 16  # references at most that are blurred
+PARTS, MOUTH = 5, 4
+FEWEST = 2  # parts beside the mouth that must tell of a blur
+# How far they reach, units: beyond the eyes' corners, above the eyes, where the brows are, below them, and
+# beyond the lips; and in distances of the eyes, how far below these the nose begins, how far it reaches to
+# either side, and how far the whole of them does.
+CORNERS, BROWS, LIDS, LIPS = 6, 18, 3, 4
+BRIDGE, NOSTRILS, CHEEKS = 0.35, 0.45, 0.8
+
+
+class UsualFocus:
+    """How sharp a pool's references are, and frames beside them."""
+
+    def __init__(self, references: References, layout: LandmarkLayout) -> None:
+        self.layout = layout
+        count = len(references)
+        own = [None] * count if references.own is None else references.own
+        faces = list(zip(references.crops, references.landmarks, own, strict=True))
+        asked = [faces[index] for index in np.unique(np.linspace(0, count - 1, ASKED).astype(int))]
+        blurred = np.median([[self._slopes(*face, blur) for blur in BLURS] for face in asked], axis=0)
+        # Of each blur, part and axis; more blur is no steeper, as noise may have it.
+        self._usual = np.minimum.accumulate(blurred[:, 0])
+        telling = self._usual[0] - self._usual[np.searchsorted(BLURS, 2)] >= TELLING
+        self._least_coarse = np.where(telling, blurred[0, 1] + np.log(SHOWN), np.inf)
+        self._variances = np.array([self._variance(*face) for face in faces])
+
+    def missing(
+        self,
+        crop: np.ndarray,
+        landmarks: np.ndarray,
+        seen: np.ndarray | None,
+        chosen: np.ndarray,
+        weights: np.ndarray,
+    ) -> np.ndarray:
+        """By how much more a face is blurred than references (R,) of the pool, with weights of sum 1, are.
+
+        crop: uint8 (S, S, 3); landmarks: (N, 2), canonical units; seen: bool (256, 256), which units lie
+        inside the frame, all where None. Float (2,): the variance along x and y, canonical units squared; 0
+        where that is not seen.
+        """
+        own = self._variance(crop, landmarks, seen)
+        return (own - weights @ self._variances[chosen] - LEAST**2).clip(0)
+
+    def _variance(self, crop: np.ndarray, landmarks: np.ndarray, seen: np.ndarray | None) -> np.ndarray:
+        """By what variance (2,) a face is blurred beside the usual one."""
+        steep, coarse = self._slopes(crop, landmarks, seen)
+        tells, variance = coarse >= self._least_coarse, np.zeros(2)
+        sharp = (tells & (steep >= self._usual[0])).any(0)
+        # A mouth may just be shut.
+        for axis in np.flatnonzero((tells[:MOUTH].sum(0) >= FEWEST) & ~sharp):
+            variance[axis] = min(
+                np.interp(-steep[part, axis], -self._usual[:, part, axis], BLURS**2)
+                for part in np.flatnonzero(tells[:, axis])
+            )
+        return variance
+
+    def _slopes(
+        self, crop: np.ndarray, landmarks: np.ndarray, seen: np.ndarray | None, blur: float = 0
+    ) -> np.ndarray:
+        """Of each part of a face along x and y: the logarithm of its fine slopes' mean square in that of its
+        coarse ones, and of the latter, float (2, PARTS, 2); UNSEEN where it is not wholly seen."""
+        boxes = self._boxes(landmarks)
+        reach = round(3 * COARSE)
+        low = np.clip((boxes.min(0)[:2] - reach) // BLOCK * BLOCK, 0, UNITS - BLOCK)
+        high = np.clip(-(-(boxes.max(0)[2:] + reach) // BLOCK) * BLOCK, low + BLOCK, UNITS)
+        window = Window(*low.tolist(), *high.tolist())
+        part = cv2.resize(window.cut(crop), window.shape[::-1], interpolation=cv2.INTER_AREA)
+        grey = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        if blur > 0:
+            grey = cv2.GaussianBlur(grey, (0, 0), blur)
+        smooth = [cv2.GaussianBlur(grey, (0, 0), sigma) for sigma in (FINE, COARSE)]
+        slopes = [cv2.Sobel(one, -1, *axis, ksize=1) for one in smooth for axis in ((1, 0), (0, 1))]
+        whole = (
+            (boxes[:, :2] >= 0).all(1) & (boxes[:, 2:] <= UNITS).all(1) & (boxes[:, :2] < boxes[:, 2:]).all(1)
+        )
+        if seen is not None:
+            whole &= [seen[y0:y1, x0:x1].all() for y0, x0, y1, x1 in boxes.clip(0).tolist()]
+        found = np.full((PARTS, 2, 2), UNSEEN)
+        top, left, bottom, right = (boxes[whole] - np.tile(low, 2)).T
+        sums = cv2.integral(np.square(cv2.merge(slopes)))
+        sums = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
+        means = sums / ((bottom - top) * (right - left))[:, None]
+        fine, coarse = np.log(means + NOISE).reshape(-1, 2, 2).swapaxes(0, 1)
+        found[whole] = np.stack([fine - coarse, coarse], 1)
+        return found.swapaxes(0, 1)
+
+    def _boxes(self, landmarks: np.ndarray) -> np.ndarray:
+        """Where eyes, nose, all these and the mouth are: int (PARTS, 4), top, left, bottom, right, units."""
+        outlines = (*self.layout.eyes, self.layout.lips_outer)
+        (x0, y0), (x1, y1), low = (landmarks[own, :2].min(0) for own in outlines)
+        (x2, y2), (x3, y3), high = (landmarks[own, :2].max(0) for own in outlines)
+        x, y, apart = (x0 + x1 + x2 + x3) / 4, (y0 + y1 + y2 + y3) / 4, abs(x0 + x2 - x1 - x3) / 2
+        boxes = [
+            (y0 - BROWS, x0 - CORNERS, y2 + LIDS, x2 + CORNERS),
+            (y1 - BROWS, x1 - CORNERS, y3 + LIDS, x3 + CORNERS),
+            (y + BRIDGE * apart, x - NOSTRILS * apart, low[1] - LIPS, x + NOSTRILS * apart),
+            (y - BROWS, x - CHEEKS * apart, low[1] - LIPS, x + CHEEKS * apart),
+            (low[1] - LIPS, low[0] - LIPS, high[1] + LIPS, high[0] + LIPS),
+        ]
+        return np.rint(boxes).astype(int)
+
+
+def softened(picture: np.ndarray, variance: np.ndarray, size: int) -> np.ndarray:
+    """A part float32 (h, w, 3) of a crop of `size`, blurred by a variance (2,) along x and y, canonical units
+    squared; itself where that is 0."""
+    if not variance.any():
+        return picture
+    x, y = (kernel(value, size) for value in variance)
+    return cv2.sepFilter2D(picture, -1, x, y, borderType=cv2.BORDER_REPLICATE)
+
+
+def kernel(variance: float, size: int) -> np.ndarray:
+    """What blurs pixels of a crop of `size` along an axis by a variance in canonical units squared: float32
+    (odd,), sum 1."""
+    sigma = max(np.sqrt(variance) * size / UNITS, 1e-3)
+    return cv2.getGaussianKernel(2 * int(np.ceil(3 * sigma)) + 1, sigma, cv2.CV_32F)[:, 0]
