@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from .crop import crop_matrix
+from .crop import SMALLEST, crop_matrix
 
 if TYPE_CHECKING:
     from ..media.patch import Patch
@@ -29,6 +29,17 @@ class PatchArea:
     height: int
     width: int
     matrix: np.ndarray
+
+    def shrink(self, size: int) -> int:
+        """How many pixels a side of a crop of `size` are averaged before it is read: a power of two, no more
+        than a pixel of the frame has. One of the smallest is the frame enlarged, and has nothing finer."""
+        return 1 << int(np.log2(max(np.hypot(*self.matrix[:, 0]), 1))) if size > SMALLEST else 1
+
+    def to_averaged(self, shrink: int) -> np.ndarray:
+        """The matrix to a crop that was averaged so."""
+        matrix = self.matrix / shrink
+        matrix[:, 2] += (0.5 - 0.5 * shrink) / shrink
+        return matrix
 
 
 def patch_area(
@@ -82,10 +93,13 @@ def make_patch(
     if area is None:
         return None
     size = (area.width, area.height)
+    side, shrink = len(crop), area.shrink(len(crop))
+    if shrink > 1:  # a face smaller than the crop: a cubic kernel alone would alias
+        crop = cv2.resize(crop, (side // shrink, side // shrink), interpolation=cv2.INTER_AREA)
     # WARP_INVERSE_MAP: the matrix tells where in the crop each pixel of the frame is read.
     rgb = cv2.warpAffine(
         crop,
-        area.matrix,
+        area.to_averaged(shrink),
         size,
         flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,

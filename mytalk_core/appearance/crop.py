@@ -16,11 +16,16 @@ from .mask import Window
 
 STEP = 32  # crop sides are multiples of this, so that windows of 8 units fall on whole pixels
 SMALLEST, LARGEST = 256, 768
+# Of frames this share is drawn with no fewer pixels a side than they have, so many times.
+NEAR, COARSER = 0.95, 1.25
 WHOLE = Window(0, 0, UNITS, UNITS)
 
 
 def crop_size(similarity: np.ndarray, present: np.ndarray | None = None) -> int:
     """Side in pixels at which the canonical square has about the source's own resolution.
+
+    Where the face comes nearer, or a cut brings it nearer, few frames have so many more pixels that it would
+    be seen.
 
     Args:
         similarity: float (T, 2, 3), frame pixels to canonical units.
@@ -33,7 +38,8 @@ def crop_size(similarity: np.ndarray, present: np.ndarray | None = None) -> int:
     if len(similarity) == 0:
         raise ValueError("crop_size needs at least one frame with a face, got none; skip this track")
     units_per_pixel = np.hypot(similarity[:, 0, 0], similarity[:, 1, 0])
-    native = UNITS / np.median(units_per_pixel)
+    native = UNITS / units_per_pixel
+    native = max(np.median(native), np.quantile(native, NEAR) / COARSER)
     return int(np.clip(np.ceil(native / STEP) * STEP, SMALLEST, LARGEST))
 
 

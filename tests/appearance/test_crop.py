@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mytalk_core.appearance.composite import held, make_patch
-from mytalk_core.appearance.crop import crop_box, cut_crop
+from mytalk_core.appearance.crop import SMALLEST, crop_box, crop_size, cut_crop
 from mytalk_core.face.alignment import UNITS
 from mytalk_core.media.colour import Colour, RgbConverter
 from mytalk_core.media.patch import Patch, paste
@@ -39,6 +39,31 @@ def test_all_that_is_read_is_in_the_box(side_px):
         if patch is not None:
             assert top <= patch.top and patch.top + len(patch.alpha) <= bottom
             assert left <= patch.left and patch.left + patch.alpha.shape[1] <= right
+
+
+def scaled(*side_px):
+    """Similarities of faces whose canonical squares are so many pixels wide."""
+    return np.stack([[[UNITS / side, 0, 0], [0, UNITS / side, 0]] for side in side_px])
+
+
+def test_a_crop_is_as_large_as_most_faces_and_large_enough_for_the_nearest():
+    assert crop_size(scaled(*[400] * 20)) == 416
+    assert crop_size(scaled(*[400] * 19, 440)) == 416
+    # The close-ups of a conversation that is mostly seen from afar.
+    assert crop_size(scaled(*[300] * 70, *[700] * 30)) >= 700 / 1.25
+    assert crop_size(scaled(*[300] * 99, 700)) == 320
+
+
+def test_a_face_smaller_than_the_crop_is_averaged_and_does_not_alias():
+    noise = np.random.default_rng(0).integers(0, 256, (640, 640, 3), np.uint8)
+    alpha = np.ones((640, 640), np.float32)
+    patch = make_patch((160, 160, 3), noise, scaled(160)[0], alpha)
+    means = noise.reshape(160, 4, 160, 4, 3).mean((1, 3))
+    assert np.abs(patch.rgb - means)[1:-1, 1:-1].max() <= 1
+    # The smallest is a face enlarged, which this would only soften.
+    small = np.repeat(np.repeat(noise[:64, :64], 4, 0), 4, 1)
+    patch = make_patch((64, 64, 3), small, scaled(64)[0], alpha[:SMALLEST, :SMALLEST])
+    assert np.abs(patch.rgb.astype(int) - noise[:64, :64])[1:-1, 1:-1].max() <= 1
 
 
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv420p10le"])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from ..composite import LEAST_ALPHA, PatchArea, patch_area
 from ..covers.cover import FREE as UNCOVERED
@@ -104,10 +105,10 @@ class DeviceRendering:
             patch_area(side[:size], side[size:], similarity[row], shape)
             for row, side in zip(self.rows, sides, strict=True)
         ]
-        found = [number for number, one in enumerate(areas) if one is not None]
-        if found:
-            patches = self._cut(new, found, [one for one in areas if one is not None])
-            for number, patch in zip(found, patches, strict=True):
+        found = [(number, one) for number, one in enumerate(areas) if one is not None]
+        for shrink in {one.shrink(size) for _, one in found}:
+            numbers, own = zip(*(pair for pair in found if pair[1].shrink(size) == shrink), strict=True)
+            for number, patch in zip(numbers, self._cut(new, numbers, own, shrink), strict=True):
                 made[self.rows[number]] = patch
         return made
 
@@ -119,8 +120,10 @@ class DeviceRendering:
         kept = [cover.left(whole) * np.float32(share) for cover, share in zip(covers, shares, strict=True)]
         return self.new * on(np.stack(kept), self.new.device)
 
-    def _cut(self, new: Tensor, numbers: Sequence[int], areas: Sequence[PatchArea]) -> list[Patch]:
-        """The patches of the drawn frames of those numbers, in their areas."""
+    def _cut(
+        self, new: Tensor, numbers: Sequence[int], areas: Sequence[PatchArea], shrink: int
+    ) -> list[Patch]:
+        """The patches of the drawn frames of those numbers, in their areas, all of which shrink as much."""
         from ...media.patch import Patch
 
         device = new.device
@@ -130,7 +133,12 @@ class DeviceRendering:
         y = torch.arange(height, device=device, dtype=torch.float32)[:, None]
         at = matrix[:, :, 0] * x + matrix[:, :, 1] * y + matrix[:, :, 2]
         which = on(np.array(numbers), device)
-        rgb = _bytes(levels(read_at(self.pictures[which], at)))
+        pictures, averaged = self.pictures[which], at
+        if shrink > 1:
+            # Halves become the larger level, as OpenCV has it.
+            pictures = (avg_pool2d(pictures, shrink) + 0.5).floor()
+            averaged = (at + 0.5) / shrink - 0.5
+        rgb = _bytes(levels(read_at(pictures, averaged)))
         alpha = read_at(new[which][:, None], at, "bilinear", "zeros")[:, 0].clamp(0, 1)
         shown = torch.where(alpha < LEAST_ALPHA, 0.0, alpha).cpu().numpy()
         return [
