@@ -26,7 +26,8 @@ NOISE = 0.05  # of the mean square of slopes, levels a sample
 # where its coarse slopes are a smaller share of the usual.
 TELLING, SHOWN = 0.5, 0.05
 UNSEEN = -1e3  # the logarithm of nothing
-ASKED = 16  # references at most that are blurred
+ASKED = 8  # references at most that are blurred
+WAYS = ((1, 1), (1, 0), (0, 1))  # along both axes, as focus does, and as movements do
 PARTS, MOUTH = 5, 4
 FEWEST = 2  # parts beside the mouth that must tell of a blur
 # How far they reach, units: beyond the eyes' corners, above the eyes, where the brows are, below them, and
@@ -45,11 +46,14 @@ class UsualFocus:
         own = [None] * count if references.own is None else references.own
         faces = list(zip(references.crops, references.landmarks, own, strict=True))
         asked = [faces[index] for index in np.unique(np.linspace(0, count - 1, ASKED).astype(int))]
-        blurred = np.median([[self._slopes(*face, blur) for blur in BLURS] for face in asked], axis=0)
-        # Of each blur, part and axis; more blur is no steeper, as noise may have it.
-        self._usual = np.minimum.accumulate(blurred[:, 0])
-        telling = self._usual[0] - self._usual[np.searchsorted(BLURS, 2)] >= TELLING
-        self._least_coarse = np.where(telling, blurred[0, 1] + np.log(SHOWN), np.inf)
+        ways = [[(x * blur, y * blur) for blur in BLURS] for x, y in WAYS]
+        blurred = np.median(
+            [[[self._slopes(*face, blur) for blur in way] for way in ways] for face in asked], axis=0
+        )
+        # Of each way, blur, part and axis; more blur is no steeper, as noise may have it.
+        self._usual = np.minimum.accumulate(blurred[:, :, 0], axis=1)
+        telling = self._usual[0, 0] - self._usual[0, np.searchsorted(BLURS, 2)] >= TELLING
+        self._least_coarse = np.where(telling, blurred[0, 0, 1] + np.log(SHOWN), np.inf)
         self._variances = np.array([self._variance(*face) for face in faces])
 
     def missing(
@@ -72,18 +76,32 @@ class UsualFocus:
     def _variance(self, crop: np.ndarray, landmarks: np.ndarray, seen: np.ndarray | None) -> np.ndarray:
         """By what variance (2,) a face is blurred beside the usual one."""
         steep, coarse = self._slopes(crop, landmarks, seen)
-        tells, variance = coarse >= self._least_coarse, np.zeros(2)
-        sharp = (tells & (steep >= self._usual[0])).any(0)
+        tells = coarse >= self._least_coarse
         # A mouth may just be shut.
-        for axis in np.flatnonzero((tells[:MOUTH].sum(0) >= FEWEST) & ~sharp):
-            variance[axis] = min(
-                np.interp(-steep[part, axis], -self._usual[:, part, axis], BLURS**2)
-                for part in np.flatnonzero(tells[:, axis])
+        known = tells[:MOUTH].sum(0) >= FEWEST
+
+        def told(way: int, axis: int) -> float:
+            own, usual = steep[tells[:, axis], axis], self._usual[way][:, tells[:, axis], axis].T
+            if (own >= usual[:, 0]).any():
+                return 0.0
+            return min(
+                float(np.interp(-one, -curve, BLURS**2)) for one, curve in zip(own, usual, strict=True)
             )
-        return variance
+
+        both = np.array([told(0, axis) if known[axis] else 0.0 for axis in (0, 1)])
+        for axis in np.flatnonzero(both > both[::-1]):
+            # What a movement blurs along one axis alone stays steeper than what is blurred along both; little
+            # of it may be noise.
+            alone = (1 - both[1 - axis] / both[axis]) * np.clip(both[axis] / (2 * LEAST**2) - 1, 0, 1)
+            both[axis] += alone * (told(1 + axis, axis) - both[axis])
+        return both
 
     def _slopes(
-        self, crop: np.ndarray, landmarks: np.ndarray, seen: np.ndarray | None, blur: float = 0
+        self,
+        crop: np.ndarray,
+        landmarks: np.ndarray,
+        seen: np.ndarray | None,
+        blur: tuple[float, float] = (0, 0),
     ) -> np.ndarray:
         """Of each part of a face along x and y: the logarithm of its fine slopes' mean square in that of its
         coarse ones, and of the latter, float (2, PARTS, 2); UNSEEN where it is not wholly seen."""
@@ -94,8 +112,9 @@ class UsualFocus:
         window = Window(*low.tolist(), *high.tolist())
         part = cv2.resize(window.cut(crop), window.shape[::-1], interpolation=cv2.INTER_AREA)
         grey = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY).astype(np.float32)
-        if blur > 0:
-            grey = cv2.GaussianBlur(grey, (0, 0), blur)
+        if max(blur) > 0:
+            x, y = (kernel(sigma**2, UNITS) for sigma in blur)
+            grey = cv2.sepFilter2D(grey, -1, x, y)
         smooth = [cv2.GaussianBlur(grey, (0, 0), sigma) for sigma in (FINE, COARSE)]
         slopes = [cv2.Sobel(one, -1, *axis, ksize=1) for one in smooth for axis in ((1, 0), (0, 1))]
         whole = (
@@ -113,7 +132,8 @@ class UsualFocus:
         return found.swapaxes(0, 1)
 
     def _boxes(self, landmarks: np.ndarray) -> np.ndarray:
-        """Where eyes, nose, all these and the mouth are: int (PARTS, 4), top, left, bottom, right, units."""
+        """Where the parts are: int (PARTS, 4), top, left, bottom, right, units. They are both eyes with their
+        brows, the nose, all of these and the mouth."""
         outlines = (*self.layout.eyes, self.layout.lips_outer)
         (x0, y0), (x1, y1), low = (landmarks[own, :2].min(0) for own in outlines)
         (x2, y2), (x3, y3), high = (landmarks[own, :2].max(0) for own in outlines)
