@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..media.patch import Patch
 
 LEAST_ALPHA = 1 / 512  # what is less new is not new
+LEFT = 1.5  # samples a side that a cubic kernel reads for one, and neither blurs nor aliases
 HELD = 2.0**-18  # so little of what is new changes no sample, of up to 16 bits
 
 
@@ -31,9 +32,12 @@ class PatchArea:
     matrix: np.ndarray
 
     def shrink(self, size: int) -> int:
-        """How many pixels a side of a crop of `size` are averaged before it is read: a power of two, no more
-        than a pixel of the frame has. One of the smallest is the frame enlarged, and has nothing finer."""
-        return 1 << int(np.log2(max(np.hypot(*self.matrix[:, 0]), 1))) if size > SMALLEST else 1
+        """How many pixels a side of a crop of `size` are averaged before it is read: a power of two, so that
+        a pixel of the frame still has `LEFT` of what comes of it. One of the smallest is the frame enlarged,
+        and has nothing finer."""
+        if size <= SMALLEST:
+            return 1
+        return 1 << int(np.log2(max(np.hypot(*self.matrix[:, 0]) / LEFT, 1)))
 
     def to_averaged(self, shrink: int) -> np.ndarray:
         """The matrix to a crop that was averaged so."""

