@@ -14,12 +14,13 @@ import numpy as np
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
 from .mask import BLOCK, Window
+from .pool import even_sample
 from .references import References
 
 # Standard deviations, canonical units, by which slopes are smoothed: fine ones, against noise, and coarse
 # ones; and by which references are blurred to see what becomes of their slopes.
 FINE, COARSE = 0.7, 3.0
-BLURS = np.array([0, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6])
+BLURS = (0.0, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 LEAST = 0.7  # units of blur that nobody sees, and that noise is taken for
 NOISE = 0.05  # of the mean square of slopes, levels a sample
 # A part tells nothing where two units of blur change the logarithm of its steepness by less than this, or
@@ -45,14 +46,13 @@ class UsualFocus:
         count = len(references)
         own = [None] * count if references.own is None else references.own
         faces = list(zip(references.crops, references.landmarks, own, strict=True))
-        asked = [faces[index] for index in np.unique(np.linspace(0, count - 1, ASKED).astype(int))]
-        ways = [[(x * blur, y * blur) for blur in BLURS] for x, y in WAYS]
-        blurred = np.median(
-            [[[self._slopes(*face, blur) for blur in way] for way in ways] for face in asked], axis=0
-        )
+        asked = [faces[index] for index in even_sample(np.arange(count), ASKED)]
+        ways = [(x * blur, y * blur) for x, y in WAYS for blur in BLURS]
+        slopes = [[self._slopes(crop, points, seen, way) for way in ways] for crop, points, seen in asked]
+        blurred = np.median(slopes, axis=0).reshape(len(WAYS), len(BLURS), 2, PARTS, 2)
         # Of each way, blur, part and axis; more blur is no steeper, as noise may have it.
         self._usual = np.minimum.accumulate(blurred[:, :, 0], axis=1)
-        telling = self._usual[0, 0] - self._usual[0, np.searchsorted(BLURS, 2)] >= TELLING
+        telling = self._usual[0, 0] - self._usual[0, BLURS.index(2)] >= TELLING
         self._least_coarse = np.where(telling, blurred[0, 0, 1] + np.log(SHOWN), np.inf)
         self._variances = np.array([self._variance(*face) for face in faces])
 
@@ -84,16 +84,16 @@ class UsualFocus:
             own, usual = steep[tells[:, axis], axis], self._usual[way][:, tells[:, axis], axis].T
             if (own >= usual[:, 0]).any():
                 return 0.0
-            return min(
-                float(np.interp(-one, -curve, BLURS**2)) for one, curve in zip(own, usual, strict=True)
-            )
+            pairs, variances = zip(own, usual, strict=True), np.square(BLURS)
+            return min(float(np.interp(-one, -curve, variances)) for one, curve in pairs)
 
         both = np.array([told(0, axis) if known[axis] else 0.0 for axis in (0, 1)])
-        for axis in np.flatnonzero(both > both[::-1]):
+        more = int(both.argmax())
+        if both[more] > 0:
             # What a movement blurs along one axis alone stays steeper than what is blurred along both; little
             # of it may be noise.
-            alone = (1 - both[1 - axis] / both[axis]) * np.clip(both[axis] / (2 * LEAST**2) - 1, 0, 1)
-            both[axis] += alone * (told(1 + axis, axis) - both[axis])
+            alone = (1 - both[1 - more] / both[more]) * np.clip(both[more] / (2 * LEAST**2) - 1, 0, 1)
+            both[more] += alone * (told(1 + more, more) - both[more])
         return both
 
     def _slopes(
@@ -111,17 +111,16 @@ class UsualFocus:
         high = np.clip(-(-(boxes.max(0)[2:] + reach) // BLOCK) * BLOCK, low + BLOCK, UNITS)
         window = Window(*low.tolist(), *high.tolist())
         part = cv2.resize(window.cut(crop), window.shape[::-1], interpolation=cv2.INTER_AREA)
-        grey = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        grey: np.ndarray = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY).astype(np.float32)
         if max(blur) > 0:
             x, y = (kernel(sigma**2, UNITS) for sigma in blur)
             grey = cv2.sepFilter2D(grey, -1, x, y)
         smooth = [cv2.GaussianBlur(grey, (0, 0), sigma) for sigma in (FINE, COARSE)]
         slopes = [cv2.Sobel(one, -1, *axis, ksize=1) for one in smooth for axis in ((1, 0), (0, 1))]
-        whole = (
-            (boxes[:, :2] >= 0).all(1) & (boxes[:, 2:] <= UNITS).all(1) & (boxes[:, :2] < boxes[:, 2:]).all(1)
-        )
+        first, last = boxes[:, :2], boxes[:, 2:]
+        whole = np.all((first >= 0) & (last <= UNITS) & (first < last), axis=1)
         if seen is not None:
-            whole &= [seen[y0:y1, x0:x1].all() for y0, x0, y1, x1 in boxes.clip(0).tolist()]
+            whole &= np.array([seen[y0:y1, x0:x1].all() for y0, x0, y1, x1 in boxes.clip(0).tolist()])
         found = np.full((PARTS, 2, 2), UNSEEN)
         top, left, bottom, right = (boxes[whole] - np.tile(low, 2)).T
         sums = cv2.integral(np.square(cv2.merge(slopes)))
