@@ -119,6 +119,13 @@ def stamp(path: Path) -> tuple[int, int] | None:
     return None
 
 
+def stamp_of_all(files: Iterable[Path]) -> str:
+    """One stamp of several files: which there are and when each was written, as a digest, which says nothing
+    of one's folders."""
+    listed = sorted(f"{path!r} {stamp(path)}" for path in files)
+    return hashlib.sha256("\n".join(listed).encode()).hexdigest()[:16]
+
+
 @contextmanager
 def alone(path: str | Path, doing: str) -> Iterator[None]:
     """A block that only one process at a time is in. path: a file for the lock, removed behind it; doing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import folder_paths
 from comfy_api.latest import InputImpl, io, ui
 
 from ..mytalk_core.appearance.renderers import RENDERERS
+from ..mytalk_core.files import stamp_of_all
 from ..mytalk_core.media.clip import Clip
 from ..mytalk_core.media.source import open_clip
 from ..mytalk_core.motion.generate import MotionOptions
@@ -21,7 +23,7 @@ from ..mytalk_core.pipeline.jobs import Job, Settings, read_jobs, under_free_nam
 from .animate import emotion_strength_input, expression_input, sampling_inputs, sync_mode_input
 from .combine import FORMATS, check_format, quality_inputs
 from .host import rare, schema
-from .load import CATEGORY, mark_of, never_the_same
+from .load import CATEGORY, never_the_same
 from .memory import LoadedModel
 from .outputs import output_path
 from .progress import NodeProgress
@@ -203,7 +205,8 @@ class LipSyncFolder(io.ComfyNode):
             return never_the_same()
         places = [input_path(videos), input_path(speeches), output_path(output_folder)]
         places += [input_path(emotion)] if emotion.strip() else []
-        return mark_of(path for place in places for path in (place.glob("*") if place.is_dir() else [place]))
+        files = [place.glob("*") if place.is_dir() else [place] for place in places]
+        return stamp_of_all(chain.from_iterable(files))
 
 
 class OneByOne:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import folder_paths
 from comfy_api.latest import Input, io
 
-from ..mytalk_core.files import stamp
+from ..mytalk_core.files import stamp, stamp_of_all
 from ..mytalk_core.media.audio import Speech
 from ..mytalk_core.media.cut import cut_speech
 from .host import rare, schema
@@ -94,14 +92,7 @@ class LoadModel(io.ComfyNode):
     def fingerprint_inputs(cls, model: str, **rest: str) -> str:
         """When each of an installed model's files was written: other weights under its name are loaded."""
         folder = installed_models().get(model)
-        return mark_of([] if folder is None else (path for path in folder.rglob("*") if path.is_file()))
-
-
-def mark_of(files: Iterable[Path]) -> str:
-    """A fingerprint of what files there are and when each was written; a digest, as it lands in the prompt
-    that results carry, where nobody wants a list of one's folders."""
-    listed = sorted(f"{path!r} {stamp(path)}" for path in files)
-    return hashlib.sha256("\n".join(listed).encode()).hexdigest()[:16]
+        return stamp_of_all([] if folder is None else (path for path in folder.rglob("*") if path.is_file()))
 
 
 def never_the_same() -> float:

@@ -16,7 +16,7 @@ from .mask import Window
 
 STEP = 32  # crop sides are multiples of this, so that windows of 8 units fall on whole pixels
 SMALLEST, LARGEST = 256, 768
-# Of frames this share is drawn with no fewer pixels a side than they have, so many times.
+# This share of the frames has at most so many times as many pixels a side as are drawn.
 NEAR, COARSER = 0.95, 1.25
 WHOLE = Window(0, 0, UNITS, UNITS)
 
@@ -24,8 +24,8 @@ WHOLE = Window(0, 0, UNITS, UNITS)
 def crop_size(similarity: np.ndarray, present: np.ndarray | None = None) -> int:
     """Side in pixels at which the canonical square has about the source's own resolution.
 
-    Where the face comes nearer, or a cut brings it nearer, few frames have so many more pixels that it would
-    be seen.
+    Where the face comes nearer, or a cut brings it nearer, hardly a frame is drawn so much coarser than it is
+    that it would be seen.
 
     Args:
         similarity: float (T, 2, 3), frame pixels to canonical units.

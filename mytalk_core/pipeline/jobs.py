@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -16,7 +15,7 @@ from typing import Any
 from ..arguments import IDLE_OF_A_VIDEO, parse_frame_rate
 from ..errors import MediaError
 from ..face.choice import check_choice, choice_files, seen_from
-from ..files import check_outputs, plain_name, stamp
+from ..files import check_outputs, plain_name, stamp, stamp_of_all
 from ..json_text import read_object, read_rows, text_field
 from ..media.container import VIDEO_SUFFIXES
 from ..media.encoders import check_settings, choose_codec
@@ -171,8 +170,7 @@ def _stamp_of_clip(path: Path) -> Sequence[int | str]:
     with suppress(ValueError, OSError):
         files = clip_files(path)
         if files != (path,):
-            stamps = [(file.name, stamp(file)) for file in files]
-            return (hashlib.sha256(repr(stamps).encode()).hexdigest(),)
+            return (stamp_of_all(files),)
     return stamp(path) or ()
 
 

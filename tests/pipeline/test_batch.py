@@ -10,13 +10,12 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from job_lists import write_list
 from repository import EXAMPLES, ROOT
 
-from mytalk_core.checkpoint.pretrained import BUNDLED, own_folder
 from mytalk_core.cli import batch as command
 from mytalk_core.cli.main import main
 from mytalk_core.files import alone
@@ -50,14 +49,6 @@ def media(tmp_path_factory) -> Path:
     (folder / "cut.mp4").write_bytes(whole[: len(whole) // 2])
     shutil.copy(EXAMPLES / "speech_en.wav", folder / "s.wav")
     return folder
-
-
-def write_list(path: Path, rows: list[dict[str, str]]) -> Path:
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list({name: None for row in rows for name in row}))
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
 
 
 def twenty(media: Path) -> list[dict[str, str]]:
@@ -320,49 +311,6 @@ def test_two_folders_are_paired_by_name(media, tmp_path):
         read_jobs(faces, None, tmp_path / "out", Settings())
 
 
-def test_a_new_file_under_the_old_name_is_another_job(media, tmp_path):
-    (tmp_path / "v.mp4").write_bytes(b"1")
-    listed = write_list(tmp_path / "l.csv", [{"video": "v.mp4", "speech": "s.wav"}])
-    made_by = Loading().made_by
-    (job,) = read_jobs(listed, None, tmp_path / "out", Settings())
-    job.output.touch()
-    job.report.write_text(json.dumps({"job": job.facts(made_by)}))
-    assert job.is_done(made_by) and not job.is_done(Loading(renderer="network").made_by)
-    job.report.write_text(json.dumps({"error": "x", "job": job.facts(made_by)}))
-    assert not job.is_done(made_by)
-    job.report.write_text(json.dumps({"job": job.facts(made_by)}))
-    (tmp_path / "v.mp4").write_bytes(b"22")
-    assert not job.is_done(made_by)
-    # Nothing could be made anew of a file that was moved away; another name is another video.
-    (tmp_path / "v.mp4").rename(tmp_path / "w.mp4")
-    assert job.is_done(made_by) and not job.is_done(Loading(renderer="network").made_by)
-    assert not replace(job, video=tmp_path / "gone.mp4").is_done(made_by)
-
-
-@pytest.mark.parametrize("changed", ["photo.png", "frames/f_2.png"])
-def test_new_pictures_under_the_old_names_are_another_job(media, tmp_path, monkeypatch, changed):
-    (tmp_path / "frames").mkdir()
-    for name in ("photo.png", "frames/f_1.png", "frames/f_2.png"):
-        (tmp_path / name).write_bytes(b"1")
-    rows = [
-        {"video": "frames", "speech": "s.wav", "output": "a.mp4", "face": "photo:photo.png"},
-        {"video": "frames/f_%d.png", "speech": "s.wav", "output": "b.mp4", "face": "mask:photo.png"},
-    ]
-    listed, made_by = write_list(tmp_path / "l.csv", rows), Loading().made_by
-    monkeypatch.chdir("/")  # a list's paths are relative to itself
-    for job in read_jobs(listed, None, tmp_path / "out", Settings()):
-        job.output.touch()
-        job.report.write_text(json.dumps({"job": job.facts(made_by)}))
-        before = (tmp_path / changed).read_bytes()
-        assert job.is_done(made_by)
-        (tmp_path / changed).write_bytes(before + b"2")
-        assert not job.is_done(made_by)
-    (tmp_path / "photo.png").unlink()
-    assert not job.is_done(made_by)
-    with pytest.raises(ValueError, match="line 2, a picture was required for 'photo:.*photo.png'"):
-        read_jobs(listed, None, tmp_path / "out", Settings())
-
-
 def test_a_mask_is_an_input_that_no_output_replaces(media, tmp_path):
     mask = shutil.copy(media / "a.mp4", tmp_path / "mask.mp4")
     row = {"video": str(media / "b.mp4"), "speech": "s.wav", "output": mask.name, "face": f"mask:{mask.name}"}
@@ -377,22 +325,6 @@ def test_an_output_that_is_not_what_was_made_is_made_again(media, tmp_path):
     # Killed between the two names: another job's output beside the report of before.
     job.output.write_bytes(job.output.read_bytes()[:-1])
     assert not job.is_done(worker.made_by)
-
-
-def test_other_weights_in_a_models_folder_are_another_model(tmp_path, monkeypatch):
-    model = tmp_path / "ann"
-    saved = shutil.copytree(BUNDLED / "mini" / "space", model / "space") / "config.json"
-    loading = Loading(str(model))
-    worker, before = Worker(loading), loading.made_by
-    saved.write_text(saved.read_text().replace('"sha256": "', '"sha256": "0'))
-    assert loading.made_by != before == worker.made_by, "a worker goes by what it has loaded"
-    assert "weights" not in Loading().made_by
-    monkeypatch.chdir(tmp_path)
-    assert own_folder("ann") == model and own_folder("mini") is own_folder("hub:ann/ann") is None
-
-
-def test_another_dtype_is_asked_for_otherwise():
-    assert Loading(dtype="bfloat16").made_by != Loading().made_by == Loading(device="cpu").made_by
 
 
 def test_weights_that_tell_people_apart_are_every_workers(media, tmp_path, capsys):
