@@ -24,6 +24,9 @@ from .reading import read_at
 
 GROUPS = 8
 PLAIN = 3  # references, the heaviest, that are mixed plainly where a network has nothing to say
+# Levels, the most that is added between the lips: of one reference alone the network makes the mean of all
+# mouths, teeth and darkness both grey, and brighter and darker from frame to frame.
+ADDED = 8.0
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ class Refinement:
 
     coarse, fine (B,R,H,W): weights of the references in coarse and fine structure, each sums to 1 over R;
     flow (B,R,2,H,W): how far beside each pixel a reference is read, units (x, y), so that their teeth meet;
-    residual (B,3,H,W): added after.
+    residual (B,3,H,W): added after, between the lips less than ADDED levels.
     """
 
     coarse: Tensor
@@ -227,8 +230,13 @@ class MouthRefiner(PretrainedModel):
             fine=(mixing[:, :, 1] + prior).softmax(1),
             # Beside each other, or each is a step of its own: 5 ms a frame.
             flow=self.config.flow * mixing[:, :, 2:].contiguous().tanh(),
-            residual=mend,
+            residual=torch.where(inputs.lips == INNER, _bounded(mend, ADDED / 127.5), mend),
         )
+
+
+def _bounded(values: Tensor, most: float) -> Tensor:
+    """Values that come near `most` and go no farther, small ones as they are."""
+    return most * torch.tanh(values / most)
 
 
 def weighted_sum(weights: Tensor, pictures: Tensor) -> Tensor:

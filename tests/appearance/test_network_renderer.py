@@ -15,6 +15,7 @@ from mytalk_core.appearance.mask import INNER, lip_map, mouth_mask, near_lips
 from mytalk_core.appearance.network_renderer import NetworkRenderer, Refined
 from mytalk_core.appearance.references import References
 from mytalk_core.appearance.refiner import (
+    ADDED,
     PLAIN,
     MouthRefiner,
     Refinement,
@@ -272,6 +273,16 @@ def test_crisp_leans_on_the_largest_share_in_fine_structure_and_between_the_lips
     lips[..., 1:3, 1:3] = INNER
     clear = crisp(maps, 8.0, lips).coarse[0, 0]
     assert clear[1:3, 1:3].min() > 0.6 and clear[0, 0] == 0.5, "half of one mouth's teeth are grey"
+
+
+def test_little_is_added_between_the_lips_and_what_is_needed_elsewhere():
+    refiner, given = stirred(), inputs()
+    torch.nn.init.constant_(refiner.mend.bias, 0.5)
+    with torch.inference_mode():
+        added = 127.5 * refiner(given).residual.abs()
+    between = (given.lips == INNER).expand_as(added)
+    assert added[between].max() <= ADDED, "a dark mouth is grey"
+    assert added[~between].max() > 3 * ADDED
 
 
 def test_the_heaviest_references_are_kept_and_their_weights_still_sum_to_one():
