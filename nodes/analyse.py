@@ -198,6 +198,9 @@ def mask_place(mask: torch.Tensor | None, clip: Clip) -> Place:
 
     Raises NoFaceError for a mask that is not linked or empty.
     """
+    if mask is not None and mask.ndim == 4:
+        # One channel, which stands before or behind the sides.
+        mask = mask[:, 0] if mask.shape[1] == 1 else mask[..., 0]
     frames = () if mask is None else mask.reshape(-1, *mask.shape[-2:])
     row = next((row for row, frame in enumerate(frames) if (frame > 0.5).any()), None)
     if row is None:

@@ -25,7 +25,7 @@ from .outputs import numbered_file
 from .progress import NodeProgress
 from .screen import plainly, said
 from .sockets import IdentitySocket, ModelSocket, MotionSocket, Performance, TrackedFace, TrackSocket
-from .sound import to_speech
+from .sound import of_several, to_speech
 
 # The preview in the node: seconds shown, pictures a second.
 PREVIEW_S, PREVIEW_HZ = 8.0, 12.5
@@ -119,9 +119,10 @@ class MotionDiffusionSampler(io.ComfyNode):
         lips = model.ready("motion").speak(sound, track.track, timeline, options, identity, progress)
         motion = smooth(lips, smoothing_s)
         shown = on_timeline(track.track, timeline)
-        lines = said("Motion Diffusion Sampler", [*timeline.warnings, *check_motion(motion, shown).doubts])
+        lines = [*of_several(speech), *timeline.warnings, *check_motion(motion, shown).doubts]
+        told = said("Motion Diffusion Sampler", lines)
         return io.NodeOutput(
-            Performance(motion, timeline, sound, track.clip), ui=preview(motion, shown).as_dict() | lines
+            Performance(motion, timeline, sound, track.clip), ui=preview(motion, shown).as_dict() | told
         )
 
 

@@ -22,7 +22,7 @@ from .memory import bundled_model
 from .outputs import check_prefix, numbered_file
 from .screen import plainly, said
 from .sockets import not_kept, rate_hint, rate_input, sources, to_clip
-from .sound import to_speech
+from .sound import of_several, to_speech
 from .video import write_video
 
 # What the menu shows -> the core's codec and the file's extension.
@@ -117,7 +117,7 @@ class VideoCombine(io.ComfyNode):
         codec, extension = FORMATS[format]
         clip, speech = to_clip(video, frame_rate), to_speech(audio) if audio is not None else None
         timeline, lines = lay_out(clip, speech, sync_mode)
-        lines += [*rate_hint(video, frame_rate), *not_kept(video)]
+        lines += [*of_several(audio), *rate_hint(video, frame_rate), *not_kept(video)]
         watch = watch_of(clip)
         path, saved = free_file(filename_prefix, extension, clip, save_output)
         edited = write_video(

@@ -14,9 +14,9 @@ from ..mytalk_core.media.audio import Speech
 from ..mytalk_core.media.cut import cut_speech
 from .host import rare, schema
 from .memory import BUNDLED, LoadedModel, bundled_model
-from .screen import plainly
+from .screen import plainly, said
 from .sockets import ModelSocket
-from .sound import to_audio, to_speech
+from .sound import of_several, to_audio, to_speech
 
 CATEGORY = "MyTalk"
 FOLDER = "mytalk"
@@ -109,6 +109,7 @@ class LoadSpeech(io.ComfyNode):
         """See the help page."""
         return schema(
             node_id="MyTalkLoadSpeech",
+            shows=True,
             display_name="Load Speech",
             category=CATEGORY,
             description="Speech from any sound or video file, or from an AUDIO input, trimmed and levelled.",
@@ -169,13 +170,15 @@ class LoadSpeech(io.ComfyNode):
         sound: Input.Audio | None = UNLINKED,
     ) -> io.NodeOutput:
         """Open, cut, level."""
+        lines = [] if sound is UNLINKED else of_several(sound)
         if sound is not UNLINKED:
             speech = to_speech(sound)
         elif audio:
             speech = Speech.open(folder_paths.get_annotated_filepath(audio))
         else:
             raise FileNotFoundError("a sound is needed: choose or upload a file, or link an AUDIO to `sound`")
-        return io.NodeOutput(to_audio(cut_speech(speech, start_s, duration_s or None, gain_db)))
+        part = to_audio(cut_speech(speech, start_s, duration_s or None, gain_db))
+        return io.NodeOutput(part, ui=said("Load Speech", lines))
 
     @classmethod
     def fingerprint_inputs(

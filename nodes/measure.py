@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import comfy.model_management
@@ -19,7 +20,7 @@ from .memory import WORK_BYTES, bring, patchers_of
 from .progress import NodeProgress
 from .screen import plainly
 from .sockets import rate_input, to_clip
-from .sound import to_speech
+from .sound import of_several, to_speech
 
 # The folder of further weights in models/mytalk.
 WEIGHTS = "metrics"
@@ -134,7 +135,7 @@ class Metrics(io.ComfyNode):
             face=face,
             progress=NodeProgress(),
         )
-        table = score_table(found, networks.absent)
+        table = score_table(found, networks.absent, of_several(audio))
         numbers = [number(found, key) for key, _ in NUMBERS.values()]
         return io.NodeOutput(table, *numbers, ui=ui.PreviewText(table))
 
@@ -151,8 +152,8 @@ def number(found: ClipScores, key: str) -> float:
     return math.nan if value is None else float(value)
 
 
-def score_table(found: ClipScores, absent: tuple[str, ...]) -> str:
-    """Every metric that was asked for as a Markdown table, and a line a note."""
+def score_table(found: ClipScores, absent: tuple[str, ...], lines: Sequence[str] = ()) -> str:
+    """Every metric that was asked for as a Markdown table, and a line a note, those of `lines` too."""
     rows: list[tuple[str, ...]] = [("metric", "value", "better")]
     for metric in METRICS:
         if metric.key in found.scores:
@@ -163,7 +164,7 @@ def score_table(found: ClipScores, absent: tuple[str, ...]) -> str:
     rows.insert(1, tuple("-" * width for width in widths))
     table = [f"| {' | '.join(map(str.ljust, row, widths))} |" for row in rows]
     left_out = ", ".join(line.partition(": left out")[0] for line in absent)
-    notes = [f"{found.frames} frames compared.", *found.notes]
+    notes = [f"{found.frames} frames compared.", *lines, *found.notes]
     if left_out:
         notes.append(f"Left out, without weights in models/{FOLDER}/{WEIGHTS}: {left_out}.")
     return "\n".join([*table, "", *notes])

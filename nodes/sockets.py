@@ -27,7 +27,7 @@ from ..mytalk_core.media.image_clip import ImageClip
 from ..mytalk_core.media.picture import Picture
 from ..mytalk_core.media.timeline import Timeline
 from ..mytalk_core.motion.motion import Motion
-from .sound import to_speech
+from .sound import sound_of
 from .video import ClipVideo, cut_clip, existing
 
 ModelSocket = io.Custom("MYTALK_MODEL")
@@ -40,8 +40,8 @@ BoundingBoxSocket = io.Custom("BOUNDING_BOX")
 
 DEFAULT_RATE = 25.0
 RATE_HINT = (
-    "25 frames a second are assumed, as nothing else was set: set frame_rate to the rate that the images "
-    "were made for (Wan 16, LTX and Hunyuan 24, AnimateDiff 8)"
+    "the images are shown at 25 a second, the default: set frame_rate where they were made for another rate "
+    "(Wan 16, LTX and Hunyuan 24, AnimateDiff 8)"
 )
 
 
@@ -77,25 +77,33 @@ def to_clip(video: Input.Video | torch.Tensor, frame_rate: float | Fraction) -> 
     """A VIDEO or IMAGE (T,H,W,C) as a clip; frame_rate, frames a second, is for an IMAGE only.
 
     A VIDEO in a file is read from there by our own reader, frame by frame, with what a newer core is still to
-    do to its pictures done first; one held in memory is used in place.
+    do to its pictures done first; one held in memory is used in place. Raises ValueError for neither.
     """
     if isinstance(video, ClipVideo):
         return video.clip
     clip: Clip
     if isinstance(video, torch.Tensor):
-        levels = video.float() if video.is_floating_point() else video / 255
-        clip = ImageClip.from_frames(levels.cpu().numpy(), as_rate(frame_rate))
+        clip = ImageClip.from_frames(levels(video), as_rate(frame_rate))
     elif is_in_memory(video):
         # Its stream source would encode the frames, with loss.
         parts = video.get_components()
-        speech = to_speech(parts.audio) if parts.audio else None
-        clip = ImageClip.from_frames(parts.images.float().cpu().numpy(), parts.frame_rate, speech)
-    else:
+        clip = ImageClip.from_frames(levels(parts.images), parts.frame_rate, sound_of(parts.audio))
+    elif hasattr(video, "get_stream_source"):
         clip = FileClip.open(stream_path(video.get_stream_source()))
         if waits_for_edits(video, clip):
             # Trimmed, too.
             return CancellableClip.of(FileClip.open(edited_path(video)))
+    else:
+        arrived = "nothing" if video is None else f"a {type(video).__name__}"
+        raise ValueError(
+            f"a VIDEO or an IMAGE batch was required, but {arrived} arrived: link a node that gives one"
+        )
     return trimmed(CancellableClip.of(clip), *trim_window(video))
+
+
+def levels(images: torch.Tensor) -> np.ndarray:
+    """IMAGE as float32 0..1; whole numbers are levels to 255."""
+    return (images.float() if images.is_floating_point() else images / 255).cpu().numpy()
 
 
 def sources(clip: Clip) -> Iterator[Clip]:
@@ -107,8 +115,10 @@ def sources(clip: Clip) -> Iterator[Clip]:
 
 
 def is_in_memory(video: Input.Video) -> bool:
-    """Whether a VIDEO is frames and no file: its stream source is the one it inherits."""
-    return type(video).get_stream_source is Input.Video.get_stream_source
+    """Whether a VIDEO is frames and no file: its stream source is the one it inherits, or it has none."""
+    inherited = Input.Video.get_stream_source
+    has_none = getattr(type(video), "get_stream_source", inherited) is inherited
+    return has_none and hasattr(video, "get_components")
 
 
 def not_kept(video: Input.Video | torch.Tensor) -> list[str]:

@@ -105,7 +105,7 @@ def rgb_colour(height: int) -> Colour:
 def rgb_bytes(image: np.ndarray) -> np.ndarray:
     """uint8 (H, W, 3) from uint8 or float 0..1 with 1, 3 or 4 channels.
 
-    Raises: ValueError for another shape or type.
+    Raises: ValueError for another shape or type, or NaN.
     """
     image = np.asarray(image)
     if image.dtype != np.uint8 and not np.issubdtype(image.dtype, np.floating):
@@ -118,5 +118,10 @@ def rgb_bytes(image: np.ndarray) -> np.ndarray:
     if image.ndim != 3 or image.shape[-1] not in (1, 3, 4):
         raise ValueError(f"an image (H, W, 3) was required, but shape {image.shape} arrived: pass RGB frames")
     if image.dtype != np.uint8:
+        if np.isnan(image).any():
+            raise ValueError(
+                "numbers were required in an image, but NaN is in it, as where a model ran in too few bits: "
+                "make the image anew, in float32"
+            )
         image = np.rint(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
     return np.repeat(image, 3, axis=2) if image.shape[-1] == 1 else np.ascontiguousarray(image[..., :3])

@@ -7,6 +7,7 @@ import os
 import sys
 from dataclasses import replace
 from datetime import datetime
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +22,12 @@ def performance(part, tracked):
     motion = part("mytalk_core.motion.motion").Motion(points, "mesh478", layout.lower)
     timeline = part("mytalk_core.media.timeline").plan_timeline(tracked.clip, tracked.clip.duration_s)
     return part("nodes.sockets").Performance(motion, timeline, sounding(part, 0.5), tracked.clip)
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    """IMAGE of four frames."""
+    return torch.rand(4, 50, 70, 3)
 
 
 def sounding(part, level: float):
@@ -91,6 +98,68 @@ def test_where_no_sound_arrives_it_is_said(part, folders, tracked):
 def test_samples_that_are_integers_are_as_loud_as_they_are(part):
     whole = torch.full((1, 1, 800), 2**14, dtype=torch.int16)
     assert part("nodes.sound").to_speech({"waveform": whole, "sample_rate": 8000}).waveform.max() == 0.5
+    bytes_of_pcm = torch.tensor([[[0, 128, 192]]], dtype=torch.uint8)
+    speech = part("nodes.sound").to_speech({"waveform": bytes_of_pcm, "sample_rate": 8000})
+    assert speech.waveform.tolist() == [[-1.0, 0.0, 0.5]]
+
+
+@pytest.mark.parametrize("batch", [True, False])
+def test_a_sound_without_a_batch_or_of_numpy_keeps_its_channels(part, batch):
+    waveform = np.array([[0.5, 0.5], [-0.5, -0.5]], np.float32)
+    for kind in (torch.as_tensor, np.asarray):
+        audio = {"waveform": kind(waveform[None] if batch else waveform), "sample_rate": np.float64(8000)}
+        speech = part("nodes.sound").to_speech(audio)
+        np.testing.assert_array_equal(speech.waveform, waveform)
+        assert speech.sample_rate == 8000
+    assert part("nodes.sound").to_speech({"waveform": torch.ones(80), "sample_rate": 8000}).samples == 80
+
+
+def test_of_several_sounds_the_first_is_taken_and_it_is_said(part, folders, images):
+    two = {"waveform": torch.rand(2, 1, 8000), "sample_rate": 8000}
+    line = "the first of the batch's 2 sounds is taken"
+    assert line in part("nodes.load").LoadSpeech.execute(sound=two).ui["text"][0]
+    combine = part("nodes.combine").VideoCombine
+    written = combine.execute(images, 16.0, "h264 (.mp4)", 18, "silence", "b", True, "auto", two)
+    assert line in written.ui["text"][0]
+    one = {"waveform": torch.rand(1, 1, 8000), "sample_rate": 8000}
+    assert part("nodes.load").LoadSpeech.execute(sound=one).ui["text"] == ("",)
+
+
+@pytest.mark.parametrize("other", [{"waveform": torch.zeros(1, 1, 8)}, {"path": "a.wav"}, (1, 2), "a.wav"])
+def test_what_is_no_sound_is_refused_with_the_remedy(part, other):
+    with pytest.raises(ValueError, match="an AUDIO of waveform and sample_rate was required, but .* arrived"):
+        part("nodes.sound").to_speech(other)
+
+
+@pytest.mark.parametrize("other", [None, "a.mp4", [torch.zeros(1, 8, 8, 3)]])
+def test_what_is_no_video_is_refused_with_the_remedy(part, other):
+    with pytest.raises(ValueError, match="a VIDEO or an IMAGE batch was required, but .* arrived: link"):
+        part("nodes.sockets").to_clip(other, 25.0)
+
+
+def test_a_video_of_another_pack_s_class_is_its_parts(part):
+    parts = SimpleNamespace(
+        images=torch.rand(3, 8, 8, 3).bfloat16(),
+        frame_rate=8.0,
+        audio={"waveform": torch.zeros(1, 2, 0), "sample_rate": 8000},
+    )
+    clip = part("nodes.sockets").to_clip(SimpleNamespace(get_components=lambda: parts), 25.0)
+    assert len(clip) == 3 and clip.fps == 8 and not clip.has_audio
+
+
+def test_a_mask_s_one_channel_may_stand_before_or_behind_its_sides(part, images):
+    analyse, clip = part("nodes.analyse"), part("nodes.sockets").to_clip(images, 16.0)
+    mask = torch.zeros(1, 100, 140)
+    mask[:, 60:81, 100:121] = 1
+    for layers in (mask[0], mask, mask[:, None], mask[..., None]):
+        place = analyse.mask_place(layers, clip)
+        assert (place.x_px, place.y_px) == pytest.approx((55, 35), abs=0.5)
+
+
+def test_an_image_with_nan_in_it_is_refused_and_never_black(part, images):
+    images[3, 5, 5] = float("nan")
+    with pytest.raises(ValueError, match="NaN"):
+        [*part("nodes.sockets").to_clip(images, 16.0).pictures()]
 
 
 def test_levels_that_are_integers_are_as_bright_as_they_are(part):

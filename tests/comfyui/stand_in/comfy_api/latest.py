@@ -154,6 +154,9 @@ io = SimpleNamespace(
 
 
 class VideoInput:
+    def get_components(self) -> VideoComponents:
+        raise NotImplementedError
+
     def get_stream_source(self) -> streams.BytesIO:
         buffer = streams.BytesIO()
         self.save_to(buffer)
