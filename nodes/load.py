@@ -35,10 +35,16 @@ def installed_models() -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in map(Path, folder_paths.get_folder_paths(FOLDER)):
         # Path.glob does not enter linked folders, and models are often kept elsewhere and linked.
-        for parent, _, _ in os.walk(folder, followlinks=True):
+        for parent, below, _ in os.walk(folder, followlinks=True):
+            below[:] = [name for name in below if not leads_back(Path(parent, name))]
             if (Path(parent) / "motion" / "config.json").is_file():
                 found.setdefault(Path(parent).relative_to(folder).as_posix(), Path(parent))
     return dict(sorted(found.items()))
+
+
+def leads_back(folder: Path) -> bool:
+    """Whether a folder is a link to one that it lies in, as linking a folder twice leaves."""
+    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
 
 
 class LoadModel(io.ComfyNode):

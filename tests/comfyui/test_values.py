@@ -390,5 +390,7 @@ class TestNodes:
         (model / "motion" / "config.json").write_text("{}")
         (tmp_path / "models").mkdir()
         (tmp_path / "models" / "mine").symlink_to(model, target_is_directory=True)
+        # As linking a folder a second time leaves.
+        (model / "elsewhere").symlink_to(model, target_is_directory=True)
         monkeypatch.setitem(sys.modules["folder_paths"].models, "mytalk", [str(tmp_path / "models")])
         assert list(part("nodes.load").installed_models()) == ["mine"]
