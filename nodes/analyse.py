@@ -19,6 +19,7 @@ from ..mytalk_core.pipeline.checks import check_track
 from ..mytalk_core.pipeline.report import face_warnings
 from .faces import shown_faces
 from .host import rare, schema
+from .linked import checked
 from .load import CATEGORY
 from .memory import LoadedModel, bundled_model
 from .progress import NodeProgress
@@ -123,6 +124,7 @@ class ExtractLandmarks(io.ComfyNode):
 
     @classmethod
     @plainly
+    @checked
     def execute(
         cls,
         video: Input.Video | torch.Tensor,
@@ -235,6 +237,7 @@ class IdentityEmbed(io.ComfyNode):
 
     @classmethod
     @plainly
+    @checked
     def execute(cls, model: LoadedModel, track: TrackedFace) -> io.NodeOutput:
         """Embed the rest shape."""
         return io.NodeOutput(model.ready("motion").identify(track.track))

@@ -19,6 +19,7 @@ from ..mytalk_core.motion.motion import Motion
 from ..mytalk_core.pipeline.checks import check_motion
 from ..mytalk_core.pipeline.stages import on_timeline
 from .host import rare, schema
+from .linked import checked
 from .load import CATEGORY
 from .memory import LoadedModel
 from .outputs import numbered_file
@@ -93,6 +94,7 @@ class MotionDiffusionSampler(io.ComfyNode):
 
     @classmethod
     @plainly
+    @checked
     def execute(
         cls,
         model: LoadedModel,

@@ -17,6 +17,7 @@ from ..mytalk_core.pipeline.checks import LipWatch
 from ..mytalk_core.pipeline.rendered import RenderedClip
 from ..mytalk_core.pipeline.report import face_warnings
 from .host import rare, schema
+from .linked import checked
 from .load import CATEGORY
 from .memory import bundled_model
 from .outputs import check_prefix, numbered_file
@@ -101,6 +102,7 @@ class VideoCombine(io.ComfyNode):
 
     @classmethod
     @plainly
+    @checked
     def execute(
         cls,
         video: Input.Video | torch.Tensor,

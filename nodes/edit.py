@@ -12,6 +12,7 @@ from ..mytalk_core.files import stamp
 from ..mytalk_core.motion.edit import hold, mix, retime, scale_opening, smooth
 from ..mytalk_core.motion.motion import Motion
 from .host import rare, schema
+from .linked import checked
 from .load import CATEGORY, never_the_same
 from .outputs import check_prefix, numbered_file
 from .screen import plainly
@@ -100,6 +101,7 @@ class EditMotion(io.ComfyNode):
 
     @classmethod
     @plainly
+    @checked
     def execute(
         cls,
         motion: Performance,
@@ -150,6 +152,7 @@ class SaveMotion(io.ComfyNode):
 
     @classmethod
     @plainly
+    @checked
     def execute(cls, motion: Performance, filename_prefix: str) -> io.NodeOutput:
         """Under the next free number."""
         path, _ = numbered_file(filename_prefix, SUFFIX, folder_paths.get_output_directory())
@@ -188,6 +191,7 @@ class LoadMotion(io.ComfyNode):
 
     @classmethod
     @plainly
+    @checked
     def execute(cls, file: str) -> io.NodeOutput:
         """Without timeline and speech: a motion does not know its video."""
         return io.NodeOutput(Performance(Motion.load(folder_paths.get_annotated_filepath(file))))

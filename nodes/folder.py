@@ -23,6 +23,7 @@ from ..mytalk_core.pipeline.jobs import Job, Settings, read_jobs, under_free_nam
 from .animate import emotion_strength_input, expression_input, sampling_inputs, sync_mode_input
 from .combine import FORMATS, check_format, quality_inputs
 from .host import rare, schema
+from .linked import checked
 from .load import CATEGORY, never_the_same
 from .memory import LoadedModel
 from .outputs import output_path
@@ -128,6 +129,7 @@ class LipSyncFolder(io.ComfyNode):
 
     @classmethod
     @plainly
+    @checked
     def execute(
         cls,
         model: LoadedModel,

@@ -13,6 +13,7 @@ from ..mytalk_core.files import stamp, stamp_of_all
 from ..mytalk_core.media.audio import Speech
 from ..mytalk_core.media.cut import cut_speech
 from .host import rare, schema
+from .linked import checked
 from .memory import BUNDLED, LoadedModel, bundled_model
 from .screen import plainly, said
 from .sockets import ModelSocket
@@ -86,6 +87,7 @@ class LoadModel(io.ComfyNode):
 
     @classmethod
     @plainly
+    @checked
     def execute(cls, model: str, repository: str, revision: str) -> io.NodeOutput:
         """Load once; ComfyUI caches the result."""
         if model == FROM_HUB:
@@ -167,6 +169,7 @@ class LoadSpeech(io.ComfyNode):
 
     @classmethod
     @plainly
+    @checked
     def execute(
         cls,
         audio: str | None = None,

@@ -15,6 +15,7 @@ from ..mytalk_core.evaluation.compare import ClipScores, Scoring, compare_clips
 from ..mytalk_core.evaluation.metrics.metric import METRICS
 from ..mytalk_core.evaluation.networks.metric_networks import find_networks
 from .host import rare, schema
+from .linked import checked
 from .load import CATEGORY, FOLDER
 from .memory import WORK_BYTES, bring, patchers_of
 from .progress import NodeProgress
@@ -113,6 +114,7 @@ class Metrics(io.ComfyNode):
 
     @classmethod
     @plainly
+    @checked
     def execute(
         cls,
         reference: Input.Video | torch.Tensor,

@@ -27,6 +27,7 @@ from ..mytalk_core.pipeline.rendered import RenderedClip
 from .host import rare, schema
 from .kept import KeptPatches
 from .lazy import clip_images, clip_masks
+from .linked import checked
 from .load import CATEGORY
 from .memory import DrawnWith, LoadedModel, bundled_model
 from .screen import plainly, said
@@ -140,6 +141,7 @@ class AppearanceGenerate(io.ComfyNode):
 
     @classmethod
     @plainly
+    @checked
     def execute(
         cls,
         video: Input.Video | torch.Tensor,

@@ -162,6 +162,49 @@ def test_an_image_with_nan_in_it_is_refused_and_never_black(part, images):
         [*part("nodes.sockets").to_clip(images, 16.0).pictures()]
 
 
+def test_values_that_are_linked_to_widgets_are_checked_in_every_node(pack):
+    io, odd = sys.modules["comfy_api.latest"].io, object()
+    numbers = (io.Int.Input, io.Float.Input)
+    for node in pack.node_classes:
+        for entry in node.define_schema().inputs:
+            if isinstance(entry, numbers):
+                for value in (odd, "many", float("nan")):
+                    with pytest.raises(
+                        ValueError, match=f"^{entry.id}: a .*number was required, but .* arrived"
+                    ):
+                        node.execute(**{entry.id: value})
+            elif isinstance(entry, (io.Combo.Input, io.String.Input)) and not entry.optional:
+                with pytest.raises(
+                    ValueError, match=f"^{entry.id}: a value was required, but nothing arrived"
+                ):
+                    node.execute(**{entry.id: None})
+
+
+def test_linked_numbers_become_the_widget_s_kind(part):
+    linked, io = part("nodes.linked"), sys.modules["comfy_api.latest"].io
+    whole, number = io.Int.Input("seed"), io.Float.Input("guidance")
+    for value in (7, 7.0, "7", "7.0", np.int64(7), torch.tensor(7)):
+        made = linked.as_widget(whole, value)
+        assert made == 7 and type(made) is int
+    assert linked.as_widget(whole, 2**64 - 1) == linked.as_widget(whole, str(2**64 - 1)) == 2**64 - 1
+    assert linked.as_widget(number, "1.5") == linked.as_widget(number, np.float32(1.5)) == 1.5
+    with pytest.raises(ValueError, match="whole number"):
+        linked.as_widget(whole, 2.5)
+
+
+def test_what_a_node_refuses_before_a_run_it_refuses_of_linked_values_too(part, folders, images):
+    combine, load = part("nodes.combine").VideoCombine, part("nodes.load").LoadSpeech
+    with pytest.raises(ValueError, match="format is one of"):
+        combine.execute(images, 16.0, "mp4", 18, "silence", "b", True, "auto")
+    with pytest.raises(ValueError, match="lies outside"):
+        combine.execute(images, 16.0, "h264 (.mp4)", 18, "silence", "../b", True, "auto")
+    with pytest.raises(ValueError, match="upload it with the button"):
+        load.execute("nothing.wav")
+    sound = {"waveform": torch.full((1, 1, 8000), 0.5), "sample_rate": 8000}
+    # Nothing that is linked to an optional widget is its default.
+    assert load.execute(None, None, "0.5", None, sound).args[0]["waveform"].shape == (1, 1, 4000)
+
+
 def test_levels_that_are_integers_are_as_bright_as_they_are(part):
     levels = torch.full((2, 8, 8, 3), 200, dtype=torch.uint8)
     clip = part("nodes.sockets").to_clip(levels, 25.0)
