@@ -7,6 +7,7 @@ names in ComfyUI's input folder.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import folder_paths
 from aiohttp import web
 from server import PromptServer
 
+from ..mytalk_core.errors import MediaError
 from ..mytalk_core.files import replacing
 from ..mytalk_core.media.container import VIDEO_SUFFIXES
 
@@ -37,7 +39,11 @@ def sender(path: Path) -> Callable[[web.Request], Awaitable[web.FileResponse]]:
 
     async def send(request: web.Request) -> web.FileResponse:
         if path.suffix == ".json":
-            lay_samples(path)
+            try:
+                lay_samples(path)
+            except (OSError, MediaError) as error:
+                # A folder that may not be written: the workflow opens all the same.
+                logging.warning("the samples of %s are not laid: %s", path.stem, error)
         return web.FileResponse(path)
 
     return send

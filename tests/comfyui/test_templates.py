@@ -24,6 +24,14 @@ def test_samples_are_laid_where_the_workflow_looks_for_them(part, folders):
     assert sorted(path.name for path in laid.parent.iterdir()) == ["ai_woman.mp4", "speech_en.wav"]
 
 
+def test_a_workflow_opens_where_no_sample_can_be_laid(part, folders, caplog):
+    (folders / "input").rmdir()
+    (folders / "input").write_bytes(b"no folder")
+    workflow = ROOT / "workflows" / "Lip sync a video.json"
+    assert asyncio.run(part("nodes.templates").sender(workflow)(None)).samefile(workflow)
+    assert "the samples of Lip sync a video are not laid: " in caplog.text
+
+
 def test_each_has_an_address_that_the_page_takes(part, monkeypatch):
     """?template=NAME of the page takes letters, digits, dots, dashes and underlines."""
     templates, served = part("nodes.templates"), {}
