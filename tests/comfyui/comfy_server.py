@@ -119,8 +119,8 @@ class ComfyServer:
             return json.loads(error.read())
 
     def submit(self, workflow: dict) -> str:
-        """Queue an API workflow whose every node must be valid; its id."""
-        answer = self.call("/prompt", {"prompt": workflow})
+        """Queue an API workflow, as a page does, whose every node must be valid; its id."""
+        answer = self.call("/prompt", {"prompt": workflow, "client_id": "page"})
         assert not answer.get("node_errors"), json.dumps(answer["node_errors"])[:2000]
         return answer["prompt_id"]
 
