@@ -36,9 +36,9 @@ def parts_of(audio: Mapping | None) -> tuple[torch.Tensor, Any]:
     try:
         waveform, sample_rate = torch.as_tensor(audio["waveform"]), audio["sample_rate"]
     except (KeyError, TypeError):
-        arrived = (
-            f"one of {', '.join(map(str, audio))}" if isinstance(audio, Mapping) else type(audio).__name__
-        )
+        arrived = f"a {type(audio).__name__}"
+        if isinstance(audio, Mapping):
+            arrived += f" of {', '.join(map(str, audio)) or 'nothing'}"
         raise ValueError(
             f"an AUDIO of waveform and sample_rate was required, but {arrived} arrived: link a "
             "node that gives sound"

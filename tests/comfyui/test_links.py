@@ -127,7 +127,9 @@ def test_of_several_sounds_the_first_is_taken_and_it_is_said(part, folders, imag
 
 @pytest.mark.parametrize("other", [{"waveform": torch.zeros(1, 1, 8)}, {"path": "a.wav"}, (1, 2), "a.wav"])
 def test_what_is_no_sound_is_refused_with_the_remedy(part, other):
-    with pytest.raises(ValueError, match="an AUDIO of waveform and sample_rate was required, but .* arrived"):
+    with pytest.raises(
+        ValueError, match="an AUDIO of waveform and sample_rate was required, but a .* arrived"
+    ):
         part("nodes.sound").to_speech(other)
 
 
