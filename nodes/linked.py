@@ -1,4 +1,4 @@
-"""Values that are linked to widgets: ComfyUI checks what a widget holds before a run, but not these."""
+"""What is linked: ComfyUI checks what a widget holds before a run, but not the values that come by links."""
 
 from __future__ import annotations
 
@@ -7,19 +7,23 @@ import inspect
 import math
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from numbers import Integral
 from typing import Any
 
 from comfy_api.latest import io
 
-WIDGETS = (io.Int.Input, io.Float.Input, io.String.Input, io.Boolean.Input, io.Combo.Input)
+from ..mytalk_core.motion.emotion import Identity
+from .memory import LoadedModel
+from .sockets import IdentitySocket, ModelSocket, MotionSocket, Performance, TrackedFace, TrackSocket
 
 
 def checked(execute: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutput]:
-    """A node's `execute` that gets numbers and texts as ComfyUI makes them of a widget's value, and that the
-    node's `validate_inputs` has allowed.
+    """A node's `execute` that gets what its inputs are for: numbers and texts as ComfyUI makes them of what a
+    widget holds, on our own sockets what travels there, all of it allowed by the node's `validate_inputs`.
 
-    An optional widget to which nothing (None) is linked has its default. Raises ValueError for other values.
+    Nothing (None) is an optional input's default. Raises ValueError for other values, as nodes with outputs
+    of any type may give them.
     """
     names = list(inspect.signature(execute).parameters)[1:]
 
@@ -27,37 +31,28 @@ def checked(execute: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutpu
     def run(cls: type[io.ComfyNode], *args: Any, **named: Any) -> io.NodeOutput:
         values = dict(zip(names, args, strict=False)) | named
         for entry in cls.define_schema().inputs:
-            if entry.id not in values or not isinstance(entry, WIDGETS):
+            if entry.id not in values or not isinstance(entry, tuple(MADE)):
                 continue
             if values[entry.id] is None and entry.optional:
                 del values[entry.id]
             else:
-                values[entry.id] = as_widget(entry, values[entry.id])
+                values[entry.id] = fitting(entry, values[entry.id])
         refuse_invalid(cls, values)
         return execute(cls, **values)
 
     return run
 
 
-def as_widget(entry: io.Input, value: Any) -> Any:
-    """A value as the widget holds it; raises ValueError for one that is none."""
-    wanted = "a value"
+def fitting(entry: io.Input, value: Any) -> Any:
+    """A value as that input takes it; raises ValueError for one that does not fit."""
+    wanted, make = next(made for kind, made in MADE.items() if isinstance(entry, kind))
     try:
-        if isinstance(entry, io.Int.Input):
-            wanted = "a whole number"
-            return whole(value)
-        if isinstance(entry, io.Float.Input):
-            wanted = "a number"
-            return finite(value)
-        if value is None:
-            raise ValueError
+        return make(value)
     except (TypeError, ValueError, OverflowError):
-        arrived = "nothing" if value is None else repr(value)[:80]
+        arrived = "nothing" if value is None else f"{value!r:.80}"
         raise ValueError(
-            f"{entry.id}: {wanted} was required, but {arrived} arrived: link a node that gives one, or set "
-            "it on the node"
+            f"{entry.id}: {wanted} was required, but {arrived} arrived: link a node that gives one"
         ) from None
-    return str(value) if isinstance(entry, io.String.Input) else value
 
 
 def whole(value: Any) -> int:
@@ -75,6 +70,27 @@ def finite(value: Any) -> float:
     if not math.isfinite(number):
         raise ValueError
     return number
+
+
+def taken(value: Any, kind: type = object) -> Any:
+    """The value; raises TypeError for None and other kinds."""
+    if value is None or not isinstance(value, kind):
+        raise TypeError
+    return value
+
+
+# Input -> what it takes, and what makes that of a value.
+MADE: dict[type, tuple[str, Callable[[Any], Any]]] = {
+    io.Int.Input: ("a whole number", whole),
+    io.Float.Input: ("a number", finite),
+    io.String.Input: ("a text", lambda value: str(taken(value))),
+    io.Boolean.Input: ("a value", taken),
+    io.Combo.Input: ("a value", taken),
+    ModelSocket.Input: ("a MyTalk model", partial(taken, kind=LoadedModel)),
+    TrackSocket.Input: ("a track", partial(taken, kind=TrackedFace)),
+    IdentitySocket.Input: ("an identity", partial(taken, kind=Identity)),
+    MotionSocket.Input: ("a motion", partial(taken, kind=Performance)),
+}
 
 
 def refuse_invalid(node: type[io.ComfyNode], values: dict[str, Any]) -> None:

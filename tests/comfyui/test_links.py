@@ -164,34 +164,30 @@ def test_an_image_with_nan_in_it_is_refused_and_never_black(part, images):
         [*part("nodes.sockets").to_clip(images, 16.0).pictures()]
 
 
-def test_values_that_are_linked_to_widgets_are_checked_in_every_node(pack):
-    io, odd = sys.modules["comfy_api.latest"].io, object()
-    numbers = (io.Int.Input, io.Float.Input)
+def test_values_that_are_linked_are_checked_in_every_node(pack, part):
+    io, sockets = sys.modules["comfy_api.latest"].io, part("nodes.sockets")
+    odd = {io.Int.Input: (object(), "many", 2.5), io.Float.Input: (object(), "many", float("nan"))}
+    own = (sockets.ModelSocket, sockets.TrackSocket, sockets.MotionSocket, sockets.IdentitySocket)
+    odd |= {socket.Input: (object(), None) for socket in own}
+    odd |= {io.String.Input: (None,), io.Combo.Input: (None,), io.Boolean.Input: (None,)}
     for node in pack.node_classes:
         for entry in node.define_schema().inputs:
-            if isinstance(entry, numbers):
-                for value in (odd, "many", float("nan")):
-                    with pytest.raises(
-                        ValueError, match=f"^{entry.id}: a .*number was required, but .* arrived"
-                    ):
+            for value in odd.get(type(entry), ()):
+                if value is not None or not entry.optional:
+                    with pytest.raises(ValueError, match=f"^{entry.id}: an? .* was required, but .* arrived"):
                         node.execute(**{entry.id: value})
-            elif isinstance(entry, (io.Combo.Input, io.String.Input)) and not entry.optional:
-                with pytest.raises(
-                    ValueError, match=f"^{entry.id}: a value was required, but nothing arrived"
-                ):
-                    node.execute(**{entry.id: None})
 
 
 def test_linked_numbers_become_the_widget_s_kind(part):
     linked, io = part("nodes.linked"), sys.modules["comfy_api.latest"].io
     whole, number = io.Int.Input("seed"), io.Float.Input("guidance")
     for value in (7, 7.0, "7", "7.0", np.int64(7), torch.tensor(7)):
-        made = linked.as_widget(whole, value)
+        made = linked.fitting(whole, value)
         assert made == 7 and type(made) is int
-    assert linked.as_widget(whole, 2**64 - 1) == linked.as_widget(whole, str(2**64 - 1)) == 2**64 - 1
-    assert linked.as_widget(number, "1.5") == linked.as_widget(number, np.float32(1.5)) == 1.5
+    assert linked.fitting(whole, 2**64 - 1) == linked.fitting(whole, str(2**64 - 1)) == 2**64 - 1
+    assert linked.fitting(number, "1.5") == linked.fitting(number, np.float32(1.5)) == 1.5
     with pytest.raises(ValueError, match="whole number"):
-        linked.as_widget(whole, 2.5)
+        linked.fitting(whole, 2.5)
 
 
 def test_what_a_node_refuses_before_a_run_it_refuses_of_linked_values_too(part, folders, images):
