@@ -140,7 +140,10 @@ class ComfyServer:
                         for file in output.get("images", [])
                     ],
                     "texts": [
-                        text for output in entry["outputs"].values() for text in output.get("text", [])
+                        text
+                        for output in entry["outputs"].values()
+                        for text in output.get("text", [])
+                        if text
                     ],
                 }
             time.sleep(0.2)
