@@ -31,7 +31,7 @@ def checked(execute: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutpu
     def run(cls: type[io.ComfyNode], *args: Any, **named: Any) -> io.NodeOutput:
         values = dict(zip(names, args, strict=False)) | named
         for entry in cls.define_schema().inputs:
-            if entry.id not in values or not isinstance(entry, tuple(MADE)):
+            if entry.id not in values or not any(isinstance(entry, kind) for kind in MADE):
                 continue
             if values[entry.id] is None and entry.optional:
                 del values[entry.id]
