@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
 from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
@@ -46,6 +45,9 @@ def checked(execute: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutpu
 def fitting(entry: io.Input, value: Any) -> Any:
     """A value as that input takes it; raises ValueError for one that does not fit."""
     wanted, make = next(made for kind, made in MADE.items() if isinstance(entry, kind))
+    if isinstance(entry, io.Float.Input):
+        wanted += f" from {entry.min:g} to {entry.max:g}"
+        make = partial(within, low=entry.min, high=entry.max)
     try:
         return make(value)
     except (TypeError, ValueError, OverflowError):
@@ -64,10 +66,10 @@ def whole(value: Any) -> int:
     return int(exact)
 
 
-def finite(value: Any) -> float:
-    """A number, of a text too; raises ValueError, or TypeError for what is no number."""
+def within(value: Any, low: float, high: float) -> float:
+    """A number from low to high, of a text too; raises ValueError, or TypeError for what is no number."""
     number = float(value)
-    if not math.isfinite(number):
+    if not low <= number <= high:
         raise ValueError
     return number
 
@@ -82,7 +84,7 @@ def taken(value: Any, kind: type = object) -> Any:
 # Input -> what it takes, and what makes that of a value.
 MADE: dict[type, tuple[str, Callable[[Any], Any]]] = {
     io.Int.Input: ("a whole number", whole),
-    io.Float.Input: ("a number", finite),
+    io.Float.Input: ("a number", float),
     io.String.Input: ("a text", lambda value: str(taken(value))),
     io.Boolean.Input: ("a value", taken),
     io.Combo.Input: ("a value", taken),

@@ -138,7 +138,9 @@ def not_kept(video: Input.Video | torch.Tensor) -> list[str]:
 
 def rate_input(tooltip: str) -> io.Float.Input:
     """Frames a second of an IMAGE."""
-    return io.Float.Input("frame_rate", default=DEFAULT_RATE, min=1.0, max=240.0, step=0.001, tooltip=tooltip)
+    return io.Float.Input(
+        "frame_rate", default=DEFAULT_RATE, min=1.0, max=1000.0, step=0.001, tooltip=tooltip
+    )
 
 
 def rate_hint(video: Input.Video | torch.Tensor, frame_rate: float) -> list[str]:

@@ -166,7 +166,7 @@ def test_an_image_with_nan_in_it_is_refused_and_never_black(part, images):
 
 def test_values_that_are_linked_are_checked_in_every_node(pack, part):
     io, sockets = sys.modules["comfy_api.latest"].io, part("nodes.sockets")
-    odd = {io.Int.Input: (object(), "many", 2.5), io.Float.Input: (object(), "many", float("nan"))}
+    odd = {io.Int.Input: (object(), "many", 2.5), io.Float.Input: (object(), "many", float("nan"), 1e9)}
     own = (sockets.ModelSocket, sockets.TrackSocket, sockets.MotionSocket, sockets.IdentitySocket)
     odd |= {socket.Input: (object(), None) for socket in own}
     odd |= {io.String.Input: (None,), io.Combo.Input: (None,), io.Boolean.Input: (None,)}
@@ -180,7 +180,7 @@ def test_values_that_are_linked_are_checked_in_every_node(pack, part):
 
 def test_linked_numbers_become_the_widget_s_kind(part):
     linked, io = part("nodes.linked"), sys.modules["comfy_api.latest"].io
-    whole, number = io.Int.Input("seed"), io.Float.Input("guidance")
+    whole, number = io.Int.Input("seed"), io.Float.Input("guidance", min=0.0, max=10.0)
     for value in (7, 7.0, "7", "7.0", np.int64(7), torch.tensor(7)):
         made = linked.fitting(whole, value)
         assert made == 7 and type(made) is int
@@ -212,8 +212,10 @@ def test_levels_that_are_integers_are_as_bright_as_they_are(part):
 @pytest.mark.parametrize(("start_s", "duration_s"), [(-3.0, 1.0), (0.0, -3.0)])
 def test_a_part_begins_in_the_sound_and_has_a_length(part, start_s, duration_s):
     sound = {"waveform": torch.ones(1, 1, 80_000), "sample_rate": 8000}
-    with pytest.raises(ValueError, match="a part from 0 s on"):
+    with pytest.raises(ValueError, match="from 0 to 36000 was required"):
         part("nodes.load").LoadSpeech.execute(None, start_s, duration_s, sound=sound)
+    with pytest.raises(ValueError, match="a part from 0 s on"):
+        part("mytalk_core.media.cut").cut_speech(sounding(part, 0.5), start_s, duration_s)
 
 
 def test_of_lips_over_lips_both_speeches_are_heard(part, clip, tracked, performance):
