@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
 
+import huggingface_hub
 import huggingface_hub.constants
 import huggingface_hub.utils
 import pytest
@@ -22,6 +23,9 @@ from mytalk_core.checkpoint import hub, hub_watch
 from mytalk_core.errors import WeightsError
 from mytalk_core.motion.identity import IdentityConfig, IdentityExtractor
 
+# Before 1.0 the library keeps what a broken transfer brought for the next call, where a newer one goes on at
+# once; and it does not wait as long as a Hub asks for.
+OLDER = not hasattr(huggingface_hub, "set_client_factory")
 SMALL = IdentityConfig(channels=10, landmark_layout="mesh478", width=64, hidden_layers=1, embedding=8)
 
 
@@ -44,13 +48,16 @@ def same(first: torch.nn.Module, second: torch.nn.Module) -> bool:
 def test_fresh_download(server, model):
     assert same(load(), model)
     assert same(load("hub:someone/lips"), model)
-    downloads = [path for method, path, _ in server.log if method == "GET"]
+    downloads = [path for method, path, _ in server.log if method == "GET" and "/resolve/" in path]
     assert len(downloads) == len(set(downloads)) == 2
 
 
 def test_broken_transfer_is_resumed(server, model, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "DOWNLOAD_CHUNK_SIZE", 1000)
     server.break_after = 3000
+    if OLDER:
+        with pytest.raises(WeightsError, match="broke off .*; run it again"):
+            load(revision="main")
     load(revision="main")
     resumed = [byte_range for method, path, byte_range in server.log if method == "GET" and byte_range]
     assert resumed == ["bytes=3000-"]
@@ -297,17 +304,19 @@ def test_a_hub_that_trickles(server, model, tmp_path, monkeypatch, head, kind, s
     with pytest.raises(kind, match=said):
         load()
     assert time.monotonic() - started < 40
-    assert not [*tmp_path.rglob("*.incomplete")]
+    assert len([*tmp_path.rglob("*.incomplete")]) == (OLDER and not head)
 
 
 @pytest.mark.parametrize("seconds", [100_000, 10**15])
 def test_a_hub_that_asks_to_wait(server, model, monkeypatch, seconds):
     monkeypatch.setattr(time, "sleep", SLEEP)
     server.asks_to_wait_s = seconds
-    with pytest.raises(WeightsError, match=f"asks to come back in {seconds} s: try again then"):
-        load()
-    with pytest.raises(WeightsError, match=f"asks to come back in {seconds} s"):
-        load()
+    said = f"asks to come back in {seconds} s: try again then"
+    if OLDER:
+        said = "answered 503, and .*: try again later"
+    for _ in range(2):
+        with pytest.raises(WeightsError, match=said):
+            load()
 
 
 def test_the_cache_needs_no_waiting(server, model):

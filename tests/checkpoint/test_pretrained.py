@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import time
 from dataclasses import dataclass
@@ -223,14 +222,14 @@ def test_loading_draws_nothing_at_random_and_keeps_what_init_decides(folder):
 
 @pytest.fixture
 def opened(monkeypatch) -> list[str]:
-    """Names of the files that Python opens."""
-    names, real = [], io.open
+    """Names of the files that are opened as a `Path`."""
+    names, real = [], Path.open
 
-    def note(file, *args, **kwargs):
-        names.append(Path(file).name)
-        return real(file, *args, **kwargs)
+    def note(path, *args, **kwargs):
+        names.append(path.name)
+        return real(path, *args, **kwargs)
 
-    monkeypatch.setattr(io, "open", note)
+    monkeypatch.setattr(Path, "open", note)
     monkeypatch.setattr("safetensors.safe_open", None)
     return names
 
