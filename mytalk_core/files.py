@@ -78,13 +78,14 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 def _no_room(error: Exception) -> OSError | None:
     """The full disk behind another library's error: torch raises its own while it handles the system's,
-    safetensors has its number in the text. None where there is none, or the error itself is the system's."""
+    safetensors has its number in the text, in one of two ways. None where there is none, or the error itself
+    is the system's."""
     behind = error.__context__
     if isinstance(error, OSError):
         return None
     if isinstance(behind, OSError) and behind.errno in NO_ROOM:
         return behind
-    number = re.search(r"\(os error (\d+)\)", str(error))
+    number = re.search(r"(?:\(os error |Os \{ code: )(\d+)", str(error))
     if number is None or int(number[1]) not in NO_ROOM:
         return None
     return OSError(int(number[1]), os.strerror(int(number[1])))

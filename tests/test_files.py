@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from mytalk_core import files
@@ -93,6 +94,20 @@ def test_whole_or_not_at_all(tmp_path, stop):
     assert target.read_text() == "before"
     write_text(target, "äfter")
     assert target.read_text(encoding="utf-8") == "äfter" and names(tmp_path) == ["out.txt"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Error while serializing: I/O error: No space left on device (os error 28)",
+        'Error while serializing: IoError(Os { code: 28, kind: StorageFull, message: "No space left" })',
+    ],
+)
+def test_no_room_is_read_from_what_each_safetensors_says(tmp_path, said):
+    with pytest.raises(OSError) as caught, replacing(tmp_path / "weights.safetensors"):
+        raise SafetensorError(said)
+    assert caught.value.errno == errno.ENOSPC
+    assert caught.value.filename == str(tmp_path / "weights.safetensors")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no limits on files there")
