@@ -207,7 +207,7 @@ def output_fields(like: Clip, codec: str, format_name: str, suffix: str) -> tupl
         return PROGRESSIVE, []
     why = None
     if like.field_order == UNKNOWN:
-        why = "the video does not say which field comes first"
+        why = "the video does not say which field comes first, or PyAV before 18.1 does not"
     elif like.rotation in (90, 270):
         why = "its fields stand upright after the rotation"
     elif suffix == ".webm":
