@@ -123,7 +123,12 @@ def test_field_order_comes_back(tmp_path, name, codec, order):
         assert back.field_order == "progressive"
         assert len(lost) == 1 and lost[0].startswith("interlacing is not kept")
         return
-    assert back.field_order == order and lost == ()
+    assert lost == ()
+    if hasattr(av.VideoCodecContext, "field_order"):
+        assert back.field_order == order
+    elif codec in ("h264", "prores"):
+        # Their frames say that there are fields, and PyAV before 18.1 not which is first.
+        assert back.field_order == "unknown"
     if codec != "vp9":
         assert all(frame.interlaced_frame for frame in decoded_frames(tmp_path / name))
     if codec == "ffv1":

@@ -168,7 +168,7 @@ def test_of_several_tracks_the_default_one_is_heard_or_the_first(tmp_path, defau
         tracks = [container.add_stream("flac", rate=16_000) for _ in range(3)]
         for number, (track, layout) in enumerate(zip(tracks, ("mono", "mono", "stereo"), strict=True)):
             track.codec_context.layout = layout
-            track.disposition = Disposition.default if number == default else Disposition(0)
+            track.disposition = (Disposition.default if number == default else Disposition(0)).value
         for number, track in enumerate(tracks):
             level = np.full((track.layout.nb_channels, 16_000), 0.1 * (number + 1), np.float32)
             block = av.AudioFrame.from_ndarray(level, format="fltp", layout=track.layout.name)

@@ -72,7 +72,8 @@ def test_videos_are_copied_bit_for_bit_without_their_tags(folder, tmp_path):
         with av.open(str(copy)) as container:
             assert not {"comment", "title", "encoder"} & set(container.metadata)
         one, other = FileClip.open(copy), FileClip.open(source)
-        np.testing.assert_array_equal(one.times_s, other.times_s)
+        # PyAV before 15 lets the muxer choose another time base.
+        np.testing.assert_allclose(one.times_s, other.times_s, rtol=0, atol=1e-9)
         assert all((a == b).all() for a, b in zip(one.frames(), other.frames(), strict=True))
         assert one.has_audio == other.has_audio
         if one.has_audio:
