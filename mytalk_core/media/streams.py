@@ -308,7 +308,7 @@ class _Target:
             self._stream.metadata.clear()
             self._stream.metadata.update(_stream_tags(stream))
             # The speech is what plays first.
-            self._stream.disposition = stream.disposition & ~av.stream.Disposition.default
+            self._stream.disposition = (stream.disposition & ~av.stream.Disposition.default).value
 
     def packets(self, packet: av.Packet) -> Iterator[av.Packet]:
         if self._decoder is None:

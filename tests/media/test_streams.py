@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 from made_media import chirp, moving_image
 
@@ -181,3 +182,23 @@ def test_bytes_of_tags_that_are_no_text_are_left_out(tmp_path):
         assert container.metadata["title"] == " title"
         assert container.streams.audio[1].metadata["title"] == "Commentry"
         assert [chapter["metadata"]["title"] for chapter in container.chapters()] == ["On", "Two"]
+
+
+def test_a_second_sound_is_kept_whatever_pyav_there_is(tmp_path):
+    """PyAV before 16 takes a disposition as a number only."""
+    speech = Speech.from_waveform(chirp(16_000, 1.0), 16_000)
+    with av.open(str(tmp_path / "in.mkv"), "w") as container:
+        video = container.add_stream("libx264", rate=25)
+        video.width = video.height = 64
+        sounds = [container.add_stream("flac", rate=16_000, layout="mono") for _ in range(2)]
+        for _ in range(5):
+            container.mux(video.encode(av.VideoFrame(64, 64, "yuv420p")))
+        container.mux(video.encode(None))
+        for sound in sounds:
+            block = av.AudioFrame.from_ndarray(np.zeros((1, 3200), np.int16), format="s16", layout="mono")
+            block.sample_rate, block.pts = 16_000, 0
+            container.mux(sound.encode(block))
+            container.mux(sound.encode(None))
+    write(FileClip.open(tmp_path / "in.mkv"), tmp_path / "out.mkv", sound=speech)
+    with av.open(str(tmp_path / "out.mkv")) as container:
+        assert len(container.streams.audio) == 2
