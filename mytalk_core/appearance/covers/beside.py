@@ -72,13 +72,13 @@ class Beside:
         # OpenCV multiplies colours several times as fast as NumPy repeats a number over three of them.
         picture, plain = view.unit[within].astype(np.float32), cv2.transform(colours, np.diag(gain))
         read = widened(letters.astype(np.uint8), RIM)[within] > 0
-        known = outline[within] * (spread < UNKNOWN // 2) * ~read
+        # Teeth and the dark between the lips are seldom as usual: alone they are no cover, and no light.
+        between = widened(view.outline(layout.lips_inner), BETWEEN)[within] > 0
+        known = outline[within] * (spread < UNKNOWN // 2) * ~(read | between)
         usual = cv2.multiply(plain, cv2.merge([_shading(picture, plain, known)] * 3))
         limit = LEVELS * float(np.clip(light, 0.15, 1.3)) + LEAST + np.float32(SPREAD * light) * spread
         different = largest(cv2.absdiff(picture, usual)) / limit
         different[read] = 0
-        # Teeth and the dark between the lips are seldom as usual: alone they are no cover.
-        between = widened(view.outline(layout.lips_inner), BETWEEN)[within] > 0
         about = view.near[within] & inner
         lips = view.outline(layout.lips_outer)[within] > 0
         face, tells = outline[within] > 0, about & ~between
