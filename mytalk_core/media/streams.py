@@ -307,8 +307,9 @@ class _Target:
         if stream.type != "attachment":
             self._stream.metadata.clear()
             self._stream.metadata.update(_stream_tags(stream))
-            # The speech is what plays first.
-            self._stream.disposition = (stream.disposition & ~av.stream.Disposition.default).value
+            # The speech is what plays first. PyAV 14 and 15 take a number only, PyAV 18 does so too.
+            rest = stream.disposition & ~av.stream.Disposition.default
+            self._stream.disposition = rest.value  # type: ignore[assignment]
 
     def packets(self, packet: av.Packet) -> Iterator[av.Packet]:
         if self._decoder is None:
