@@ -21,7 +21,7 @@ from .on_device.lips import MixingTogether
 from .on_device.matching import Matched
 from .on_device.refining import Refining
 from .references import References
-from .refiner import MouthRefiner, Refinement, crisp, enlarged, fading, plain_weights
+from .refiner import MouthRefiner, Refinement, drawn, enlarged, fading, plain_weights
 from .renderer import WarpRenderer, WarpSettings
 from .unit_view import refiner_inputs, unit_view
 from .warp import ReferenceWarps, pixel_grid, read_pixels
@@ -126,7 +126,7 @@ class NetworkRenderer(WarpRenderer):
         view = unit_view(crop, target, mask, self.small, matched, warps, reach)
         inputs = refiner_inputs(view)
         with torch.autocast("cpu", self.dtype, enabled=self.dtype != torch.float32):
-            maps = crisp(self.refiner(inputs), detail, inputs.lips)
+            maps = drawn(self.refiner(inputs), detail, inputs.lips)
         weights = inputs.weights
         if reach > 0:
             # What one reference has not seen comes from all others.

@@ -24,8 +24,8 @@ from .reading import read_at
 
 GROUPS = 8
 PLAIN = 3  # references, the heaviest, that are mixed plainly where a network has nothing to say
-# Levels, the most that is added between the lips: of one reference alone the network makes the mean of all
-# mouths, teeth and darkness both grey, and brighter and darker from frame to frame.
+# Levels, the most that is added between the lips where pictures are drawn: of one reference alone the network
+# makes the mean of all mouths, teeth and darkness both grey, and brighter and darker from frame to frame.
 ADDED = 8.0
 
 
@@ -111,7 +111,7 @@ class Refinement:
 
     coarse, fine (B,R,H,W): weights of the references in coarse and fine structure, each sums to 1 over R;
     flow (B,R,2,H,W): how far beside each pixel a reference is read, units (x, y), so that their teeth meet;
-    residual (B,3,H,W): added after, between the lips less than ADDED levels.
+    residual (B,3,H,W): added after.
     """
 
     coarse: Tensor
@@ -230,13 +230,8 @@ class MouthRefiner(PretrainedModel):
             fine=(mixing[:, :, 1] + prior).softmax(1),
             # Beside each other, or each is a step of its own: 5 ms a frame.
             flow=self.config.flow * mixing[:, :, 2:].contiguous().tanh(),
-            residual=torch.where(inputs.lips == INNER, _bounded(mend, ADDED / 127.5), mend),
+            residual=mend,
         )
-
-
-def _bounded(values: Tensor, most: float) -> Tensor:
-    """Values that come near `most` and go no farther, small ones as they are."""
-    return most * torch.tanh(values / most)
 
 
 def weighted_sum(weights: Tensor, pictures: Tensor) -> Tensor:
@@ -298,6 +293,13 @@ def crisp(refinement: Refinement, detail: float, lips: Tensor | None = None) -> 
     if lips is not None:
         coarse = torch.where(lips == INNER, fine_weights(coarse, CLEAR), coarse)
     return replace(refinement, coarse=coarse, fine=fine_weights(refinement.fine, detail))
+
+
+def drawn(refinement: Refinement, detail: float, lips: Tensor) -> Refinement:
+    """Maps as pictures are made by them: `crisp`, and between the lips less than ADDED levels are added."""
+    maps, most = crisp(refinement, detail, lips), ADDED / 127.5
+    bounded = most * torch.tanh(maps.residual / most)
+    return replace(maps, residual=torch.where(lips == INNER, bounded, maps.residual))
 
 
 def fine_weights(weights: Tensor, detail: float) -> Tensor:

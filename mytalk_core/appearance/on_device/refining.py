@@ -20,7 +20,7 @@ from ..refiner import (
     MouthRefiner,
     Refinement,
     RefinerInputs,
-    crisp,
+    drawn,
     fading,
     mixed,
     nudged,
@@ -103,7 +103,7 @@ class Refining:
             given = {name: _cut(part, shape) if part.ndim > 2 else part for name, part in parts.items()}
             with torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32):
                 some = RefinerInputs(**given)
-                found = crisp(self.refiner(some), self.detail, some.lips)
+                found = drawn(self.refiner(some), self.detail, some.lips)
             for name, grids in vars(found).items():
                 if name not in maps:
                     maps[name] = grids.new_zeros(len(inputs.mask), *grids.shape[1:-2], height, width)
