@@ -179,9 +179,9 @@ class LoadSpeech(io.ComfyNode):
         sound: Input.Audio | None = UNLINKED,
     ) -> io.NodeOutput:
         """Open, cut, level."""
-        lines = [] if sound is UNLINKED else of_several(sound)
+        lines = list[str]()
         if sound is not UNLINKED:
-            speech = to_speech(sound)
+            speech, lines = to_speech(sound), of_several(sound)
         elif audio:
             speech = Speech.open(folder_paths.get_annotated_filepath(audio))
         else:
