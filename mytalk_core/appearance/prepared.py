@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..face.layout import LandmarkLayout
+from .fade import Fade
 from .mask import MouthMask, lip_map
 from .warp import ReferenceWarps
 
@@ -18,7 +19,9 @@ class Prepared:
     row: in the batch; index: in the sequence; source, target: float (N, 2) canonical units; mask: of what is
     made anew, whether a reference has seen it or not; warps: those of its references to the target; inside:
     bool (256, 256), what of the crop lies inside the frame, None for all; blur: float (2,), by what variance
-    along x and y new lips are to be blurred, canonical units squared, see `UsualFocus.missing`.
+    along x and y new lips are to be blurred, canonical units squared, see `UsualFocus.missing`; fade: how the
+    frame has faded beside its references, and new lips are to; least: float32 (3,), levels, than which they
+    are no darker before they do.
     """
 
     row: int
@@ -29,6 +32,8 @@ class Prepared:
     warps: ReferenceWarps
     inside: np.ndarray | None
     blur: np.ndarray
+    fade: Fade
+    least: np.ndarray
 
     def lips(self, layout: LandmarkLayout) -> np.ndarray:
         """Where the lips are, old or new, inside the frame: bool (h, w) on the mask's window."""

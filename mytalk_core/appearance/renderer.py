@@ -16,7 +16,7 @@ from ..face.layout import LandmarkLayout
 from ..face.packed import Rows
 from .blend import SPLIT, Blend, Mixing
 from .choosing import Choice, ReferencePlan, plan_references
-from .fade import UsualLight
+from .fade import Light, UsualLight
 from .focus import UsualFocus, softened
 from .frame_edge import KNOWN, UNKNOWN, lent_part
 from .mask import FEATHER, MouthMask, Window, mask_window, mouth_mask
@@ -24,6 +24,8 @@ from .matching import MatchedReferences, match_references
 from .mouth import Parting, between_lips, dark_interior, hide_edges, part_interior, parting, seal, upper_teeth
 from .on_device.batch import Batch, Borrowed, Lenders
 from .on_device.drawing import DeviceRendering, draw
+from .on_device.fade import done as done_together
+from .on_device.fade import undone as undone_together
 from .on_device.focus import softened as soften_together
 from .on_device.lips import BlendTogether, MixingTogether
 from .on_device.lips import darken as darken_together
@@ -207,8 +209,13 @@ class WarpRenderer:
         mask = mouth_mask(source, target, self.layout, self.settings.feather)
         if inside is not None:
             mask = replace(mask, ring=mask.ring * mask.window.cut(inside))
-        blur = self._focus.missing(crop, source, inside, *self.chosen(index))
-        return Prepared(row, index, source, target, mask, self._warps(index, target, mask), inside, blur)
+        chosen = self.chosen(index)
+        light = Light.of(crop[None])
+        fade = self._usual_light.fade(light, *chosen)
+        least = self._usual_light.veil(fade.before(light.darkest[0]))
+        blur = self._focus.missing(fade.undone(crop), source, inside, *chosen)
+        warps = self._warps(index, target, mask)
+        return Prepared(row, index, source, target, mask, warps, inside, blur, fade, least)
 
     def drawn_by_turns(self, crops: np.ndarray, frames: list[Prepared]) -> ArrayRendering:
         """One frame after the other, by OpenCV."""
@@ -220,12 +227,12 @@ class WarpRenderer:
             if mask is None:
                 continue
             crop, new = rendered[frame.row], alpha[frame.row]
-            least = self._usual_light.veil(crop)
             moved = move_surroundings(crop, frame)
-            lips = self.lips(crop, frame.target, frame.index, mask, frame.warps, lent)
-            if least.any():
-                np.maximum(lips, least, out=lips)
-            lips = softened(lips, frame.blur, size)
+            clear = frame.fade.undone(crop)
+            lips = self.lips(clear, frame.target, frame.index, mask, frame.warps, lent)
+            if frame.least.any():
+                np.maximum(lips, frame.least, out=lips)
+            lips = frame.fade.done(softened(lips, frame.blur, size))
             lips_mask = mask.core.enlarge(mask.window.part(mask.lips, mask.core), size)
             mask.window.cut(new)[:] = mask.window.enlarge(np.maximum(mask.lips, moved), size)
             # Undivided by alpha, compositing would feather the lips twice.
@@ -244,9 +251,12 @@ class WarpRenderer:
         borrowed = Borrowed.of(self._lenders, chosen)
 
         def lips(batch: Batch) -> Tensor:
-            least = np.stack([self._usual_light.veil(crops[frame.row]) for frame in frames])
-            made = torch.maximum(self.lips_together(batch), on(least, self.device)[..., None, None])
-            return soften_together(made, [frame.blur for frame in frames], self.references.size)
+            fades = [frame.fade for frame in frames]
+            least = np.stack([frame.least for frame in frames])
+            made = self.lips_together(batch.with_crops(undone_together(batch.crops, fades)))
+            made = torch.maximum(made, on(least, self.device)[..., None, None])
+            made = soften_together(made, [frame.blur for frame in frames], self.references.size)
+            return done_together(made, fades)
 
         return draw(crops, frames, borrowed, self.device, lips)
 

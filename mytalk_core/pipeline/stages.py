@@ -149,8 +149,9 @@ def draw(
     placed = lending.similarity[references.frame_index] if lips is None else None
     small = references.resized(UNITS)
     gauge = CoverGauge(small, layout, placed, each)
-    # Before those are taken away that cannot lend: in a fade they tell how far it has come.
-    light = None if lips else expected_brightness(references, timeline.source_index, shown.shots)
+    # Before those are taken away that cannot lend, but for the pale: what has faded is drawn as it was.
+    clear = references.take(~gauge.pale)
+    light = None if lips else expected_brightness(clear, timeline.source_index, shown.shots)
     references, covered = free_references(references, gauge, placed, each, small)
     lenders = with_open_mouths(references, targets, layout)
     return RenderedClip.arrange(

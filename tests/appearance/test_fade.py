@@ -1,4 +1,5 @@
-"""A fade stays and lends nothing; behind a veil of light a new mouth is no darker than the face about it."""
+"""New lips fade with the frame; the midst of a fade stays and lends nothing; behind a veil of light a new
+mouth is no darker than the face about it."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import pytest
 from drawn_face import SIZE, drawn, picture, shape
 
 from mytalk_core.appearance.choosing import Choice, plan_references
-from mytalk_core.appearance.fade import UsualLight, expected_brightness
+from mytalk_core.appearance.fade import Light, UsualLight, expected_brightness
 from mytalk_core.appearance.references import References
 from mytalk_core.face.layout import LandmarkLayout
 
@@ -49,6 +50,18 @@ def test_nothing_new_is_darker_than_the_face_behind_a_veil(layout, clear):
 
 
 @pytest.mark.parametrize("colour", [255, 0])
+def test_new_lips_fade_with_the_frame(layout, clear, colour):
+    frames = [blended(clear[0], colour, 0.35), blended(clear[0], colour, 0.2), *clear]
+    shapes = [shape(layout, 0.0)] * 2 + [shape(layout, opening) for opening in OPENINGS]
+    darker, lighter, whole, *_ = drawn(layout, frames, shapes, [shape(layout, 12.0)] * len(shapes))
+    for edit, share in ((darker, 0.35), (lighter, 0.2)):
+        assert edit.is_edited
+        difference = edit.pasted.rgb - blended(whole.pasted.rgb, colour, share).astype(float)
+        assert np.abs(difference).mean() < 1
+        assert np.abs(difference).max() < 16
+
+
+@pytest.mark.parametrize("colour", [255, 0])
 def test_the_midst_of_a_fade_stays_and_lends_nothing(layout, clear, colour):
     # Only frames that have faded show the mouth that is wanted.
     frames = [blended(clear[0], colour, 0.8), blended(clear[0], colour, 0.7), *clear[1:]]
@@ -65,10 +78,39 @@ def test_the_midst_of_a_fade_stays_and_lends_nothing(layout, clear, colour):
 def test_a_veil_is_told_by_how_dark_eyes_and_nose_are(clear):
     crops = np.stack(clear)
     light = UsualLight(crops, SHOTS)
-    assert not light.veil(crops[3]).any()
-    assert not light.veil(blended(crops[3], 0, 0.7)).any()
-    np.testing.assert_allclose(light.veil(blended(crops[3], 255, 0.6)), (167, 165, 164), atol=3)
-    np.testing.assert_array_equal(light.veil(np.full((SIZE, SIZE, 3), 255, np.uint8)), 255)
+
+    def veil(crop):
+        return light.veil(Light.of(crop[None]).darkest[0])
+
+    assert not veil(crops[3]).any()
+    assert not veil(blended(crops[3], 0, 0.7)).any()
+    np.testing.assert_allclose(veil(blended(crops[3], 255, 0.6)), (167, 165, 164), atol=3)
+    np.testing.assert_array_equal(veil(np.full((SIZE, SIZE, 3), 255, np.uint8)), 255)
+
+
+@pytest.mark.parametrize("colour", [255, 0])
+def test_a_fade_is_told_beside_what_lends(clear, colour):
+    light = UsualLight(np.stack(clear), SHOTS)
+    beside = np.array([0, 2]), np.array([0.5, 0.5])
+
+    def fade_of(crop):
+        return light.fade(Light.of(crop[None]), *beside)
+
+    for share in (0.3, 0.6, 0.9):
+        fade = fade_of(blended(clear[3], colour, share))
+        assert fade.left == pytest.approx(1 - share, abs=0.05)
+        assert fade.colour == colour
+    # A brighter lamp, a duller picture, a little of a fade and nothing at all.
+    for other in (clear[3] + np.uint8(30), blended(clear[3], clear[3].mean(), 0.3)):
+        assert fade_of(other).left > 0.95
+    assert fade_of(blended(clear[3], colour, 0.05)).is_none
+    assert fade_of(np.full_like(clear[3], colour)).is_none
+
+
+def test_pale_frames_lend_nothing_and_dark_ones_do(clear):
+    light = UsualLight(np.stack(clear), SHOTS)
+    faded = np.stack([blended(clear[0], colour, share) for colour in (0, 255) for share in (0.05, 0.2)])
+    np.testing.assert_array_equal(light.pale(faded, SHOTS[:4]), [False, False, False, True])
 
 
 def test_contrast_is_that_of_the_shot(clear):

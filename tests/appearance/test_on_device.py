@@ -15,6 +15,7 @@ from repository import EXAMPLES
 
 from mytalk_core.appearance.covers.cover import FREE, Cover
 from mytalk_core.appearance.crop import cut_crop
+from mytalk_core.appearance.fade import BLACK, WHITE
 from mytalk_core.appearance.generator import AppearanceConfig, AppearanceGenerator
 from mytalk_core.appearance.generator_renderer import GeneratorRenderer
 from mytalk_core.appearance.mask import Window
@@ -137,6 +138,16 @@ def test_frames_out_of_focus(scene, device):
     frame = renderer.prepared(0, 0, soft[0], source[0], targets[0], None)
     assert frame.blur.min() > 1
     assert_alike(*both(renderer, soft, source, targets), soft)
+
+
+@pytest.mark.parametrize("colour", [BLACK, WHITE])
+def test_frames_in_a_fade(scene, colour, device):
+    _, _, references, crops, source, targets = scene
+    renderer = WarpRenderer(references, targets, LAYOUT, device=device)
+    faded = np.rint(0.6 * crops + 0.4 * colour).astype(np.uint8)
+    fade = renderer.prepared(0, 0, faded[0], source[0], targets[0], None).fade
+    assert fade.colour == colour and fade.left < 0.7
+    assert_alike(*both(renderer, faded, source, targets), faded)
 
 
 @pytest.mark.parametrize("reach", [0.0, 8.0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from threading import Lock
 
@@ -116,6 +116,10 @@ class Batch:
     frames: Sequence[Prepared]
     crops: Tensor
     borrowed: Borrowed
+
+    def with_crops(self, crops: Tensor) -> Batch:
+        """The same frames with other crops; itself with its own."""
+        return self if crops is self.crops else replace(self, crops=crops)
 
     @property
     def size(self) -> int:
