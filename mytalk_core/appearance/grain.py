@@ -2,11 +2,13 @@
 
 Resampling and mixing smooth the noise of film and sensors away. What is missing is measured in every frame
 and added as noise of that frame's own spectrum, new for every frame as grain is, the same in every run. A
-clean source has none, and gets none.
+clean source has none, and gets none; what is as fine and goes along with the face, as its own structure does
+in a small picture and all noise in a still, is no grain.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,11 @@ BLOCK_PX, TILE_PX = 8, 16
 # The share of its energy along the axes of its spectrum that grain has at most, and from which on it is what
 # compression leaves, which lies there: noise of any size has 0.1 to 0.27 of it, such ripples 0.33 to 0.6.
 ALONG_AXES = (0.26, 0.32)
+# The square's rows and columns, shares of its side, between which mouth and chin are.
+ROWS, COLUMNS = (0.58, 0.86), (0.33, 0.67)
+# The share of what varies finely that is new in every frame: up to the first it is structure that moves, from
+# the second on it is grain. Where there is nothing but grain it is 0.8 to 1.
+RENEWED = (0.2, 0.5)
 # Structure is in some blocks, grain in all: how much of it there is tell these quantiles of their energies,
 # and which share of the mean each is where noise is all there is.
 SHARES = {0.35: 0.93, CALM: 0.68}
@@ -55,6 +62,30 @@ def grain_strength(part: np.ndarray) -> float:
     return strength * float(
         np.clip((most - along_axes(high_pass(light, SIGMAS_PX[0]))) / (most - least), 0, 1)
     )
+
+
+def renewed(crop: np.ndarray, before: np.ndarray) -> float:
+    """How much of what varies finely about a face's mouth is new in each of two neighbouring frames, 0..1.
+
+    crop, before: uint8 (S, S, 3), the canonical square in each. 0 if they are one and the same picture.
+    """
+    now, then = (_light(_about_the_mouth(square)) for square in (crop, before))
+    blocks = np.ones([side // BLOCK_PX for side in now.shape], bool)
+    one, other, changed = (
+        grain_energy(high_pass(plane, SIGMAS_PX[0]), blocks) for plane in (now, then, now - then)
+    )
+    return min(changed / max(one + other, 1e-6), 1.0)
+
+
+def lasting_strength(strengths: Sequence[float], shares: Sequence[float]) -> float:
+    """How much grain some neighbouring frames have, 0..1, by what each tells of itself, see `grain_strength`,
+    and by how much of it is new from one to the next, see `renewed`; of repeated frames but one tells."""
+    strength = sum(strengths) / len(strengths)
+    if strength == 0 or not shares:
+        return strength
+    told = [share for share in shares if share > 0] or [0.0]
+    share, (least, most) = sum(told) / len(told), RENEWED
+    return float(strength * np.sqrt(share) * np.clip((share - least) / (most - least), 0, 1))
 
 
 def grained(
@@ -92,6 +123,12 @@ def grained(
     added = strength * room * noise @ TO_RGB.T / np.maximum(alpha, LEAST_ALPHA)
     rgb = np.where(alpha > 0, np.clip(new @ TO_RGB.T + added, 0, 255), patch.rgb)
     return replace(patch, rgb=np.rint(rgb).astype(np.uint8))
+
+
+def _about_the_mouth(crop: np.ndarray) -> np.ndarray:
+    """The part of a square (S, S, 3) that holds mouth and chin."""
+    rows, columns = (slice(*(round(end * len(crop)) for end in ends)) for ends in (ROWS, COLUMNS))
+    return crop[rows, columns]
 
 
 def _light(rgb: np.ndarray) -> np.ndarray:

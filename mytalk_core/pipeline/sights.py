@@ -12,6 +12,7 @@ import numpy as np
 
 from ..appearance.covers.cover import Cover
 from ..appearance.covers.steady import REACH, agreed
+from ..appearance.grain import lasting_strength, renewed
 from ..media.patch import Patch
 from ..media.picture import Picture
 
@@ -51,35 +52,49 @@ class Sight:
 
 
 class Told(NamedTuple):
-    """What a frame tells by itself of a face, see `Face`."""
+    """What a frame tells by itself of a face, see `Face`, and how much of its grain is new since the frame
+    before, 0..1, see `renewed`: None if that is not of its shot, or neither has any."""
 
     shot: int
     cover: Cover
     grain: float
+    new: float | None
 
 
 def in_agreement(sights: Iterable[Sight]) -> Iterator[Sight]:
     """The sights of frames that follow each other, with covers as the frames about each have them, see
-    `agreed`, and with the grain of those before it: as long as nothing covers any, none is held."""
+    `agreed`, and with the grain of those before it: as long as nothing covers any, none is held but a shot's
+    first with grain, of which the next one tells."""
     waiting: deque[Sight] = deque()
     known: deque[tuple[Told | None, ...]] = deque(maxlen=BEFORE + 1 + BEHIND)
+    last: Sight | None = None
     for sight in sights:
         waiting.append(sight)
-        known.append(tuple(_told(face) for face in sight.faces))
-        while waiting and (len(waiting) > REACH or _are_free(known, len(known) - len(waiting))):
+        faces = zip(sight.faces, [None] * len(sight.faces) if last is None else last.faces, strict=True)
+        known.append(tuple(_told(face, before) for face, before in faces))
+        last = sight
+        while waiting and (len(waiting) > REACH or _is_known(known, len(known) - len(waiting))):
             yield _agreeing(waiting.popleft(), known, len(known) - len(waiting) - 1)
     while waiting:
         yield _agreeing(waiting.popleft(), known, len(known) - len(waiting) - 1)
 
 
-def _told(face: Face | list[Patch]) -> Told | None:
-    return Told(face.shot, face.cover, face.grain) if isinstance(face, Face) else None
+def _told(face: Face | list[Patch], before: Face | list[Patch] | None) -> Told | None:
+    if not isinstance(face, Face):
+        return None
+    new = None
+    if isinstance(before, Face) and before.shot == face.shot and max(face.grain, before.grain) > 0:
+        new = renewed(face.crop, before.crop)
+    return Told(face.shot, face.cover, face.grain, new)
 
 
-def _are_free(known: Sequence[tuple[Told | None, ...]], at: int) -> bool:
-    """Whether nothing covers a frame and those before it: then no later one changes that."""
+def _is_known(known: Sequence[tuple[Told | None, ...]], at: int) -> bool:
+    """Whether no later frame changes what is known of one: nothing covers it or those before it, and of its
+    grain these tell."""
     near = [told for number in range(max(at - REACH, 0), at + 1) for told in known[number]]
-    return all(one is None or (one.cover.matte is None and one.cover.hidden == 0) for one in near)
+    is_free = all(one is None or (one.cover.matte is None and one.cover.hidden == 0) for one in near)
+    is_last = at + 1 == len(known)
+    return is_free and not (is_last and any(one and one.grain > 0 and one.new is None for one in known[at]))
 
 
 def _agreeing(sight: Sight, known: Sequence[tuple[Told | None, ...]], at: int) -> Sight:
@@ -87,9 +102,14 @@ def _agreeing(sight: Sight, known: Sequence[tuple[Told | None, ...]], at: int) -
     for face, told in zip(sight.faces, zip(*known, strict=True), strict=True):
         if isinstance(face, Face):
             near, own = _of_the_shot(told, at)
-            grain = [one.grain for one in near[max(own - GRAIN_FRAMES, 0) : own + 1]]
-            cover = agreed([one.cover for one in near], own)
-            face = replace(face, cover=cover, grain=sum(grain) / len(grain))
+            first = max(own - GRAIN_FRAMES, 0)
+            # Of a shot's first frame the next one tells.
+            pairs = near[first + 1 : max(own, first + 1) + 1]
+            grain = lasting_strength(
+                [one.grain for one in near[first : own + 1]],
+                [one.new for one in pairs if one.new is not None],
+            )
+            face = replace(face, cover=agreed([one.cover for one in near], own), grain=grain)
         faces.append(face)
     return replace(sight, faces=tuple(faces))
 

@@ -54,6 +54,18 @@ def test_lips_and_chin_have_the_cheeks_grain(layout, grain, coarse):
     assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 0.5
 
 
+def test_a_texture_that_goes_along_with_the_face_is_no_grain(layout):
+    shapes = [shape(layout, opening) for opening in OPENINGS]
+    texture = noise((SIZE, SIZE, 3), 9.0, 0)
+    frames = [np.clip(np.rint(picture(layout, one) + texture), 0, 255).astype(np.uint8) for one in shapes]
+    chin = np.s_[186:206, 118:138]
+    results = [
+        edit.pasted.rgb[chin].astype(np.float32) for edit in drawn(layout, frames, shapes, [shapes[2]] * 6)
+    ]
+    steps = [level(one - other) for one, other in zip(results, results[1:], strict=False)]
+    assert max(steps) < 0.3 * level(results[0])
+
+
 def test_clean_patches_stay_and_grain_is_the_same_in_every_run():
     y, x = np.mgrid[:SIZE, :SIZE]
     clean = np.dstack([120 + 40 * np.sin(x / 9), 100 + 0.2 * y, 90 + 30 * np.cos((x + y) / 13)])

@@ -12,9 +12,11 @@ from mytalk_core.pipeline.sights import GRAIN_FRAMES, Face, Sight, in_agreement
 EMPTY = np.zeros((0, 2), np.float32)
 
 
-def sight(number: int, shot: int, cover: Cover, grain: float) -> Sight:
+def sight(number: int, shot: int, cover: Cover, grain: float, seed: int | None = None) -> Sight:
     picture = Picture.from_rgb(number, np.zeros((2, 2, 3), np.uint8))
-    return Sight(picture, (Face(np.zeros((1, 1, 3), np.uint8), shot, cover, EMPTY, EMPTY, None, 1.0, grain),))
+    rng = np.random.default_rng(number if seed is None else seed)
+    crop = rng.normal(128, 9, (256, 256, 1)).repeat(3, 2).astype(np.uint8)
+    return Sight(picture, (Face(crop, shot, cover, EMPTY, EMPTY, None, 1.0, grain),))
 
 
 def faces(sights: list[Sight]) -> list[Face]:
@@ -34,7 +36,15 @@ def test_grain_that_comes_and_goes_with_compression_does_not_flicker():
 @pytest.mark.parametrize("grain", [0.0, 1.0])
 def test_film_has_all_of_its_grain_from_the_first_frame_on_and_a_clean_shot_none(grain):
     shots = [sight(n, n // 6, FREE, grain if n < 6 else 1 - grain) for n in range(12)]
-    assert [face.grain for face in faces(shots)] == [grain] * 6 + [1 - grain] * 6
+    expected = [grain] * 6 + [1 - grain] * 6
+    assert [face.grain for face in faces(shots)] == pytest.approx(expected, abs=0.05)
+
+
+def test_what_goes_along_with_the_face_is_no_grain():
+    assert {face.grain for face in faces([sight(n, 0, FREE, 1.0, seed=0) for n in range(6)])} == {0.0}
+    # Each of them twice, as in a video whose rate was raised.
+    twice = faces([sight(n, 0, FREE, 1.0, seed=n // 2) for n in range(12)])
+    assert [face.grain for face in twice[2:]] == pytest.approx([1.0] * 10, abs=0.05)
 
 
 def test_a_cut_ends_what_frames_tell_of_each_other():
