@@ -120,12 +120,23 @@ def test_inside_shows_the_patch(pix_fmt, matrix):
     assert np.abs(middle - [210, 90, 60]).max() <= 2
 
 
-def test_alpha_blends_in_proportion():
-    picture = make_picture("yuv444p")
+@pytest.mark.parametrize("pix_fmt", ["yuv444p", "yuv420p", "yuv422p10le", "gray", "gbrp"])
+def test_alpha_blends_in_proportion(pix_fmt):
+    picture = make_picture(pix_fmt)
     rgb = np.full((HEIGHT, WIDTH, 3), 180, np.uint8)
     half = paste(picture, [Patch(0, 0, rgb, np.full((HEIGHT, WIDTH), 0.5, np.float32))])
     expected = (picture.rgb.astype(float) + 180) / 2
     assert np.abs(half.rgb - expected).max() <= 2
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv444p", "yuv422p10le", "gbrp10le"])
+@pytest.mark.parametrize("rgb", [(0, 0, 255), (255, 0, 0), (255, 255, 255), (0, 255, 255)])
+def test_the_purest_colours_of_full_range_stay_what_they_are(pix_fmt, rgb):
+    picture = make_picture(pix_fmt, colour=Colour(matrix=1, range=2))
+    patch = Patch(20, 31, np.full((40, 40, 3), rgb, np.uint8), np.ones((40, 40), np.float32))
+    pasted = paste(picture, [patch])
+    assert np.abs(pasted.rgb[35:45, 45:55].astype(int) - rgb).max() <= 2
+    assert max(int(plane.max()) for plane in planes_of(pasted.frame)) < 2 ** layout_of(pix_fmt).depth
 
 
 def test_patch_at_an_odd_edge_reaches_the_last_chroma_sample():
@@ -138,8 +149,12 @@ def test_patch_at_an_odd_edge_reaches_the_last_chroma_sample():
 def test_nothing_to_paste_is_the_same_picture():
     picture = make_picture("yuv420p")
     empty = Patch(3, 3, np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.float32))
-    outside = Patch(HEIGHT, 0, np.zeros((8, 8, 3), np.uint8), np.ones((8, 8), np.float32))
-    assert paste(picture, []) is picture and paste(picture, [empty, outside]) is picture
+    outside = [
+        Patch(top, left, np.zeros((8, 8, 3), np.uint8), np.ones((8, 8), np.float32))
+        for top, left in ((HEIGHT, 0), (HEIGHT + 3, 9), (9, WIDTH + 3), (-8, 0), (0, -11))
+    ]
+    assert paste(picture, []) is picture and paste(picture, [empty, *outside]) is picture
+    assert not coverage([empty, *outside], HEIGHT, WIDTH).any()
 
 
 def test_coverage_marks_the_faintest_alpha():

@@ -10,6 +10,7 @@ import pytest
 
 from mytalk_core.errors import MediaError
 from mytalk_core.media.image_clip import ImageClip
+from mytalk_core.media.room import DiskRoom
 from mytalk_core.media.writer import VideoWriter
 
 FRAMES = 200
@@ -53,3 +54,20 @@ def test_a_disk_that_fills_up_ends_the_work_when_it_is_clear_and_nothing_is_left
 def test_a_mask_needs_next_to_nothing(clip, tmp_path, disk):
     disk.free = 2.1e6
     VideoWriter.for_masks(tmp_path / "mask.mkv", clip)
+
+
+def test_half_of_what_the_rest_will_take_must_be_there(tmp_path, disk):
+    half_written = tmp_path / "new.mkv"
+    half_written.write_bytes(bytes(1_600_000))
+    room = DiskRoom(tmp_path / "out.mkv", 192, 0)
+    # 32 frames of 10 kB are to come, beside what is spared for the end.
+    for free, fits in ((2.17e6, True), (2.15e6, False)):
+        disk.free = free
+        if fits:
+            room.check_on_the_way(160, half_written)
+        else:
+            with pytest.raises(MediaError, match="more were required on the disk"):
+                room.check_on_the_way(160, half_written)
+    # Between two looks, and before enough frames tell.
+    room.check_on_the_way(161, half_written)
+    room.check_on_the_way(64, half_written)

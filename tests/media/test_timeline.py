@@ -65,10 +65,28 @@ def test_bounce_shows_its_ends_once():
 def test_remap_spreads_the_video_over_the_speech():
     slow = plan_timeline(clip_of(50, Fraction(30000, 1001)), 5.0, "remap")
     assert slow.time_base == Fraction(1001, 30000) and len(slow) == round(5 * 30000 / 1001)
+    assert slow.duration_s == pytest.approx(5.005) and slow.speech_s == 5.0
     assert slow.source_index[0] == 0 and slow.source_index[-1] == 49
     assert set(np.diff(slow.source_index)) == {0, 1}
-    fast = plan_timeline(clip_of(50), 1.0, "remap")
-    assert len(fast) == 25 and (np.diff(fast.source_index) == 2).all()
+    fast = plan_timeline(clip_of(50), 1.01, "remap")
+    assert fast.duration_s == fast.speech_s == 1.0, "whole frames"
+    # Two frames end in the middle of each: the earlier one is shown.
+    assert fast.source_index.tolist() == list(range(0, 50, 2))
+
+
+@pytest.mark.parametrize("mode", SYNC_MODES)
+def test_a_still_is_shown_25_times_a_second_until_the_speech_ends(mode):
+    for clip, seconds in ((clip_of(1, 10), 0.2), (clip_of(1), 0.2), (clip_of(1, 4), 0.21)):
+        timeline = plan_timeline(clip, seconds, mode)
+        count = 5 if seconds == 0.2 else 6
+        assert timeline.source_index.tolist() == [0] * count and timeline.durations.tolist() == [1] * count
+        assert timeline.time_base == Fraction(1, 25) and timeline.speech_s == seconds
+
+
+@pytest.mark.parametrize(("count", "fps", "moments"), [(50, 25, 51), (7, 30, 7), (1, 50, 2)])
+def test_moments_reach_the_last_frame_s_end(count, fps, moments):
+    timeline = plan_timeline(clip_of(count, fps), count / fps)
+    assert timeline.moments(25) == moments and (moments - 1) / 25 >= timeline.duration_s
 
 
 def test_uneven_frames_keep_their_own_durations():
