@@ -33,6 +33,23 @@ def test_a_new_file_under_the_old_name_is_another_job(tmp_path):
     assert not replace(job, video=tmp_path / "gone.mp4").is_done(made_by)
 
 
+@pytest.mark.parametrize("changed", ["s.wav", "mood.mp4"])
+def test_another_sound_or_emotion_under_the_old_name_is_another_job(tmp_path, changed):
+    (tmp_path / changed).write_bytes(b"1")
+    settings = Settings(emotion=tmp_path / "mood.mp4")
+    listed, made_by = write_list(tmp_path / "l.csv", [{"video": "v.mp4", "speech": "s.wav"}]), {}
+    (job,) = read_jobs(listed, None, tmp_path / "out", settings)
+    job.output.touch()
+    job.report.write_text(json.dumps({"job": job.facts(made_by)}))
+    assert job.is_done(made_by)
+    assert not replace(job, settings=Settings()).is_done(made_by)
+    (tmp_path / changed).write_bytes(b"22")
+    assert not job.is_done(made_by)
+    row = {"video": "v.mp4", "speech": "s.wav", "output": "mood.mp4"}
+    with pytest.raises(ValueError, match="an output other than the source was required"):
+        read_jobs(write_list(tmp_path / "l.csv", [row]), None, tmp_path, settings)
+
+
 @pytest.mark.parametrize("changed", ["photo.png", "frames/f_2.png"])
 def test_new_pictures_under_the_old_names_are_another_job(tmp_path, monkeypatch, changed):
     (tmp_path / "frames").mkdir()

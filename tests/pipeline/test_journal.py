@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from repository import EXAMPLES
+from safetensors.numpy import load_file, save_file
 
 from mytalk_core.appearance.renderer import WarpRenderer
 from mytalk_core.cli.main import main
@@ -18,10 +19,11 @@ from mytalk_core.media.file_clip import FileClip
 from mytalk_core.media.image_clip import ImageClip
 from mytalk_core.media.patch import Patch
 from mytalk_core.media.picture import Picture
+from mytalk_core.media.pixels import layout_of, planes_of
 from mytalk_core.motion.generate import MotionOptions
 from mytalk_core.pipeline import LipSync, journal, lip_sync, write
 from mytalk_core.pipeline.checks import LipWatch
-from mytalk_core.pipeline.journal import KeptEdit, folder_of
+from mytalk_core.pipeline.journal import Journal, KeptEdit, folder_of
 from mytalk_core.pipeline.rendered import Edit
 
 PIECE = 6
@@ -119,6 +121,58 @@ def test_what_waits_for_its_piece_holds_no_second_picture(frames):
     kept = KeptEdit.of(edit)
     assert kept.pasted is not kept.pasted
     assert np.array_equal(kept.pasted.rgb, edit.pasted.rgb)
+
+
+def test_a_piece_comes_back_as_it_was_and_no_other_is_taken(source, tmp_path):
+    clip = FileClip.open(source)
+    patches = [
+        Patch(top, left, np.full((15, 17, 3), level, np.uint8), np.full((15, 17), alpha, np.float32))
+        for top, left, level, alpha in ((-3, 9, 200, 1.0), (20, clip.width - 8, 30, 0.5))
+    ]
+    kinds = ((patches, True), ([], False), (patches[1:], False))
+    edits = [
+        KeptEdit.of(Edit(picture, *kind))
+        for picture, kind in zip(clip.pictures([0, 1, 2]), kinds, strict=True)
+    ]
+    path, layout, size = (
+        tmp_path / "piece.safetensors",
+        layout_of(clip.format_name),
+        (clip.height, clip.width),
+    )
+    journal._write_piece(path, edits)
+    for edit, kept in zip(edits, journal._read_piece(path, 3, layout, size), strict=True):
+        back = KeptEdit(edit.picture, [], *kept)
+        assert (back.is_partial, back.is_edited) == (edit.is_partial, edit.is_edited)
+        assert np.array_equal(back.mask(), edit.mask())
+        for one, other in zip(planes_of(back.pasted.frame), planes_of(edit.pasted.frame), strict=True):
+            assert np.array_equal(one, other)
+    assert journal._read_piece(path, 2, layout, size) == []
+    assert journal._read_piece(path, 3, layout, (size[0], size[1] - 1)) == []
+    tensors, facts = load_file(path), journal.read_metadata(path, journal.PIECE)
+    tensors["edited"][1] ^= 1
+    save_file(tensors, path, facts)
+    assert journal._read_piece(path, 3, layout, size) == [], "a bit has turned"
+
+
+def test_a_journal_stays_while_it_is_used_and_as_long_as_it_holds_work(tmp_path):
+    output, facts = tmp_path / "out.mp4", {"seed": "1"}
+    with pytest.raises(KeyboardInterrupt), Journal.opened(output, facts):
+        raise KeyboardInterrupt
+    assert not folder_of(output).exists(), "nothing was kept"
+    kept = folder_of(output) / "motion.safetensors"
+    with pytest.raises(KeyboardInterrupt), Journal.opened(output, facts):
+        kept.touch()
+        with Journal.opened(output, None):
+            pass
+        raise KeyboardInterrupt
+    assert kept.exists()
+    state = folder_of(output) / journal.STATE
+    state.write_text(state.read_text().replace(journal.FORMAT, "mytalk-run-0"))
+    with pytest.raises(MediaError, match="a run with another seed"), Journal.opened(output, facts):
+        pass
+    with Journal.opened(output, None):
+        pass
+    assert not folder_of(output).exists()
 
 
 def test_a_damaged_piece_is_drawn_again(source, tmp_path, model, drawn):
