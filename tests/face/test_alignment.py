@@ -8,6 +8,7 @@ import pytest
 from mytalk_core.face import alignment
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.packed import PackedLandmarks
+from mytalk_core.face.track import build_track
 
 LAYOUT = LandmarkLayout.load("mesh478")
 
@@ -50,6 +51,35 @@ def test_smoothing_stops_at_a_cut_and_calms_jitter():
     smooth = alignment.smooth_similarity(noisy, times_s, shots)
     assert np.abs(smooth - clean)[:, :, 2].std() < 0.6 * np.abs(noisy - clean)[:, :, 2].std()
     assert np.abs(smooth - clean).max() < 5, "the jump of 100 px must not leak over the cut"
+
+
+@pytest.mark.parametrize("turn", [0.7, np.pi - 0.01])
+def test_a_head_at_any_angle_is_smoothed_at_its_own_angle_and_size(turn):
+    rng = np.random.default_rng(1)
+    noisy_turn, scale = turn + rng.normal(0, 0.02, 60), np.exp(rng.normal(0, 0.02, 60))
+    noisy = np.zeros((60, 2, 3))
+    noisy[:, 0, 0] = noisy[:, 1, 1] = scale * np.cos(noisy_turn)
+    noisy[:, 1, 0] = scale * np.sin(noisy_turn)
+    noisy[:, 0, 1] = -noisy[:, 1, 0]
+    segments = np.where(np.arange(60) < 50, 0, -1)
+    smooth = alignment.smooth_similarity(noisy, np.arange(60) / 25, segments)
+    away = [np.abs(some[:50, 0, 0] + 1j * some[:50, 1, 0] - np.exp(1j * turn)) for some in (smooth, noisy)]
+    assert away[0].mean() < 0.6 * away[1].mean()
+    np.testing.assert_array_equal(smooth[50:], noisy[50:])
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_track_is_smoothed_neither_over_a_gap_nor_over_a_cut(cut):
+    landmarks, present = np.repeat(LAYOUT.template[None], 20, 0), np.ones(20, bool)
+    landmarks[10:] += [100, 0, 0]
+    present[[8, 9, 10, 19]] = cut
+    shots = np.repeat([0, 1], 10) if cut else np.zeros(20, int)
+    track = build_track(PackedLandmarks.pack(landmarks), present, np.arange(20) / 25, shots)
+    # An absent frame has the nearest one's.
+    first_of_the_second = 10 if cut else 9
+    shift = np.where(np.arange(20) < first_of_the_second, 0, -100)
+    np.testing.assert_allclose(track.similarity[:, 0, 2], shift, atol=0.05)
+    assert np.array_equal(track.present, present) and np.array_equal(track.shots, shots)
 
 
 def test_packed_landmarks_keep_a_fiftieth_of_a_pixel():

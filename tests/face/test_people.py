@@ -10,9 +10,14 @@ from repository import EXAMPLES
 from mytalk_core.errors import NoFaceError
 from mytalk_core.face.choice import Place
 from mytalk_core.face.external import find_shots
+from mytalk_core.face.layout import LandmarkLayout
+from mytalk_core.face.look import Look
+from mytalk_core.face.packed import PackedLandmarks
+from mytalk_core.face.people import choose_person, find_people, people_of_shots
 from mytalk_core.face.reader import load_face_reader
 from mytalk_core.face.track import FaceTrack
 from mytalk_core.face.tracker import track_faces
+from mytalk_core.face.tracklet import Tracklet
 from mytalk_core.media.file_clip import FileClip
 from mytalk_core.media.picture import Picture
 
@@ -189,3 +194,63 @@ def test_where_no_face_is_the_search_is_rare_and_who_comes_is_found_at_once(read
     frames[21:33, 60:180, 100:220] = small(woman[:12])
     track = follow(reader, frames).choose()
     assert np.flatnonzero(track.present).tolist() == list(range(21, 33))
+
+
+def look(who: int, blur: float = 0.0) -> Look:
+    """What somebody looks like; a look that is blurred by more resembles it less."""
+    own, other = (np.random.default_rng(seed).normal(0, 20, (2, 200, 3)) for seed in (who, who + 100))
+    return Look((own[0] + blur * other[0]).astype(np.float32), (own[1] + blur * other[1]).astype(np.float32))
+
+
+def face(who: Look, frames: range, x_px: float = 100.0, size: float = 1.0, shot: int = 0) -> Tracklet:
+    """A face that stays where it is."""
+    points = LandmarkLayout.load("mesh478").template * size + [x_px, 0, 0]
+    landmarks = PackedLandmarks.pack(np.repeat(points[None], len(frames), 0))
+    return Tracklet(shot, np.array(frames), landmarks, {frames[0]: who})
+
+
+def people(*faces: Tracklet) -> list[list[Tracklet]]:
+    """The faces of each person, the largest person first."""
+    return [sum(person.values(), []) for person in find_people(people_of_shots(faces))]
+
+
+def test_within_a_shot_faces_of_one_look_are_one_person_unless_both_are_there_at_once():
+    first, again = face(look(1), range(10)), face(look(1, 0.1), range(15, 30), x_px=500)
+    assert [len(person) for person in people(first, again)] == [2]
+    other, twin = face(look(2), range(15, 30)), face(look(1), range(5, 25), x_px=500)
+    assert [len(person) for person in people(first, other)] == [1, 1]
+    assert [len(person) for person in people(first, twin)] == [1, 1]
+
+
+def test_who_is_seen_only_in_passing_is_not_counted():
+    stays, passes, long = face(look(1), range(20)), face(look(2), range(5)), face(look(3), range(7))
+    assert people(passes, long, stays) == [[stays], [long]]
+
+
+def test_across_a_cut_who_is_most_alike_is_the_same_person_and_only_one_is():
+    before = face(look(1), range(10))
+    near, far = (face(look(1, blur), range(10, 20), x_px=300 * blur, shot=1) for blur in (0.1, 0.3))
+    for order in ((near, far), (far, near)):
+        assert people(before, *order) == [[before, near], [far]]
+    assert people(before, face(look(2), range(10, 20), shot=1))[0] == [before]
+
+
+def test_who_is_chosen_longer_counts_for_more_than_who_is_chosen_in_more_shots():
+    short = [(face(look(1), range(5), 0, 2, n), face(look(2), range(5), 400, 1, n)) for n in range(2)]
+    long = face(look(1), range(50), 400, 1, 2), face(look(2), range(50), 0, 2, 2)
+    found = find_people(people_of_shots([*sum(short, ()), *long]))
+    assert found[0][2] == [long[1]], "the largest of most frames"
+    for which, wanted in (("left", long[1]), ("right", long[0]), ("largest", long[1]), (1, long[0])):
+        assert choose_person(found, which, np.arange(60) / 25)[2] == [wanted]
+
+
+def test_a_photo_is_of_whom_it_plainly_resembles_or_of_nobody():
+    faces = face(look(1), range(10)), face(look(2), range(10), 400), face(look(1, 0.1), range(10), 800)
+    found = find_people(people_of_shots(faces[:2]))
+    faces[0].looks[5] = look(1, 2.0)  # turned away
+    for who, wanted in ((1, faces[0]), (2, faces[1])):
+        assert choose_person(found, look(who, 0.05), np.arange(10))[0] == [wanted]
+    twins = find_people(people_of_shots(faces))
+    for doubtful, among in ((look(3), found), (look(1, 0.05), twins)):
+        with pytest.raises(NoFaceError, match="none is plainly that one"):
+            choose_person(among, doubtful, np.arange(10))
