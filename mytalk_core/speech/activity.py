@@ -115,9 +115,10 @@ def at_heard_level(mono_16k: np.ndarray, level_db: np.ndarray) -> np.ndarray:
 def _by_frame(pieces: np.ndarray, frames: int) -> np.ndarray:
     """The most that any piece (P,) touching the 40 ms about a motion frame says, (frames,); 0 behind them."""
     padded = np.pad(pieces, (0, 2 + -(-frames * SAMPLES_PER_FRAME // PIECE)))
-    first = (np.arange(frames) * SAMPLES_PER_FRAME - SAMPLES_PER_FRAME // 2).clip(0)
-    last = np.arange(frames) * SAMPLES_PER_FRAME + SAMPLES_PER_FRAME // 2 - 1
-    return np.maximum(padded[first // PIECE], padded[last // PIECE])
+    middle = np.arange(frames) * SAMPLES_PER_FRAME
+    first, last = (middle - SAMPLES_PER_FRAME // 2).clip(0), middle + SAMPLES_PER_FRAME // 2 - 1
+    # They are longer than a piece: a third one may lie within them.
+    return np.max([padded[sample // PIECE] for sample in (first, middle, last)], axis=0)
 
 
 def band_level_db(mono_16k: np.ndarray, frames: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from mytalk_core.media.audio import Speech
 from mytalk_core.speech import activity
 from mytalk_core.speech.activity import PAUSE_FRAMES, speech_frames, speech_presence
 from mytalk_core.speech.singing import load_singing_detector
-from mytalk_core.speech.voice import load_voice_detector
+from mytalk_core.speech.voice import PIECE, load_voice_detector
 
 RATE_HZ, FRAME = 16_000, 640
 
@@ -220,6 +220,24 @@ def test_long_speech_is_heard_as_short(speech):
     network = load_voice_detector()
     pieces = torch.from_numpy(np.pad(long, (64, -len(long) % 512))).unfold(0, 576, 512)
     assert np.abs(heard - network(pieces)[0].numpy()).max() < 1e-4
+
+
+@pytest.mark.parametrize("piece", range(11))
+def test_a_motion_frame_hears_every_piece_that_touches_its_40_ms(piece):
+    starts = np.arange(10) * FRAME - FRAME // 2
+    touches = (starts < (piece + 1) * PIECE) & (starts + FRAME > piece * PIECE)
+    heard = activity._by_frame(np.eye(11)[piece], 10)
+    assert np.array_equal(heard == 1, touches) and touches.any()
+
+
+def test_long_sound_is_levelled_as_short(speech, monkeypatch):
+    quiet_then_loud = np.concatenate([0.01 * speech, speech])
+    frames = frames_of(quiet_then_loud)
+    level_db = activity.band_level_db(quiet_then_loud, frames)
+    heard = activity.at_heard_level(quiet_then_loud, level_db)
+    monkeypatch.setattr(activity, "BLOCK_FRAMES", 20)
+    np.testing.assert_allclose(activity.band_level_db(quiet_then_loud, frames), level_db, atol=1e-3)
+    np.testing.assert_allclose(activity.at_heard_level(quiet_then_loud, level_db), heard, rtol=1e-5)
 
 
 def test_nothing_is_silent():
