@@ -148,3 +148,8 @@ def test_a_file_more_or_less_is_another_run(people, part, run, folders):
     (folders / "output" / "made" / "here").mkdir(parents=True)
     (folders / "output" / "made" / "here" / "anna.mp4").touch()
     assert mark(**FOLDERS) != second
+    mood = folders / "input" / "mood.png"
+    mood.write_bytes(b"1")
+    calm = mark(**FOLDERS, emotion="mood.png")
+    mood.write_bytes(b"22")
+    assert mark(**FOLDERS, emotion="mood.png") != calm != mark(**FOLDERS)
