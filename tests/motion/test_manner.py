@@ -32,6 +32,7 @@ def test_gains_go_towards_the_source_and_are_bounded():
     assert MOST_GAIN - 0.03 < Manner(2.0, 1000.0).gain(usual) <= MOST_GAIN
     # A few seconds tell less than many.
     assert 1 < Manner(0.2, 3.0).gain(usual) < Manner(0.2, 60.0).gain(usual)
+    assert 1 < Manner(0.2, 60.0).gain(Manner(0.15, 3.0)) < Manner(0.2, 60.0).gain(usual)
 
 
 def test_a_still_a_listener_and_a_moment_tell_nothing():
@@ -43,6 +44,10 @@ def test_a_still_a_listener_and_a_moment_tell_nothing():
     # A second of speech in a loop is still a second.
     looped = track(speaking(0.3, 25)).take(np.arange(200) % 25, np.arange(200) / 25)
     assert Manner.shown(looped).seconds == pytest.approx(1, abs=0.1)
+    # A face that is there half of the time speaks half as long.
+    away = track(speaking(0.2))
+    away.present[::2] = False
+    assert Manner.shown(away).seconds == pytest.approx(3, abs=0.2)
     assert Manner(0.2, 60.0).gain(Manner(0.0, 0.0)) == 1
 
 

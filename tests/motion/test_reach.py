@@ -62,6 +62,30 @@ def test_a_moment_of_lively_speech_shows_what_the_face_can_do(model):
     assert Reach.of(still, model.person_of(still)).opening == MODEST_OPENING
 
 
+def test_more_expression_allows_more_and_less_of_it_no_less(model):
+    face = track([0.05] * 10)
+    person = model.person_of(face)
+    reach = Reach.of(face, person)
+    closed = np.zeros_like(person.rest)
+    wide = ((track([0.8]).landmarks[0] - person.rest) / person.mouth_width)[None]
+    calm, usual, lively = (
+        opening_ratio(person.rest + reach.bound(wide, closed, person, scale)[0] * person.mouth_width)
+        for scale in (0.5, 1.0, 1.5)
+    )
+    assert calm == usual and lively > 1.2 * usual
+
+
+def test_lips_are_as_thick_as_with_what_the_face_is_to_express(model):
+    face = track([0.05] * 10)
+    person = model.person_of(face)
+    _, share = lip_places(LAYOUT)
+    emotion = np.zeros_like(person.rest)
+    below = person.rest[LAYOUT.lips, 1] > person.rest[[13, 14], 1].mean()
+    emotion[LAYOUT.lips, 1] = 0.05 * share * np.where(below, 1, -1)
+    plain, thick = (Reach.of(face, person, shown).lips for shown in (None, emotion))
+    assert (thick > plain).all()
+
+
 def test_only_wide_openings_become_smaller_and_none_overtakes_another():
     opening = np.linspace(0, 2, 400)
     bounded = modest(opening, MODEST_OPENING)
