@@ -277,6 +277,43 @@ def test_a_file_whose_name_is_linked_is_read_each_time(part, folders):
     assert len({*marks}) == len(marks)
 
 
+def test_what_nodes_are_asked_for_reaches_the_work(part, folders, images, tracked, performance, monkeypatch):
+    memory, combine, asked = part("nodes.memory"), part("nodes.combine"), {}
+    sampler, render = part("nodes.animate").MotionDiffusionSampler, part("nodes.render").AppearanceGenerate
+
+    def speak(sound, face, timeline, options, identity, progress):
+        asked.update(vars(options) | {"frames": len(timeline), "identity": identity})
+        return performance.motion
+
+    def draw(*given, **settings):
+        asked.update(settings)
+        raise RuntimeError("enough")
+
+    monkeypatch.setattr(memory.LoadedModel, "ready", lambda self, *names: SimpleNamespace(speak=speak))
+    drawing = SimpleNamespace(model=SimpleNamespace(draw=draw))
+    monkeypatch.setattr(memory.LoadedModel, "with_renderer", lambda self, name: drawing)
+    monkeypatch.setattr(sampler, "hidden", None, raising=False)
+    options = {"seed": 9, "steps": 7, "guidance": 2.5, "sampler": "ddim", "temperature": 0.4}
+    options |= {"expression": 1.5, "manner": "model", "emotion_strength": 0.5}
+    sound = {"waveform": torch.full((1, 1, 8000), 0.5), "sample_rate": 8000}
+    model = memory.bundled_model()
+    sampler.execute(model, sound, tracked, smoothing_s=0.0, sync_mode="loop", **options)
+    assert asked == options | {"frames": 25, "identity": None}
+    with pytest.raises(RuntimeError, match="enough"):
+        video = part("nodes.video").ClipVideo(tracked.clip)
+        render.execute(video, tracked, performance, "warp", False, 3.0, 10.0, lip_references=tracked)
+    expected = {"colour_match": False, "detail": 3.0, "feather": 25.6, "check_visibility": False}
+    assert expected.items() <= vars(asked["settings"]).items()
+    assert asked["lips"] == (tracked.clip, tracked.track)
+    monkeypatch.setattr(
+        combine, "write_video", lambda clip, path, **how: asked.update(how | {"path": path}) or 0
+    )
+    combine.VideoCombine.execute(images, 16.0, "vp9 (.webm)", 33, "loop", "b", True, "yuv444p", sound)
+    assert (asked["codec"], asked["crf"], asked["pixel_format"]) == ("vp9", 33, "yuv444p")
+    assert asked["path"].suffix == ".webm" and len(asked["timeline"]) == 16
+    assert asked["sound"].duration_s == 1.0 and asked["sound"].mono_16k.max() == pytest.approx(0.5, abs=0.01)
+
+
 def test_images_at_the_default_rate_are_told_of_where_they_are_written(part, folders, monkeypatch):
     combine = part("nodes.combine")
     monkeypatch.setattr(combine, "write_video", lambda clip, path, **settings: 0)
