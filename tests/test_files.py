@@ -233,6 +233,13 @@ def test_a_name_is_held_until_it_is_written_fails_or_its_process_is_killed(tmp_p
     assert "killed.mp4" in names(tmp_path)
     write_text(tmp_path / "next.txt", "x")
     assert names(tmp_path) == ["next.txt", "out.txt"]
+    # Killed when the file was whole and its folder was not yet away.
+    with waiting(tmp_path / "whole.mp4", HOLDING) as process:
+        (tmp_path / "whole.mp4").write_bytes(b"whole")
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    write_text(tmp_path / "next.txt", "x")
+    assert names(tmp_path) == ["next.txt", "out.txt", "whole.mp4"]
 
 
 def test_a_lock_on_a_file_that_is_another_by_now_is_none(tmp_path, monkeypatch):
