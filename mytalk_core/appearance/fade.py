@@ -109,11 +109,16 @@ class UsualLight:
         share = Light.of(crops).contrast / np.maximum(self._usual_of(shots).contrast, 1e-6)
         return np.clip((begun - share) / (begun - gone), 0, 1)
 
-    def pale(self, crops: np.ndarray, shots: np.ndarray) -> np.ndarray:
-        """Which crops uint8 (K, S, S, 3) of these shots (K,) have begun to fade to white: bool (K,). What is
-        darker may just have less light."""
+    def fading(self, crops: np.ndarray, shots: np.ndarray) -> np.ndarray:
+        """Which crops uint8 (K, S, S, 3) of these shots (K,), in the order of their frames, have begun to
+        fade: bool (K,). What is darker may just have less light: a fade to black goes on to its midst."""
         left, white = _left(Light.of(crops), self._usual_of(shots))
-        return white & (left < BEGUN[0])
+        begun, gone = left < BEGUN[0], self.faded(crops, shots) == 1
+        fading, dark = begun & white, begun & ~white
+        changes = (np.diff(dark) != 0) | (np.diff(shots) != 0)
+        for run in np.split(np.arange(len(dark)), np.flatnonzero(changes) + 1):
+            fading[run] |= dark[run] & gone[run].any()
+        return fading
 
     def fade(self, own: Light, chosen: np.ndarray, weights: np.ndarray) -> Fade:
         """How a picture with this light, of one, has faded beside some of these: positions (R,), weights of

@@ -88,8 +88,8 @@ def face_warnings(shown: FaceTrack, edited: int, partly: int = 0) -> list[str]:
         )
     if covered:
         warnings.append(
-            f"{covered} of {len(shown)} frames have something before the mouth, cut it off at their edge or are "
-            "in the midst of a fade, and stay as they are"
+            f"{covered} of {len(shown)} frames have something before the mouth, cut it off at their edge or "
+            "are in the midst of a fade, and stay as they are"
         )
     if partly:
         warnings.append(

@@ -149,8 +149,8 @@ def draw(
     placed = lending.similarity[references.frame_index] if lips is None else None
     small = references.resized(UNITS)
     gauge = CoverGauge(small, layout, placed, each)
-    # Before those are taken away that cannot lend, but for the pale: what has faded is drawn as it was.
-    clear = references.take(~gauge.pale)
+    # Before those are taken away that cannot lend, but for fades, of which all is drawn as it was before.
+    clear = references.take(~gauge.fading)
     light = None if lips else expected_brightness(clear, timeline.source_index, shown.shots)
     references, covered = free_references(references, gauge, placed, each, small)
     lenders = with_open_mouths(references, targets, layout)

@@ -107,10 +107,17 @@ def test_a_fade_is_told_beside_what_lends(clear, colour):
     assert fade_of(np.full_like(clear[3], colour)).is_none
 
 
-def test_pale_frames_lend_nothing_and_dark_ones_do(clear):
+def test_frames_in_a_fade_lend_nothing_and_dark_ones_do(clear):
     light = UsualLight(np.stack(clear), SHOTS)
-    faded = np.stack([blended(clear[0], colour, share) for colour in (0, 255) for share in (0.05, 0.2)])
-    np.testing.assert_array_equal(light.pale(faded, SHOTS[:4]), [False, False, False, True])
+
+    def fading(shots, *faded):
+        crops = np.stack([blended(clear[0], colour, share) for colour, share in faded])
+        return light.fading(crops, np.array(shots)).tolist()
+
+    assert fading([0] * 3, (255, 0.05), (255, 0.2), (255, 0.5)) == [False, True, True]
+    assert fading([0] * 4, (0, 0.05), (0, 0.2), (0, 0.5), (0, 0.8)) == [False, True, True, True]
+    assert fading([0] * 3, (0, 0.2), (0, 0.5), (0, 0.6)) == [False] * 3
+    assert fading([0, 0, 1, 1], (0, 0.2), (0, 0.5), (0, 0.8), (0, 0.5)) == [False, False, True, True]
 
 
 def test_contrast_is_that_of_the_shot(clear):

@@ -53,8 +53,8 @@ LEAST_LEFT = 0.5  # this share of a pool always stays
 class CoverGauge:
     """Knows a person's face without what stands before it, and tells what does in a picture.
 
-    shown: bool (K,), which of the references show a mouth; pale: bool (K,), which have begun to fade to
-    white; similarity: float (K, 2, 3), frame pixels to
+    shown: bool (K,), which of the references show a mouth; fading: bool (K,), which have begun to fade;
+    similarity: float (K, 2, 3), frame pixels to
     canonical units, of the frames that they were cut from; None where those are another clip's, or stand in
     no order; each: what looks at every reference.
     """
@@ -88,10 +88,10 @@ class CoverGauge:
             shown, self._certainty = shows(SUSPECT), SUSPECT
         # Another clip's pictures say nothing about the light in this one's.
         self._fades = None if similarity is None else UsualLight(unit, references.shots)
-        self.pale = np.zeros(len(references), bool)
+        self.fading = np.zeros(len(references), bool)
         if self._fades is not None:
             shown &= self._fades.faded(unit, references.shots) < 1
-            self.pale = self._fades.pale(unit, references.shots)
+            self.fading = self._fades.fading(unit, references.shots)
         self.shown = shown
         self._overlay: Overlay | None = None
         self._captions: Captions | None = None
@@ -268,9 +268,8 @@ def free_references(
     each: Each = map,
     small: References | None = None,
 ) -> tuple[References, float]:
-    """The references whose mouths are free, or nearly so, and have not begun to fade to white, with what
-    covers a part of them taken away; at least half of them, the freest. And the share of all whose mouth
-    cannot be seen.
+    """The references whose mouths are free, or nearly so, with what covers a part of them taken away; at
+    least half of those that do not fade, the freest. And the share of all whose mouth cannot be seen.
 
     gauge: of these references; similarity, each: as in `CoverGauge`. Where that is known,
     `References.uncovered` is too. small: they at one sample a unit, where that is at hand.
@@ -289,8 +288,8 @@ def free_references(
             crops = crops if behind else crops.copy()
             crops[row] = cover.mended(references.crops[row])
             behind[row] = cover.touched > 0
-    unlike = np.where(gauge.pale, 1.0, hidden)
-    keep = unlike <= max(LENT, float(np.quantile(unlike, LEAST_LEFT)))
+    clear = ~gauge.fading
+    keep = clear & (hidden <= max(LENT, float(np.quantile(hidden[clear], LEAST_LEFT))))
     free = None
     if behind:
         seen = references.seen
