@@ -22,7 +22,7 @@ from mytalk_core.face.track import FaceTrack
 from mytalk_core.media.writer import VideoWriter
 from mytalk_core.memory import peak_memory_mb
 from mytalk_core.motion.motion import Motion
-from mytalk_core.pipeline.lip_sync import LipSync
+from mytalk_core.pipeline import LipSync
 from mytalk_core.program import in_one_line
 
 

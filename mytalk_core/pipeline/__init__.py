@@ -1,6 +1,7 @@
 """The loaded model and its stages: video and speech in, lip-synced video out."""
 
-from .lip_sync import LipSync, lip_sync
+from .lip_sync import lip_sync
+from .model import LipSync
 from .report import Report
 from .write import write
 

@@ -21,7 +21,7 @@ from ..media.threads import available_cores
 from .jobs import Job
 
 if TYPE_CHECKING:
-    from .lip_sync import LipSync
+    from .model import LipSync
 
 LOCK = ".mytalk-batch.lock"
 # What a worker takes of a 1080p video, so that as many workers start as fit.
@@ -135,7 +135,7 @@ class Worker:
         import cv2
         import torch
 
-        from .lip_sync import LipSync
+        from .model import LipSync
 
         loading = self.loading
         torch.set_num_threads(loading.threads)

@@ -12,6 +12,7 @@ import numpy as np
 from .. import __version__
 from ..face.track import FaceTrack
 from .checks import Check
+from .model import LipSync
 
 
 @dataclass
@@ -58,6 +59,12 @@ class Report:
         self.doubts += check.doubts
         if strict:
             check.insist()
+
+    def made_by(self, model: LipSync) -> None:
+        """Take in which model makes the result, by which renderer, where and how precisely."""
+        self.model, self.model_hashes = str(model.source), model.hashes
+        self.renderer = model.renderer.name
+        self.device, self.dtypes = str(model.device), model.dtypes
 
     def count(self, frames: int, with_face: int, partly: int) -> None:
         """Take in the output's frames, those with a face, and those in which something stays on top, once it

@@ -12,12 +12,11 @@ import numpy as np
 from ..face.choice import FaceChoice, check_choice, choice_files, word_of
 from ..face.track import FaceTrack
 from ..media.audio import Speech
-from ..media.picture import Picture
 from ..media.timeline import Timeline
 from ..motion.motion import Motion
 from . import stages
 from .checks import Check, LipWatch, check_motion, check_pictures
-from .rendered import Edit, RenderedClip
+from .rendered import RenderedClip
 from .report import face_warnings
 
 
@@ -101,14 +100,3 @@ def check_apart(voices: list[Voice], tracks: list[FaceTrack]) -> None:
                 f"a face for each speaker was required, but {voice.name} and {other.name} are the same "
                 "one: choose another, by number or place"
             )
-
-
-def see(voices: list[Voice], edit: Edit, picture: Picture) -> None:
-    """Let each speaker's watch see a frame."""
-    for voice in voices:
-        voice.watch.see(edit, picture)
-
-
-def frames_seen(voices: list[Voice]) -> int:
-    """How many frames of the output show a speaker."""
-    return int(np.any([voice.drawn.track.present for voice in voices], axis=0).sum())

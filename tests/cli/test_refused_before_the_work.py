@@ -6,7 +6,7 @@ import pytest
 
 from mytalk_core.cli.main import main
 from mytalk_core.face import reader
-from mytalk_core.pipeline.lip_sync import LipSync
+from mytalk_core.pipeline import LipSync
 
 REFUSED = [
     (["--expression", "1e9"], "expression must be a number from 0 to 10; got"),
