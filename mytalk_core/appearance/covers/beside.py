@@ -13,11 +13,11 @@ from .cover import RIM, Expected
 from .face_view import FaceView
 from .overlay import LETTERS
 from .parts import THICK, brightness, joined, largest, like_nearest, thin, unlike_skin
+from .usual_face import UNKNOWN
 
 # A pixel is unlike the usual face from so many levels on in full light, LEAST in the dark, and SPREAD times
 # what the references differ by there; a part of the picture needs some that are STRONG times as unlike.
 LEVELS, LEAST, SPREAD, STRONG = 22.0, 6.0, 3.0, 1.7
-UNKNOWN = 255  # the spread where no reference shows the face
 SURE = 12  # the spread up to which what lies beyond the face's outline is known
 SMALLEST, SMALLEST_STRONG = 25, 12  # square units
 SHADING_UNITS, SHADES = 41, (0.65, 1.5)  # light and shadow on a part of the face

@@ -17,25 +17,22 @@ import numpy as np
 
 from ...face.alignment import UNITS
 from ...face.layout import LandmarkLayout
-from ..colour import median
 from ..fade import UsualLight
 from ..mask import disc, filled, widened
 from ..pool import even_sample
 from ..raster import triangulate
 from ..references import Each, References, pose_points, resized
-from ..warp import MeshWarp, sample
-from .beside import UNKNOWN, Beside
+from .beside import Beside
 from .captions import Captions, find_captions
 from .clearness import SUSPECT, clearness
-from .cover import FREE, RIM, Cover, Expected, continued, own_colours, with_rim
-from .face_view import FaceView, box_of, mouth_and_chin
+from .cover import FREE, RIM, Cover, Expected, own_colours, with_rim
+from .face_light import FaceLight
+from .face_view import FaceView
 from .network import BOX, Comparison, load_cover_network
 from .overlay import STROKE, Overlay, find_overlay
-from .parts import gaps, largest, thick_places, thickness, thin
+from .parts import gaps, thick_places, thickness
+from .usual_face import FEWEST, FRAMES, UNKNOWN, UsualFace
 
-USUAL_FRAMES, FEWEST = 32, 4  # references that make the usual face; fewer can't
-LEAST_SHOWN = 0.2  # of them that must show a place of it
-DEEP = 10  # units from what is known of a face from which on its other half tells more
 # How likely the network finds a cover in a frame, one in a picture that lends, of which more is doubted since
 # others lend as well, and some of it.
 LIKELY, LIKELY_LENDER, LIKELIEST = 0.5, 0.3, 0.8
@@ -44,7 +41,6 @@ GAP = 16  # half of what is no face either between the fingers of a hand, or whe
 # Root mean square distance of the still points, canonical units, from which on colours tell nothing: profiles
 # are over 10, but what hands do to landmarks is up to 13. The network knows hands up to FAR.
 TURNED, FAR = 7.0, 14.0
-CHEEKS = 20.0, 64.0  # units from the face's middle
 LENT = 0.4  # of its lips, the most that may be covered in a reference that is mended and lent
 DOUBTFUL = 0.8  # as clear as the least of what a mouth shows: below it is surely hidden
 LEAST_LEFT = 0.5  # this share of a pool always stays
@@ -66,39 +62,39 @@ class CoverGauge:
         similarity: np.ndarray | None = None,
         each: Each = map,
     ) -> None:
-        self._layout, self._mesh = layout, triangulate(layout)
-        self._still, cheeks = pose_points(layout), _cheeks(layout)
-        self._cheeks = np.concatenate(cheeks)
         unit, landmarks = references.resized(UNITS).crops, references.landmarks
+        self._layout, self._still = layout, pose_points(layout)
         self._shape = np.median(landmarks, axis=0).astype(np.float32)
-        self._colours = np.stack([self._skin_colours(*pair) for pair in zip(unit, landmarks, strict=True)])
-        self._light = np.median(self._colours, axis=0)
-        left = np.isin(self._cheeks, cheeks[0])
-        self.skin = np.stack([np.median(self._light[side], axis=0) for side in (left, ~left)])
-        known = _placed(references, similarity)
+        self._light = FaceLight(unit, landmarks, layout)
+        placed = _placed(references, similarity)
 
-        def shows(certainty: float) -> np.ndarray:
-            def at(row: int) -> bool:
-                return clearness(unit[row], landmarks[row], known[row], layout, certainty) >= 1
+        def shows_mouth(row: int, certainty: float) -> bool:
+            return clearness(unit[row], landmarks[row], placed[row], layout, certainty) >= 1
 
-            return np.array(list(each(at, range(len(unit)))))
+        def shown_with(certainty: float) -> np.ndarray:
+            return np.array(list(each(partial(shows_mouth, certainty=certainty), range(len(unit)))))
 
-        shown, self._certainty = shows(1.0), 1.0
+        shown, self._certainty = shown_with(1.0), 1.0
         if shown.mean() < 0.5:
-            shown, self._certainty = shows(SUSPECT), SUSPECT
-        # Another clip's pictures say nothing about the light in this one's.
-        self._fades = None if similarity is None else UsualLight(unit, references.shots)
+            shown, self._certainty = shown_with(SUSPECT), SUSPECT
+        self._fades: UsualLight | None = None
         self.fading = np.zeros(len(references), bool)
-        if self._fades is not None:
-            shown &= self._fades.faded(unit, references.shots) < 1
-            self.fading = self._fades.fading(unit, references.shots)
-        self.shown = shown
         self._overlay: Overlay | None = None
         self._captions: Captions | None = None
+        # Another clip's pictures say nothing about the light in this one's, nor what stands still there.
         if similarity is not None:
+            self._fades = UsualLight(unit, references.shots)
+            shown &= self._fades.faded(unit, references.shots) < 1
+            self.fading = self._fades.fading(unit, references.shots)
             self._overlay = find_overlay(unit, references, similarity, self.skin, layout)
             self._captions = find_captions(unit, references, similarity, layout)
-        self._usual = self._usual_face(unit, landmarks, known, np.flatnonzero(shown))
+        self.shown = shown
+        self._usual = self._usual_face(unit, landmarks, placed)
+
+    @property
+    def skin(self) -> np.ndarray:
+        """See `FaceLight`."""
+        return self._light.skin
 
     def cover(
         self,
@@ -153,21 +149,11 @@ class CoverGauge:
             return always, none
         return always, self._captions.on_crop(unit, landmarks, similarity, self.skin)
 
-    def _skin_colours(self, unit: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-        """float32 (P, 3): the cheeks' colours."""
-        at = np.clip(landmarks[self._cheeks], 2, UNITS - 3).astype(int)
-        return cv2.blur(unit, (5, 5))[at[:, 1], at[:, 0]].astype(np.float32)
-
-    def _gain(self, colours: np.ndarray) -> np.ndarray:
-        """How bright the light is, float32 (3,), 1 as usual, from colours (P, 3) of the cheeks."""
-        ratio = np.median(colours / np.maximum(self._light, 8.0), axis=0)
-        return np.clip(ratio, 0.02, 5.0).astype(np.float32)
-
     def _view(self, unit: np.ndarray, landmarks: np.ndarray) -> FaceView:
         """A crop uint8 (256, 256, 3) with landmarks (N, 2), and how its light and pose are."""
         away = landmarks[self._still] - self._shape[self._still]
         turned = float(np.sqrt(np.square(away).sum(-1).mean()))
-        gain = self._gain(self._skin_colours(unit, landmarks))
+        gain = self._light.gain(unit, landmarks)
         return FaceView(unit, landmarks, self._layout, gain, turned)
 
     def comparison(self, unit: np.ndarray, landmarks: np.ndarray) -> Comparison | None:
@@ -180,8 +166,7 @@ class CoverGauge:
         if self._usual is None or view.turned > FAR:
             return None
         usual = np.full((UNITS, UNITS, 4), UNKNOWN, np.uint8)
-        there = MeshWarp(self._mesh, view.landmarks, UNITS, BOX).coordinates(self._shape)
-        usual[BOX[0] : BOX[2], BOX[1] : BOX[3]] = sample(self._usual, there)
+        usual[BOX[0] : BOX[2], BOX[1] : BOX[3]] = self._usual.in_shape(view.landmarks, BOX)
         return Comparison.of(view, usual)
 
     def _looked_closer(self, view: FaceView, beside: Beside, lends: bool) -> np.ndarray:
@@ -196,47 +181,20 @@ class CoverGauge:
         return found | beside.mouth if beside.covers_lips(thick_places(found, FINGER)) else found
 
     def _usual_face(
-        self, unit: np.ndarray, landmarks: np.ndarray, similarity: np.ndarray, shown: np.ndarray
-    ) -> np.ndarray | None:
-        """The face without covers in the median shape: its colours and their spread, uint8 (256, 256, 4)."""
+        self, unit: np.ndarray, landmarks: np.ndarray, similarity: np.ndarray
+    ) -> UsualFace | None:
+        """The face as crops (K, 256, 256, 3) that show a mouth have it; None where they are too few."""
+        shown = np.flatnonzero(self.shown)
         if len(shown) < FEWEST:
             return None
-        chosen = even_sample(shown, USUAL_FRAMES)
-        box = box_of(mouth_and_chin(self._shape, self._layout))
-        warp = MeshWarp(self._mesh, self._shape, UNITS, box)
+        chosen = even_sample(shown, FRAMES)
+        views = [self._view(unit[row], landmarks[row]) for row in chosen]
+        in_front = [self._in_front(unit[row], landmarks[row], similarity[row]) for row in chosen]
+        covered = [always | letters for always, letters in in_front]
         # Letters cast no wide shadow.
         is_thick = self._overlay is not None and thickness(self._overlay.matte) > STROKE
         shadow = 3 * RIM if is_thick else RIM
-        pictures = np.empty((len(chosen), *warp.pixels().shape[:2], 3), np.float32)
-        for number, row in enumerate(chosen):
-            coordinates = warp.coordinates(landmarks[row])
-            pictures[number] = sample(unit[row], coordinates) / self._gain(self._colours[row])
-            covered = np.logical_or(*self._in_front(unit[row], landmarks[row], similarity[row]))
-            if covered.any():
-                hidden = widened(covered.astype(np.uint8), min(2 * RIM, shadow))
-                pictures[number][sample(255 * hidden, coordinates) > 64] = np.nan
-        whole = np.full((UNITS, UNITS, 4), UNKNOWN, np.uint8)
-        part = whole[box[0] : box[2], box[1] : box[3]]
-        part[:] = _median_and_spread(pictures, shadow)
-        self._complete(part, whole, warp)
-        return whole
-
-    def _complete(self, part: np.ndarray, usual: np.ndarray, warp: MeshWarp) -> None:
-        """Fill what was never seen of the usual face uint8 (256, 256, 4), in place in a part of it, as the
-        other half of the face is, and where neither was seen, as what is about it; warp: of that part, to the
-        median shape."""
-        unknown = part[..., 3] == UNKNOWN
-        if unknown.all() or not unknown.any():
-            return
-        colours = np.ascontiguousarray(part[..., :3])
-        part[..., :3] = cv2.inpaint(colours, unknown.astype(np.uint8), 3, cv2.INPAINT_NS)
-        # Near to what is known nothing tells more than that.
-        unknown &= ~thin(unknown, DEEP)
-        if not unknown.any():
-            return
-        flipped = (self._shape * (-1, 1) + (UNITS, 0))[self._layout.mirror].astype(np.float32)
-        mirrored = sample(np.ascontiguousarray(usual[:, ::-1, :3]), warp.coordinates(flipped))
-        part[..., :3] = continued(mirrored, part[..., :3], unknown)
+        return UsualFace.of(views, covered, self._shape, triangulate(self._layout), shadow)
 
     def _unusual(
         self, view: FaceView, always: np.ndarray, letters: np.ndarray, lends: bool
@@ -246,9 +204,7 @@ class CoverGauge:
         found = always | letters
         if self._usual is None or view.turned > FAR or not view.near.any():
             return found, None
-        there = sample(
-            self._usual, MeshWarp(self._mesh, view.landmarks, UNITS, view.box).coordinates(self._shape)
-        )
+        there = self._usual.in_shape(view.landmarks, view.box)
         beside = Beside.of(view, there, self.skin, letters)
         part = beside.unlike() if view.turned <= TURNED else beside.lips & False
         # About a microphone the face is known less well than skin is told from skin.
@@ -303,32 +259,3 @@ def free_references(
 def _placed(references: References, similarity: np.ndarray | None) -> np.ndarray:
     """Where the references lay in their frames (K, 2, 3); upright where nothing is known of it."""
     return np.broadcast_to(np.eye(2, 3), (len(references), 2, 3)) if similarity is None else similarity
-
-
-def _cheeks(layout: LandmarkLayout) -> tuple[np.ndarray, np.ndarray]:
-    """Points of the left and of the right cheek, int64 (P,): skin that hair, beards and microphones seldom
-    reach, and that each have their own light."""
-    away = layout.template[:, 0] - layout.template[layout.lips_outer, 0].mean()
-    height = layout.template[:, 1]
-    eyes = max(float(layout.template[ring, 1].max()) for ring in layout.eyes)
-    between = (height > eyes + 4) & (height < layout.template[layout.lips_outer, 1].min() - 4)
-    cheek = between & (np.abs(away) > CHEEKS[0]) & (np.abs(away) < CHEEKS[1])
-    return np.flatnonzero(cheek & (away < 0)), np.flatnonzero(cheek & (away > 0))
-
-
-def _median_and_spread(pictures: np.ndarray, shadow: int) -> np.ndarray:
-    """Median colours of pictures (F, h, w, 3) and the median difference from them: uint8 (h, w, 4).
-
-    What is NaN in too many of them, and what is so many units near it, has the spread UNKNOWN.
-    """
-    shown = (~np.isnan(pictures[..., 0])).sum(0)
-    # Beside what is always covered its shadow and its soft edge are seen: no usual face either.
-    seldom = (shown < max(FEWEST, LEAST_SHOWN * len(pictures))).astype(np.uint8)
-    unknown = widened(seldom, shadow) > 0
-    pictures[:, unknown] = 0
-    middle = np.nanmedian if np.isnan(pictures).any() else median
-    usual = middle(pictures, axis=0)
-    spread = middle(largest(np.abs(pictures - usual)), axis=0)
-    packed = np.clip(np.dstack([usual, spread]), 0, 255).astype(np.uint8)
-    packed[..., 3][unknown] = UNKNOWN
-    return packed
