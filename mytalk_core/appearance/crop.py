@@ -12,13 +12,12 @@ import numpy as np
 
 from ..face.alignment import UNITS
 from ..media.colour import Box
-from .mask import Window
+from .window import SQUARE, Window
 
 STEP = 32  # crop sides are multiples of this, so that windows of 8 units fall on whole pixels
 SMALLEST, LARGEST = 256, 768
 # This share of the frames has at most so many times as many pixels a side as are drawn.
 NEAR, COARSER = 0.95, 1.25
-WHOLE = Window(0, 0, UNITS, UNITS)
 
 
 def crop_size(similarity: np.ndarray, present: np.ndarray | None = None) -> int:
@@ -69,7 +68,7 @@ def cut_crop(
     similarity: np.ndarray,
     size: int,
     room: np.ndarray | None = None,
-    sharp: Window = WHOLE,
+    sharp: Window = SQUARE,
 ) -> np.ndarray:
     """Cut the canonical square out of a frame.
 
@@ -93,7 +92,8 @@ def cut_crop(
         matrix[:, 2] += matrix[:, :2] @ (0.5 * fit - 0.5)
         matrix[:, :2] *= fit
     crop = np.empty((size, size, 3), np.uint8) if room is None else room
-    for part, kernel in ((sharp, cv2.INTER_CUBIC), *((one, cv2.INTER_LINEAR) for one in sharp.around(WHOLE))):
+    rest = [(part, cv2.INTER_LINEAR) for part in sharp.around(SQUARE)]
+    for part, kernel in [(sharp, cv2.INTER_CUBIC), *rest]:
         top, left, bottom, right = part.pixels(size)
         shifted = matrix - [[0, 0, left], [0, 0, top]]
         part.cut(crop)[:] = cv2.warpAffine(

@@ -14,7 +14,7 @@ import numpy as np
 from ..face import alignment
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
-from .mask import smooth_step
+from .areas import smooth_step
 
 if TYPE_CHECKING:
     from ..face.track import FaceTrack

@@ -12,16 +12,16 @@ from torch import Tensor
 from ..face.layout import LandmarkLayout
 from ..face.packed import Rows
 from .choosing import Choice
-from .crop import WHOLE
 from .generator import AppearanceGenerator
 from .generator_inputs import frame_pictures, reference_pictures, whole_mask
-from .mask import MouthMask, Window
+from .mask import MouthMask
 from .on_device.batch import Batch
 from .on_device.generating import generated
 from .raster import triangulate
 from .references import References
 from .renderer import WarpRenderer, WarpSettings
 from .warp import ReferenceWarps
+from .window import SQUARE, Window
 
 
 class GeneratorRenderer(WarpRenderer):
@@ -67,7 +67,7 @@ class GeneratorRenderer(WarpRenderer):
 
     def reads(self, source: np.ndarray, target: np.ndarray) -> Window:
         """All: see `Renderer.reads`."""
-        return WHOLE
+        return SQUARE
 
     def lips_together(self, batch: Batch) -> Tensor:
         """See `WarpRenderer.lips_together`; of the crops all that the masks leave is read."""

@@ -14,17 +14,14 @@ masks are smooth there and are enlarged to the crop's pixels afterwards. They ha
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
 
 import cv2
 import numpy as np
-from torch import Tensor
 
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
-from ..media.colour import Box
-
-Grid = TypeVar("Grid", np.ndarray, Tensor)
+from .areas import filled, smooth_step
+from .window import BLOCK, Window
 
 FEATHER = 0.05 * UNITS
 SOLID = 2.0  # units around the hull that are still fully new
@@ -33,68 +30,7 @@ JAW_EDGE = 3.0  # softness of the jaw line, units
 REACH = 28.0
 RING = 20.0
 NEAR_LIPS = 3.0
-FAR = 16.0 * UNITS
 LIPS, INNER = 1, 2  # values of `lip_map`
-BLOCK = 8  # windows start and end on whole blocks of units, which are whole pixels at every crop size
-
-
-@dataclass(frozen=True)
-class Window:
-    """A part of the canonical square, in units; every side is a multiple of 8."""
-
-    top: int
-    left: int
-    bottom: int
-    right: int
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(height, width) in units."""
-        return self.bottom - self.top, self.right - self.left
-
-    def around(self, whole: Window) -> list[Window]:
-        """What a window that it lies in has beside it, as windows: up to four."""
-        beside = [
-            Window(whole.top, whole.left, self.top, whole.right),
-            Window(self.bottom, whole.left, whole.bottom, whole.right),
-            Window(self.top, whole.left, self.bottom, self.left),
-            Window(self.top, self.right, self.bottom, whole.right),
-        ]
-        return [one for one in beside if min(one.shape) > 0]
-
-    def shared(self, other: Window) -> Window:
-        """What of it another window shows, too."""
-        return Window(
-            max(self.top, other.top),
-            max(self.left, other.left),
-            min(self.bottom, other.bottom),
-            min(self.right, other.right),
-        )
-
-    def pixels(self, size: int) -> Box:
-        """(top, left, bottom, right) in pixels of a crop of `size`, a multiple of 32."""
-        sides = (self.top, self.left, self.bottom, self.right)
-        top, left, bottom, right = (side * size // UNITS for side in sides)
-        return top, left, bottom, right
-
-    def cut(self, crop: np.ndarray) -> np.ndarray:
-        """The window of a crop (S, S, ...), as a view."""
-        top, left, bottom, right = self.pixels(crop.shape[0])
-        return crop[top:bottom, left:right]
-
-    def part(self, grid: np.ndarray, other: Window) -> np.ndarray:
-        """The part of a grid (h, w, ...) on this window that `other`, a window inside it, covers: a view.
-
-        The grid may have one sample a unit or any power of two up to 8 units.
-        """
-        step = self.shape[0] // grid.shape[0]
-        top, left = (other.top - self.top) // step, (other.left - self.left) // step
-        return grid[top : top + other.shape[0] // step, left : left + other.shape[1] // step]
-
-    def enlarge(self, grid: np.ndarray, size: int) -> np.ndarray:
-        """Values (h, w, ...) on the unit grid -> pixels of the window in a crop of `size`."""
-        top, left, bottom, right = self.pixels(size)
-        return cv2.resize(grid, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
 
 
 @dataclass(frozen=True)
@@ -121,13 +57,13 @@ def mouth_mask(
     """
     points = _mouths_and_chins(source, target, layout)
     window = _window(points, feather)
-    hull = _fill(window, cv2.convexHull(points.astype(np.float32)))
+    hull = filled(cv2.convexHull(points.astype(np.float32)), window)
     away = _distance(hull)
-    face = _distance(_fill(window, _face(target, layout)))
+    face = _distance(filled(_face(target, layout), window))
     inside = cv2.GaussianBlur(_falling(face, JAW_EDGE), (0, 0), 0.8)
     lips = _falling(away - SOLID, feather) * np.where(inside < 0.02, 0, inside)
     ring = (lips == 0) * (away < SOLID + feather + RING)
-    both = _fill(window, _face(source, layout)) & _fill(window, _face(target, layout))
+    both = filled(_face(source, layout), window) & filled(_face(target, layout), window)
     # Near the jaw line and beyond it frame and rendering differ for good reasons: pose, neck, background.
     skin = np.clip(cv2.distanceTransform(both, cv2.DIST_L2, 3) / 6.0, 0, 1)
     return MouthMask(
@@ -136,7 +72,7 @@ def mouth_mask(
         lips=lips.astype(np.float32),
         reach=_falling(away - BLOCK, REACH),
         ring=(ring * skin).astype(np.float32),
-        mouth=_falling(_distance(_fill(window, target[layout.lips_outer])), NEAR_LIPS),
+        mouth=_falling(_distance(filled(target[layout.lips_outer], window)), NEAR_LIPS),
     )
 
 
@@ -147,17 +83,9 @@ def mask_window(
     return _window(_mouths_and_chins(source, target, layout), feather)
 
 
-def slices_between(shape: tuple[int, ...], low: np.ndarray, high: np.ndarray) -> tuple[slice, slice]:
-    """Rows and columns of a picture (h, w, ...) that hold all between two points (x, y): one at least."""
-    end = np.array(shape[1::-1])
-    low = np.clip(low, 0, end - 1).astype(int)
-    high = np.clip(high + 1, low + 1, end).astype(int)
-    return slice(low[1], high[1]), slice(low[0], high[0])
-
-
 def lip_map(landmarks: np.ndarray, layout: LandmarkLayout, window: Window) -> np.ndarray:
     """uint8 (h, w) on the unit grid of a window: INNER between the lips, LIPS on them, 0 elsewhere."""
-    lips, inner = (_fill(window, landmarks[ring]) for ring in (layout.lips_outer, layout.lips_inner))
+    lips, inner = (filled(landmarks[ring], window) for ring in (layout.lips_outer, layout.lips_inner))
     return np.where(inner, INNER, LIPS * lips).astype(np.uint8)
 
 
@@ -208,49 +136,11 @@ def _core(window: Window, lips: np.ndarray) -> Window:
     )
 
 
-def filled(polygon: np.ndarray) -> np.ndarray:
-    """1 inside a polygon (M, 2) in units, uint8 (256, 256), on the whole square."""
-    return _fill(Window(0, 0, UNITS, UNITS), polygon)
-
-
-def disc(units: int) -> np.ndarray:
-    """The kernel uint8 (2 units + 1, 2 units + 1) that widens or narrows a part by so much."""
-    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * units + 1, 2 * units + 1))
-
-
-def widened(part: np.ndarray, units: int) -> np.ndarray:
-    """A part uint8 (h, w), 0 or 1, and what is so near to it."""
-    wider = np.zeros_like(part)
-    left, top, width, height = cv2.boundingRect(part)
-    # The rest of a square takes as long as what is widened.
-    box = (
-        slice(max(top - units, 0), top + height + units),
-        slice(max(left - units, 0), left + width + units),
-    )
-    wider[box] = cv2.dilate(part[box], disc(units))
-    return wider
-
-
-def smooth_step(share: Grid) -> Grid:
-    """0 up to 0, 1 from 1 on, smoothly between; of an array or a tensor."""
-    share = share.clip(0, 1)
-    return share * share * (3 - 2 * share)
-
-
-def _fill(window: Window, polygon: np.ndarray) -> np.ndarray:
-    """1 inside a polygon (M, 2) in units, uint8 on the window's grid."""
-    drawn = np.zeros(window.shape, np.uint8)
-    # OpenCV's time grows with the polygon's height; far outside the square nothing of it is seen.
-    near = np.clip(polygon.reshape(-1, 2), -FAR, FAR)
-    points = np.rint((near - (window.left, window.top) - 0.5) * 16).astype(np.int32)
-    return cv2.fillPoly(drawn, [points], 1, shift=4)
-
-
-def _distance(filled: np.ndarray) -> np.ndarray:
-    """Distance in units to the filled part, 0 inside it; far everywhere if nothing is."""
-    if not filled.any():
-        return np.full(filled.shape, float(UNITS), np.float32)
-    return cv2.distanceTransform(1 - filled, cv2.DIST_L2, 5)
+def _distance(area: np.ndarray) -> np.ndarray:
+    """Distance in units to an area uint8 (h, w), 0 or 1, 0 inside it; far everywhere if it is empty."""
+    if not area.any():
+        return np.full(area.shape, float(UNITS), np.float32)
+    return cv2.distanceTransform(1 - area, cv2.DIST_L2, 5)
 
 
 def _falling(distance: np.ndarray, width: float) -> np.ndarray:

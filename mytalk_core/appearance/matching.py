@@ -9,9 +9,10 @@ import numpy as np
 
 from .colour import CELL, cells, on_ring, ring_corrections
 from .frame_edge import WHOLE, fill_unseen
-from .mask import MouthMask, Window
+from .mask import MouthMask
 from .references import References
 from .warp import ReferenceWarps, sample_units
+from .window import Window
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from ..face.layout import LandmarkLayout
 from ..face.packed import Rows
 from .blend import EVERYWHERE, Blend, Mixing, recombined
 from .choosing import Choice
-from .mask import MouthMask, Window
+from .mask import MouthMask
 from .matching import MatchedReferences
 from .on_device.batch import Batch, Lenders
 from .on_device.lips import MixingTogether
@@ -25,6 +25,7 @@ from .refiner import MouthRefiner, Refinement, drawn, enlarged, fading, plain_we
 from .renderer import WarpRenderer, WarpSettings
 from .unit_view import refiner_inputs, unit_view
 from .warp import ReferenceWarps, pixel_grid, read_pixels
+from .window import Window
 
 
 @dataclass(frozen=True)

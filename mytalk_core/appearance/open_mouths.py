@@ -21,12 +21,13 @@ from ..face.layout import LandmarkLayout
 from ..face.packed import Rows
 from .choosing import CHUNK, Choice, reference_distance
 from .frame_edge import lent_part
-from .mask import LIPS, Window, lip_map, mouth_mask
+from .mask import LIPS, lip_map, mouth_mask
 from .mouth import ring_pixels, room_between
 from .pool import choose_pool
 from .raster import triangulate
 from .references import References, lip_shape, mouth_opening
 from .warp import MeshWarp, sample
+from .window import SQUARE
 
 WEIGHTS = BUNDLED / "mouth" / "interiors.safetensors"
 SHOWN = 4.0  # units of opening from which on a source's own teeth show
@@ -39,7 +40,6 @@ MADE = 12  # such references at most
 INSIDE_BRIGHT, INSIDE_COLOURFUL = 0.6, 0.7
 TEETH_BRIGHT, TEETH_COLOURFUL = 1.1, 0.63
 STRONGEST = 30.0
-SQUARE = Window(0, 0, UNITS, UNITS)
 
 
 @dataclass(frozen=True)

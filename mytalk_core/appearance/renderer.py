@@ -19,7 +19,7 @@ from .choosing import Choice, ReferencePlan, plan_references
 from .fade import Light, UsualLight
 from .focus import UsualFocus, softened
 from .frame_edge import KNOWN, UNKNOWN, lent_part
-from .mask import FEATHER, MouthMask, Window, mask_window, mouth_mask
+from .mask import FEATHER, MouthMask, mask_window, mouth_mask
 from .matching import MatchedReferences, match_references
 from .mouth import Parting, between_lips, dark_interior, hide_edges, part_interior, parting, seal, upper_teeth
 from .on_device.batch import Batch, Borrowed, Lenders
@@ -39,6 +39,7 @@ from .references import References, mouth_opening
 from .rendering import ArrayRendering, Rendering
 from .surroundings import move_surroundings
 from .warp import ReferenceWarps, sample
+from .window import Window
 
 # So many frames at most are drawn in one call on a device, and so many pixels of crops; on a card that has
 # more memory for each of them than so many bytes, more.

@@ -11,12 +11,13 @@ import torch
 from ..face.alignment import UNITS
 from ..face.draw import landmark_image
 from ..face.layout import LandmarkLayout
-from .mask import BLOCK, MouthMask, Window, lip_map, near_lips
+from .mask import MouthMask, lip_map, near_lips
 from .matching import MatchedReferences
 from .picture_tensors import to_tensor
 from .references import References
 from .refiner import RefinerInputs
 from .warp import ReferenceWarps, sample
+from .window import BLOCK, Window
 
 CONTEXT_UNITS = 16  # skin around the mask that the refiner sees: it tells light and pose
 

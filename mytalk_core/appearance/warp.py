@@ -10,8 +10,8 @@ import numpy as np
 
 from ..face.alignment import UNITS
 from ..media.colour import Box
-from .mask import Window
 from .raster import Triangulation, draw_triangles, edge_inverses, triangle_affines
+from .window import Window
 
 SMOOTH_UNITS = 8.0
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from drawn_face import SIZE, picture, shape
 
-from mytalk_core.appearance.mask import Window
 from mytalk_core.appearance.mouth import (
     GAP,
     STRETCH,
@@ -21,6 +20,7 @@ from mytalk_core.appearance.mouth import (
 )
 from mytalk_core.appearance.references import References
 from mytalk_core.appearance.renderer import WarpRenderer
+from mytalk_core.appearance.window import Window
 from mytalk_core.face.layout import LandmarkLayout
 
 

@@ -18,7 +18,6 @@ from mytalk_core.appearance.crop import cut_crop
 from mytalk_core.appearance.fade import BLACK, WHITE
 from mytalk_core.appearance.generator import AppearanceConfig, AppearanceGenerator
 from mytalk_core.appearance.generator_renderer import GeneratorRenderer
-from mytalk_core.appearance.mask import Window
 from mytalk_core.appearance.network_renderer import NetworkRenderer
 from mytalk_core.appearance.on_device.raster import cover
 from mytalk_core.appearance.on_device.windows import Windows, averaging, blurring, enlarging, resizing
@@ -27,6 +26,7 @@ from mytalk_core.appearance.reading import gathered_at, read_at
 from mytalk_core.appearance.references import read_references
 from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig
 from mytalk_core.appearance.renderer import TOGETHER, WarpRenderer, WarpSettings
+from mytalk_core.appearance.window import Window
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.reader import load_face_reader
 from mytalk_core.media.file_clip import FileClip

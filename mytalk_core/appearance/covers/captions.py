@@ -17,7 +17,7 @@ import numpy as np
 from ...face.alignment import UNITS, apply, invert
 from ...face.layout import LandmarkLayout
 from ...media.colour import Box
-from ..mask import filled, widened
+from ..areas import filled, widened
 from ..pool import even_sample
 from ..references import References
 from .overlay import STROKE

@@ -17,8 +17,8 @@ import numpy as np
 
 from ...face.alignment import UNITS
 from ...face.layout import LandmarkLayout
+from ..areas import disc, filled, widened
 from ..fade import UsualLight
-from ..mask import disc, filled, widened
 from ..pool import even_sample
 from ..raster import triangulate
 from ..references import Each, References, pose_points, resized

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...face.alignment import UNITS, apply, invert
 from ...face.layout import LandmarkLayout
-from ..mask import filled, widened
+from ..areas import filled, widened
 from ..pool import even_sample
 from ..references import References
 from .parts import ALIKE, joined, largest, nearest_colours, thickness, unlike_skin

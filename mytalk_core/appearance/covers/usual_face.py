@@ -10,8 +10,8 @@ import numpy as np
 
 from ...face.alignment import UNITS
 from ...media.colour import Box
+from ..areas import widened
 from ..colour import median
-from ..mask import widened
 from ..raster import Triangulation
 from ..warp import MeshWarp, sample
 from .cover import RIM, continued

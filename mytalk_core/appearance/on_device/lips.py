@@ -13,12 +13,12 @@ from torch import Tensor
 from ...face.alignment import UNITS
 from ...face.layout import LandmarkLayout
 from ..blend import CLEAR
-from ..mask import Window
 from ..mouth import Parting, Room, ring_pixels, room_between, seal
 from ..raster import Triangulation
 from ..reading import read_each_at
 from ..references import mouth_opening
 from ..refiner import fine_weights
+from ..window import Window
 from .batch import Batch
 from .matching import Matched
 from .mouth import Mouths, dark_interior

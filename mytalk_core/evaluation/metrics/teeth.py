@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...appearance.mask import filled
+from ...appearance.areas import filled
 from ...appearance.raster import Triangulation
 from ...appearance.references import mouth_opening
 from ...appearance.warp import MeshWarp
