@@ -34,8 +34,8 @@ from mytalk_core.appearance.open_mouths import with_open_mouths
 from mytalk_core.appearance.perceptual import PerceptualDistance
 from mytalk_core.appearance.pool import choose_pool, even_sample, pool_count
 from mytalk_core.appearance.references import APART_S, mouth_opening, read_references
-from mytalk_core.appearance.renderer import WarpRenderer
 from mytalk_core.appearance.renderers import load_renderer
+from mytalk_core.appearance.warp_renderer import WarpRenderer
 from mytalk_core.evaluation.metrics.pictures import psnr
 from mytalk_core.evaluation.networks.lpips import perceptual_score
 from mytalk_core.evaluation.networks.metric_networks import NEEDS, find_networks

@@ -37,8 +37,8 @@ from mytalk_core.appearance.crop import crop_size, cut_crop
 from mytalk_core.appearance.perceptual import PerceptualDistance
 from mytalk_core.appearance.pool import WANTED, choose_pool, pool_count
 from mytalk_core.appearance.references import APART_S, mouth_opening, read_references
-from mytalk_core.appearance.renderer import WarpRenderer, WarpSettings
 from mytalk_core.appearance.renderers import LoadedRenderer, load_renderer
+from mytalk_core.appearance.warp_renderer import WarpRenderer, WarpSettings
 from mytalk_core.evaluation.metrics.pictures import psnr
 from mytalk_core.evaluation.networks.lpips import perceptual_score
 from mytalk_core.evaluation.networks.metric_networks import NEEDS, find_networks

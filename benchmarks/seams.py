@@ -28,7 +28,7 @@ from mytalk_core.appearance.crop import cut_crop
 from mytalk_core.appearance.mouth import lip_lines
 from mytalk_core.appearance.pool import choose_pool, even_sample, pool_count
 from mytalk_core.appearance.references import mouth_opening, read_references
-from mytalk_core.appearance.renderer import WarpRenderer
+from mytalk_core.appearance.warp_renderer import WarpRenderer
 from mytalk_core.face.alignment import UNITS
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.track import FaceTrack

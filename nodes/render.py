@@ -12,8 +12,8 @@ import torch
 from comfy_api.latest import Input, io
 
 from ..mytalk_core.appearance.crop import cut_crop
-from ..mytalk_core.appearance.renderer import WarpSettings
 from ..mytalk_core.appearance.renderers import RENDERERS
+from ..mytalk_core.appearance.warp_renderer import WarpSettings
 from ..mytalk_core.face import alignment
 from ..mytalk_core.face.alignment import UNITS
 from ..mytalk_core.face.track import FaceTrack

@@ -19,8 +19,8 @@ from .on_device.batch import Batch
 from .on_device.generating import generated
 from .raster import triangulate
 from .references import References
-from .renderer import WarpRenderer, WarpSettings
 from .warp import ReferenceWarps
+from .warp_renderer import WarpRenderer, WarpSettings
 from .window import SQUARE, Window
 
 

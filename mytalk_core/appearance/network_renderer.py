@@ -22,9 +22,9 @@ from .on_device.matching import Matched
 from .on_device.refining import Refining
 from .references import References
 from .refiner import MouthRefiner, Refinement, drawn, enlarged, fading, plain_weights
-from .renderer import WarpRenderer, WarpSettings
 from .unit_view import refiner_inputs, unit_view
 from .warp import ReferenceWarps, pixel_grid, read_pixels
+from .warp_renderer import WarpRenderer, WarpSettings
 from .window import Window
 
 

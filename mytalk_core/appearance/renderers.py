@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,8 @@ from .generator_renderer import GeneratorRenderer
 from .network_renderer import NetworkRenderer
 from .references import References
 from .refiner import MouthRefiner
-from .renderer import Renderer, WarpRenderer, WarpSettings
+from .renderer import Renderer
+from .warp_renderer import WarpRenderer, WarpSettings
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,11 @@ class LoadedRenderer:
         light: np.ndarray | None = None,
     ) -> Renderer:
         """The renderer of one clip; the arguments are `WarpRenderer`'s."""
+        given: dict[str, Any] = {"shots": shots, "settings": settings, "light": light}
         if self.network is None:
-            return WarpRenderer(references, targets, layout, shots, None, settings, self.device, light)
+            return WarpRenderer(references, targets, layout, device=self.device, **given)
         make = NETWORKS[self.name].renderer
-        how = {"settings": settings, "dtype": self.dtype, "light": light}
-        return make(self.network, references, targets, layout, shots, **how)
+        return make(self.network, references, targets, layout, dtype=self.dtype, **given)
 
 
 def load_renderer(

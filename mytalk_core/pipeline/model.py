@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..appearance.renderer import WarpSettings
 from ..appearance.renderers import LoadedRenderer, load_renderer
+from ..appearance.warp_renderer import WarpSettings
 from ..expert.scorer import ExpertScorer
 from ..face.choice import FaceChoice
 from ..face.reader import FaceReader, load_face_reader

@@ -21,8 +21,8 @@ from ..appearance.frame_edge import cut_lips, held_at_edge
 from ..appearance.open_mouths import with_open_mouths
 from ..appearance.pool import WANTED, choose_pool, pool_count
 from ..appearance.references import read_references
-from ..appearance.renderer import WarpSettings
 from ..appearance.renderers import LoadedRenderer
+from ..appearance.warp_renderer import WarpSettings
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
 from ..face.packed import Mapped

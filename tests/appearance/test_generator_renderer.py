@@ -12,8 +12,8 @@ from mytalk_core.appearance.generator_renderer import GeneratorRenderer
 from mytalk_core.appearance.mask import mouth_mask
 from mytalk_core.appearance.references import References
 from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig
-from mytalk_core.appearance.renderer import WarpRenderer
 from mytalk_core.appearance.renderers import load_renderer
+from mytalk_core.appearance.warp_renderer import WarpRenderer
 from mytalk_core.face.layout import LandmarkLayout
 
 SIZES = {

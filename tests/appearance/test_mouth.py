@@ -19,7 +19,7 @@ from mytalk_core.appearance.mouth import (
     upper_teeth,
 )
 from mytalk_core.appearance.references import References
-from mytalk_core.appearance.renderer import WarpRenderer
+from mytalk_core.appearance.warp_renderer import WarpRenderer
 from mytalk_core.appearance.window import Window
 from mytalk_core.face.layout import LandmarkLayout
 

@@ -27,10 +27,10 @@ from mytalk_core.appearance.refiner import (
     mix,
     plain_weights,
 )
-from mytalk_core.appearance.renderer import WarpRenderer, WarpSettings
 from mytalk_core.appearance.renderers import load_renderer
 from mytalk_core.appearance.unit_view import view_window
 from mytalk_core.appearance.warp import pixel_grid, sample
+from mytalk_core.appearance.warp_renderer import WarpRenderer, WarpSettings
 from mytalk_core.face.layout import LandmarkLayout
 
 TINY = RefinerConfig(width=8, widths=(16, 16))
@@ -208,7 +208,7 @@ def test_beyond_the_lips_the_heaviest_references_alone_are_read_and_mixed(layout
         read.append(coordinates.shape[:2])
         return sample(crop, coordinates)
 
-    monkeypatch.setattr("mytalk_core.appearance.renderer.sample", sampled)
+    monkeypatch.setattr("mytalk_core.appearance.warp_renderer.sample", sampled)
     network.lips(*given)
     assert read.count(mask.core.shape) == PLAIN and len(set(read)) == 2
     window = view_window(mask, target, layout, 8.0)

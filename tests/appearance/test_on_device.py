@@ -25,7 +25,7 @@ from mytalk_core.appearance.raster import draw_triangles, triangulate
 from mytalk_core.appearance.reading import gathered_at, read_at
 from mytalk_core.appearance.references import read_references
 from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig
-from mytalk_core.appearance.renderer import TOGETHER, WarpRenderer, WarpSettings
+from mytalk_core.appearance.warp_renderer import TOGETHER, WarpRenderer, WarpSettings
 from mytalk_core.appearance.window import Window
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.reader import load_face_reader

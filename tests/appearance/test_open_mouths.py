@@ -8,7 +8,7 @@ from drawn_face import shape as drawn_shape
 from mytalk_core.appearance.mask import INNER, LIPS, lip_map, mouth_mask
 from mytalk_core.appearance.open_mouths import MADE, SQUARE, with_open_mouths
 from mytalk_core.appearance.references import References, mouth_opening
-from mytalk_core.appearance.renderer import WarpRenderer
+from mytalk_core.appearance.warp_renderer import WarpRenderer
 from mytalk_core.face.layout import LandmarkLayout
 
 WIDE = (0.0, 4.0, 9.0, 15.0)

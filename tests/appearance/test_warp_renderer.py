@@ -19,8 +19,8 @@ from mytalk_core.appearance.mask import FEATHER, mouth_mask
 from mytalk_core.appearance.raster import draw_triangles, signed_area, triangulate, uncrossed
 from mytalk_core.appearance.references import References, mouth_opening, read_references, sharpness
 from mytalk_core.appearance.refiner import fine_weights as fine_weights_together
-from mytalk_core.appearance.renderer import WarpRenderer, WarpSettings
 from mytalk_core.appearance.warp import SMOOTH_UNITS, MeshWarp, ReferenceWarps, pixel_grid
+from mytalk_core.appearance.warp_renderer import WarpRenderer, WarpSettings
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.media.picture import Picture
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from repository import EXAMPLES
 
-from mytalk_core.appearance.renderer import WarpRenderer
 from mytalk_core.appearance.rendering import ArrayRendering
+from mytalk_core.appearance.warp_renderer import WarpRenderer
 from mytalk_core.cli.main import main
 from mytalk_core.errors import DoubtError
 from mytalk_core.face.alignment import UNITS

@@ -15,8 +15,8 @@ from mytalk_core.appearance.discriminator import DiscriminatorConfig, PatchDiscr
 from mytalk_core.appearance.generator import AppearanceConfig, AppearanceGenerator
 from mytalk_core.appearance.mouth import Parting
 from mytalk_core.appearance.perceptual import PerceptualConfig, PerceptualDistance
-from mytalk_core.appearance.renderer import AT_ONCE, WarpRenderer
 from mytalk_core.appearance.renderers import LoadedRenderer
+from mytalk_core.appearance.warp_renderer import AT_ONCE, WarpRenderer
 from mytalk_core.evaluation.networks.alexnet import AlexNetConfig, AlexNetDistance
 from mytalk_core.evaluation.networks.inception import Inception, InceptionConfig
 from mytalk_core.evaluation.networks.lpips import perceptual_score
@@ -181,7 +181,7 @@ def test_no_more_threads_give_a_card_its_work_than_do_it_good(warped, monkeypatc
 @pytest.fixture
 def parted(monkeypatch):
     """Teeth that part and frames out of focus, so that all is done that may be."""
-    monkeypatch.setattr("mytalk_core.appearance.renderer.parting", lambda *_: Parting(apart=2.0))
+    monkeypatch.setattr("mytalk_core.appearance.warp_renderer.parting", lambda *_: Parting(apart=2.0))
     monkeypatch.setattr("mytalk_core.appearance.focus.UsualFocus.missing", lambda *_: np.array([1.0, 2.0]))
 
 

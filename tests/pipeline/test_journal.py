@@ -12,7 +12,7 @@ import pytest
 from repository import EXAMPLES
 from safetensors.numpy import load_file, save_file
 
-from mytalk_core.appearance.renderer import WarpRenderer
+from mytalk_core.appearance.warp_renderer import WarpRenderer
 from mytalk_core.cli.main import main
 from mytalk_core.errors import MediaError
 from mytalk_core.media.file_clip import FileClip

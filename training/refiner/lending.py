@@ -22,9 +22,9 @@ from mytalk_core.appearance.open_mouths import with_open_mouths
 from mytalk_core.appearance.pool import choose_pool, even_sample
 from mytalk_core.appearance.raster import Triangulation, triangulate
 from mytalk_core.appearance.references import APART_S, References, mouth_opening, sharpness
-from mytalk_core.appearance.renderer import WarpSettings
 from mytalk_core.appearance.unit_view import UnitView, unit_view
 from mytalk_core.appearance.warp import ReferenceWarps
+from mytalk_core.appearance.warp_renderer import WarpSettings
 from mytalk_core.face.layout import LandmarkLayout
 
 from ..dataset.shards import ShardDataset

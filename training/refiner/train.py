@@ -29,7 +29,7 @@ from mytalk_core.appearance.perceptual import PerceptualDistance
 from mytalk_core.appearance.picture_tensors import to_rgb
 from mytalk_core.appearance.pool import even_sample
 from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig, crisp, enlarged, mix
-from mytalk_core.appearance.renderer import WarpSettings
+from mytalk_core.appearance.warp_renderer import WarpSettings
 from mytalk_core.arguments import DefaultsHelpFormatter, Parser, at_least
 from mytalk_core.program import in_one_line
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from ...appearance.references import APART_S
-from ...appearance.renderer import WarpSettings
 from ...appearance.renderers import LoadedRenderer
+from ...appearance.warp_renderer import WarpSettings
 from ...face.reader import FaceReader
 from ...face.track import FaceTrack
 from ...media.arranged import DerivedClip
