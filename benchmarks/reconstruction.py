@@ -32,10 +32,10 @@ from manifest import rows_of
 from motion import read_track
 from skimage.metrics import structural_similarity
 
-from mytalk_core.appearance.choosing import Choice
 from mytalk_core.appearance.crop import crop_size, cut_crop
 from mytalk_core.appearance.perceptual import PerceptualDistance
 from mytalk_core.appearance.pool import WANTED, choose_pool, pool_count
+from mytalk_core.appearance.reference_plan import Choice
 from mytalk_core.appearance.references import APART_S, mouth_opening, read_references
 from mytalk_core.appearance.renderers import LoadedRenderer, load_renderer
 from mytalk_core.appearance.warp_renderer import WarpRenderer, WarpSettings

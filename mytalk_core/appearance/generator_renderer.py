@@ -11,13 +11,13 @@ from torch import Tensor
 
 from ..face.layout import LandmarkLayout
 from ..face.packed import Rows
-from .choosing import Choice
 from .generator import AppearanceGenerator
 from .generator_inputs import frame_pictures, reference_pictures, whole_mask
 from .mask import MouthMask
 from .on_device.batch import Batch
 from .on_device.generating import generated
 from .raster import triangulate
+from .reference_plan import Choice
 from .references import References
 from .warp import ReferenceWarps
 from .warp_renderer import WarpRenderer, WarpSettings

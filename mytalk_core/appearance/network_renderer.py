@@ -13,13 +13,13 @@ from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
 from ..face.packed import Rows
 from .blend import EVERYWHERE, Blend, Mixing, recombined
-from .choosing import Choice
 from .mask import MouthMask
 from .matching import MatchedReferences
 from .on_device.batch import Batch, Lenders
 from .on_device.lips import MixingTogether
 from .on_device.matching import Matched
 from .on_device.refining import Refining
+from .reference_plan import Choice
 from .references import References
 from .refiner import MouthRefiner, Refinement, drawn, enlarged, fading, plain_weights
 from .unit_view import refiner_inputs, unit_view

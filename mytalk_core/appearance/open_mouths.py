@@ -19,12 +19,12 @@ from ..checkpoint.pretrained import BUNDLED
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
 from ..face.packed import Rows
-from .choosing import CHUNK, Choice, reference_distance
 from .frame_edge import lent_part
 from .mask import LIPS, lip_map, mouth_mask
 from .mouth import ring_pixels, room_between
 from .pool import choose_pool
 from .raster import triangulate
+from .reference_plan import CHUNK, Choice, reference_distance
 from .references import References, lip_shape, mouth_opening
 from .warp import MeshWarp, sample
 from .window import SQUARE

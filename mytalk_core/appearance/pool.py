@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import NoFaceError
 from ..face.layout import LandmarkLayout
 from ..face.packed import Rows
-from .choosing import Choice, shape_distance
+from .reference_plan import Choice, shape_distance
 
 POOL = 96
 POOL_BYTES = 96 << 20  # what the crops may take together, whatever their size

@@ -14,7 +14,6 @@ from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
 from ..face.packed import Rows
 from .blend import SPLIT, Blend, Mixing
-from .choosing import Choice, ReferencePlan, plan_references
 from .fade import Light, UsualLight
 from .focus import UsualFocus, softened
 from .frame_edge import KNOWN, UNKNOWN, lent_part
@@ -34,6 +33,7 @@ from .on_device.matching import match_references as match_together
 from .on_device.windows import on
 from .prepared import Prepared
 from .raster import triangulate
+from .reference_plan import Choice, ReferencePlan, plan_references
 from .references import References, mouth_opening
 from .rendering import ArrayRendering, Rendering
 from .surroundings import move_surroundings

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from drawn_face import SIZE, drawn, picture, shape
 
-from mytalk_core.appearance.choosing import Choice, plan_references
 from mytalk_core.appearance.fade import Light, UsualLight, expected_brightness
+from mytalk_core.appearance.reference_plan import Choice, plan_references
 from mytalk_core.appearance.references import References
 from mytalk_core.face.layout import LandmarkLayout
 

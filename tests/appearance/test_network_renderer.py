@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from mytalk_core.appearance.blend import Blend
-from mytalk_core.appearance.choosing import Choice
 from mytalk_core.appearance.mask import INNER, lip_map, mouth_mask, near_lips
 from mytalk_core.appearance.network_renderer import NetworkRenderer, Refined
+from mytalk_core.appearance.reference_plan import Choice
 from mytalk_core.appearance.references import References
 from mytalk_core.appearance.refiner import (
     ADDED,

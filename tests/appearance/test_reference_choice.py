@@ -10,9 +10,9 @@ import pytest
 from drawn_face import shape
 from test_warp_renderer import pool
 
-from mytalk_core.appearance import choosing
-from mytalk_core.appearance.choosing import Choice, plan_references, reference_distance
+from mytalk_core.appearance import reference_plan
 from mytalk_core.appearance.fade import Light
+from mytalk_core.appearance.reference_plan import Choice, plan_references, reference_distance
 from mytalk_core.face.layout import LandmarkLayout
 
 
@@ -31,7 +31,7 @@ def beyond_the_edge(crops):
     [
         ({"sharpness": np.float32([0.5, 1])}, Choice().blur),
         ({"shots": np.array([7, 0])}, Choice().other_shot),
-        ({"crops": 50}, Choice().other_light * (50 - choosing.SAME_LIGHT)),
+        ({"crops": 50}, Choice().other_light * (50 - reference_plan.SAME_LIGHT)),
         ({"crops": 20}, 0),
         ({"seen": beyond_the_edge}, Choice().unseen),
     ],
@@ -61,7 +61,7 @@ def test_each_frame_has_different_references_whatever_part_of_the_clip_it_is_in(
     for indices, weights in zip(plan.indices, plan.weights, strict=True):
         used = indices[weights > 0]
         assert len(used) >= 3 and len(set(used)) == len(used) and (used >= 0).all()
-    monkeypatch.setattr(choosing, "CHUNK", 3)
+    monkeypatch.setattr(reference_plan, "CHUNK", 3)
     again = plan_references(*given)
     assert np.array_equal(again.indices, plan.indices)
     np.testing.assert_allclose(again.weights, plan.weights, atol=1e-6)
@@ -72,12 +72,12 @@ def test_choosing_holds_little_beside_the_distances(monkeypatch):
     rng = np.random.default_rng(0)
     distance = rng.random((frames, count), np.float32)
     size = distance.nbytes
-    monkeypatch.setattr(choosing, "reference_distance", lambda *_: distance)
+    monkeypatch.setattr(reference_plan, "reference_distance", lambda *_: distance)
     tracemalloc.start()
     plan = plan_references(range(count), np.zeros(frames), None, Choice(references=3))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert plan.indices.shape == (frames, choosing.FADING)
+    assert plan.indices.shape == (frames, reference_plan.FADING)
     np.testing.assert_allclose(plan.weights.sum(1), 1, rtol=1e-5)
     # 16 bits of each distance: where a path came from.
     assert peak < size, "memory grew with frames times references"

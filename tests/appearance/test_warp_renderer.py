@@ -11,12 +11,12 @@ import torch
 from drawn_face import SIZE, picture, shape
 
 from mytalk_core.appearance.blend import blend, fine_weights
-from mytalk_core.appearance.choosing import Choice, plan_references, reference_distance, steady_path
 from mytalk_core.appearance.colour import cells, ring_corrections
 from mytalk_core.appearance.composite import make_patch
 from mytalk_core.appearance.crop import crop_size, cut_crop
 from mytalk_core.appearance.mask import FEATHER, mouth_mask
 from mytalk_core.appearance.raster import draw_triangles, signed_area, triangulate, uncrossed
+from mytalk_core.appearance.reference_plan import Choice, plan_references, reference_distance, steady_path
 from mytalk_core.appearance.references import References, mouth_opening, read_references, sharpness
 from mytalk_core.appearance.refiner import fine_weights as fine_weights_together
 from mytalk_core.appearance.warp import SMOOTH_UNITS, MeshWarp, ReferenceWarps, pixel_grid

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from mytalk_core.appearance.choosing import Choice, plan_references
 from mytalk_core.appearance.mask import mouth_mask
 from mytalk_core.appearance.matching import match_references
 from mytalk_core.appearance.open_mouths import with_open_mouths
 from mytalk_core.appearance.pool import choose_pool, even_sample
 from mytalk_core.appearance.raster import Triangulation, triangulate
+from mytalk_core.appearance.reference_plan import Choice, plan_references
 from mytalk_core.appearance.references import APART_S, References, mouth_opening, sharpness
 from mytalk_core.appearance.unit_view import UnitView, unit_view
 from mytalk_core.appearance.warp import ReferenceWarps
