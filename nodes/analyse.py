@@ -17,6 +17,7 @@ from ..mytalk_core.media.clip import Clip
 from ..mytalk_core.pipeline import stages
 from ..mytalk_core.pipeline.checks import check_track
 from ..mytalk_core.pipeline.report import face_warnings
+from .clips import rate_hint, rate_input, to_clip
 from .faces import shown_faces
 from .host import rare, schema
 from .linked import checked
@@ -24,16 +25,7 @@ from .load import CATEGORY
 from .memory import LoadedModel, bundled_model
 from .progress import NodeProgress
 from .screen import plainly, said
-from .sockets import (
-    FaceLandmarksSocket,
-    IdentitySocket,
-    ModelSocket,
-    TrackedFace,
-    TrackSocket,
-    rate_hint,
-    rate_input,
-    to_clip,
-)
+from .sockets import FaceLandmarksSocket, IdentitySocket, ModelSocket, TrackedFace, TrackSocket
 from .video import ClipVideo
 
 # Frames whose faces are read between two looks at Cancel.

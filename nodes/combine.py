@@ -16,13 +16,13 @@ from ..mytalk_core.media.timeline import SYNC_MODES, Timeline, plan_timeline
 from ..mytalk_core.pipeline.checks import LipWatch
 from ..mytalk_core.pipeline.rendered import RenderedClip
 from ..mytalk_core.pipeline.report import face_warnings
+from .clips import not_kept, rate_hint, rate_input, sources, to_clip
 from .host import rare, schema
 from .linked import checked
 from .load import CATEGORY
 from .memory import bundled_model
 from .outputs import check_prefix, numbered_file
 from .screen import plainly, said
-from .sockets import not_kept, rate_hint, rate_input, sources, to_clip
 from .sound import of_several, to_speech
 from .video import write_video
 

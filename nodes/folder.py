@@ -21,6 +21,7 @@ from ..mytalk_core.motion.manner import MANNERS
 from ..mytalk_core.pipeline.batch import Answer, Loaded, Loading, Outcome, Worker, run_batch
 from ..mytalk_core.pipeline.jobs import Job, Settings, read_jobs, under_free_names
 from .animate import emotion_strength_input, expression_input, sampling_inputs, sync_mode_input
+from .clips import CancellableClip
 from .combine import FORMATS, check_format, quality_inputs
 from .host import rare, schema
 from .linked import checked
@@ -29,7 +30,7 @@ from .memory import LoadedModel
 from .outputs import output_path
 from .progress import NodeProgress
 from .screen import plainly, said
-from .sockets import CancellableClip, ModelSocket
+from .sockets import ModelSocket
 from .video import existing
 
 # Where each stage begins and ends in a video's share of the bar.

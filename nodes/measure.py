@@ -14,13 +14,13 @@ from comfy_api.latest import Input, io, ui
 from ..mytalk_core.evaluation.compare import ClipScores, Scoring, compare_clips
 from ..mytalk_core.evaluation.metrics.metric import METRICS
 from ..mytalk_core.evaluation.networks.metric_networks import find_networks
+from .clips import rate_input, to_clip
 from .host import rare, schema
 from .linked import checked
 from .load import CATEGORY, FOLDER
 from .memory import WORK_BYTES, bring, patchers_of
 from .progress import NodeProgress
 from .screen import plainly
-from .sockets import rate_input, to_clip
 from .sound import of_several, to_speech
 
 # The folder of further weights in models/mytalk.

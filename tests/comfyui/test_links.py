@@ -66,7 +66,7 @@ def test_another_of_the_faces_is_chosen_without_looking_for_them_again(part, cli
     assert len(looked) == 1
     images = torch.zeros(2, 64, 64, 3)
     for rate in (16, 16, 24):
-        analyse.known_faces(images, part("nodes.sockets").to_clip(images, rate))
+        analyse.known_faces(images, part("nodes.clips").to_clip(images, rate))
     # The images' times are others at another rate.
     assert len(looked) == 3
     number = id(images)
@@ -75,14 +75,14 @@ def test_another_of_the_faces_is_chosen_without_looking_for_them_again(part, cli
 
 
 def test_a_motion_of_another_video_is_refused(part, clip, performance):
-    render, arranged = part("nodes.render"), part("mytalk_core.media.arranged")
-    render.check_times(performance, clip)
-    render.check_times(replace(performance, clip=None), clip)
+    same_video, arranged = part("nodes.same_video"), part("mytalk_core.media.arranged")
+    same_video.check_times(performance, clip)
+    same_video.check_times(replace(performance, clip=None), clip)
     shorter = arranged.part_of(clip, 0.0, 0.12)
-    slower = part("nodes.sockets").to_clip(torch.rand(len(clip), 64, 64, 3), 16.0)
+    slower = part("nodes.clips").to_clip(torch.rand(len(clip), 64, 64, 3), 16.0)
     for other in (shorter, slower):
         with pytest.raises(ValueError, match="link this video's track to the motion sampler"):
-            render.check_times(performance, other)
+            same_video.check_times(performance, other)
 
 
 def test_where_no_sound_arrives_it_is_said(part, folders, tracked):
@@ -136,7 +136,7 @@ def test_what_is_no_sound_is_refused_with_the_remedy(part, other):
 @pytest.mark.parametrize("other", [None, "a.mp4", [torch.zeros(1, 8, 8, 3)]])
 def test_what_is_no_video_is_refused_with_the_remedy(part, other):
     with pytest.raises(ValueError, match="a VIDEO or an IMAGE batch was required, but .* arrived: link"):
-        part("nodes.sockets").to_clip(other, 25.0)
+        part("nodes.clips").to_clip(other, 25.0)
 
 
 def test_a_video_of_another_pack_s_class_is_its_parts(part):
@@ -145,12 +145,12 @@ def test_a_video_of_another_pack_s_class_is_its_parts(part):
         frame_rate=8.0,
         audio={"waveform": torch.zeros(1, 2, 0), "sample_rate": 8000},
     )
-    clip = part("nodes.sockets").to_clip(SimpleNamespace(get_components=lambda: parts), 25.0)
+    clip = part("nodes.clips").to_clip(SimpleNamespace(get_components=lambda: parts), 25.0)
     assert len(clip) == 3 and clip.fps == 8 and not clip.has_audio
 
 
 def test_a_mask_s_one_channel_may_stand_before_or_behind_its_sides(part, images):
-    analyse, clip = part("nodes.analyse"), part("nodes.sockets").to_clip(images, 16.0)
+    analyse, clip = part("nodes.analyse"), part("nodes.clips").to_clip(images, 16.0)
     mask = torch.zeros(1, 100, 140)
     mask[:, 60:81, 100:121] = 1
     for layers in (mask[0], mask, mask[:, None], mask[..., None]):
@@ -161,7 +161,7 @@ def test_a_mask_s_one_channel_may_stand_before_or_behind_its_sides(part, images)
 def test_an_image_with_nan_in_it_is_refused_and_never_black(part, images):
     images[3, 5, 5] = float("nan")
     with pytest.raises(ValueError, match="NaN"):
-        [*part("nodes.sockets").to_clip(images, 16.0).pictures()]
+        [*part("nodes.clips").to_clip(images, 16.0).pictures()]
 
 
 def test_values_that_are_linked_are_checked_in_every_node(pack, part):
@@ -205,7 +205,7 @@ def test_what_a_node_refuses_before_a_run_it_refuses_of_linked_values_too(part, 
 
 def test_levels_that_are_integers_are_as_bright_as_they_are(part):
     levels = torch.full((2, 8, 8, 3), 200, dtype=torch.uint8)
-    clip = part("nodes.sockets").to_clip(levels, 25.0)
+    clip = part("nodes.clips").to_clip(levels, 25.0)
     assert {int(picture.rgb.max()) for picture in clip.pictures()} == {200}
 
 

@@ -90,7 +90,7 @@ def drawn_twice(part, drawn, brought):
     for network in (Draws(), DrawsToo()):
         model = SimpleNamespace(renderer=SimpleNamespace(networks={"network": network}))
         loaded = memory.LoadedModel(model, memory.patchers_of({"network": network}))
-        prepare = memory.DrawnWith.of(loaded, part("nodes.sockets").sources(clips[-1]))
+        prepare = memory.DrawnWith.of(loaded, part("nodes.clips").sources(clips[-1]))
         clips.append(dataclasses.replace(clip, source=clips[-1], prepare=prepare))
     return clips[1:]
 

@@ -93,20 +93,20 @@ def test_a_mouth_that_does_not_move_is_told(part, tracked):
 
 
 def test_another_video_of_the_same_size_is_told(part, clip, tracked):
-    render, to_clip = part("nodes.render"), part("nodes.sockets").to_clip
+    same_video, to_clip = part("nodes.same_video"), part("nodes.clips").to_clip
     images = as_images(clip)
     darker = (images * 0.7 + 0.05).clip(0, 1)
     small = torch.nn.functional.avg_pool2d(images.movedim(-1, 1), 2)
     soft = torch.nn.functional.interpolate(small, scale_factor=2, mode="bilinear").movedim(1, -1)
     for same in (clip, to_clip(images, 25.0), to_clip(darker, 25.0), to_clip(soft.contiguous(), 25.0)):
-        assert render.other_video(same, tracked) == []
-    assert "another video" in render.other_video(to_clip(images.flip(2), 25.0), tracked)[0]
+        assert same_video.other_video(same, tracked) == []
+    assert "another video" in same_video.other_video(to_clip(images.flip(2), 25.0), tracked)[0]
     noise = torch.rand(images.shape, generator=torch.Generator().manual_seed(0))
-    assert "another video" in render.other_video(to_clip(noise, 25.0), tracked)[0]
+    assert "another video" in same_video.other_video(to_clip(noise, 25.0), tracked)[0]
 
 
 def test_transparency_that_is_left_out_is_told(part):
-    lost = part("nodes.sockets").not_kept
+    lost = part("nodes.clips").not_kept
     opaque = torch.ones(2, 8, 8, 4)
     assert lost(opaque) == [] and lost(opaque[..., :3]) == []
     assert "transparency" in lost(opaque * torch.tensor([1, 1, 1, 0.5]))[0]
@@ -117,7 +117,7 @@ def test_hdr_of_frames_in_memory_is_told(part):
         def get_color_space(self):
             return "HDR PQ"
 
-    lost = part("nodes.sockets").not_kept
+    lost = part("nodes.clips").not_kept
     assert "HDR is not kept" in lost(Held())[0]
     Held.get_stream_source = lambda self: "a file, which keeps it"
     assert lost(Held()) == []
@@ -141,7 +141,7 @@ def test_settings_that_do_not_fit_are_refused_before_the_run(part, format, crf, 
 
 
 def test_what_the_file_cannot_keep_is_told_by_video_combine(part, folders, monkeypatch):
-    made, combine = part("nodes.sockets").to_clip(torch.rand(4, 64, 64, 3), 25.0), part("nodes.combine")
+    made, combine = part("nodes.clips").to_clip(torch.rand(4, 64, 64, 3), 25.0), part("nodes.combine")
 
     def write_video(clip, path, *, warn, **settings) -> int:
         warn("2 chapters are not kept: .mov cannot hold them")
@@ -206,6 +206,6 @@ def test_frames_are_drawn_one_by_one_so_that_cancel_comes_between(part, clip, tr
 
 
 def test_a_still_is_told_of_as_nothing_missing_and_shown_for_the_speech(part, clip):
-    still = part("nodes.sockets").to_clip(as_images(clip)[:1], 25.0)
+    still = part("nodes.clips").to_clip(as_images(clip)[:1], 25.0)
     timeline = part("nodes.animate").plan_timeline(still, 1.0, "silence")
     assert len(timeline) == 25 and timeline.warnings == ()

@@ -26,7 +26,7 @@ def images() -> torch.Tensor:
 @pytest.fixture
 def clip_video(part, images):
     """A VIDEO of our own made from those frames at 16 a second."""
-    return part("nodes.video").ClipVideo(part("nodes.sockets").to_clip(images, 16.0))
+    return part("nodes.video").ClipVideo(part("nodes.clips").to_clip(images, 16.0))
 
 
 def probe(path: Path) -> tuple[int, float, tuple[int, int]]:
@@ -81,17 +81,17 @@ class TestLazyTensor:
 
 class TestToClip:
     def test_an_image_batch_takes_the_given_rate(self, part, images):
-        clip = part("nodes.sockets").to_clip(images, 16.0)
+        clip = part("nodes.clips").to_clip(images, 16.0)
         assert (len(clip), clip.fps, clip.duration_s) == (16, Fraction(16), 1.0)
 
     @pytest.mark.parametrize("rate, exact", [(29.97, Fraction(30000, 1001)), (23.976, Fraction(24000, 1001))])
     def test_broadcast_rates_are_exact(self, part, images, rate, exact):
-        assert part("nodes.sockets").to_clip(images, rate).fps == exact
+        assert part("nodes.clips").to_clip(images, rate).fps == exact
 
     @pytest.mark.parametrize("channels", [1, 4])
     def test_one_and_four_channels_are_taken(self, part, images, channels):
         layers = images[..., :1] if channels == 1 else torch.cat([images, images[..., :1] * 0], -1)
-        picture = next(part("nodes.sockets").to_clip(layers, 16.0).pictures())
+        picture = next(part("nodes.clips").to_clip(layers, 16.0).pictures())
         np.testing.assert_allclose(picture.rgb, 51, atol=1)
 
     def test_a_video_in_memory_is_not_encoded_to_read_it(self, part, images):
@@ -105,7 +105,7 @@ class TestToClip:
             def save_to(self, path):
                 raise AssertionError("frames were encoded, with loss")
 
-        clip = part("nodes.sockets").to_clip(Held(), 25.0)
+        clip = part("nodes.clips").to_clip(Held(), 25.0)
         assert len(clip) == 16 and clip.has_audio and clip.speech().duration_s == 1.0
 
     def test_a_trimmed_file_starts_where_it_was_trimmed(self, part, examples_folder):
@@ -118,7 +118,7 @@ class TestToClip:
             def get_active_trim_window(self):
                 return 0.4, 0.2
 
-        clip = part("nodes.sockets").to_clip(Trimmed(), 25.0)
+        clip = part("nodes.clips").to_clip(Trimmed(), 25.0)
         assert len(clip) == 5 and clip.times_s[0] == 0 and not clip.has_audio
         whole = part("mytalk_core.media.file_clip").FileClip.open(examples_folder / "ai_woman.mp4")
         np.testing.assert_array_equal(next(clip.pictures()).rgb, next(whole.pictures([10])).rgb)
@@ -131,7 +131,7 @@ class TestToClip:
         cropped, written = cropped_video(examples_folder / "ai_woman.mp4", says_so), []
         save_to = cropped.save_to
         cropped.save_to = lambda *args, **settings: written.append(settings) or save_to(*args, **settings)
-        clips = [part("nodes.sockets").to_clip(cropped, 25.0) for _ in range(2)]
+        clips = [part("nodes.clips").to_clip(cropped, 25.0) for _ in range(2)]
         assert written == [{"format": "mkv", "codec": "h264", "crf": 0}]
         for clip in clips:
             assert (len(clip), clip.width, clip.height) == (5, 200, 160) and clip.times_s[0] == 0
@@ -146,7 +146,7 @@ class TestToClip:
         plain = cropped_video(examples_folder / "ai_woman.mp4", True)
         plain.has_pending_frame_edits = lambda: False
         plain.get_active_trim_window = lambda: (0.0, 0.0)
-        clip = part("nodes.sockets").to_clip(plain, 25.0)
+        clip = part("nodes.clips").to_clip(plain, 25.0)
         assert clip.files == (examples_folder / "ai_woman.mp4",) and not [*(folders / "temp").iterdir()]
 
 
@@ -187,7 +187,7 @@ def cropped_video(path: Path, says_so: bool) -> object:
 
 class TestClipVideo:
     def test_saving_renders_every_frame_even_of_an_odd_size(self, part, images, tmp_path, folders):
-        video = part("nodes.video").ClipVideo(part("nodes.sockets").to_clip(images[:, :49, :69], 16.0))
+        video = part("nodes.video").ClipVideo(part("nodes.clips").to_clip(images[:, :49, :69], 16.0))
         video.save_to(str(tmp_path / "a.mp4"), metadata={"prompt": {"1": "x"}})
         assert probe(tmp_path / "a.mp4") == (16, 16.0, (69, 49))
         with av.open(str(tmp_path / "a.mp4")) as container:
@@ -251,14 +251,14 @@ class TestClipVideo:
         assert clip_video.as_trimmed(2.0) is None
 
     def test_a_part_begins_with_its_frame_s_sound_and_may_lie_behind_all_sound(self, part, images):
-        sockets, video = part("nodes.sockets"), part("nodes.video")
+        clips, video = part("nodes.clips"), part("nodes.video")
         times_s = torch.arange(4000) / 8000
         sound = part("nodes.sound").to_speech({"waveform": times_s[None, None], "sample_rate": 8000})
         clip = part("mytalk_core.media.image_clip").ImageClip.from_frames(images.numpy(), 16, sound)
-        for cut in (video.ClipVideo(clip).as_trimmed(0.2, 0.1).clip, sockets.trimmed(clip, 0.2, 0.1)):
+        for cut in (video.ClipVideo(clip).as_trimmed(0.2, 0.1).clip, clips.trimmed(clip, 0.2, 0.1)):
             samples = cut.speech().waveform[0]
             assert len(cut) == 1 and samples[0] == 0.25 and samples[-1] == pytest.approx(0.3, abs=2e-4)
-        for cut in (video.ClipVideo(clip).as_trimmed(-0.25).clip, sockets.trimmed(clip, 0.5, 0.5)):
+        for cut in (video.ClipVideo(clip).as_trimmed(-0.25).clip, clips.trimmed(clip, 0.5, 0.5)):
             assert len(cut) in (4, 8) and not cut.has_audio
 
     def test_other_codecs_are_refused_with_the_remedy(self, clip_video, tmp_path):
@@ -314,12 +314,12 @@ class TestNodes:
         )
 
     def test_a_video_other_than_the_tracks_is_refused_with_the_remedy(self, part, images):
-        sockets, render = part("nodes.sockets"), part("nodes.render")
-        clip = sockets.to_clip(images, 16.0)
-        tracked = sockets.TrackedFace(clip, range(16))
-        assert render.check_frames(clip, tracked) is clip
+        clips, same_video = part("nodes.clips"), part("nodes.same_video")
+        clip = clips.to_clip(images, 16.0)
+        tracked = part("nodes.sockets").TrackedFace(clip, range(16))
+        assert same_video.check_frames(clip, tracked) is clip
         with pytest.raises(ValueError, match="same video"):
-            render.check_frames(sockets.to_clip(images[:9], 16.0), tracked)
+            same_video.check_frames(clips.to_clip(images[:9], 16.0), tracked)
 
     def test_feather_widens_the_mask_of_appearance_generate(self, part, examples_folder, monkeypatch):
         sockets, render = part("nodes.sockets"), part("nodes.render")
@@ -363,7 +363,7 @@ class TestNodes:
         assert all(math.isnan(value) for value in unknown.values())
 
     def test_a_mask_of_any_size_points_at_its_middle(self, part, images):
-        analyse, clip = part("nodes.analyse"), part("nodes.sockets").to_clip(images, 16.0)
+        analyse, clip = part("nodes.analyse"), part("nodes.clips").to_clip(images, 16.0)
         mask = torch.zeros(3, 100, 140)
         mask[1, 60:81, 100:121] = 1
         place = analyse.mask_place(mask, clip)
