@@ -11,10 +11,8 @@ import hashlib
 import json
 import os
 import shutil
-import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,15 +20,20 @@ import numpy as np
 
 from ..checkpoint.pretrained import file_sha256
 from ..errors import MediaError
-from ..face.packed import PackedLandmarks
 from ..face.track import FaceTrack
 from ..files import LOCK, take_lock, write_text
-from ..media.colour import Box
-from ..media.patch import trim
-from ..media.picture import Picture
-from ..media.pixels import PixelLayout, copy_frame, layout_of, planes_of
+from ..media.pixels import layout_of
 from ..motion.motion import Motion
-from ..tensor_files import FileKind, read_metadata, read_tensors, write_tensors
+from .kept import (
+    KeptEdit,
+    KeptFrame,
+    keep_motion,
+    keep_track,
+    read_motion,
+    read_piece,
+    read_track,
+    write_piece,
+)
 from .rendered import Edit, RenderedClip
 
 Made = TypeVar("Made")
@@ -40,93 +43,6 @@ SUFFIX = ".resume"
 STATE = "run.json"
 # So many frames at most, and those that are drawn ahead, are drawn a second time.
 PIECE_FRAMES = 32
-# What a piece says of a frame beside 0, it was not edited, and 1, it was.
-PARTIAL = 2
-TRACK = FileKind(
-    "track of a run",
-    "--resume",
-    {
-        "steps": (("I16",), ("T", "N", 3)),
-        "centre": (("F32",), ("T", 1, 3)),
-        "unit": (("F32",), ("T", 1, 1)),
-        "present": (("U8",), ("T",)),
-        "similarity": (("F32",), ("T", 2, 3)),
-        "times_s": (("F64", "F32"), ("T",)),
-        "shots": (("I32",), ("T",)),
-    },
-)
-MOTION = FileKind(
-    "motion of a run", "--resume", {"landmarks": (("F32",), ("F", "P", 2)), "points": (("I64",), ("P",))}
-)
-PIECE = FileKind(
-    "piece of a run",
-    "--resume",
-    {"edited": (("U8",), ("F",)), "boxes": (("I32",), ("P", 5)), "samples": (("U8",), ("B",))},
-)
-
-
-@dataclass(frozen=True, eq=False)
-class Change:
-    """What a patch did to a frame.
-
-    box: (top, left, bottom, right) px; planes: each plane's new samples in it; coverage: uint8 (h, w), how
-    much of every pixel is new.
-    """
-
-    box: Box
-    planes: list[np.ndarray]
-    coverage: np.ndarray
-
-
-# Of a frame: whether it is partly covered, what changed, and whether it was drawn.
-Kept = tuple[bool, list[Change], bool]
-
-
-@dataclass(frozen=True)
-class KeptEdit(Edit):
-    """An edit whose result is known: the samples it changed. drawn: whether patches were pasted."""
-
-    changes: list[Change]
-    drawn: bool
-
-    @staticmethod
-    def of(edit: Edit) -> KeptEdit:
-        """Paste an edit, and keep what that changed."""
-        picture, pasted, changes = edit.picture, planes_of(edit.pasted.frame), []
-        layout, mask = layout_of(picture.format_name), edit.mask()
-        for whole in edit.patches:
-            patch = trim(whole, picture.height, picture.width)
-            if patch is None:
-                continue
-            height, width = patch.alpha.shape
-            box = (patch.top, patch.left, patch.top + height, patch.left + width)
-            planes = [plane[_window(box, layout, number)].copy() for number, plane in enumerate(pasted)]
-            changes.append(Change(box, planes, mask[_window(box, layout, 0)].copy()))
-        return KeptEdit(picture, [], edit.is_partial, changes, edit.is_edited)
-
-    @property
-    def is_edited(self) -> bool:
-        """See `Edit.is_edited`."""
-        return self.drawn
-
-    @property
-    def pasted(self) -> Picture:
-        """See `Edit.pasted`; made anew each time: a piece waits until it is whole, its pictures need not."""
-        if not self.changes:
-            return self.picture
-        frame = copy_frame(self.picture.frame)
-        planes, layout = planes_of(frame), layout_of(self.picture.format_name)
-        for change in self.changes:
-            for number, samples in enumerate(change.planes):
-                planes[number][_window(change.box, layout, number)] = samples
-        return Picture(self.picture.index, frame, self.picture.colour, self.picture.converter)
-
-    def mask(self) -> np.ndarray:
-        """See `Edit.mask`."""
-        mask = np.zeros((self.picture.height, self.picture.width), np.uint8)
-        for top, left, bottom, right, coverage in ((*c.box, c.coverage) for c in self.changes):
-            mask[top:bottom, left:right] = coverage
-        return mask
 
 
 class Journal:
@@ -173,11 +89,11 @@ class Journal:
 
     def track(self, make: Callable[[], FaceTrack], number: int = 0) -> FaceTrack:
         """The face of a speaker, as it was kept, or made and kept."""
-        return self._once(f"track{number or ''}", make, _keep_track, _read_track)
+        return self._once(f"track{number or ''}", make, keep_track, read_track)
 
     def motion(self, make: Callable[[], Motion], number: int = 0) -> Motion:
         """The motion of a speaker, as it was kept, or made and kept."""
-        return self._once(f"motion{number or ''}", make, _keep_motion, _read_motion)
+        return self._once(f"motion{number or ''}", make, keep_motion, read_motion)
 
     def _once(
         self,
@@ -211,21 +127,22 @@ class Journal:
                 yield edit
                 piece, place = divmod(number, PIECE_FRAMES)
                 if place == PIECE_FRAMES - 1 or number == len(rows) - 1:
-                    _write_piece(self._piece(piece), fresh)
+                    write_piece(self._piece(piece), fresh)
                     fresh = []
 
     def _kept(self, clip: RenderedClip, rows: np.ndarray) -> Iterator[KeptEdit]:
         """What was kept, up to the first piece that was not."""
-        layout, piece = layout_of(clip.format_name), list[Kept]()
+        layout, piece = layout_of(clip.format_name), list[KeptFrame]()
         for number, picture in enumerate(clip.untouched(rows)):
             place = number % PIECE_FRAMES
             if place == 0:
                 length = min(PIECE_FRAMES, len(rows) - number)
                 path = self._piece(number // PIECE_FRAMES)
-                piece = _read_piece(path, length, layout, (clip.height, clip.width))
+                piece = read_piece(path, length, layout, (clip.height, clip.width))
                 if not piece:
                     return
-            yield KeptEdit(picture, [], *piece[place])
+            kept = piece[place]
+            yield KeptEdit(picture, [], kept.is_partial, kept.changes, kept.drawn)
 
     def _piece(self, number: int) -> Path:
         assert self.folder is not None  # else nothing is kept
@@ -288,107 +205,3 @@ def _check_facts(folder: Path, facts: Mapping[str, str]) -> None:
                 "it, or remove that folder to begin anew"
             )
     write_text(path, json.dumps({"format": FORMAT, "facts": dict(facts)}, indent=2) + "\n")
-
-
-def _keep(path: Path, tensors: dict[str, np.ndarray], facts: dict[str, str]) -> None:
-    """Write a file of the journal, sealed: a bit that turned would be drawn otherwise."""
-    write_tensors(path, tensors, facts | {"seal": _seal(tensors, facts)})
-
-
-def _kept(path: Path, kind: FileKind) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """What `_keep` wrote. Raises MediaError for anything else."""
-    tensors, facts = read_tensors(path, kind), read_metadata(path, kind)
-    if facts.pop("seal", "") != _seal(tensors, facts):
-        raise kind.refusal(path, "its seal is broken")
-    return tensors, facts
-
-
-def _seal(tensors: dict[str, np.ndarray], facts: dict[str, str]) -> str:
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for name in sorted(tensors):
-        digest.update(f"{name} {tensors[name].shape}".encode())
-        digest.update(np.ascontiguousarray(tensors[name]).tobytes())
-    return digest.hexdigest()
-
-
-def _keep_track(path: Path, track: FaceTrack) -> None:
-    tensors = {name: getattr(track, name) for name in ("similarity", "times_s", "shots")}
-    tensors |= track.landmarks.parts | {"present": track.present.astype(np.uint8)}
-    _keep(path, tensors, {"layout": track.layout})
-
-
-def _read_track(path: Path) -> FaceTrack:
-    tensors, facts = _kept(path, TRACK)
-    landmarks = PackedLandmarks.from_parts(*(tensors.pop(name) for name in ("steps", "centre", "unit")))
-    return FaceTrack(landmarks, tensors.pop("present").astype(bool), layout=facts["layout"], **tensors)
-
-
-def _keep_motion(path: Path, motion: Motion) -> None:
-    tensors = {"landmarks": motion.landmarks, "points": np.asarray(motion.points, np.int64)}
-    _keep(path, tensors, {"layout": motion.layout, "rate_hz": repr(motion.rate_hz)})
-
-
-def _read_motion(path: Path) -> Motion:
-    tensors, facts = _kept(path, MOTION)
-    return Motion(tensors["landmarks"], facts["layout"], tensors["points"], float(facts["rate_hz"]))
-
-
-def _write_piece(path: Path, edits: list[KeptEdit]) -> None:
-    boxes = [(number, *change.box) for number, edit in enumerate(edits) for change in edit.changes]
-    parts = [
-        plane for edit in edits for change in edit.changes for plane in (change.coverage, *change.planes)
-    ]
-    # Differences along the rows pack to half of what the samples do.
-    data = b"".join(np.diff(part, axis=1, prepend=part.dtype.type(0)).tobytes() for part in parts)
-    tensors: dict[str, np.ndarray] = {
-        "edited": np.array([PARTIAL if edit.is_partial else edit.drawn for edit in edits], np.uint8),
-        "boxes": np.array(boxes, np.int32).reshape(-1, 5),
-        "samples": np.frombuffer(zlib.compress(data, 1), np.uint8),
-    }
-    _keep(path, tensors, {})
-
-
-def _read_piece(path: Path, length: int, layout: PixelLayout, size: tuple[int, int]) -> list[Kept]:
-    """For each of `length` frames of `size` (height, width) whether it is partly covered, what changed, and
-    whether it was drawn; empty where the piece is not there or damaged."""
-    if not path.exists():
-        return []
-    try:
-        tensors, _ = _kept(path, PIECE)
-        data = memoryview(zlib.decompress(tensors["samples"].tobytes()))
-    except (MediaError, zlib.error):
-        return []
-    frames: list[Kept] = [(edited == PARTIAL, [], edited > 0) for edited in tensors["edited"].tolist()]
-    boxes = tensors["boxes"]
-    if len(frames) != length or not _fit(boxes, length, size):
-        return []
-    position = 0
-    for number, *box in boxes.tolist():
-        planes: list[np.ndarray] = []
-        for plane in (0, *range(layout.planes)):
-            dtype = np.dtype(np.uint8) if not planes else layout.dtype
-            rows, columns = _window(tuple(box), layout, plane)
-            height, width = rows.stop - rows.start, columns.stop - columns.start
-            count = height * width * dtype.itemsize
-            if position + count > len(data):
-                return []
-            steps = np.frombuffer(data[position : position + count], dtype).reshape(height, width)
-            planes.append(np.cumsum(steps, axis=1, dtype=dtype))
-            position += count
-        frames[number][1].append(Change(tuple(box), planes[1:], planes[0]))
-    return frames
-
-
-def _fit(boxes: np.ndarray, length: int, size: tuple[int, int]) -> bool:
-    """Whether boxes (P,5) of frame, top, left, bottom, right lie in `length` frames of that size."""
-    number, top, left, bottom, right = boxes.T
-    inside = (number >= 0) & (number < length) & (top >= 0) & (left >= 0)
-    return bool((inside & (top < bottom) & (left < right) & (bottom <= size[0]) & (right <= size[1])).all())
-
-
-def _window(box: tuple[int, ...], layout: PixelLayout, plane: int) -> tuple[slice, slice]:
-    """The rows and columns of a plane that a box of pixels touches."""
-    top, left, bottom, right = box
-    chroma = plane in (1, 2) and not layout.is_gray
-    step_y, step_x = (layout.step_y, layout.step_x) if chroma else (1, 1)
-    return slice(top // step_y, -(-bottom // step_y)), slice(left // step_x, -(-right // step_x))

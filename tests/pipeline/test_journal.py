@@ -23,7 +23,8 @@ from mytalk_core.media.pixels import layout_of, planes_of
 from mytalk_core.motion.generate import MotionOptions
 from mytalk_core.pipeline import LipSync, journal, lip_sync, write
 from mytalk_core.pipeline.checks import LipWatch
-from mytalk_core.pipeline.journal import Journal, KeptEdit, folder_of
+from mytalk_core.pipeline.journal import Journal, folder_of
+from mytalk_core.pipeline.kept import KeptEdit
 from mytalk_core.pipeline.rendered import Edit
 
 PIECE = 6
