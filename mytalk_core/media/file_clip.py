@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -115,20 +115,31 @@ class FileClip(Clip):
         normalise = FrameNormaliser(self)
         held = max(2, HELD_BYTES // frame_bytes(self))
         with FrameCursor(self.path, self.table) as cursor:
+
+            def picture(index: int) -> Picture:
+                return normalise(index, cursor.fetch(index))
+
             for begin, end, forward in reading_order(rows, held):
-                stretch = [int(index) for index in rows[begin:end]]
-                if forward:
-                    picture = None
-                    for index in stretch:
-                        if picture is None or picture.index != index:
-                            picture = normalise(index, cursor.fetch(index))
-                        yield picture
-                    continue
-                kept = {index: normalise(index, cursor.fetch(index)) for index in sorted(set(stretch))}
-                for position, index in enumerate(stretch):
-                    yield kept[index]
-                    if index not in stretch[position + 1 : position + 2]:
-                        del kept[index]
+                read = _forwards if forward else _backwards
+                yield from read(rows[begin:end].tolist(), picture)
+
+
+def _forwards(stretch: list[int], picture: Callable[[int], Picture]) -> Iterator[Picture]:
+    """The pictures of frame numbers that never fall, each read once."""
+    latest: Picture | None = None
+    for index in stretch:
+        if latest is None or latest.index != index:
+            latest = picture(index)
+        yield latest
+
+
+def _backwards(stretch: list[int], picture: Callable[[int], Picture]) -> Iterator[Picture]:
+    """The pictures of frame numbers that never rise, read forwards and held until they are given out."""
+    kept = {index: picture(index) for index in sorted(set(stretch))}
+    for position, index in enumerate(stretch):
+        yield kept[index]
+        if index not in stretch[position + 1 : position + 2]:
+            del kept[index]
 
 
 class FrameNormaliser:

@@ -187,55 +187,87 @@ def table_by_decoding(path: Path, promised: list[int | None]) -> FrameTable:
 
     Raises: MediaError when nothing decodes, or when decoding fails or stops before the packets do.
     """
-    stamps: list[int | None] = []
-    keys: list[bool] = []
-    failures: list[str] = []
-    duration = 0
+    with open_media(path, "a video") as container:
+        stream = video_stream(container, path)
+        found = decode_all(container, stream)
+        stamps = found.stamps
+        if not stamps:
+            raise MediaError(why_nothing_decodes(container, path, len(promised), found.failures))
+        known = [stamp for stamp in stamps if stamp is not None]
+        step = nominal_step(stream, known)
+        check_all_decoded(found, promised, step, path)
+        usable = len(known) == len(stamps) and all(a < b for a, b in pairwise(known))
+        pts, time_base = strictly_increasing(stamps, step, seconds_a_tick(stream))
+        decoder_pts = np.asarray(known, np.int64) if usable else None
+        keyframes = np.flatnonzero(np.asarray(found.keys)) if usable else np.zeros(0, np.int64)
+        scale = int(seconds_a_tick(stream) / time_base)
+        return build_table(pts, found.last_duration * scale, keyframes, stream, decoder_pts, time_base)
+
+
+@dataclass
+class DecodedFrames:
+    """What the frames of a file say once they are decoded, in the order in which they come.
+
+    failures: why, for each thing that could not be decoded.
+    """
+
+    stamps: list[int | None] = field(default_factory=list)
+    keys: list[bool] = field(default_factory=list)
+    last_duration: int = 0
+    failures: list[str] = field(default_factory=list)
+
+
+def decode_all(container: InputContainer, stream: av.video.stream.VideoStream) -> DecodedFrames:
+    """Decode a stream to its end; no frame is kept. Raises MediaError as `check_count`."""
+    found = DecodedFrames()
 
     def note_failure(why: str, ended: bool) -> None:
         # Streams cut out of a broadcast begin in the middle of a group of pictures: what fails before the
         # first frame was never shown.
-        if stamps or ended:
-            failures.append(why)
+        if found.stamps or ended:
+            found.failures.append(why)
 
-    with open_media(path, "a video") as container:
-        stream = video_stream(container, path)
-        stream.thread_type = "AUTO"
-        stream.thread_count = codec_threads()
-        for frame in decode_tolerantly(container.demux(stream), note_failure, picture_decoder(stream)):
-            check_count(len(stamps) + 1)
-            stamps.append(frame.pts)
-            keys.append(bool(frame.key_frame))
-            duration = int(getattr(frame, "duration", 0) or 0)
-        if not stamps and container.format.name == "webp_pipe":
-            raise MediaError(
-                f"a video or one picture was required, but {path} is a WebP in motion, which FFmpeg does not "
-                "read: make a video of it, or a GIF"
-            )
-        if not stamps:
-            why = f" ({failures[0]})" if failures else ""
-            raise MediaError(
-                f"a video was required, but none of the {len(promised)} frames of {path} can be "
-                f"decoded{why}: it is damaged, encrypted, or its pictures are larger than "
-                f"{PICTURE_PIXELS.value:.15g} pixels ({PICTURE_PIXELS.variable}); export it again"
-            )
-        known = [stamp for stamp in stamps if stamp is not None]
-        step = nominal_step(stream, known)
-        ends = [stamp for stamp in promised if stamp is not None]
-        last = max(known, default=None)
-        stops_early = bool(ends) and last is not None and max(ends) > last + 0.75 * step
-        if failures or stops_early:
-            raise MediaError(
-                f"a complete video was required, but only {len(stamps)} of "
-                f"{max(len(promised), len(stamps) + 1)} promised frames of {path} can be decoded"
-                f"{f' ({failures[0]})' if failures else ''}: it is damaged; export it again"
-            )
-        usable = len(known) == len(stamps) and all(a < b for a, b in pairwise(known))
-        pts, time_base = strictly_increasing(stamps, step, seconds_a_tick(stream))
-        decoder_pts = np.asarray(known, np.int64) if usable else None
-        keyframes = np.flatnonzero(np.asarray(keys)) if usable else np.zeros(0, np.int64)
-        scale = int(seconds_a_tick(stream) / time_base)
-        return build_table(pts, duration * scale, keyframes, stream, decoder_pts, time_base)
+    stream.thread_type = "AUTO"
+    stream.thread_count = codec_threads()
+    for frame in decode_tolerantly(container.demux(stream), note_failure, picture_decoder(stream)):
+        check_count(len(found.stamps) + 1)
+        found.stamps.append(frame.pts)
+        found.keys.append(bool(frame.key_frame))
+        found.last_duration = int(getattr(frame, "duration", 0) or 0)
+    return found
+
+
+def why_nothing_decodes(container: InputContainer, path: Path, promised: int, failures: list[str]) -> str:
+    """What a user is told of a file none of whose promised frames can be decoded."""
+    if container.format.name == "webp_pipe":
+        return (
+            f"a video or one picture was required, but {path} is a WebP in motion, which FFmpeg does not "
+            "read: make a video of it, or a GIF"
+        )
+    why = f" ({failures[0]})" if failures else ""
+    return (
+        f"a video was required, but none of the {promised} frames of {path} can be decoded{why}: it is "
+        f"damaged, encrypted, or its pictures are larger than {PICTURE_PIXELS.value:.15g} pixels "
+        f"({PICTURE_PIXELS.variable}); export it again"
+    )
+
+
+def check_all_decoded(found: DecodedFrames, promised: list[int | None], step: int, path: Path) -> None:
+    """Raises MediaError where a part of a file could not be decoded, or decoding stopped before the packets.
+
+    step: ticks from frame to frame.
+    """
+    ends = [stamp for stamp in promised if stamp is not None]
+    last = max((stamp for stamp in found.stamps if stamp is not None), default=None)
+    stops_early = bool(ends) and last is not None and max(ends) > last + 0.75 * step
+    if not (found.failures or stops_early):
+        return
+    count = len(found.stamps)
+    why = f" ({found.failures[0]})" if found.failures else ""
+    raise MediaError(
+        f"a complete video was required, but only {count} of {max(len(promised), count + 1)} promised frames "
+        f"of {path} can be decoded{why}: it is damaged; export it again"
+    )
 
 
 def nominal_step(stream: av.video.stream.VideoStream, stamps: list[int]) -> int:
