@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ..expert.scorer import SyncFigures
 from ..face import alignment
 from ..face.layout import LandmarkLayout
 from ..media.audio import Speech
@@ -150,7 +151,7 @@ def compare(
         )
     curves = read_curves(reference, generated, speech)
     scores: dict[str, float | None] = {**pictures.means()}
-    scores |= _lip_scores(reference, generated, pairs, curves, speech)
+    scores |= _curve_scores(curves, speech) | _landmark_scores(reference, generated, pairs)
     scores |= _sync_scores(generated, speech, networks, keys)
     if speech is not None and networks.phones is not None and "closure_rate" in keys:
         scores["closure_rate"] = closure_rate(curves.opening, networks.phones.bilabial_times(speech.mono_16k))
@@ -179,9 +180,8 @@ def read_curves(reference: Subject, generated: Subject, speech: Speech | None) -
     return Curves(times, opening_curve(generated.track, times), opening_curve(reference.track, clock), level)
 
 
-def _lip_scores(
-    reference: Subject, generated: Subject, pairs: FramePairs, curves: Curves, speech: Speech | None
-) -> dict[str, float | None]:
+def _curve_scores(curves: Curves, speech: Speech | None) -> dict[str, float | None]:
+    """What the openings of both mouths tell, and the speech beside them."""
     scores: dict[str, float | None] = {
         "opening_correlation": opening_correlation(curves.reference_opening, curves.opening),
         "opening_kept": opening_kept(curves.reference_opening, curves.opening),
@@ -194,6 +194,11 @@ def _lip_scores(
         silent = speech_presence(speech.mono_16k, len(curves.opening)) == 0
         scores["silence_closed"] = silence_closed(curves.opening, silent)
         scores["lip_leak"] = lip_leak(curves.opening, silent)
+    return scores
+
+
+def _landmark_scores(reference: Subject, generated: Subject, pairs: FramePairs) -> dict[str, float | None]:
+    """How far the landmarks of both faces are apart, means over the frames that show both; None without."""
     layout = LandmarkLayout.load(reference.track.layout)
     regions = {"lmd_mouth": layout.lips, "lmd_face": np.arange(layout.points)}
     sums, count = dict.fromkeys((*regions, "lip_vertex_error"), 0.0), 0
@@ -213,28 +218,37 @@ def _lip_scores(
             sums[key] += float(landmark_distance(truth, guess, points).sum())
         sums["lip_vertex_error"] += float(vertex_error(truth, guess, layout.lips).sum())
         count += len(rows)
-    return scores | {key: total / count if count else None for key, total in sums.items()}
+    return {key: total / count if count else None for key, total in sums.items()}
 
 
 def _sync_scores(
     generated: Subject, speech: Speech | None, networks: Networks, keys: frozenset[str]
 ) -> dict[str, float]:
+    """How well lips and sound fit, as each network that is there and wanted hears and sees it."""
     scores: dict[str, float] = {}
     if speech is None:
         return scores
-    for name in ("expert", "sync"):
-        if not keys & {f"{name}_{part}" for part in ("distance", "confidence", "offset")}:
-            continue
-        figures = None
-        if name == "expert" and networks.expert is not None:
-            figures = networks.expert.score(generated.track, speech.mono_16k)
-        if name == "sync" and networks.syncnet is not None:
-            figures = networks.syncnet.score(generated.clip, generated.track, speech.mono_16k)
-        if figures is not None:
-            scores[f"{name}_distance"] = figures.distance
-            scores[f"{name}_confidence"] = figures.confidence
-            scores[f"{name}_offset"] = figures.offset_ms
+    if networks.expert is not None and keys & _sync_keys("expert"):
+        scores |= _sync_figures("expert", networks.expert.score(generated.track, speech.mono_16k))
+    if networks.syncnet is not None and keys & _sync_keys("sync"):
+        figures = networks.syncnet.score(generated.clip, generated.track, speech.mono_16k)
+        scores |= _sync_figures("sync", figures)
     return scores
+
+
+def _sync_keys(network: str) -> set[str]:
+    return {f"{network}_{figure}" for figure in ("distance", "confidence", "offset")}
+
+
+def _sync_figures(network: str, found: SyncFigures | None) -> dict[str, float]:
+    """A network's figures by metric key; none of a video too short for it."""
+    if found is None:
+        return {}
+    return {
+        f"{network}_distance": found.distance,
+        f"{network}_confidence": found.confidence,
+        f"{network}_offset": found.offset_ms,
+    }
 
 
 def _extremes(pictures: PictureScores) -> tuple[tuple[int, ...], tuple[int, ...]]:
