@@ -114,12 +114,11 @@ def score_clips(
     model: Candidate,
     judges: Judges,
     clips: list[tuple[RawClip, Tensor]],
-    options: MotionOptions | None = None,
 ) -> dict[str, MotionFigures]:
     """Figures by clip: raw clips and their features (2F,L,Ds), the first `SECONDS` of each."""
     rows = {}
     for clip, features in clips:
         features = features[: 2 * int(SECONDS * RATE_HZ)]
-        made = generate(model, clip, features, options or MotionOptions())
+        made = generate(model, clip, features, MotionOptions())
         rows[clip.name] = score(judges, clip, features, made)
     return rows

@@ -76,9 +76,7 @@ def mouth_mask(
     )
 
 
-def mask_window(
-    source: np.ndarray, target: np.ndarray, layout: LandmarkLayout, feather: float = FEATHER
-) -> Window:
+def mask_window(source: np.ndarray, target: np.ndarray, layout: LandmarkLayout, feather: float) -> Window:
     """The window of `mouth_mask`."""
     return _window(_mouths_and_chins(source, target, layout), feather)
 

@@ -129,7 +129,7 @@ def plan_references(
     references: References,
     targets: Rows,
     layout: LandmarkLayout,
-    choice: Choice | None = None,
+    choice: Choice,
     shots: np.ndarray | None = None,
     light: np.ndarray | None = None,
 ) -> ReferencePlan:
@@ -138,10 +138,10 @@ def plan_references(
     Args:
         references: the pool.
         targets: float (T, N, 2) canonical units, or anything that gives them when indexed by frames.
+        choice: how.
         shots: int (T,) shot number of each frame, or None.
         light: float (T,) how bright each frame is, see `expected_brightness`, or None.
     """
-    choice = choice or Choice()
     distance = reference_distance(references, targets, layout, choice, shots, light)
     cuts = None if shots is None else np.r_[False, np.diff(shots) != 0]
     rows = np.arange(len(targets))

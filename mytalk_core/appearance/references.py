@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 INNER = 1.6
 CENTRE_WEIGHT = 0.3
+POSE_POINTS = 32
 # A frame that is rebuilt to be measured or learned from uses no reference from nearer in time: no syllable of
 # its own, which new speech would not have either.
 APART_S = 0.6
@@ -123,9 +124,9 @@ def lip_shape(landmarks: np.ndarray, layout: LandmarkLayout) -> np.ndarray:
     return shape
 
 
-def pose_points(layout: LandmarkLayout, count: int = 32) -> np.ndarray:
-    """Points that speech does not move much, int64 (P,), P <= count, spread over the upper face."""
-    return layout.upper[:: max(len(layout.upper) // count, 1)][:count]
+def pose_points(layout: LandmarkLayout) -> np.ndarray:
+    """Points that speech does not move much, int64 (P,), P <= POSE_POINTS, spread over the upper face."""
+    return layout.upper[:: max(len(layout.upper) // POSE_POINTS, 1)][:POSE_POINTS]
 
 
 def mouth_opening(landmarks: np.ndarray, layout: LandmarkLayout) -> np.ndarray:

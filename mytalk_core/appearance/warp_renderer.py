@@ -97,7 +97,9 @@ class WarpRenderer:
         self._device = torch.device(device)
         self.references, self.layout = references, layout
         self.settings = settings or WarpSettings()
-        self.plan: ReferencePlan = plan_references(references, targets, layout, choice, shots, light)
+        self.plan: ReferencePlan = plan_references(
+            references, targets, layout, choice or Choice(), shots, light
+        )
         self.triangulation = triangulate(layout)
         self.openings = mouth_opening(references.landmarks, layout)
         self._usual_light = UsualLight(references.crops, references.shots)

@@ -29,6 +29,7 @@ BUNDLED = Path(__file__).parents[1] / "weights"
 CONFIG_BYTES = 1 << 20
 # Where there is no file to compare a config with: several times what our largest model has.
 CONFIG_TENSORS = 4_000
+NAMED = 8  # keys that do not fit, of those that a message names
 
 Model = TypeVar("Model", bound="PretrainedModel")
 Module = TypeVar("Module", bound=nn.Module)
@@ -358,9 +359,10 @@ def _check_names(path: Path, kind: str, required: set[str], found: set[str]) -> 
         )
 
 
-def _shorten(names: list[str], count: int = 8) -> str:
-    rest = f" and {len(names) - count} more" if len(names) > count else ""
-    return ", ".join(names[:count]) + rest
+def _shorten(names: list[str]) -> str:
+    """The first names of a list that may be long."""
+    rest = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + rest
 
 
 def build_config(config_class: type, values: dict[str, Any], path: Path) -> Any:

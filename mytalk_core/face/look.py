@@ -89,7 +89,7 @@ def still_points() -> np.ndarray:
     return np.setdiff1d(np.arange(468), np.concatenate([layout.lower, *layout.eyes]))
 
 
-def read_look(frame: np.ndarray, landmarks: np.ndarray, recogniser: SFace | None = None) -> Look:
+def read_look(frame: np.ndarray, landmarks: np.ndarray, recogniser: SFace | None) -> Look:
     """The look of a face with landmarks (478,3) px in a frame (H,W,3) uint8 RGB; embedded where a network is
     given."""
     matrix = region_matrix(region_from_landmarks(landmarks)) * (SQUARE_PX / 256)

@@ -105,7 +105,7 @@ def plan_encoding(
     codec: str,
     crf: int,
     preset: str,
-    pixel_format: str | None = None,
+    pixel_format: str | None,
 ) -> EncodingPlan:
     """pixel_format: FFmpeg's name; None takes the one nearest to the clip's.
 

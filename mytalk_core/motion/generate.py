@@ -264,8 +264,8 @@ def manner_gain(
     channels: Tensor,
     track: FaceTrack,
     person: Person,
-    identity: Identity | None = None,
-    strength: float = 1.0,
+    identity: Identity | None,
+    strength: float,
 ) -> float:
     """What channels (F,D) of generated speech are to be scaled by to open the mouth as far as the track's own
     face does, or by `strength` as far as another identity's; 1 where that shows too little."""

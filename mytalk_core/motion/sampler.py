@@ -42,7 +42,7 @@ class WindowPlan:
         return joined
 
 
-def plan_windows(frames: int, window: int = 250, overlap: int = 50) -> WindowPlan:
+def plan_windows(frames: int, window: int, overlap: int) -> WindowPlan:
     """Cover `frames` with windows every `window - overlap`; the last one ends with the last frame.
 
     Fewer frames than `window` make one shorter window.

@@ -87,12 +87,12 @@ class Journal:
                 # Nothing that is open can be removed there.
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def track(self, make: Callable[[], FaceTrack], number: int = 0) -> FaceTrack:
-        """The face of a speaker, as it was kept, or made and kept."""
+    def track(self, make: Callable[[], FaceTrack], number: int) -> FaceTrack:
+        """The face of the speaker of a number, as it was kept, or made and kept."""
         return self._once(f"track{number or ''}", make, keep_track, read_track)
 
-    def motion(self, make: Callable[[], Motion], number: int = 0) -> Motion:
-        """The motion of a speaker, as it was kept, or made and kept."""
+    def motion(self, make: Callable[[], Motion], number: int) -> Motion:
+        """The motion of the speaker of a number, as it was kept, or made and kept."""
         return self._once(f"motion{number or ''}", make, keep_motion, read_motion)
 
     def _once(

@@ -135,7 +135,7 @@ class RenderedClip(ArrangedClip):
         says so only then."""
         return self.renderer.together
 
-    def untouched(self, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[Picture]:
+    def untouched(self, indices: np.ndarray) -> Iterator[Picture]:
         """The source's pictures under this clip's numbers."""
         return super()._read(self.rows(indices))
 

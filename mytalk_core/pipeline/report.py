@@ -49,9 +49,9 @@ class Report:
     doubts: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
-    def note(self, check: Check, strict: bool = False, name: str = "") -> None:
-        """Take in what a look found; name: of the speaker, where there are several. Raises DoubtError for a
-        doubt where strict."""
+    def note(self, check: Check, strict: bool, name: str) -> None:
+        """Take in what a look found; name: of the speaker, empty where there is one alone. Raises DoubtError
+        for a doubt where strict."""
         if name:
             named = {f"{name}: {figure}": value for figure, value in check.figures.items()}
             check = Check(named, tuple(f"{name}: {doubt}" for doubt in check.doubts))

@@ -34,7 +34,7 @@ def clearness(
     landmarks: np.ndarray,
     similarity: np.ndarray,
     layout: LandmarkLayout,
-    certainty: float = 1.0,
+    certainty: float,
 ) -> float:
     """How clearly lips are seen: 1 and more where they are, and where it is too dark to tell; below 1 by how
     much less they show than the least of what a mouth does.

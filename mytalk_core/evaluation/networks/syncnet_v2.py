@@ -103,19 +103,19 @@ class SyncNet(PretrainedModel):
         return shifted_distance(torch.cat(lips), torch.cat(speech))
 
 
-def shifted_distance(lips: Tensor, speech: Tensor, max_shift: int = MAX_SHIFT) -> SyncFigures:
+def shifted_distance(lips: Tensor, speech: Tensor) -> SyncFigures:
     """Figures of embeddings (F,E), frame by frame: the mean Euclidean distance at the best of all shifts, and
     how far the median shift's lies above it. Beyond the ends speech counts as zeros, as in the original."""
-    padded = nn.functional.pad(speech, (0, 0, max_shift, max_shift))
+    padded = nn.functional.pad(speech, (0, 0, MAX_SHIFT, MAX_SHIFT))
     means = torch.stack(
         [
             nn.functional.pairwise_distance(lips, padded[shift : shift + len(lips)]).mean()
-            for shift in range(2 * max_shift + 1)
+            for shift in range(2 * MAX_SHIFT + 1)
         ]
     )
     best = int(means.argmin())
     confidence = (means.median() - means[best]).item()
-    return SyncFigures(means[best].item(), confidence, abs(max_shift - best) * 1000 / RATE_HZ)
+    return SyncFigures(means[best].item(), confidence, abs(MAX_SHIFT - best) * 1000 / RATE_HZ)
 
 
 def _windows(clip: Clip, track: FaceTrack, count: int) -> Iterator[np.ndarray]:
