@@ -45,8 +45,8 @@ from ..loop.ema import MovingAverage
 from ..loop.loop import channels_last, descend
 from ..loop.precision import choose_precision
 from .data import MouthSamples
+from .mender import DETAIL, Mender, psnr
 from .person import REGIMES, PersonFrames, read_person
-from .train import DETAIL, Mender, psnr
 
 LONGEST_S = 60.0
 AT_ONCE = 8  # left-out frames that are looked at together

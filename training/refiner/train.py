@@ -14,22 +14,20 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 
-from mytalk_core.appearance.blend import SPLIT
 from mytalk_core.appearance.discriminator import DiscriminatorConfig, PatchDiscriminator
 from mytalk_core.appearance.perceptual import PerceptualDistance
 from mytalk_core.appearance.picture_tensors import to_rgb
 from mytalk_core.appearance.pool import even_sample
-from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig, crisp, enlarged, mix
-from mytalk_core.appearance.warp_renderer import WarpSettings
+from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig
 from mytalk_core.arguments import DefaultsHelpFormatter, Parser, at_least
 from mytalk_core.program import in_one_line
 
@@ -37,8 +35,10 @@ from ..generator.losses import Judge
 from ..loop.checkpoints import Network, TrainingState, averaged, start_from
 from ..loop.loop import Run, add_arguments, channels_last, descend, train
 from ..loop.order import Draws
-from .data import MOUTH, MouthDataset, MouthSamples, held_out
+from .data import MouthDataset, MouthSamples, held_out
 from .lending import OPEN, REGIMES
+from .mender import DETAIL, Mender, psnr
+from .windows import mouth_corners, mouths, windows, within
 
 # What may differ between a refiner and the one whose weights it starts from.
 MAY_DIFFER = ("preferred", "reach", "references")
@@ -47,28 +47,7 @@ VALIDATED, AT_ONCE, SHOWN = 32, 16, 6
 # VGG costs more than the refiner: it looks at one sample in so many, by turns at the mouth and below it.
 LOOKED_AT = 3
 CHIN = 48  # how far below, units
-DETAIL = WarpSettings().detail  # as the renderer will draw
 DISCRIMINATOR = DiscriminatorConfig(width=32, layers=2)
-
-
-class Mender(nn.Module):
-    """The refiner and the mixing it steers, as one forward pass; detail: see `crisp`, None leaves it out."""
-
-    def __init__(self, refiner: MouthRefiner, detail: float | None = None) -> None:
-        super().__init__()
-        self.refiner, self.detail = refiner, detail
-
-    def forward(self, samples: MouthSamples) -> Tensor:
-        """Pictures (B,3,S H,S W), about [-1,1]."""
-        samples = samples.heaviest(self.refiner.config.references)
-        refinement = self.refiner(samples.inputs)
-        if self.detail is not None:
-            refinement = crisp(refinement, self.detail, samples.inputs.lips)
-        if samples.scale > 1:
-            height, width = samples.truth.shape[-2:]
-            refinement = enlarged(refinement, (height, width))
-            refinement = replace(refinement, flow=samples.scale * refinement.flow)
-        return mix(samples.references, refinement, SPLIT * samples.scale)
 
 
 @dataclass(frozen=True)
@@ -85,18 +64,15 @@ class LossWeights:
 
 
 @dataclass(kw_only=True)
-class JudgedState(TrainingState):
-    """Networks, among them a `Judge` as "discriminator" where there is one; weights: of the losses beside the
-    mean absolute error."""
+class State(TrainingState):
+    """The network as `Mender`, and a `Judge` as "discriminator" where there is one.
 
-    weights: LossWeights
-
-
-@dataclass(kw_only=True)
-class State(JudgedState):
-    """The network as `Mender`; perceptual: None leaves its loss out; held: samples of people kept apart."""
+    weights: of the losses beside the mean absolute error; perceptual: None leaves its loss out; held: samples
+    of people kept apart.
+    """
 
     config: RefinerConfig
+    weights: LossWeights
     perceptual: PerceptualDistance | None
     held: MouthDataset
 
@@ -204,7 +180,7 @@ def losses(pictures: Tensor, samples: MouthSamples, state: State) -> dict[str, T
         some = slice(0, -(-len(pictures) // LOOKED_AT))
         corners = mouth_corners(samples.inputs.lips[some])
         corners[1::2, 0] += CHIN
-        corners = _within(corners, samples.inputs.mask)
+        corners = within(corners, samples.inputs.mask)
         truth, mended, hidden = (
             windows(maps[some], corners, scale).contiguous(memory_format=torch.channels_last)
             for maps in (samples.truth, pictures, inside)
@@ -222,51 +198,10 @@ def unsteadiness(errors: Tensor, samples: MouthSamples) -> Tensor:
     absolute value; the samples 2n and 2n + 1 are such a pair."""
     corners = mouth_corners(samples.inputs.lips[::2])
     moved = corners + samples.corner[::2] - samples.corner[1::2]
-    inside, scale = _within(moved, samples.inputs.mask), samples.scale
+    inside, scale = within(moved, samples.inputs.mask), samples.scale
     seen = (moved == inside).all(1).view(-1, 1, 1, 1)
     before, after = windows(errors[::2], corners, scale), windows(errors[1::2], inside, scale)
     return ((after - before).abs() * seen).mean()
-
-
-def mouths(maps: Tensor, samples: MouthSamples) -> Tensor:
-    """The windows MOUTH about the lips of maps (B,C,S H,S W), or the maps where they are smaller."""
-    return windows(maps, mouth_corners(samples.inputs.lips), samples.scale)
-
-
-def windows(maps: Tensor, corners: Tensor, scale: int = 1) -> Tensor:
-    """The windows MOUTH of maps (B,C,S H,S W), S pixels a unit, tops and lefts int64 (B,2), units:
-    (B,C,S h,S w), at most the maps'."""
-    size = _mouth_in(maps, scale)
-    rows, columns = (
-        scale * corners[:, axis, None] + torch.arange(length, device=maps.device)
-        for axis, length in enumerate(size)
-    )
-    # A gather and no index of three, whose gradient sorts its places first.
-    places = (rows[:, :, None] * maps.shape[-1] + columns[:, None, :]).flatten(1)[:, None]
-    return maps.flatten(2).gather(2, places.expand(-1, maps.shape[1], -1)).unflatten(2, size)
-
-
-def _mouth_in(maps: Tensor, scale: int = 1) -> tuple[int, int]:
-    """Height and width of what maps (B,C,S H,S W) have of a window MOUTH."""
-    return min(scale * MOUTH[0], maps.shape[-2]), min(scale * MOUTH[1], maps.shape[-1])
-
-
-def mouth_corners(lips: Tensor) -> Tensor:
-    """Top and left, units, of the window MOUTH about the lips of each of B maps of `lip_map` (B,1,H,W): int64
-    (B,2); where there are none, of the middle's."""
-    shown, middles = lips[:, 0] > 0, []
-    for found in (shown.any(2), shown.any(1)):
-        places = torch.arange(found.shape[1], device=lips.device) + 0.5
-        count = found.sum(1)
-        middles.append(torch.where(count > 0, (found * places).sum(1) / count.clamp_min(1), len(places) / 2))
-    halves = torch.tensor(_mouth_in(lips), device=lips.device) / 2
-    return _within((torch.stack(middles, dim=1) - halves).round().long(), lips)
-
-
-def _within(corners: Tensor, maps: Tensor) -> Tensor:
-    """Corners (B,2) of windows MOUTH, no farther than these lie inside maps (B,C,H,W)."""
-    most = [whole - part for whole, part in zip(maps.shape[-2:], _mouth_in(maps), strict=True)]
-    return corners.clamp_min(0).minimum(torch.tensor(most, device=corners.device))
 
 
 def step(state: State, batch: MouthSamples, draws: Draws, accelerator: Accelerator) -> dict[str, Tensor]:
@@ -287,7 +222,7 @@ def descend_judged(
     total: Tensor,
     made: Tensor,
     real: Tensor,
-    state: JudgedState,
+    state: State,
     accelerator: Accelerator,
 ) -> dict[str, Tensor]:
     """Step down `total` and what a discriminator, if it is on by now, says of mouths made (B,3,h,w); then
@@ -371,18 +306,11 @@ def measure(
     return found
 
 
-def psnr(pictures: Tensor, truth: Tensor, inside: Tensor) -> list[float]:
-    """Of each picture (B,3,H,W) in [-1,1], over the pixels where inside (B,1,H,W) is 1."""
-    error = ((pictures.clamp(-1, 1) - truth) / 2).square() * inside
-    mean = error.sum((1, 2, 3)) / (3 * inside.sum((1, 2, 3)))
-    return (-10 * torch.log10(mean.clamp_min(1e-10))).tolist()
-
-
 def main() -> None:
     args = parse()
     run = Run.of(args)
-    state, mouths = build(run, args)
-    draw = partial(mouths.draw, seed=args.seed, step=args.batch, vary=args.overfit is None)
+    state, data = build(run, args)
+    draw = partial(data.draw, seed=args.seed, step=args.batch, vary=args.overfit is None)
     train(run, state, draw, step, save)
 
 

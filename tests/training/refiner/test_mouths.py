@@ -25,7 +25,9 @@ from mytalk_training.refiner.data import (
     held_out,
 )
 from mytalk_training.refiner.lending import APART_S, CLOSED, REGIMES, clip_views, left_of
-from mytalk_training.refiner.train import Mender, build, mouth_corners, parse, unsteadiness, windows
+from mytalk_training.refiner.mender import Mender
+from mytalk_training.refiner.train import build, parse, unsteadiness
+from mytalk_training.refiner.windows import mouth_corners, windows
 
 from mytalk_core.appearance.references import References, mouth_opening
 from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig
