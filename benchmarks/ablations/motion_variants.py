@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from motion_scores import Candidate, Judges, MotionFigures, score_clips
-from mytalk_training.motion.data import read_clips
+from mytalk_training.motion.data import read_clips, with_features
 from mytalk_training.motion.kept_features import KeptFeatures
 
 from mytalk_core.checkpoint.pretrained import resolve_folder
@@ -93,8 +93,6 @@ def score(variant: Variant, seed: int, args: argparse.Namespace) -> dict[str, Mo
     judges = Judges(identity, expert, LandmarkSpace.from_pretrained(args.model, "space"))
     encoder = SpeechEncoder.from_pretrained(args.model, "speech", layers=denoiser.config.speech_layers)
     kept = KeptFeatures(encoder, args.work / "features")
-    clips = read_clips(args.val)
-    pairs = [(clip, kept.encode(clip.speech, 2 * len(clip.displacement))) for clip in clips]
-    rows = score_clips(candidate, judges, pairs)
+    rows = score_clips(candidate, judges, with_features(read_clips(args.val), kept))
     path.write_text(json.dumps({name: asdict(row) for name, row in rows.items()}, indent=1) + "\n")
     return rows

@@ -28,8 +28,8 @@ from ..loop.checkpoints import TrainingState, averaged
 from ..loop.loop import Run, add_arguments, descend, train
 from ..loop.order import Draws
 from ..loop.people import choose_few, hold_out
-from ..motion.data import TEMPI, MotionBatch, MotionData, RawClip, fit_space, read_clips
-from ..motion.kept_features import Encoder, KeptFeatures
+from ..motion.data import TEMPI, MotionBatch, MotionData, RawClip, fit_space, read_clips, with_features
+from ..motion.kept_features import keeping
 from ..motion.models import feature_statistics, open_space
 
 WINDOW_FRAMES = 80
@@ -91,8 +91,7 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, MotionData]:
         "space",
         lambda: LandmarkSpace.from_pretrained(args.space) if args.space else fit_space(known, SpaceConfig()),
     )
-    speech = SpeechEncoder.from_pretrained(args.speech_encoder)
-    encoder: Encoder = speech if args.features is None else KeptFeatures(speech, args.features)
+    encoder = keeping(args.features, SpeechEncoder.from_pretrained(args.speech_encoder))
     tempi = (1.0,) if args.plain or overfit else TEMPI
     data = MotionData(known, space, encoder, args.seed, tempi, mirror=not overfit)
     config = ExpertConfig(
@@ -104,9 +103,9 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, MotionData]:
     )
     expert = SyncExpert(config)
     expert.set_feature_statistics(*feature_statistics(data))
-    with_features = [(clip, encoder.encode(clip.speech, 2 * len(clip.displacement))) for clip in held]
     network = run.network(ExpertObjective(expert))
-    return State(networks={"expert": network}, config=config, space=space, held=with_features), data
+    held_clips = with_features(held, encoder)
+    return State(networks={"expert": network}, config=config, space=space, held=held_clips), data
 
 
 def step(state: State, batch: MotionBatch, draws: Draws, accelerator: Accelerator) -> dict[str, Tensor]:

@@ -107,6 +107,11 @@ def read_clip(shards: ShardDataset, row: dict, layout: str | None = None) -> Raw
     return RawClip(row["key"], row["identity"], name, displacement, present, rest, speech)
 
 
+def with_features(clips: list[RawClip], encoder: Encoder) -> list[tuple[RawClip, Tensor]]:
+    """Clips, each with the features (2F,L,Ds) of its speech."""
+    return [(clip, encoder.encode(clip.speech, 2 * len(clip.displacement))) for clip in clips]
+
+
 def fit_space(clips: list[RawClip], config: SpaceConfig) -> LandmarkSpace:
     """The landmark space of all clips and their mirror images: the paper's coordinates where the config has
     two channels a point, principal components where it has fewer."""

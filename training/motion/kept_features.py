@@ -38,3 +38,8 @@ class KeptFeatures:
 
 
 Encoder = SpeechEncoder | KeptFeatures
+
+
+def keeping(folder: Path | None, encoder: SpeechEncoder) -> Encoder:
+    """An encoder that keeps what it encodes in a folder; None keeps nothing."""
+    return encoder if folder is None else KeptFeatures(encoder, folder)

@@ -37,8 +37,8 @@ from ..loop.checkpoints import TrainingState, averaged, start_from
 from ..loop.loop import Run, add_arguments, descend, train
 from ..loop.order import Draws
 from ..loop.people import choose_few, hold_out
-from .data import TEMPI, MotionBatch, MotionData, RawClip, fit_space, read_clips
-from .kept_features import Encoder, KeptFeatures
+from .data import TEMPI, MotionBatch, MotionData, RawClip, fit_space, read_clips, with_features
+from .kept_features import Encoder, keeping
 from .lags import in_sync
 from .losses import PENALTIES, LossOptions, Objective, losses
 from .models import (
@@ -175,36 +175,28 @@ def given_space(args: argparse.Namespace, clips: list[RawClip], preset: Preset |
     return fit_space(clips, preset.space if preset else SpaceConfig())
 
 
-def build(run: Run, args: argparse.Namespace) -> tuple[State, MotionData]:
-    """Data and models of a run."""
-    device = run.accelerator.device
-    options = LossOptions(
-        velocity=args.velocity_weight,
-        identity=args.identity_weight,
-        penalty=args.penalty,
-        drop_speech=args.drop_speech,
-        drop_identity=args.drop_identity,
-        own_guess=args.own_guess,
-        time_power=args.time_power,
-    )
-    preset = Preset.load(args.preset) if args.preset else None
-    layout = preset.space.layout if preset else None
-    known, held = read_people(args, layout)
-    if args.overfit is not None:
-        known = held = choose_few(known, args.overfit)
-    held = run.learn_from(known, held)
-    space = open_space(run.out, "model/space", partial(given_space, args, known, preset))
+def speech_source(args: argparse.Namespace, preset: Preset | None) -> tuple[str, str]:
+    """Where the speech encoder comes from, and by which name the model will find it: "speech" is a part of
+    the model itself."""
     wanted = preset.motion.speech_encoder if preset else "speech"
-    own = wanted == "speech"
-    source = args.speech_encoder or ("mini" if own else wanted)
-    speech = SpeechEncoder.from_pretrained(
-        source, layers=preset.motion.speech_layers if preset else None, device=device
-    )
-    encoder: Encoder = speech if args.features is None else KeptFeatures(speech, args.features)
+    if wanted == "speech":
+        return args.speech_encoder or "mini", "speech"
+    source = args.speech_encoder or wanted
+    return source, source
+
+
+def motion_data(
+    args: argparse.Namespace,
+    clips: list[RawClip],
+    space: LandmarkSpace,
+    encoder: Encoder,
+    identity: IdentityExtractor,
+    device: torch.device,
+) -> MotionData:
+    """The clips to learn from, in copies as the flags want them."""
     plain = args.plain or args.overfit is not None
-    identity = IdentityExtractor.from_pretrained(args.identity, device=device).requires_grad_(False)
-    data = MotionData(
-        known,
+    return MotionData(
+        clips,
         space,
         encoder,
         args.seed,
@@ -216,6 +208,16 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, MotionData]:
         teachers=Teachers(args.teachers, space, encoder, identity) if args.teachers else None,
         truth=args.truth,
     )
+
+
+def denoiser_config(
+    args: argparse.Namespace,
+    preset: Preset | None,
+    space: LandmarkSpace,
+    encoder: Encoder,
+    identity: IdentityExtractor,
+) -> MotionConfig:
+    """The sizes that the flags or the preset name."""
     config = motion_config(
         space,
         encoder,
@@ -227,21 +229,51 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, MotionData]:
         process=args.process,
     )
     if preset is not None:
-        config = preset_config(preset, config, "speech" if own else source)
+        config = preset_config(preset, config, speech_source(args, preset)[1])
     if args.overfit is not None:
         config = replace(config, dropout=0.0, attention_dropout=0.0)
+    return config
+
+
+def loss_options(args: argparse.Namespace) -> LossOptions:
+    """What the flags say of the loss."""
+    return LossOptions(
+        velocity=args.velocity_weight,
+        identity=args.identity_weight,
+        penalty=args.penalty,
+        drop_speech=args.drop_speech,
+        drop_identity=args.drop_identity,
+        own_guess=args.own_guess,
+        time_power=args.time_power,
+    )
+
+
+def build(run: Run, args: argparse.Namespace) -> tuple[State, MotionData]:
+    """Data and models of a run."""
+    device = run.accelerator.device
+    preset = Preset.load(args.preset) if args.preset else None
+    known, held = read_people(args, preset.space.layout if preset else None)
+    if args.overfit is not None:
+        known = held = choose_few(known, args.overfit)
+    held = run.learn_from(known, held)
+    space = open_space(run.out, "model/space", partial(given_space, args, known, preset))
+    source, _ = speech_source(args, preset)
+    layers = preset.motion.speech_layers if preset else None
+    encoder = keeping(args.features, SpeechEncoder.from_pretrained(source, layers=layers, device=device))
+    identity = IdentityExtractor.from_pretrained(args.identity, device=device).requires_grad_(False)
+    data = motion_data(args, known, space, encoder, identity, device)
+    config = denoiser_config(args, preset, space, encoder, identity)
     denoiser = MotionDenoiser(config)
     denoiser.set_feature_statistics(*feature_statistics(data))
     if args.init is not None:
         start_from(denoiser, args.init, "motion", MAY_DIFFER)
-    expert = open_expert(args.expert, space, encoder, device)
+    expert, process = open_expert(args.expert, space, encoder, device), PROCESSES[args.process]()
+    options = loss_options(args)
     state = State(
         networks={"denoiser": run.network(SpokenDenoiser(denoiser), (0.9, 0.98), (ConformerLayer,))},
         config=config,
-        objective=Objective(
-            space.to(device), identity, options, PROCESSES[args.process](), config.conditioning, expert
-        ),
-        held=[(clip, encoder.encode(clip.speech, 2 * len(clip.displacement))) for clip in held],
+        objective=Objective(space.to(device), identity, options, process, config.conditioning, expert),
+        held=with_features(held, encoder),
     )
     return state, data
 

@@ -28,7 +28,7 @@ from mytalk_core.speech.features import SAMPLES_PER_FRAME, SpeechEncoder
 
 from ..loop.people import hold_out
 from ..motion.data import RawClip, read_clips
-from ..motion.kept_features import Encoder, KeptFeatures
+from ..motion.kept_features import Encoder, keeping
 
 FEATURES_HZ = SpeechEncoder.rate_hz
 HELD_EVERY = 8
@@ -116,7 +116,7 @@ def main() -> None:
         parser.error("the package pocketsphinx is needed: python -m pip install pocketsphinx")
     torch.manual_seed(args.seed)
     bundled = SpeechEncoder.from_pretrained("mini", layers=LAYERS)
-    encoder = bundled if args.keep_features is None else KeptFeatures(bundled, args.keep_features)
+    encoder = keeping(args.keep_features, bundled)
     groups = hold_out(read_clips(args.dataset), HELD_EVERY)
     clips, held = (
         [read(clip, encoder, recogniser) for clip in tqdm(group, desc="phones")] for group in groups
