@@ -21,7 +21,8 @@ from .on_device.matching import Matched
 from .on_device.refining import Refining
 from .reference_plan import Choice
 from .references import References
-from .refiner import MouthRefiner, Refinement, drawn, enlarged, fading, plain_weights
+from .refinement import Refinement, drawn, enlarged, fading, plain_weights
+from .refiner import MouthRefiner
 from .unit_view import refiner_inputs, unit_view
 from .warp import ReferenceWarps, pixel_grid, read_pixels
 from .warp_renderer import WarpRenderer, WarpSettings

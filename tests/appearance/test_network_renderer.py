@@ -14,19 +14,17 @@ from mytalk_core.appearance.mask import INNER, lip_map, mouth_mask, near_lips
 from mytalk_core.appearance.network_renderer import NetworkRenderer, Refined
 from mytalk_core.appearance.reference_plan import Choice
 from mytalk_core.appearance.references import References
-from mytalk_core.appearance.refiner import (
+from mytalk_core.appearance.refinement import (
     ADDED,
     PLAIN,
-    MouthRefiner,
     Refinement,
-    RefinerConfig,
-    RefinerInputs,
     crisp,
     drawn,
     enlarged,
     mix,
     plain_weights,
 )
+from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig, RefinerInputs
 from mytalk_core.appearance.renderers import load_renderer
 from mytalk_core.appearance.unit_view import view_window
 from mytalk_core.appearance.warp import pixel_grid, sample

@@ -18,7 +18,7 @@ from mytalk_core.appearance.mask import FEATHER, mouth_mask
 from mytalk_core.appearance.raster import draw_triangles, signed_area, triangulate, uncrossed
 from mytalk_core.appearance.reference_plan import Choice, plan_references, reference_distance, steady_path
 from mytalk_core.appearance.references import References, mouth_opening, read_references, sharpness
-from mytalk_core.appearance.refiner import fine_weights as fine_weights_together
+from mytalk_core.appearance.refinement import fine_weights as fine_weights_together
 from mytalk_core.appearance.warp import SMOOTH_UNITS, MeshWarp, ReferenceWarps, pixel_grid
 from mytalk_core.appearance.warp_renderer import WarpRenderer, WarpSettings
 from mytalk_core.face.layout import LandmarkLayout

@@ -17,7 +17,7 @@ from ..mouth import Parting, Room, ring_pixels, room_between, seal
 from ..raster import Triangulation
 from ..reading import read_each_at
 from ..references import mouth_opening
-from ..refiner import fine_weights
+from ..refinement import fine_weights
 from ..window import Window
 from .batch import Batch
 from .matching import Matched

@@ -16,17 +16,8 @@ from ..frame_edge import WHOLE
 from ..mask import lip_map, near_lips
 from ..raster import Triangulation
 from ..reading import read_each_at
-from ..refiner import (
-    MouthRefiner,
-    Refinement,
-    RefinerInputs,
-    drawn,
-    fading,
-    mixed,
-    nudged,
-    plain_maps,
-    plain_weights,
-)
+from ..refinement import Refinement, drawn, fading, mixed, nudged, plain_maps, plain_weights
+from ..refiner import MouthRefiner, RefinerInputs
 from ..unit_view import view_window
 from .batch import Batch, Lenders
 from .matching import Matched
