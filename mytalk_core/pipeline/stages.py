@@ -132,17 +132,16 @@ def draw(
     """
     shown = on_timeline(face, timeline)
     layout = LandmarkLayout.load(face.layout)
-    frame = (clip.height, clip.width)
-    targets = shown.canonical if motion is None else target_landmarks(shown, motion, frame)
+    targets = shown.canonical
+    if motion is not None:
+        targets = target_landmarks(shown, motion, (clip.height, clip.width))
     # The output's size: the face's own differs where a zoom is cut away.
     size = crop_size(shown.similarity, shown.present)
     lender, lending = lips or (clip, face)
-    cut = cut_lips(lending, (lender.height, lender.width), layout)
-    cut &= not cut[lending.present].all()  # Who has nothing else lends these, for what they are worth.
     wanted = shown.seen_rows(WANTED)
     shots = None if lips else (lending.shots, shown.shots[wanted])
-    usable, count = lending.present & ~cut, pool_count(size)
-    pool = choose_pool(usable, lending.canonical, layout, count, targets[wanted], shots)
+    usable = lendable(lender, lending, layout)
+    pool = choose_pool(usable, lending.canonical, layout, pool_count(size), targets[wanted], shots)
     each = partial(_made_ahead, between=between)
     references = read_references(lender, lending, pool, size, layout, each=each)
     # What stands still in the pictures of another clip says nothing about those of this one.
@@ -166,6 +165,14 @@ def draw(
         lent=len(lenders) - len(references),
         gauge=gauge if (settings or WarpSettings()).check_visibility else None,
     )
+
+
+def lendable(clip: Clip, face: FaceTrack, layout: LandmarkLayout) -> np.ndarray:
+    """Which frames of a clip can lend a face's lips, bool (T,): those that show them whole. Where none does,
+    those that show the face at all, for what they are worth."""
+    cut = cut_lips(face, (clip.height, clip.width), layout)
+    whole = face.present & ~cut
+    return whole if whole.any() else face.present
 
 
 def on_timeline(face: FaceTrack, timeline: Timeline) -> FaceTrack:
