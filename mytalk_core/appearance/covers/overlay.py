@@ -115,25 +115,11 @@ def _standing_still(
 ) -> np.ndarray:
     """The matte bool (h, w) of pictures uint8 (F, h, w, 3) whose faces lie `inside` and whose lips `on_lips`,
     bool (F, h, w), and that have landmarks (F, N, 2) on the same grid, `lower` of them the lower face's."""
-    usual = np.median(pictures, axis=0)
-    # One by one, and halves of levels are exact in four bytes: a fifth of the time, a tenth of the memory.
-    halves = usual.astype(np.float32)
-    away = np.stack([largest(np.abs(picture - halves)) for picture in pictures])
-    # A sharp edge is never read twice at the same place between two samples.
-    light, beside = usual.mean(-1).astype(np.float32), np.ones((3, 3), np.uint8)
-    edges = cv2.dilate(light, beside) - cv2.erode(light, beside)
-    still = away < STEADY + EDGES * edges
-    # Lips and upper teeth of a head that hardly moves stand still too: what does so when they are elsewhere
-    # stands before them.
-    apart = (~on_lips).sum(0)
-    told = apart >= max(FEWEST, TOLD * len(pictures))
-    steady = told & ((still & ~on_lips).sum(0) >= QUARTERS * apart)
-    # Not the edge of the face: what stands still there may as well be the neck.
-    on_face = cv2.erode((inside.mean(0) > INSIDE).astype(np.uint8), np.ones((11, 11), np.uint8)) > 0
-    alien = unlike_skin(usual, skin)
-    found = (steady & alien & on_face).astype(np.uint8)
+    seen = _Steadiness.of(pictures, inside, on_lips)
+    alien = unlike_skin(seen.usual, skin)
+    found = (seen.steady & alien & seen.on_face).astype(np.uint8)
     found = cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
-    below, moved = _movement(points, lower, steady.shape)
+    below, moved = _movement(points, lower, found.shape)
     passed = below & (np.hypot(*moved) > MOVED_UNITS)
     count, numbers, facts, _ = cv2.connectedComponentsWithStats(found)
     under, near = (np.bincount(numbers[where], minlength=count) for where in (passed, below))
@@ -143,17 +129,59 @@ def _standing_still(
         if near[number] < least[number]:
             continue
         part = numbers == number
-        if under[number] >= least[number] or _stays(pictures, halves, part & on_face, moved):
-            matte |= part & _ends_sharply(usual, part, on_face)
-    if not matte.any():
-        return matte
-    matte |= steady & on_face & _strokes(usual, matte)
-    always = still.sum(0) >= QUARTERS * len(still)
+        if under[number] >= least[number] or _stays(pictures, seen.halves, part & seen.on_face, moved):
+            matte |= part & _ends_sharply(seen.usual, part, seen.on_face)
+    return _grown(matte, seen, alien) if matte.any() else matte
+
+
+@dataclass(frozen=True, eq=False)
+class _Steadiness:
+    """What pictures of a face that moves tell of each place, (h, w).
+
+    usual: float64 (h, w, 3), their median; halves: the same, float32; always: bool, what changes in few of
+    them; told: bool, where the lips are elsewhere often enough to tell what stands before them; steady: bool,
+    what changes in few of these; on_face: bool, well within the face's outline.
+    """
+
+    usual: np.ndarray
+    halves: np.ndarray
+    always: np.ndarray
+    told: np.ndarray
+    steady: np.ndarray
+    on_face: np.ndarray
+
+    @classmethod
+    def of(cls, pictures: np.ndarray, inside: np.ndarray, on_lips: np.ndarray) -> _Steadiness:
+        """See `_standing_still`."""
+        usual = np.median(pictures, axis=0)
+        # One by one, and halves of levels are exact in four bytes: a fifth of the time, a tenth of the
+        # memory.
+        halves = usual.astype(np.float32)
+        away = np.stack([largest(np.abs(picture - halves)) for picture in pictures])
+        # A sharp edge is never read twice at the same place between two samples.
+        light, beside = usual.mean(-1).astype(np.float32), np.ones((3, 3), np.uint8)
+        edges = cv2.dilate(light, beside) - cv2.erode(light, beside)
+        still = away < STEADY + EDGES * edges
+        # Lips and upper teeth of a head that hardly moves stand still too: what does so when they are
+        # elsewhere stands before them.
+        apart = (~on_lips).sum(0)
+        told = apart >= max(FEWEST, TOLD * len(pictures))
+        steady = told & ((still & ~on_lips).sum(0) >= QUARTERS * apart)
+        # Not the edge of the face: what stands still there may as well be the neck.
+        face = cv2.erode((inside.mean(0) > INSIDE).astype(np.uint8), np.ones((11, 11), np.uint8)) > 0
+        return cls(usual, halves, still.sum(0) >= QUARTERS * len(still), told, steady, face)
+
+
+def _grown(matte: np.ndarray, seen: _Steadiness, alien: np.ndarray) -> np.ndarray:
+    """A matte bool (h, w) with what belongs to it: faint letters, and what goes on over the lips and beyond
+    the face; alien: bool, what is no skin."""
+    matte = matte | seen.steady & seen.on_face & _strokes(seen.usual, matte)
     letters = thickness(matte) <= STROKE
     # Over the lips it may go on to a part of another colour, which then goes on itself.
     for _ in range(2):
-        matte = joined(matte, alien & on_face & steady)
-        matte |= _rest(usual, matte, always & alien & ~(told & on_face), ~on_face, letters)
+        matte = joined(matte, alien & seen.on_face & seen.steady)
+        allowed = seen.always & alien & ~(seen.told & seen.on_face)
+        matte |= _rest(seen.usual, matte, allowed, ~seen.on_face, letters)
     return matte
 
 
