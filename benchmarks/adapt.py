@@ -12,7 +12,6 @@ table.
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import os
 import time
@@ -25,6 +24,7 @@ from manifest import rows_of
 from mytalk_training.refiner.adapt import Lesson, adapt, in_training
 from mytalk_training.refiner.person import pieces, read_person
 from reconstruction import TARGETS, Judges, measure_clip
+from tables import measured_here
 
 from mytalk_core.appearance.refiner import MouthRefiner
 from mytalk_core.appearance.renderers import LoadedRenderer
@@ -94,7 +94,7 @@ def table(rows: list[Row], model: str, sha256: str) -> str:
         )
     psnr, lpips = (np.mean([getattr(row, key) for row in rows], axis=0) for key in ("psnr", "lpips"))
     head = (
-        f"{datetime.date.today()}, {os.cpu_count()}-core CPU, {torch.get_num_threads()} thread(s), "
+        f"{measured_here()}, {torch.get_num_threads()} thread(s), "
         f"{len(rows)} clips, up to {TARGETS} frames each of the seconds set apart. Refiner {sha256[:12]} of "
         f"{model}; {Lesson()}. PSNR in dB and LPIPS (AlexNet) inside the mask (mouth, chin, jaw), true "
         "landmarks, nothing lent from within 0.6 s; step 0: nothing was better, and the model's own stays. "

@@ -15,8 +15,6 @@ each renderer.
 from __future__ import annotations
 
 import argparse
-import datetime
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +25,7 @@ import torch
 from erased import ErasedMouth
 from manifest import rows_of
 from motion import read_track
+from tables import measured_here, table_head, table_row
 
 from mytalk_core.appearance.crop import crop_size, cut_crop
 from mytalk_core.appearance.mask import MouthMask
@@ -122,18 +121,18 @@ def inner_lips(landmarks: np.ndarray, layout: LandmarkLayout, mask: MouthMask, s
 def table(results: dict[str, dict[str, Score]], targets: int) -> str:
     """Markdown: each renderer's means, then the clips' LPIPS between the lips."""
     names = list(next(iter(results.values())))
-    lines = ["| renderer | PSNR | LPIPS between the lips | LPIPS of the box |", "|---|---|---|---|"]
+    lines = table_head(["renderer", "PSNR", "LPIPS between the lips", "LPIPS of the box"])
     for name in names:
         rows = [scores[name] for scores in results.values()]
-        psnr_db, inside, box = (np.mean([getattr(row, key) for row in rows]) for key in Score.__annotations__)
+        psnr_db, inside, box = (np.mean([getattr(one, key) for one in rows]) for key in Score.__annotations__)
         lines.append(f"| {name} | {psnr_db:.2f} | {inside:.4f} | {box:.4f} |")
-    lines += ["", "| clip | " + " | ".join(names) + " |", "|" + "---|" * (len(names) + 1)]
+    lines += ["", *table_head(["clip", *names])]
     for clip, scores in results.items():
         cells = [f"{scores[name].inside:.4f}" for name in names]
-        lines.append("| " + " | ".join([clip, *cells]) + " |")
+        lines.append(table_row([clip, *cells]))
     return (
         "# Open mouths of sources that never open theirs\n\n"
-        f"{datetime.date.today()}, {os.cpu_count()}-core CPU, {len(results)} clips, up to {targets} targets "
+        f"{measured_here()}, {len(results)} clips, up to {targets} targets "
         f"a clip. References: frames with an opening under {CLOSED:g} units; targets: over {OPEN:g}. By "
         "benchmarks/closed_mouths.py.\n\n" + "\n".join(lines) + "\n"
     )

@@ -12,8 +12,6 @@ that are not English.
 from __future__ import annotations
 
 import argparse
-import datetime
-import os
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from unittest import mock
@@ -21,6 +19,7 @@ from unittest import mock
 import numpy as np
 from manifest import rows_of
 from motion import Shown, read_row, velocity_error
+from tables import measured_here
 
 from mytalk_core.evaluation.metrics.lips import TOUCHING_OPENING, opening_correlation
 from mytalk_core.motion import closures
@@ -117,7 +116,7 @@ def main() -> None:
     lines = [
         "# Closures in other languages",
         "",
-        f"{datetime.date.today()}, {os.cpu_count()}-core CPU, model {Path(args.model).name} (motion "
+        f"{measured_here()}, model {Path(args.model).name} (motion "
         f"{model.hashes['motion'][:12]}), split {args.split}, {args.seconds:g} s of each clip at most. "
         "`python benchmarks/closures.py`",
         "",

@@ -13,8 +13,6 @@ and in how many pictures that it is not in less is new than without. Writes a Ma
 from __future__ import annotations
 
 import argparse
-import datetime
-import os
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -26,6 +24,7 @@ from before_faces import KINDS, Thing, drawn
 from manifest import rows_of
 from mytalk_training.covers.hand_mesh import HandMesh
 from mytalk_training.covers.layers import placing
+from tables import measured_here, table_head, table_row
 
 from mytalk_core.appearance.crop import cut_crop
 from mytalk_core.appearance.renderers import LoadedRenderer
@@ -149,18 +148,15 @@ def table(scores: dict[tuple[str, str], list[Score]]) -> str:
     )
     parts = []
     for what, names, place in (("what", kinds, 1), ("clip", clips, 0)):
-        lines = [
-            f"| {what} | painted over | of the face beside it drawn | pictures found covered without |",
-            "|---|---|---|---|",
-        ]
+        lines = table_head(
+            [what, "painted over", "of the face beside it drawn", "pictures found covered without"]
+        )
         for name in names:
             rows = [list(vars(one).values()) for key in scores if key[place] == name for one in scores[key]]
-            lines.append(
-                f"| {name} | " + " | ".join(f"{share:.0%}" for share in np.nanmean(rows, axis=0)) + " |"
-            )
+            lines.append(table_row([name, *(f"{share:.0%}" for share in np.nanmean(rows, axis=0))]))
         parts.append("\n".join(lines))
-    what = f"{os.cpu_count()}-core CPU, {len(clips)} clips, {sum(map(len, scores.values()))} things"
-    head = f"# What comes before a face\n\n{datetime.date.today()}, {what}. By benchmarks/covers.py.\n\n"
+    what = f"{measured_here()}, {len(clips)} clips, {sum(map(len, scores.values()))} things"
+    head = f"# What comes before a face\n\n{what}. By benchmarks/covers.py.\n\n"
     return head + "\n\n".join(parts) + "\n"
 
 

@@ -15,13 +15,12 @@ each, the same moments.
 from __future__ import annotations
 
 import argparse
-import datetime
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+from tables import measured_here
 
 from mytalk_core.appearance.crop import cut_crop
 from mytalk_core.face import alignment
@@ -160,7 +159,7 @@ def main() -> None:
     lines = [
         "# Emotion of another person",
         "",
-        f"{datetime.date.today()}, {os.cpu_count()}-core CPU, model {Path(args.model).name} (motion "
+        f"{measured_here()}, model {Path(args.model).name} (motion "
         f"{model.motion.hashes['motion'][:12]}), {args.face.name} says {args.speech.name}, "
         f"{args.seconds:g} s. `python benchmarks/emotion.py`",
         "",

@@ -12,7 +12,6 @@ another numpy and protobuf than most projects, so it lives in an environment of 
 from __future__ import annotations
 
 import argparse
-import datetime
 import os
 import statistics
 import subprocess
@@ -23,6 +22,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from tables import measured_here
 
 FRAMES = 120
 ROUNDS = 5
@@ -122,8 +122,7 @@ def main() -> None:
     lines = [
         "# Face mesh beside MediaPipe",
         "",
-        f"{datetime.date.today()}, {os.cpu_count()}-core CPU, one thread, OpenCV {cv2.__version__}. "
-        "`python benchmarks/face_mesh.py`",
+        f"{measured_here()}, one thread, OpenCV {cv2.__version__}. `python benchmarks/face_mesh.py`",
         "",
         "Mean distance of the 478 points to MediaPipe's, in percent of the inter-ocular distance:",
         "",

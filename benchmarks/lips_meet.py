@@ -20,8 +20,6 @@ where its protobuf is in the way.
 from __future__ import annotations
 
 import argparse
-import datetime
-import os
 import tempfile
 from dataclasses import astuple, dataclass
 from importlib.util import find_spec
@@ -30,6 +28,7 @@ from pathlib import Path
 import numpy as np
 from manifest import rows_of
 from motion import SILENCE_FROM_S, Shown, known, read_row
+from tables import measured_here
 
 from mytalk_core.appearance.crop import cut_crop
 from mytalk_core.evaluation.metrics.lips import CLOSED_OPENING, closure_rate, opening_correlation
@@ -264,7 +263,7 @@ def main() -> None:
     lines = [
         "# Lips that meet",
         "",
-        f"{datetime.date.today()}, {os.cpu_count()}-core CPU, model {Path(args.model).name} (motion "
+        f"{measured_here()}, model {Path(args.model).name} (motion "
         f"{model.hashes['motion'][:12]}), renderer {args.renderer}, split {args.split}, {args.seconds:g} "
         f"s of each clip at most, read by mediapipe {extractor.version}. `python benchmarks/lips_meet.py`",
         "",

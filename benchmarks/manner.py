@@ -12,8 +12,6 @@ regression of the real opening on the generated one, needs synced speech of the 
 from __future__ import annotations
 
 import argparse
-import datetime
-import os
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ import numpy as np
 import torch
 from manifest import rows_of
 from mytalk_training.dataset.samples import shift
+from tables import measured_here
 
 from mytalk_core.evaluation.metrics.lips import KEPT_SPREAD, opening_jitter, velocity_distance
 from mytalk_core.face.reader import load_face_reader
@@ -180,7 +179,7 @@ def main() -> None:
     lines = [
         "# This person's manner",
         "",
-        f"{datetime.date.today()}, {os.cpu_count()}-core CPU, model {Path(args.model).name} (motion "
+        f"{measured_here()}, model {Path(args.model).name} (motion "
         f"{model.hashes['motion'][:12]}), {len(clips)} people of the training split in the order of seed "
         f"{args.seed}, {SECONDS} s of each at most, {STEPS} steps. `python benchmarks/manner.py`",
         "",

@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 import torch
 from skimage.metrics import structural_similarity
+from tables import table_head, table_row
 
 from mytalk_core.evaluation.compare import ClipScores, Scoring, compare, follow
 from mytalk_core.evaluation.metrics.frechet import Moments, frechet_distance
@@ -163,16 +164,16 @@ def response(networks: Networks, subject: Subject, scoring: Scoring, frames: int
             columns[name]["fid_face"] = frechet_distance(real["fid_face"], moments["fid_face"])
         print(name, flush=True)
     keys = [key for key in SHOWN if columns["itself"].get(key) is not None]
-    lines = ["| metric | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
+    lines = table_head(["metric", *columns])
     for key in keys:
         cells = ["–" if scores[key] is None else f"{scores[key]:.3f}" for scores in columns.values()]
-        lines.append(f"| {key} | " + " | ".join(cells) + " |")
+        lines.append(table_row([key, *cells]))
     return lines
 
 
 def moved_sound(networks: Networks, subject: Subject, mono_16k: np.ndarray) -> list[str]:
     """A table: the sync expert's figures with the clip's sound moved, and with its sound backwards."""
-    lines = ["| sound | distance | confidence | offset, ms |", "|---|---|---|---|"]
+    lines = table_head(["sound", "distance", "confidence", "offset, ms"])
     sounds = {f"{ms} ms late": np.pad(mono_16k, (ms * 16, 0))[: len(mono_16k)] for ms in SHIFTS_MS}
     sounds["backwards"] = mono_16k[::-1].copy()
     for name, sound in sounds.items():

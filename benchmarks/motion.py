@@ -29,9 +29,7 @@ the smaller its velocity error, so models are compared at like spreads.
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,6 +37,7 @@ from pathlib import Path
 import numpy as np
 from manifest import rows_of
 from mytalk_training.dataset.samples import shift
+from tables import measured_here
 
 from mytalk_core.evaluation.metrics.lips import (
     CLOSED_OPENING,
@@ -404,7 +403,7 @@ def main() -> None:
     lines = [
         "# Motion from speech",
         "",
-        f"{datetime.date.today()}, {os.cpu_count()}-core CPU, model {Path(args.model).name} (motion "
+        f"{measured_here()}, model {Path(args.model).name} (motion "
         f"{digest}), split {args.split}, {args.seeds} seeds, {options}, expression "
         f"{', '.join(f'{scale:g}' for scale in args.expression)}. `python benchmarks/motion.py`",
         "",

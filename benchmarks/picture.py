@@ -11,8 +11,6 @@ stay, as does a picture a clip: source over result, mouth enlarged.
 from __future__ import annotations
 
 import argparse
-import datetime
-import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from manifest import rows_of
+from tables import measured_here
 
 from mytalk_core.evaluation.report.page_frames import enlarged, mouth_window
 from mytalk_core.face import alignment
@@ -98,7 +97,7 @@ def main() -> None:
     lines = [
         "# The picture obeys the motion",
         "",
-        f"{datetime.date.today()}, {os.cpu_count()}-core CPU, split {args.split}, each clip with the next "
+        f"{measured_here()}, split {args.split}, each clip with the next "
         "one's speech, H.264 at crf 18. `python benchmarks/picture.py`",
         "",
         "Distance of the lips to the intended ones, % of the inter-ocular distance:",

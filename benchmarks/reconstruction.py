@@ -16,8 +16,6 @@ Each line of the manifest names a clip: {"id": ..., "file": path beside the mani
 from __future__ import annotations
 
 import argparse
-import datetime
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,6 +29,7 @@ from erased import ErasedMouth
 from manifest import rows_of
 from motion import read_track
 from skimage.metrics import structural_similarity
+from tables import measured_here, table_head, table_row
 
 from mytalk_core.appearance.crop import crop_size, cut_crop
 from mytalk_core.appearance.perceptual import PerceptualDistance
@@ -177,13 +176,10 @@ def table(results: dict[str, dict[str, Score]], frames: int, part: str) -> str:
         name: Score(*np.nanmean([[getattr(s[name], key) for key in SHOWN] for s in results.values()], axis=0))
         for name in names
     }
-    lines = [
-        "| renderer | " + " | ".join(title for title, _ in SHOWN.values()) + " |",
-        "|---" * (len(SHOWN) + 1) + "|",
-    ]
+    lines = table_head(["renderer", *(title for title, _ in SHOWN.values())])
     for name in names:
         cells = [form.format(getattr(mean[name], key)) for key, (_, form) in SHOWN.items()]
-        lines.append("| " + " | ".join([name, *cells]) + " |")
+        lines.append(table_row([name, *cells]))
     if "network" in mean:
         best = max(mean[name].psnr for name in OFFERED)
         least = min(mean[name].lpips for name in OFFERED)
@@ -195,19 +191,13 @@ def table(results: dict[str, dict[str, Score]], frames: int, part: str) -> str:
         ]
     for key in ("psnr", "lpips"):
         title, form = SHOWN[key]
-        lines += [
-            "",
-            f"## {title} by clip",
-            "",
-            "| clip | " + " | ".join(names) + " |",
-            "|" + "---|" * (len(names) + 1),
-        ]
+        lines += ["", f"## {title} by clip", "", *table_head(["clip", *names])]
         for clip, scores in sorted(results.items()):
             cells = [form.format(getattr(scores[name], key)) for name in names]
-            lines.append("| " + " | ".join([clip, *cells]) + " |")
+            lines.append(table_row([clip, *cells]))
     return (
         "# Renderers from true landmarks\n\n"
-        f"{datetime.date.today()}, {os.cpu_count()}-core CPU, {len(results)} clips, {frames} targets a clip. "
+        f"{measured_here()}, {len(results)} clips, {frames} targets a clip. "
         f"{part}PSNR in dB. Inside the mask (mouth, chin, jaw) only; the target's masked pixels are erased "
         f"before rendering, references within {APART_S} s of the target are left out. LPIPS: AlexNet; ID: "
         "cosine of SFace between the true face and the rebuilt one; between the lips: targets with an "

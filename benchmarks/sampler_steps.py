@@ -10,14 +10,13 @@ Markdown table.
 from __future__ import annotations
 
 import argparse
-import datetime
-import os
 from pathlib import Path
 
 import numpy as np
 import torch
 from manifest import rows_of
 from motion import read_track
+from tables import measured_here, table_head, table_row
 
 from mytalk_core.face.track import FaceTrack
 from mytalk_core.media.audio import MODEL_RATE_HZ, Speech
@@ -76,19 +75,14 @@ def measure(
 
 def table(rows: dict[str, dict[Setting, float]], header: str) -> str:
     """Markdown: a row for each sampler and temperature, mean over clips and, in brackets, the worst clip."""
-    lines = [
-        header,
-        "",
-        "| sampler | temperature | " + " | ".join(f"{steps} steps" for steps in STEPS) + " |",
-        "|---|---|" + "---|" * len(STEPS),
-    ]
+    lines = [header, "", *table_head(["sampler", "temperature", *(f"{steps} steps" for steps in STEPS)])]
     settings = list(next(iter(rows.values())))
     for temperature, sampler in dict.fromkeys((t, s) for t, s, _ in settings):
         cells = []
         for steps in STEPS:
             values = [found[(temperature, sampler, steps)] for found in rows.values()]
             cells.append(f"{np.mean(values):.3f} ({np.max(values):.3f})")
-        lines.append(f"| {SAMPLERS[sampler]} | {temperature} | " + " | ".join(cells) + " |")
+        lines.append(table_row([SAMPLERS[sampler], str(temperature), *cells]))
     full = [np.mean([f[key] for f in rows.values()]) for key in settings if key[1:] == ("dpmpp_2m", 10)]
     verdict = "under" if max(full) < LIMIT_PERCENT else "NOT under"
     lines += ["", f"DPM-Solver++ with 10 steps: {verdict} {LIMIT_PERCENT:.0f} % at every temperature."]
@@ -122,7 +116,7 @@ def main() -> None:
     digest = model.hashes["motion"][:12]
     header = (
         "# Sampling steps\n\n"
-        f"{datetime.date.today()}, {os.cpu_count()}-core CPU, model {Path(args.model).name} "
+        f"{measured_here()}, model {Path(args.model).name} "
         f"(motion {digest}), {len(found)} clips of split {args.split}, {args.seconds:g} s each. Landmarks "
         f"against {REFERENCE_STEPS} steps from the same noise: mean distance over points and frames in % of "
         "the inter-ocular distance; in brackets the worst clip."

@@ -13,8 +13,6 @@ to these. Median of columns, mean of frames.
 from __future__ import annotations
 
 import argparse
-import datetime
-import os
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -23,6 +21,7 @@ import numpy as np
 from erased import ErasedMouth
 from manifest import rows_of
 from motion import read_track
+from tables import measured_here
 
 from mytalk_core.appearance.crop import cut_crop
 from mytalk_core.appearance.mouth import lip_lines
@@ -129,7 +128,7 @@ def main() -> None:
     lines = [
         "# The seam of closed lips",
         "",
-        f"{datetime.date.today()}, {os.cpu_count()}-core CPU, split {args.split}, {len(results)} people that "
+        f"{measured_here()}, split {args.split}, {len(results)} people that "
         "show both closed and open mouths. `python benchmarks/seams.py`",
         "",
         *table(results),

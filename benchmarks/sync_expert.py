@@ -12,9 +12,7 @@ which should be 0. Writes a Markdown table.
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +20,7 @@ import numpy as np
 import torch
 from motion import read_track
 from mytalk_training.dataset.samples import shift
+from tables import measured_here
 from torch import Tensor
 
 from mytalk_core.checkpoint.pretrained import WEIGHTS_NAME, file_sha256, resolve_folder
@@ -136,8 +135,7 @@ def main() -> None:
     header = [
         "# The lip-sync expert",
         "",
-        f"{datetime.date.today()}, {os.cpu_count()}-core CPU, expert {digest}, "
-        f"split {args.split}. `python benchmarks/sync_expert.py`",
+        f"{measured_here()}, expert {digest}, split {args.split}. `python benchmarks/sync_expert.py`",
     ]
     args.out.write_text(table(figures, header))
     print(table(figures, header))

@@ -11,8 +11,6 @@ FOLDER a picture a clip: twelve consecutive frames, mouth enlarged, the source's
 from __future__ import annotations
 
 import argparse
-import datetime
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,6 +19,7 @@ import numpy as np
 import torch
 from manifest import rows_of
 from motion import read_track
+from tables import measured_here, table_head, table_row
 
 from mytalk_core.appearance.raster import Triangulation, triangulate
 from mytalk_core.evaluation.metrics.regions import face_crop
@@ -119,16 +118,16 @@ def table(results: dict[str, dict[str, list[float]]], split: str, seconds: float
         clip: {name: np.mean(v) if len(v) >= FEWEST else np.nan for name, v in values.items()}
         for clip, values in results.items()
     }
-    lines = ["| clip | " + " | ".join(names) + " |", "|" + "---|" * (len(names) + 1)]
-    whole = [row for row in means.values() if np.isfinite(list(row.values())).all()]
-    for clip, row in means.items():
-        cells = ["–" if np.isnan(value) else f"{value:.2f}" for value in row.values()]
-        lines.append("| " + " | ".join([clip, *cells]) + " |")
-    cells = [f"**{np.mean([row[name] for row in whole]):.2f}**" for name in names]
-    lines.append("| " + " | ".join([f"**mean of {len(whole)}**", *cells]) + " |")
+    lines = table_head(["clip", *names])
+    whole = [own for own in means.values() if np.isfinite(list(own.values())).all()]
+    for clip, own in means.items():
+        cells = ["–" if np.isnan(value) else f"{value:.2f}" for value in own.values()]
+        lines.append(table_row([clip, *cells]))
+    cells = [f"**{np.mean([own[name] for own in whole]):.2f}**" for name in names]
+    lines.append(table_row([f"**mean of {len(whole)}**", *cells]))
     return (
         "# Teeth that stretch with the lips\n\n"
-        f"{datetime.date.today()}, {os.cpu_count()}-core CPU, split {split}, the first {seconds:g} s of each "
+        f"{measured_here()}, split {split}, the first {seconds:g} s of each "
         "clip with the next one's speech. By benchmarks/teeth.py: how much better the lips' movement "
         "explains that of the upper teeth than the head's does, dB; bone has about 0. A dash: fewer than "
         f"{FEWEST} pairs of frames show teeth between moving lips; the mean is over clips without one.\n\n"

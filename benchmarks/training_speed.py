@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from tables import table_head, table_row
 
 from mytalk_core.checkpoint.pretrained import resolve_folder
 
@@ -82,20 +83,19 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, required=True)
     args = parser.parse_args()
     machine = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()}-core CPU"
-    heading = " | ".join(f"samples/s, {n} workers | waiting" for n in WORKERS)
+    figures = [title for n in WORKERS for title in (f"samples/s, {n} workers", "waiting")]
     lines = [
         "# Speed of training",
         "",
         f"{datetime.date.today()}, {machine}, the programs' own batch and precision. "
         "`python benchmarks/training_speed.py`",
         "",
-        f"| program | a sample | {heading} |",
-        "|---" * (2 + 2 * len(WORKERS)) + "|",
+        *table_head(["program", "a sample", *figures]),
     ]
     for program in programs(args.work, args.perceptual):
-        rows = [run(program, workers, args) for workers in WORKERS]
-        cells = [f"{row['samples_per_s']:.1f} | {100 * row['waiting']:.1f} %" for row in rows]
-        lines.append(f"| train_{program.name} | {program.what} | {' | '.join(cells)} |")
+        found = [run(program, workers, args) for workers in WORKERS]
+        cells = [f"{one['samples_per_s']:.1f} | {100 * one['waiting']:.1f} %" for one in found]
+        lines.append(table_row([f"train_{program.name}", program.what, *cells]))
         print(lines[-1])
     args.out.write_text("\n".join(lines) + "\n")
 

@@ -11,7 +11,6 @@ frames' times of the result against the source's, and the offset of its sound ag
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import os
 import subprocess
@@ -23,6 +22,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from tables import measured_here, table_head, table_row
 
 from mytalk_core.media.audio import MODEL_RATE_HZ, Speech
 from mytalk_core.media.clip import Clip
@@ -154,7 +154,7 @@ def table(runs: list[Run], clip: Clip) -> list[str]:
     lines = [
         "# Whole process",
         "",
-        f"{datetime.date.today()}, {os.cpu_count()}-core CPU, {clip.width}x{clip.height} at "
+        f"{measured_here()}, {clip.width}x{clip.height} at "
         f"{float(clip.fps):g} frames/s, face in every frame, H.264 out. `python benchmarks/whole_process.py`",
         "",
         "| input | frames | peak memory, MB | wall, s | frames/s | CPU, s a frame | frames' drift, ms | "
@@ -172,12 +172,11 @@ def table(runs: list[Run], clip: Clip) -> list[str]:
     if len(runs) > 1:
         grown = runs[-1].peak_mb - runs[0].peak_mb
         lines += ["", f"{runs[-1].seconds} s need {grown:.0f} MB more than {runs[0].seconds} s."]
-    points = " | ".join(f"{part / PARTS:.0%}" for part in range(1, PARTS + 1))
-    lines += ["", f"Resident memory, MB, at so much of the run:\n\n| input | {points} |"]
-    lines.append("|---|" + "---|" * PARTS)
+    points = [f"{part / PARTS:.0%}" for part in range(1, PARTS + 1)]
+    lines += ["", "Resident memory, MB, at so much of the run:", "", *table_head(["input", *points])]
     for r in runs:
         places = np.linspace(0, len(r.course_mb) - 1, PARTS + 1).round().astype(int)[1:]
-        lines.append(f"| {r.seconds} s | {' | '.join(f'{r.course_mb[place]:.0f}' for place in places)} |")
+        lines.append(table_row([f"{r.seconds} s", *(f"{r.course_mb[place]:.0f}" for place in places)]))
     return lines
 
 
