@@ -11,7 +11,10 @@ from ..checkpoint.pretrained import PretrainedModel
 
 @dataclass(frozen=True)
 class DiscriminatorConfig:
-    """width: channels of the first layer; layers: stride-2 layers, 3 make each logit see 70x70 pixels."""
+    """Sizes of the discriminator.
+
+    width: channels of the first layer; layers: stride-2 layers, 3 make each logit see 70x70 pixels.
+    """
 
     width: int = 64
     layers: int = 3

@@ -16,7 +16,10 @@ VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512)
 
 @dataclass(frozen=True)
 class PerceptualConfig:
-    """stages: channels of the convolutions between the poolings; the default is VGG16's trunk."""
+    """Sizes of the trunk whose features are compared.
+
+    stages: channels of the convolutions between the poolings; the default is VGG16's trunk.
+    """
 
     stages: tuple[tuple[int, ...], ...] = VGG16
 

@@ -17,7 +17,10 @@ from .subject import Subject, read_subject
 
 
 class SubjectCache:
-    """folder: where tracks lie, None to keep none. Several processes may share it: files appear whole."""
+    """Face tracks that are read once and kept for the next evaluation.
+
+    folder: where tracks lie, None to keep none. Several processes may share it: files appear whole.
+    """
 
     def __init__(self, folder: Path | None, reader: FaceReader):
         self.folder, self.reader = folder, reader

@@ -54,8 +54,11 @@ class Curves:
 
 @dataclass(frozen=True)
 class ClipScores:
-    """scores: by metric key, None where a metric says nothing about this clip; worst, best: reference frame
-    numbers of the least and most like mouths; frames: pairs compared; notes: lines about this clip."""
+    """What a comparison of two videos found.
+
+    scores: by metric key, None where a metric says nothing about this clip; worst, best: reference frame
+    numbers of the least and most like mouths; frames: pairs compared; notes: lines about this clip.
+    """
 
     scores: dict[str, float | None]
     curves: Curves

@@ -23,8 +23,11 @@ BLOCK_FRAMES = 500
 
 @dataclass(frozen=True)
 class SyncFigures:
-    """distance: mean between lips and speech at the best shift; confidence: how much nearer that is than the
-    median shift; offset_ms: how far the lips are from their speech, late or early, at least 0."""
+    """How well the lips and the sound of a video fit.
+
+    distance: mean between lips and speech at the best shift; confidence: how much nearer that is than the
+    median shift; offset_ms: how far the lips are from their speech, late or early, at least 0.
+    """
 
     distance: float
     confidence: float

@@ -21,8 +21,11 @@ MAX_SHIFT = 15
 
 @dataclass(frozen=True)
 class ExpertConfig:
-    """motion: channels of the `LandmarkSpace`; speech_*: of the speech features; an embedding sees
-    1 + blocks * (kernel - 1) frames (0.36 s at the defaults)."""
+    """Sizes of the expert.
+
+    motion: channels of the `LandmarkSpace`; speech_*: of the speech features; an embedding sees 1 +
+    blocks * (kernel - 1) frames (0.36 s at the defaults).
+    """
 
     motion: int = 24
     landmark_layout: str = "mesh478"
@@ -37,9 +40,12 @@ class ExpertConfig:
 
 @dataclass(frozen=True)
 class SyncScore:
-    """distance: mean between lips and speech at the best shift, 0 to 2, low is good; confidence: how much
+    """How well lips and speech of one piece fit.
+
+    distance: mean between lips and speech at the best shift, 0 to 2, low is good; confidence: how much
     nearer that is than the median shift; offset_frames: how late the lips are, at 25 Hz; late_frames: the
-    same, finer than a frame."""
+    same, finer than a frame.
+    """
 
     distance: float
     confidence: float

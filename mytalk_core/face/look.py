@@ -37,8 +37,11 @@ FIVE_POINTS = ((33, 133), (362, 263), (1,), (61,), (291,))
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """colours: (V,3) float32, CIE Lab at V points that speech does not move; shape: (V,3) float32, these
-    points seen from the front, canonical units; embedding: (E,) float32 of length 1 or None."""
+    """What a face looks like, to tell it from others.
+
+    colours: (V,3) float32, CIE Lab at V points that speech does not move; shape: (V,3) float32, these
+    points seen from the front, canonical units; embedding: (E,) float32 of length 1 or None.
+    """
 
     colours: np.ndarray
     shape: np.ndarray

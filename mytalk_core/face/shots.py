@@ -31,8 +31,11 @@ BLOCK = 256
 
 @dataclass(frozen=True)
 class Shots:
-    """numbers: int32 (T,), a new one after each cut and each dissolve; blended: bool (T,), frames that show
-    two shots at once (they are counted to the first)."""
+    """Which shot each frame of a video belongs to.
+
+    numbers: int32 (T,), a new one after each cut and each dissolve; blended: bool (T,), frames that show
+    two shots at once (they are counted to the first).
+    """
 
     numbers: np.ndarray
     blended: np.ndarray

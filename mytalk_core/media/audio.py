@@ -306,7 +306,10 @@ class MonoMixer:
         self._parts: list[np.ndarray] = []
 
     def add(self, block: np.ndarray, sample_rate: int, layout: str) -> None:
-        """block: float32 (C, n). Raises MediaError beyond `limits.MEDIA_SECONDS`."""
+        """Mix the next samples in.
+
+        block: float32 (C, n). Raises MediaError beyond `limits.MEDIA_SECONDS`.
+        """
         if self.samples + block.shape[1] > MEDIA_SECONDS.value * sample_rate:
             raise MediaError(
                 f"sound of at most {MEDIA_SECONDS.value:.15g} s was required, but this one is longer (at "

@@ -107,10 +107,12 @@ def plan_encoding(
     preset: str,
     pixel_format: str | None,
 ) -> EncodingPlan:
-    """pixel_format: FFmpeg's name; None takes the one nearest to the clip's.
+    """How pictures like those of a clip are encoded into a file.
 
-    Raises: MediaError when this FFmpeg lacks the encoder, or the encoder the pixel format; ValueError for a
-    crf outside the codec's scale.
+    pixel_format: FFmpeg's name; None takes the one nearest to the clip's.
+
+    Raises: MediaError when this FFmpeg lacks the encoder, or the encoder the pixel format; ValueError for
+    a crf outside the codec's scale.
     """
     offered = check_settings(codec, crf, pixel_format)
     format_name = pixel_format or choose_format(like, codec, offered)

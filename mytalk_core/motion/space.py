@@ -19,7 +19,10 @@ from ..face.layout import LandmarkLayout
 
 @dataclass(frozen=True)
 class SpaceConfig:
-    """layout: of the landmarks; lower, upper: channels of the generated and of the given face."""
+    """Sizes of the landmark space.
+
+    layout: of the landmarks; lower, upper: channels of the generated and of the given face.
+    """
 
     layout: str = "mesh478"
     lower: int = 24

@@ -72,8 +72,11 @@ class ComparedFaces:
 
 @dataclass(frozen=True)
 class CoverBatch:
-    """inputs: see `network_inputs`; covered: (B, 80, 112), 1 where something stands before the face, else 0;
-    weight: (B, 80, 112), what each place counts."""
+    """Scenes to learn from, B of them.
+
+    inputs: see `network_inputs`; covered: (B, 80, 112), 1 where something stands before the face, else 0;
+    weight: (B, 80, 112), what each place counts.
+    """
 
     inputs: Tensor
     covered: Tensor

@@ -32,8 +32,11 @@ WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 
 @dataclass(frozen=True)
 class DrawnHand:
-    """shade: float32 (160, 160), how bright it and a rim are, 1 in the middle; alpha: uint8 (160, 160),
-    255 on it; arm: bool (160, 160), where it is the forearm."""
+    """A hand as it is laid over a picture.
+
+    shade: float32 (160, 160), how bright it and a rim are, 1 in the middle; alpha: uint8 (160, 160), 255
+    on it; arm: bool (160, 160), where it is the forearm.
+    """
 
     shade: np.ndarray
     alpha: np.ndarray
@@ -47,9 +50,12 @@ class DrawnHand:
 
 @dataclass(frozen=True)
 class HandMesh:
-    """points, normals: float (V, 3), metres; faces: int (F, 3); skin: float (V, 25), the joints' weights;
-    joints: float (25, 4, 4), where they are at rest; inverse: float (25, 4, 4), from there to each joint's
-    own coordinates."""
+    """A hand that can be bent at its joints and drawn.
+
+    points, normals: float (V, 3), metres; faces: int (F, 3); skin: float (V, 25), the joints' weights;
+    joints: float (25, 4, 4), where they are at rest; inverse: float (25, 4, 4), from there to each
+    joint's own coordinates.
+    """
 
     points: np.ndarray
     normals: np.ndarray

@@ -15,8 +15,11 @@ from mytalk_core.appearance.perceptual import PerceptualDistance
 
 @dataclass(frozen=True)
 class AppearanceLossWeights:
-    """kl, discriminator: Table 9's; perceptual: counts only where a network for it is given; mouth: of what
-    is made anew, beside the L1 of the whole picture; temporal: of the difference of neighbouring frames."""
+    """What each term of the loss counts.
+
+    kl, discriminator: Table 9's; perceptual: counts only where a network for it is given; mouth: of what
+    is made anew, beside the L1 of the whole picture; temporal: of the difference of neighbouring frames.
+    """
 
     kl: float = 1e-6
     discriminator: float = 0.5

@@ -52,7 +52,10 @@ class Frames:
 
 @dataclass(frozen=True)
 class PersonFrames:
-    """lender: the references, none of them left out; learned, left_out: frames to rebuild from them."""
+    """What the refiner learns of one person, and is judged by.
+
+    lender: the references, none of them left out; learned, left_out: frames to rebuild from them.
+    """
 
     lender: Lender
     learned: Frames

@@ -52,9 +52,12 @@ DISCRIMINATOR = DiscriminatorConfig(width=32, layers=2)
 
 @dataclass(frozen=True)
 class LossWeights:
-    """inner: how much more a pixel between the lips counts than one outside them; steady: of how much the
-    error changes from a frame to the next; adversarial_from: the step from which on that loss counts, until
-    when the discriminator is not trained either."""
+    """What each term of the loss counts.
+
+    inner: how much more a pixel between the lips counts than one outside them; steady: of how much the
+    error changes from a frame to the next; adversarial_from: the step from which on that loss counts,
+    until when the discriminator is not trained either.
+    """
 
     inner: float
     perceptual: float

@@ -19,9 +19,12 @@ ROOM = 24  # units about that, into which a cover is followed beyond the face's 
 
 @dataclass(frozen=True)
 class FaceView:
-    """unit: uint8 (256, 256, 3), at one sample a unit; landmarks: float32 (N, 2), canonical units; gain:
+    """A picture of a face, and how its light and pose are.
+
+    unit: uint8 (256, 256, 3), at one sample a unit; landmarks: float32 (N, 2), canonical units; gain:
     float32 (3,), how bright its light is, 1 as usual; turned: how far it is from how the face is usually
-    held, root mean square units."""
+    held, root mean square units.
+    """
 
     unit: np.ndarray
     landmarks: np.ndarray

@@ -90,7 +90,10 @@ class Borrowed:
 
     @classmethod
     def of(cls, lenders: Lenders, chosen: Sequence[tuple[np.ndarray, np.ndarray]]) -> Borrowed:
-        """chosen: of each frame the positions (R,) and weights (R,)."""
+        """The references of some frames.
+
+        chosen: of each frame the positions (R,) and weights (R,).
+        """
         count = max((len(positions) for positions, _ in chosen), default=0)
         rows = [np.r_[positions, np.repeat(positions[:1], count - len(positions))] for positions, _ in chosen]
         weights = [np.r_[own, np.zeros(count - len(own))] for _, own in chosen]

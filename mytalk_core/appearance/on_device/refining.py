@@ -27,8 +27,11 @@ from .windows import Windows, applied, enlarging, on, resizing
 
 @dataclass(frozen=True, eq=False)
 class Refining:
-    """refiner: on the batch's device, in eval mode; dtype: what it computes in; small: the pool in its size;
-    detail: see `crisp`."""
+    """The refiner at work on a batch.
+
+    refiner: on the batch's device, in eval mode; dtype: what it computes in; small: the pool in its size;
+    detail: see `crisp`.
+    """
 
     refiner: MouthRefiner
     dtype: torch.dtype

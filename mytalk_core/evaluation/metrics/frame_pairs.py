@@ -11,8 +11,11 @@ from ...media.clip import Clip
 
 @dataclass(frozen=True)
 class FramePairs:
-    """reference, generated: int64 (n,) frame numbers that belong together, both increasing or equal; notes:
-    a line for each way in which the videos differ."""
+    """Which frames of two videos show the same moment.
+
+    reference, generated: int64 (n,) frame numbers that belong together, both increasing or equal; notes:
+    a line for each way in which the videos differ.
+    """
 
     reference: np.ndarray
     generated: np.ndarray

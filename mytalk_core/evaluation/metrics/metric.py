@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Metric:
-    """better: "higher" or "lower"; region: "face", "mouth", "frame" or None; paired: compares with what the
-    real lips do, so it needs a video that speaks the reference's own words; source: what computes it."""
+    """What a metric is called, and how it is read.
+
+    better: "higher" or "lower"; region: "face", "mouth", "frame" or None; paired: compares with what the
+    real lips do, so it needs a video that speaks the reference's own words; source: what computes it.
+    """
 
     key: str
     label: str

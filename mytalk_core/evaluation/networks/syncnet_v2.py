@@ -30,8 +30,11 @@ SIDE, BELOW = 1.4, 1.8
 
 @dataclass(frozen=True)
 class SyncNetConfig:
-    """width: channels of the sound's first layer (the public model's 64), the others in proportion; outputs:
-    of both heads."""
+    """Sizes of the network.
+
+    width: channels of the sound's first layer (the public model's 64), the others in proportion; outputs:
+    of both heads.
+    """
 
     width: int = 64
     outputs: int = 1024
