@@ -17,11 +17,11 @@ from ..mytalk_core.media.clip import Clip
 from ..mytalk_core.pipeline import stages
 from ..mytalk_core.pipeline.checks import check_track
 from ..mytalk_core.pipeline.report import face_warnings
-from .clips import rate_hint, rate_input, to_clip
+from .clips import rate_hint, to_clip
 from .faces import shown_faces
 from .host import rare, schema
+from .inputs import rate_input
 from .linked import checked
-from .load import CATEGORY
 from .memory import LoadedModel, bundled_model
 from .progress import NodeProgress
 from .screen import plainly, said
@@ -42,7 +42,6 @@ class ExtractLandmarks(io.ComfyNode):
             node_id="MyTalkExtractLandmarks",
             shows=True,
             display_name="Extract Landmarks",
-            category=CATEGORY,
             description="Finds and follows one face: 478 points in every frame. Frames without it are "
             "counted and later pass through untouched.",
             inputs=[
@@ -217,7 +216,6 @@ class IdentityEmbed(io.ComfyNode):
         return schema(
             node_id="MyTalkIdentityEmbed",
             display_name="Identity Embed",
-            category=CATEGORY,
             description="The speaker's identity from a track. The track of another person, or of the same "
             "person in another mood, makes an emotional reference.",
             inputs=[

@@ -15,7 +15,7 @@ import comfy.model_management
 import folder_paths
 import numpy as np
 import torch
-from comfy_api.latest import Input, io
+from comfy_api.latest import Input
 
 from ..mytalk_core.files import replacing
 from ..mytalk_core.media.arranged import DerivedClip
@@ -104,13 +104,6 @@ def not_kept(video: Input.Video | torch.Tensor) -> list[str]:
             "file"
         ]
     return []
-
-
-def rate_input(tooltip: str) -> io.Float.Input:
-    """Frames a second of an IMAGE."""
-    return io.Float.Input(
-        "frame_rate", default=DEFAULT_RATE, min=1.0, max=1000.0, step=0.001, tooltip=tooltip
-    )
 
 
 def rate_hint(video: Input.Video | torch.Tensor, frame_rate: float) -> list[str]:

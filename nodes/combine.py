@@ -11,29 +11,21 @@ from comfy_api.latest import Input, InputImpl, io, ui
 
 from ..mytalk_core.media.audio import Speech
 from ..mytalk_core.media.clip import Clip
-from ..mytalk_core.media.encoders import check_settings
 from ..mytalk_core.media.timeline import SYNC_MODES, Timeline, plan_timeline
 from ..mytalk_core.pipeline.checks import LipWatch
 from ..mytalk_core.pipeline.rendered import RenderedClip
 from ..mytalk_core.pipeline.report import face_warnings
-from .clips import not_kept, rate_hint, rate_input, sources, to_clip
+from .clips import not_kept, rate_hint, sources, to_clip
+from .formats import FORMATS, check_format, quality_inputs
 from .host import rare, schema
+from .inputs import rate_input
 from .linked import checked
-from .load import CATEGORY
 from .memory import bundled_model
 from .outputs import check_prefix, numbered_file
 from .screen import plainly, said
 from .sound import of_several, to_speech
 from .video import write_video
 
-# What the menu shows -> the core's codec and the file's extension.
-FORMATS = {
-    "h264 (.mp4)": ("h264", ".mp4"),
-    "h264 (.mov)": ("h264", ".mov"),
-    "prores (.mov)": ("prores", ".mov"),
-    "vp9 (.webm)": ("vp9", ".webm"),
-    "ffv1 lossless (.mkv)": ("ffv1", ".mkv"),
-}
 PIXEL_FORMATS = ["auto", "yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le", "yuv444p10le"]
 
 
@@ -46,7 +38,6 @@ class VideoCombine(io.ComfyNode):
         return schema(
             node_id="MyTalkVideoCombine",
             display_name="Video Combine",
-            category=CATEGORY,
             description="Writes a VIDEO or IMAGE batch with sound to a file, frame by frame: the source's "
             "times, size, depth and colour stay, memory does not grow with length.",
             inputs=[
@@ -153,37 +144,6 @@ class VideoCombine(io.ComfyNode):
         value is None here."""
         fits = check_format(format, crf, None if pix_fmt == "auto" else pix_fmt)
         return check_prefix(filename_prefix) if fits is True else fits
-
-
-def quality_inputs() -> list[io.Combo.Input | io.Int.Input]:
-    """The file's format, and how good its pictures are."""
-    return [
-        io.Combo.Input(
-            "format",
-            options=list(FORMATS),
-            default="h264 (.mp4)",
-            tooltip="h264 plays everywhere; prores is for editing; vp9 for the web; ffv1 keeps every value.",
-        ),
-        io.Int.Input(
-            "crf",
-            default=18,
-            min=0,
-            max=63,
-            tooltip="Quality of h264 (0 to 51) and vp9 (0 to 63): lower is better and larger; 18 shows no "
-            "loss.",
-        ),
-    ]
-
-
-def check_format(format: str | None, crf: int | None, pixel_format: str | None = None) -> bool | str:
-    """True, or the line that says what a format cannot have; None is a value that is not known yet."""
-    if format not in FORMATS:
-        return format is None or f"format is one of {', '.join(FORMATS)}; got {format!r}"
-    try:
-        check_settings(FORMATS[format][0], 18 if crf is None else crf, pixel_format)
-    except ValueError as error:
-        return str(error)
-    return True
 
 
 def watch_of(clip: Clip) -> LipWatch | None:

@@ -12,8 +12,7 @@ from ..mytalk_core.files import stamp
 from ..mytalk_core.motion.edit import hold, mix, retime, scale_opening, smooth
 from ..mytalk_core.motion.motion import Motion
 from .host import rare, schema
-from .linked import checked
-from .load import CATEGORY, never_the_same
+from .linked import checked, never_the_same
 from .outputs import check_prefix, numbered_file
 from .screen import plainly
 from .sockets import MotionSocket, Performance
@@ -30,7 +29,6 @@ class EditMotion(io.ComfyNode):
         return schema(
             node_id="MyTalkEditMotion",
             display_name="Edit Motion",
-            category=CATEGORY,
             description="Changes a motion before it is rendered: opening, timing, smoothness, a part held "
             "still, a second motion mixed in.",
             inputs=[
@@ -136,7 +134,6 @@ class SaveMotion(io.ComfyNode):
         return schema(
             node_id="MyTalkSaveMotion",
             display_name="Save Motion",
-            category=CATEGORY,
             description="Writes a motion as safetensors, to be loaded, edited or rendered again.",
             inputs=[
                 MotionSocket.Input("motion", tooltip="From the sampler or Edit Motion."),
@@ -174,7 +171,6 @@ class LoadMotion(io.ComfyNode):
         return schema(
             node_id="MyTalkLoadMotion",
             display_name="Load Motion",
-            category=CATEGORY,
             description="Reads a motion that Save Motion or `mytalk sync --save-motion` wrote. It plays "
             "from the video's first frame; link the speech to Video Combine.",
             inputs=[

@@ -20,12 +20,11 @@ from ..mytalk_core.motion.generate import MotionOptions
 from ..mytalk_core.motion.manner import MANNERS
 from ..mytalk_core.pipeline.batch import Answer, Loaded, Loading, Outcome, Worker, run_batch
 from ..mytalk_core.pipeline.jobs import Job, Settings, read_jobs, under_free_names
-from .animate import emotion_strength_input, expression_input, sampling_inputs, sync_mode_input
 from .clips import CancellableClip
-from .combine import FORMATS, check_format, quality_inputs
+from .formats import FORMATS, check_format, quality_inputs
 from .host import rare, schema
-from .linked import checked
-from .load import CATEGORY, never_the_same
+from .inputs import emotion_strength_input, expression_input, sampling_inputs, sync_mode_input
+from .linked import checked, never_the_same
 from .memory import LoadedModel
 from .outputs import output_path
 from .progress import NodeProgress
@@ -47,7 +46,6 @@ class LipSyncFolder(io.ComfyNode):
         return schema(
             node_id="MyTalkLipSyncFolder",
             display_name="Lip Sync Folder",
-            category=CATEGORY,
             description="Makes every video of a folder say its speech, one after the other, into files named "
             "after them, with a report each. One that fails stops no other, and no file is replaced.",
             inputs=[

@@ -19,18 +19,20 @@ SEARCH_ALIASES = (
     "mouth",
     "speech to video",
 )
+CATEGORY = "MyTalk"
 # A group of the page's Essentials.
 ESSENTIALS = "Video Tools"
 
 
 def schema(*, shows: bool = False, **settings: Any) -> io.Schema:
-    """`io.Schema`, found by what people search for.
+    """`io.Schema` of one of our nodes, found by what people search for.
 
     shows: the node says or shows something without being an output node; a page that was opened since is told
     it again by a run in which the node itself need not run.
     """
     newer = {"search_aliases": list(SEARCH_ALIASES), "essentials_category": ESSENTIALS}
-    return with_known(io.Schema, settings, newer | {"has_intermediate_output": shows})
+    own = {"category": CATEGORY, **settings}
+    return with_known(io.Schema, own, newer | {"has_intermediate_output": shows})
 
 
 def rare(make: Callable[..., Any], name: str, **settings: Any) -> Any:

@@ -13,13 +13,12 @@ from ..mytalk_core.files import stamp, stamp_of_all
 from ..mytalk_core.media.audio import Speech
 from ..mytalk_core.media.cut import cut_speech
 from .host import rare, schema
-from .linked import checked
+from .linked import checked, never_the_same
 from .memory import BUNDLED, LoadedModel, bundled_model
 from .screen import plainly, said
 from .sockets import ModelSocket
 from .sound import of_several, to_audio, to_speech
 
-CATEGORY = "MyTalk"
 FOLDER = "mytalk"
 FROM_HUB = "Hugging Face repository"
 # A linked input is None before a run, as its value is not made yet, and in a run where that is nothing.
@@ -57,7 +56,6 @@ class LoadModel(io.ComfyNode):
         return schema(
             node_id="MyTalkLoadModel",
             display_name="Load MyTalk Model",
-            category=CATEGORY,
             description="Loads the model that turns speech into mouth movement. 'mini' comes with the pack.",
             inputs=[
                 io.Combo.Input(
@@ -103,12 +101,6 @@ class LoadModel(io.ComfyNode):
         return stamp_of_all([] if folder is None else (path for path in folder.rglob("*") if path.is_file()))
 
 
-def never_the_same() -> float:
-    """A fingerprint for a node that runs each time, since a file's linked name is not known beforehand: a nan
-    of its own, as ComfyUI takes one and the same object for unchanged."""
-    return float("nan")
-
-
 class LoadSpeech(io.ComfyNode):
     """Speech from any audio or video file, or from an AUDIO."""
 
@@ -119,7 +111,6 @@ class LoadSpeech(io.ComfyNode):
             node_id="MyTalkLoadSpeech",
             shows=True,
             display_name="Load Speech",
-            category=CATEGORY,
             description="Speech from any sound or video file, or from an AUDIO input, trimmed and levelled.",
             inputs=[
                 # All are optional, and so in the order in which shared workflows hold their values.

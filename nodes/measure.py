@@ -14,10 +14,11 @@ from comfy_api.latest import Input, io, ui
 from ..mytalk_core.evaluation.compare import ClipScores, Scoring, compare_clips
 from ..mytalk_core.evaluation.metrics.metric import METRICS
 from ..mytalk_core.evaluation.networks.metric_networks import find_networks
-from .clips import rate_input, to_clip
+from .clips import to_clip
 from .host import rare, schema
+from .inputs import rate_input
 from .linked import checked
-from .load import CATEGORY, FOLDER
+from .load import FOLDER
 from .memory import WORK_BYTES, bring, patchers_of
 from .progress import NodeProgress
 from .screen import plainly
@@ -56,7 +57,6 @@ class Metrics(io.ComfyNode):
         return schema(
             node_id="MyTalkMetrics",
             display_name="MyTalk Metrics",
-            category=CATEGORY,
             description="Measures a lip-synced video against the one it was made from, or against a real one "
             "that speaks the same words: picture, lip movement, lip sync, identity, flicker.",
             inputs=[

@@ -8,6 +8,8 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from .host import CATEGORY
+
 NAMES = Path(__file__).parents[1] / "locales" / "en" / "nodeDefs.json"
 # ComfyUI's own modules: without one of these it is ComfyUI that is too old.
 HOST = {"comfy", "comfy_api", "comfy_execution", "folder_paths", "server"}
@@ -46,7 +48,7 @@ def node_that_tells(node_id: str, name: str, message: str) -> type[io.ComfyNode]
             return io.Schema(
                 node_id=node_id,
                 display_name=f"{name} (package missing)",
-                category="MyTalk",
+                category=CATEGORY,
                 description=message,
                 is_output_node=True,
             )

@@ -26,7 +26,6 @@ from .host import rare, schema
 from .kept import KeptPatches
 from .lazy import clip_images, clip_masks
 from .linked import checked
-from .load import CATEGORY
 from .memory import DrawnWith, LoadedModel, bundled_model
 from .same_video import check_frames, check_times, other_video
 from .screen import plainly, said
@@ -44,7 +43,6 @@ class AppearanceGenerate(io.ComfyNode):
             node_id="MyTalkAppearanceGenerate",
             shows=True,
             display_name="Appearance Generate",
-            category=CATEGORY,
             description="Draws the mouth of the motion into the video at its own resolution; every pixel "
             "outside the soft mask stays the source's. The video is rendered while it is saved.",
             inputs=[
