@@ -113,13 +113,17 @@ class Watch:
                 pending += found
             elif isinstance(found, dict):
                 pending += [value for value in found.values() if isinstance(value, dict | list)]
-                for key in NAMES:
-                    if key in found and not _is_path(found[key]):
-                        raise self._odd("file name", found[key])
-                for key in VERSIONS:
-                    value = found.get(key)
-                    if value is not None and not (isinstance(value, str) and HEXADECIMAL.fullmatch(value)):
-                        raise self._odd(key, value)
+                self._check_entry(found)
+
+    def _check_entry(self, entry: dict[str, Any]) -> None:
+        """Raises WeightsError for a name in an object of a listing that is no plain path or version."""
+        for key in NAMES:
+            if key in entry and not _is_path(entry[key]):
+                raise self._odd("file name", entry[key])
+        for key in VERSIONS:
+            value = entry.get(key)
+            if value is not None and not (isinstance(value, str) and HEXADECIMAL.fullmatch(value)):
+                raise self._odd(key, value)
 
     def check_given_up(self) -> None:
         """Raises WeightsError in a thread that nobody waits for any more."""

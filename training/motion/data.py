@@ -165,18 +165,9 @@ class MotionData:
         people = sorted({clip.identity for clip in clips})
         self.clips: list[MotionClip] = []
         for clip in tqdm(clips, desc="speech features"):
-            for copy, tempo in enumerate(tempi):
-                speech, displacement = clip.speech, clip.displacement
-                present: np.ndarray | None = clip.present
-                if tempo != 1.0:
-                    speech, displacement = change_tempo(speech, displacement, tempo)
-                    speech, displacement = add_pauses(speech, displacement)
-                    present = np.ones(len(displacement), bool) if clip.present.all() else None
-                if present is None:
-                    continue
-                speech = vary_voice(speech, generator) if copy else speech
-                features = encoder.encode(speech, 2 * len(displacement)).half().to(device)
-                self._add(clip, displacement, present, features, people.index(clip.identity), mirror)
+            for copy in _copies(clip, tempi, generator):
+                features = encoder.encode(copy.speech, 2 * len(copy.displacement)).half().to(device)
+                self._add(copy, features, people.index(clip.identity), mirror)
         if teachers is not None:
             # Not kept: what draws in other processes gets the clips alone.
             known = self.clips
@@ -187,18 +178,12 @@ class MotionData:
             self.clips += _strangers(teachers, known[:: 2 if mirror else 1], people, generator)
         self._reach = torch.tensor([len(clip.x0) for clip in self.clips]).sqrt().cumsum(0)
 
-    def _add(
-        self,
-        clip: RawClip,
-        displacement: np.ndarray,
-        present: np.ndarray,
-        features: Tensor,
-        person: int,
-        mirror: bool,
-    ) -> None:
+    def _add(self, clip: RawClip, features: Tensor, person: int, mirror: bool) -> None:
+        """Take in a clip with the features (2F,L,Ds) of its speech, and as it is seen in a mirror."""
         centre = np.array([UNITS / 2, 0, 0], np.float32)
+        present = torch.from_numpy(clip.present)
         for flip in (False, True) if mirror else (False,):
-            rest = clip.rest
+            displacement, rest = clip.displacement, clip.rest
             if flip:
                 displacement = mirrored(displacement, clip.layout)
                 rest = mirrored(rest - centre, clip.layout) + centre
@@ -206,9 +191,7 @@ class MotionData:
             x0, upper, rest_xy = (
                 part.to(self.device) for part in (x0, upper, torch.from_numpy(rest[:, :2].copy()))
             )
-            self.clips.append(
-                MotionClip(x0, upper, features, rest_xy, torch.from_numpy(present), person, aim=x0)
-            )
+            self.clips.append(MotionClip(x0, upper, features, rest_xy, present, person, aim=x0))
 
     def draw(self, samples: list[int], frames: int, seed: int) -> MotionBatch:
         """The windows, of `frames` frames, that a seed gives these sample numbers; clips are drawn by the
@@ -246,6 +229,20 @@ class MotionData:
             torch.zeros(samples, frames, dtype=torch.bool),
             zeros(clip.aim, frames, clip.aim.shape[1]),
         )
+
+
+def _copies(clip: RawClip, tempi: tuple[float, ...], generator: torch.Generator) -> Iterator[RawClip]:
+    """A clip at each tempo, those that are changed with pauses before and behind; all but the first in other
+    voices. Of one that does not show the face all the time there are no changed ones."""
+    for number, tempo in enumerate(tempi):
+        copy = clip
+        if tempo != 1.0:
+            if not clip.present.all():
+                continue
+            speech, displacement = add_pauses(*change_tempo(clip.speech, clip.displacement, tempo))
+            present = np.ones(len(displacement), bool)
+            copy = replace(clip, speech=speech, displacement=displacement, present=present)
+        yield copy if number == 0 else replace(copy, speech=vary_voice(copy.speech, generator))
 
 
 def _strangers(
