@@ -115,7 +115,14 @@ class MotionDiffusionSampler(io.ComfyNode):
         sound, progress = to_speech(speech), NodeProgress()
         timeline = plan_timeline(track.clip, sound.duration_s, sync_mode)
         options = MotionOptions(
-            steps, guidance, seed, sampler, temperature, expression, manner, emotion_strength
+            steps=steps,
+            guidance=guidance,
+            seed=seed,
+            sampler=sampler,
+            temperature=temperature,
+            expression=expression,
+            manner=manner,
+            emotion_strength=emotion_strength,
         )
         lips = model.ready("motion").speak(sound, track.track, timeline, options, identity, progress)
         motion = smooth(lips, smoothing_s)

@@ -151,7 +151,9 @@ class LipSyncFolder(io.ComfyNode):
         codec, suffix = FORMATS[format]
         options = MotionOptions(seed=seed, expression=expression, manner=manner, **sampling)
         reference = input_path(emotion) if emotion.strip() else None
-        settings = Settings(sync_mode, None, face, codec, crf, options, emotion=reference)
+        settings = Settings(
+            sync_mode=sync_mode, face=face, codec=codec, crf=crf, options=options, emotion=reference
+        )
         loading = Loading(str(model.model.source), model.model.revision, renderer)
         folder = existing(str(output_path(output_folder)))
         jobs = read_jobs(input_path(videos), input_path(speeches), folder, settings, suffix)

@@ -152,24 +152,24 @@ def settings_of(args: argparse.Namespace) -> Settings:
     from ..pipeline.jobs import Settings
 
     options = MotionOptions(
-        args.steps,
-        args.guidance,
-        args.seed,
-        args.sampler,
-        args.temperature,
-        args.expression,
-        args.manner,
-        args.emotion_strength,
+        steps=args.steps,
+        guidance=args.guidance,
+        seed=args.seed,
+        sampler=args.sampler,
+        temperature=args.temperature,
+        expression=args.expression,
+        manner=args.manner,
+        emotion_strength=args.emotion_strength,
     )
     return Settings(
-        args.sync_mode,
-        args.frame_rate,
-        args.face,
-        args.codec,
-        args.crf,
-        options,
-        args.strict,
-        args.emotion,
+        sync_mode=args.sync_mode,
+        frame_rate=args.frame_rate,
+        face=args.face,
+        codec=args.codec,
+        crf=args.crf,
+        options=options,
+        strict=args.strict,
+        emotion=args.emotion,
     )
 
 

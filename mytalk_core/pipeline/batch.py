@@ -143,11 +143,11 @@ class Worker:
         try:
             self.model = LipSync.from_pretrained(
                 loading.model,
-                loading.renderer,
-                loading.device,
-                loading.dtype,
-                loading.revision,
-                loading.recognition,
+                renderer=loading.renderer,
+                device=loading.device,
+                dtype=loading.dtype,
+                revision=loading.revision,
+                recognition=loading.recognition,
             )
         except (ValueError, OSError) as error:
             return Loaded(str(error))

@@ -147,8 +147,13 @@ def _loaded(
     """The model, loaded if it is not yet. Raises ValueError for what a loaded one has already."""
     if not isinstance(model, LipSync):
         return LipSync.from_pretrained(model, renderer, device, dtype, revision, recognition)
-    given: dict[str, str | Path | None] = {"renderer": renderer, "device": device, "dtype": dtype}
-    given |= {"revision": revision, "recognition": recognition}
+    given: dict[str, str | Path | None] = {
+        "renderer": renderer,
+        "device": device,
+        "dtype": dtype,
+        "revision": revision,
+        "recognition": recognition,
+    }
     for name, value in given.items():
         if value not in ("auto", None):
             raise ValueError(
