@@ -141,9 +141,9 @@ class UsualLight:
         """Of those of a mask (K,), as one."""
         light = self._light
         darkest = np.quantile(light.darkest[which], 1 - CLEAR, axis=0).astype(np.float32)
-        contrast = float(np.quantile(light.contrast[which], CLEAR))
+        contrast = np.asarray(np.quantile(light.contrast[which], CLEAR))
         clear = which & (light.contrast >= FADED[0] * contrast)
-        return Light(darkest, np.median(light.brightness[clear]), np.float32(contrast))
+        return Light(darkest, np.asarray(np.median(light.brightness[clear])), contrast)
 
     def _usual_of(self, shots: np.ndarray) -> Light:
         """Of crops of these shots (K,)."""

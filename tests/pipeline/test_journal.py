@@ -24,8 +24,10 @@ from mytalk_core.motion.generate import MotionOptions
 from mytalk_core.pipeline import LipSync, journal, lip_sync, write
 from mytalk_core.pipeline.checks import LipWatch
 from mytalk_core.pipeline.journal import Journal, folder_of
-from mytalk_core.pipeline.kept import KeptEdit
+from mytalk_core.pipeline.kept import PIECE as PIECE_FILE
+from mytalk_core.pipeline.kept import KeptEdit, read_piece, write_piece
 from mytalk_core.pipeline.rendered import Edit
+from mytalk_core.tensor_files import read_metadata
 
 PIECE = 6
 FRAMES = 2 * PIECE + 5
@@ -140,19 +142,19 @@ def test_a_piece_comes_back_as_it_was_and_no_other_is_taken(source, tmp_path):
         layout_of(clip.format_name),
         (clip.height, clip.width),
     )
-    journal._write_piece(path, edits)
-    for edit, kept in zip(edits, journal._read_piece(path, 3, layout, size), strict=True):
-        back = KeptEdit(edit.picture, [], *kept)
+    write_piece(path, edits)
+    for edit, kept in zip(edits, read_piece(path, 3, layout, size), strict=True):
+        back = KeptEdit(edit.picture, [], kept.is_partial, kept.changes, kept.drawn)
         assert (back.is_partial, back.is_edited) == (edit.is_partial, edit.is_edited)
         assert np.array_equal(back.mask(), edit.mask())
         for one, other in zip(planes_of(back.pasted.frame), planes_of(edit.pasted.frame), strict=True):
             assert np.array_equal(one, other)
-    assert journal._read_piece(path, 2, layout, size) == []
-    assert journal._read_piece(path, 3, layout, (size[0], size[1] - 1)) == []
-    tensors, facts = load_file(path), journal.read_metadata(path, journal.PIECE)
+    assert read_piece(path, 2, layout, size) == []
+    assert read_piece(path, 3, layout, (size[0], size[1] - 1)) == []
+    tensors, facts = load_file(path), read_metadata(path, PIECE_FILE)
     tensors["edited"][1] ^= 1
     save_file(tensors, path, facts)
-    assert journal._read_piece(path, 3, layout, size) == [], "a bit has turned"
+    assert read_piece(path, 3, layout, size) == [], "a bit has turned"
 
 
 def test_a_journal_stays_while_it_is_used_and_as_long_as_it_holds_work(tmp_path):
