@@ -30,13 +30,17 @@ APART = 13  # units from one letter or word to the next, at most
 LOWEST, HIGHEST = 6, 60  # units, of a line
 # How often the level middle of a line crosses a stroke's edge, in all and within its own height, and in all
 # references together that have one of its colour at its level. Where it is known that there are captions, a
-# word needs less.
+# word needs less, and one letter, or what teeth leave of a word, none where it has their very colour and so
+# much of their height.
 CROSSINGS, DENSITY, TOGETHER = 10, 2.5, 20
 WORD, WORD_DENSITY = 4, 2.0
+LETTER_HEIGHT = 0.4
+# How wide, as a share of its height: a word is, and an I.
+WIDE, SLIM = 0.5, 0.1
 LEVEL = 0.7  # of a line's height that it may lie beside the known ones
 LIPS = 2  # units about what is between the lips: teeth are strokes too
 ABOVE = 24  # units above the lips
-ALIKE = 45.0  # levels that letters of one caption differ by
+ALIKE, SAME = 45.0, 16.0  # levels that letters of one caption differ by, and those of one colour
 # A plate: the share of a line's ground that is of one colour, within so many levels; so many lines high at
 # most; so much of each of its rows and columns.
 PLATE, PLAIN, ROWS, FILLED = 0.6, 14.0, 5, 0.7
@@ -46,12 +50,13 @@ PLATE, PLAIN, ROWS, FILLED = 0.6, 14.0, 5, 0.7
 class Line:
     """A line of letters in a picture that is upright in the frame, canonical units.
 
-    box: top, left, bottom, right; crossings: of strokes' edges by its middle; colour: float (3,), of light
-    strokes.
+    box: top, left, bottom, right; crossings: of strokes' edges by its middle; density: how many within its
+    height; colour: float (3,), of light strokes.
     """
 
     box: Box
     crossings: float
+    density: float
     colour: np.ndarray
 
 
@@ -75,20 +80,29 @@ class Captions:
         units; similarity: float (2, 3), frame pixels to canonical units; skin: float (C, 3), colours."""
         upright = _Upright.of(unit, landmarks, similarity, self.layout)
         found = np.zeros(upright.picture.shape[:2], bool)
-        for line in upright.lines(WORD, WORD_DENSITY):
-            level = self._level(*upright.in_frame(line))
-            # One that is a line by itself may have another colour, as the word that is said just then has.
-            if level.any() and (line.crossings >= CROSSINGS or (level & self._alike(line.colour)).any()):
+        for line in upright.lines(0, 0, SLIM):
+            if self._is_caption(line, *upright.in_frame(line)):
                 found |= upright.letters(line) | upright.plate(line, skin)
         return upright.back(found)
+
+    def _is_caption(self, line: Line, middle: float, height: float) -> bool:
+        """Whether a line is one of theirs, with its middle and height in frame px."""
+        level = self._level(middle, height)
+        # One that is a line by itself may have another colour, as the word that is said just then has.
+        if line.crossings >= WORD and line.density >= WORD_DENSITY:
+            level_alike = level & self._alike(line.colour, ALIKE)
+            if level_alike.any() or (level.any() and line.crossings >= CROSSINGS):
+                return True
+        same = level & self._alike(line.colour, SAME) & (height >= LETTER_HEIGHT * self.heights)
+        return bool(same.any())
 
     def _level(self, middle: float, height: float) -> np.ndarray:
         """Which of these lines, bool (L,), lie at the level of one."""
         return np.abs(self.middles - middle) < LEVEL * np.maximum(self.heights, height)
 
-    def _alike(self, colour: np.ndarray) -> np.ndarray:
-        """Which of these lines, bool (L,), have a colour."""
-        return largest(np.abs(self.colours - colour)) < ALIKE
+    def _alike(self, colour: np.ndarray, levels: float) -> np.ndarray:
+        """Which of these lines, bool (L,), have a colour, within so many levels."""
+        return largest(np.abs(self.colours - colour)) < levels
 
 
 def find_captions(
@@ -103,7 +117,7 @@ def find_captions(
     seen, chosen = [], even_sample(np.arange(len(references)), LOOKED_AT)
     for row in chosen:
         upright = _Upright.of(unit_crops[row], references.landmarks[row], similarity[row], layout)
-        lines = upright.lines(CROSSINGS, DENSITY) if upright.has_edges() else []
+        lines = upright.lines(CROSSINGS, DENSITY, WIDE) if upright.has_edges() else []
         seen += [(*upright.in_frame(line), line.crossings, row, *line.colour) for line in lines]
     if not seen:
         return None
@@ -111,7 +125,7 @@ def find_captions(
     found = Captions(middles, heights, np.column_stack(colours), layout)
     told = np.zeros(len(seen), bool)
     for number, (middle, height, *_) in enumerate(seen):
-        alike = found._level(middle, height) & found._alike(found.colours[number])
+        alike = found._level(middle, height) & found._alike(found.colours[number], ALIKE)
         several = len(np.unique(rows[alike])) >= min(2, len(chosen))
         told[number] = several and crossings[alike].sum() >= TOGETHER
     return Captions(middles[told], heights[told], found.colours[told], layout) if told.any() else None
@@ -169,8 +183,9 @@ class _Upright:
         runs = np.count_nonzero(edges[:, 1:] & ~edges[:, :-1], axis=1)
         return bool(runs.max() >= EDGES)
 
-    def lines(self, crossings: float, density: float) -> list[Line]:
-        """The lines whose middle crosses so many edges of strokes, in all and within its height."""
+    def lines(self, crossings: float, density: float, wide: float) -> list[Line]:
+        """The lines whose middle crosses so many edges of strokes, in all and within its height, and that are
+        so wide as a share of it."""
         strokes = self.strokes & self.free
         # What teeth may hide of a line lies between two parts of it.
         words = _closed(strokes | _closed(strokes, UNITS // 2, 1) & ~self.free, APART, 1)
@@ -179,7 +194,7 @@ class _Upright:
         for number in range(1, count):
             own = strokes & (numbers == number)
             left, top, width, height = cv2.boundingRect(own.astype(np.uint8))
-            if not (LOWEST <= height <= HIGHEST and 2 * width > height):
+            if not (LOWEST <= height <= HIGHEST and width > wide * height):
                 continue
             part = slice(top, top + height), slice(left, left + width)
             level = own[part][height // 4 : height - height // 4]
@@ -190,7 +205,8 @@ class _Upright:
             seen = float(self.free[part].mean()) * width
             if crossed >= enough and crossed * height >= density * seen and light.any():
                 colour = np.median(self.picture[part][light], axis=0)
-                found.append(Line((top, left, top + height, left + width), crossed, colour))
+                box = top, left, top + height, left + width
+                found.append(Line(box, crossed, crossed * height / max(seen, 1e-6), colour))
         return found
 
     def in_frame(self, line: Line) -> tuple[float, float]:
