@@ -20,6 +20,10 @@ DISSOLVE_REACHES = (2, 3, 6, 12, 24, 48)
 # A frame is a mix of two others if no more than this share of their difference is left unexplained (measured:
 # dissolves 0.02 to 0.06, what moves from 0.17 on), and those differ by this much on average.
 MIX_RESIDUAL, MIX_DIFFERENCE = 0.12, 6.0
+# Heads move while a slow dissolve lasts. Where so much of a picture changes by so many levels, which within a
+# shot it seldom does, the median of what changes tells (of 48 dissolves of 16 to 40 frames 47 are found, 38
+# without; none more in 77 clips of talking people).
+MOST_CHANGES, CHANGES = 0.7, 8.0
 # The pictures before and after a dissolve are not each other's fade: they are less alike than this.
 DISSOLVE_CORRELATION = 0.85
 # Below this standard deviation, or this share of the other picture's, a picture is flat: black, white, or on
@@ -126,13 +130,20 @@ def _mixed(flat: np.ndarray, middles: np.ndarray, reach: int) -> np.ndarray:
     low, high = np.sort([before.std(1), after.std(1)], axis=0)
     candidates = (length > MIX_DIFFERENCE) & (low > FLAT) & (low > FLAT_SHARE * high)
     share, left = _shares(flat[middles].astype(np.float32) - before, way)
-    return candidates & (share > 0.2) & (share < 0.8) & (left < MIX_RESIDUAL * length)
+    return candidates & (share > 0.2) & (share < 0.8) & (left < MIX_RESIDUAL)
 
 
 def _shares(steps: np.ndarray, way: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How far along `way` (n or 1,P) each step (n,P) is, and what is off the way, mean (n,)."""
+    """How far along `way` (n or 1,P) each step (n,P) is, and which share of it is left unexplained: (n,)."""
     share = (steps * way).sum(1) / np.maximum((way * way).sum(1), 1e-6)
-    return share, np.abs(steps - share[:, None] * way).mean(1)
+    off, size = np.abs(steps - share[:, None] * way), np.abs(way)
+    left = off.mean(1) / np.maximum(size.mean(1), 1e-6)
+    size = np.broadcast_to(size, off.shape)
+    changes = size > CHANGES
+    for row in np.flatnonzero((changes.mean(1) > MOST_CHANGES) & (left > MIX_RESIDUAL)):
+        part = changes[row]
+        left[row] = np.median(off[row, part] / size[row, part])
+    return share, left
 
 
 def _dissolve(flat: np.ndarray, middle: int, reach: int) -> np.ndarray:
@@ -141,12 +152,11 @@ def _dissolve(flat: np.ndarray, middle: int, reach: int) -> np.ndarray:
     first, last = max(0, middle - 3 * reach), min(len(flat), middle + 3 * reach + 1)
     before, after = (flat[middle + side].astype(np.float32) for side in (-reach, reach))
     way = after - before
-    length = np.abs(way).mean()
     share, left = _shares(flat[first:last].astype(np.float32) - before, way[None])
     near = slice(middle - reach - first, middle + reach + 1 - first)
     inside = (share[near] > 0.15) & (share[near] < 0.85)
     steps = np.diff(share[near])
-    if (left[near][inside] > MIX_RESIDUAL * length).any() or steps.max() > 0.7 or steps.min() < -0.1:
+    if (left[near][inside] > MIX_RESIDUAL).any() or steps.max() > 0.7 or steps.min() < -0.1:
         return blended
     if _correlation(before, after) > DISSOLVE_CORRELATION:
         return blended

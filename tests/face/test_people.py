@@ -140,6 +140,27 @@ def test_dissolves_end_shots_of_faces_found_elsewhere_too(woman, boy):
     assert shots.tolist() == [0] * 10 + [-1] * 6 + [1] * 16
 
 
+def swaying(frames: np.ndarray, reach_px: float) -> np.ndarray:
+    """What they show, moved from side to side, so far, before a wall that stays."""
+    moved = []
+    for number, frame in enumerate(frames):
+        matrix = np.float32([[1, 0, reach_px * np.sin(number / 3)], [0, 1, 0]])
+        moved.append(cv2.warpAffine(frame, matrix, frame.shape[1::-1], borderMode=cv2.BORDER_REPLICATE))
+    return np.stack(moved)
+
+
+@pytest.mark.parametrize("blended", [24, 36])
+def test_a_slow_dissolve_of_heads_that_move_is_found(blended):
+    one, other = (swaying(read(name, 64), 12) for name in ("ai_woman.mp4", "cartoon_boy.mp4"))
+    shots = find_shots(pictures_from(mixed(one, other, blended)))
+    assert (shots[:10] == 0).all() and (shots[12 + blended :] == 1).all()
+    assert (shots[14 : 6 + blended] == -1).all()
+
+
+def test_a_head_that_moves_is_no_dissolve(woman):
+    assert (find_shots(pictures_from(swaying(woman, 28))) == 0).all()
+
+
 @pytest.mark.parametrize("length", [4, 8, 20])
 def test_a_fade_from_black_and_to_it_is_no_cut(woman, length):
     share = np.clip(np.minimum(np.arange(40), 39 - np.arange(40)) / length, 0, 1)[:, None, None, None]
