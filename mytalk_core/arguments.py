@@ -136,6 +136,27 @@ def add_frame_rate(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Which model, and which revision of one from the Hub."""
+    parser.add_argument("--model", default="mini", help="mini, a folder, or hub:OWNER/NAME")
+    parser.add_argument("--revision", help="branch, tag or commit of a Hub repository")
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Where networks compute."""
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
+
+
+def add_dtype(parser: argparse.ArgumentParser) -> None:
+    """In what those compute that move and draw."""
+    parser.add_argument(
+        "--dtype",
+        default="auto",
+        choices=["auto", "float32", "float16", "bfloat16"],
+        help="of motion and drawing; auto: bfloat16 on CUDA, for drawing on CPUs with AMX, too",
+    )
+
+
 def frame_rate(text: str) -> Fraction:
     """`parse_frame_rate` as an option's type. Raises ArgumentTypeError."""
     try:

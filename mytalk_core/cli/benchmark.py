@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..arguments import DefaultsHelpFormatter, Idle
+from ..arguments import DefaultsHelpFormatter, Idle, add_device, add_dtype, add_model
 from ..files import replacing
 from .evaluate import SLOW
 
@@ -44,20 +44,14 @@ def add(commands: argparse._SubParsersAction) -> None:
     benchmark.add_argument(
         "--renderer", nargs="+", default=["auto"], help="one or more of auto, generator, lips, network, warp"
     )
-    benchmark.add_argument("--model", default="mini", help="mini, a folder, or hub:OWNER/NAME")
-    benchmark.add_argument("--revision", help="branch, tag or commit of a Hub repository")
+    add_model(benchmark)
     benchmark.add_argument("--split", help="rows of the manifest to take; all without")
     benchmark.add_argument("--seed", type=int, default=0, help="of the pairing and of the motion")
     benchmark.add_argument("--limit", type=int, help="only the first clips")
     benchmark.add_argument("--seconds", type=float, help="only the beginning of every clip")
     benchmark.add_argument("--crf", type=int, default=18, help="quality of the H.264 files")
-    benchmark.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
-    benchmark.add_argument(
-        "--dtype",
-        default="auto",
-        choices=["auto", "float32", "float16", "bfloat16"],
-        help="of the networks; auto: bfloat16 on CUDA, else float32",
-    )
+    add_device(benchmark)
+    add_dtype(benchmark)
     benchmark.add_argument("--every", type=int, default=1, help="score the pictures of each N-th frame")
     benchmark.add_argument("--weights", help="folder or hub:OWNER/NAME with the metrics' networks")
     benchmark.add_argument(

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ..arguments import DefaultsHelpFormatter
+from ..arguments import DefaultsHelpFormatter, add_device
 
 SLOW = ("lpips_vgg_face", "lpips_vgg_mouth")
 
@@ -50,7 +50,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--face", default="largest", help="whose, in the real video: largest, left, 0, 1, ..."
     )
-    command.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
+    add_device(command)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -10,6 +10,7 @@ from ..arguments import (
     RECOGNITION_HELP,
     VIDEO_HELP,
     DefaultsHelpFormatter,
+    add_device,
     add_frame_rate,
 )
 from ..collector import collector_paused
@@ -35,7 +36,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     landmarks.add_argument("--face", default="largest", help=FACE_HELP)
     landmarks.add_argument("--recognition", type=Path, metavar="FILE", help=RECOGNITION_HELP)
     landmarks.add_argument("--preview", type=Path, help="also write the video with the mesh drawn over it")
-    landmarks.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
+    add_device(landmarks)
 
 
 def run(args: argparse.Namespace) -> None:

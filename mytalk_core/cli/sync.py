@@ -17,7 +17,10 @@ from ..arguments import (
     VIDEO_HELP,
     DefaultsHelpFormatter,
     Parser,
+    add_device,
+    add_dtype,
     add_frame_rate,
+    add_model,
 )
 from ..collector import collector_paused
 from ..files import check_outputs, write_text
@@ -85,8 +88,7 @@ def add_options(parser: Parser) -> None:
     add_frame_rate(parser)
     parser.add_argument("--face", default="largest", help=FACE_HELP)
     parser.add_argument("--recognition", type=Path, metavar="FILE", help=RECOGNITION_HELP)
-    parser.add_argument("--model", default="mini", help="mini, a folder, or hub:OWNER/NAME")
-    parser.add_argument("--revision", help="branch, tag or commit of a Hub repository")
+    add_model(parser)
     parser.add_argument(
         "--renderer",
         default="auto",
@@ -124,13 +126,8 @@ def add_options(parser: Parser) -> None:
         help="how much of --emotion's, 0 to 2; 1 is as much as is seen there",
     )
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same motion")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
-    parser.add_argument(
-        "--dtype",
-        default="auto",
-        choices=["auto", "float32", "float16", "bfloat16"],
-        help="of motion and drawing; auto: bfloat16 on CUDA, for drawing on CPUs with AMX, too",
-    )
+    add_device(parser)
+    add_dtype(parser)
     parser.add_argument(
         "--codec",
         choices=["h264", "prores", "vp9", "ffv1", "copy"],
