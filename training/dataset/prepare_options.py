@@ -8,7 +8,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from mytalk_core.arguments import DefaultsHelpFormatter, Idle, Parser, at_least
+from mytalk_core.arguments import DefaultsHelpFormatter, Idle, Parser, add_device, at_least
 from mytalk_core.face.alignment import UNITS
 from mytalk_core.files import write_text
 from mytalk_core.json_text import read_object
@@ -127,7 +127,7 @@ def parse(arguments: list[str] | None, program: str | None) -> argparse.Namespac
         help="folder of KEY.safetensors that mytalk landmarks wrote: these sources are not tracked again, "
         "nor searched for further faces",
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
+    add_device(parser)
     limits = parser.add_argument_group("limits; a shot that misses one is left out, and reported")
     for field in fields(Limits):
         flag = "--" + field.name.replace("_", "-")
