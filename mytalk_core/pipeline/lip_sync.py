@@ -146,7 +146,14 @@ def _loaded(
 ) -> LipSync:
     """The model, loaded if it is not yet. Raises ValueError for what a loaded one has already."""
     if not isinstance(model, LipSync):
-        return LipSync.from_pretrained(model, renderer, device, dtype, revision, recognition)
+        return LipSync.from_pretrained(
+            model,
+            renderer=renderer,
+            device=device,
+            dtype=dtype,
+            revision=revision,
+            recognition=recognition,
+        )
     given: dict[str, str | Path | None] = {
         "renderer": renderer,
         "device": device,

@@ -125,7 +125,7 @@ def test_a_reference_s_mouth_opens_as_far_by_its_strength(model, face, channels)
         reference = Identity(torch.zeros(1, 1), torch.zeros(1), Manner(wide, 60.0))
         return manner_gain(model.space, channels, face, person, reference, strength)
 
-    own = manner_gain(model.space, channels, face, person)
+    own = manner_gain(model.space, channels, face, person, None, 1.0)
     none, half, whole, more = (gain(0.25, strength) for strength in (0.0, 0.5, 1.0, 2.0))
     assert none == pytest.approx(own) and more == whole and half == pytest.approx((own * whole) ** 0.5)
     assert abs(np.log(whole / own)) > 0.1

@@ -110,14 +110,16 @@ def test_every_word_of_a_batch_reaches_its_jobs_and_workers(tmp_path, asked, mon
 
 def test_what_is_to_be_loaded_is_loaded(monkeypatch):
     given, threads = [], []
-    monkeypatch.setattr(LipSync, "from_pretrained", staticmethod(lambda *args: given.append(args)))
+    monkeypatch.setattr(
+        LipSync, "from_pretrained", staticmethod(lambda model, **how: given.append((model, how)))
+    )
     monkeypatch.setattr(torch, "set_num_threads", threads.append)
     monkeypatch.setattr(cv2, "setNumThreads", threads.append)
     assert Worker(Loading("ann", **LOADED, recognition="sface.onnx", threads=3)).load().problem is None
     lip_sync_module._loaded(
         "ann", *(LOADED[n] for n in ("renderer", "device", "dtype", "revision")), "sface.onnx"
     )
-    assert given == [("ann", "network", "cpu", "bfloat16", "main", "sface.onnx")] * 2 and threads == [3, 3]
+    assert given == [("ann", LOADED | {"recognition": "sface.onnx"})] * 2 and threads == [3, 3]
 
 
 @pytest.mark.parametrize(("suffix", "codec"), [(".mp4", "h264"), (".webm", "vp9")])
