@@ -25,6 +25,9 @@ REDETECT_FRAMES = 30
 SEARCH_FRAMES = 8
 # A region further off than this share of its side is read again from its own landmarks.
 DRIFT = 0.08
+# A face further than this share away from the frame before, and nearer by more than half where it is read
+# again from there, was read wrongly.
+JUMP = 0.05
 # A lost face is expected less than this share of a face away from where it was, unless its looks tell it.
 REACH = 0.7
 # So many detected faces are looked at for a lost one, the nearest first.
@@ -265,7 +268,25 @@ class _Tracker:
                 if there[k] >= presence[i] or there[k] > PRESENCE_THRESHOLD:
                     landmarks[i], presence[i] = again[k], there[k]
                 used[i] = wanted[i]
+        self._mend_jumps(frames, landmarks, presence, region)
         return landmarks, presence
+
+    def _mend_jumps(
+        self, frames: Sequence[Picture], landmarks: np.ndarray, presence: np.ndarray, region: np.ndarray
+    ) -> None:
+        """Read frames again whose faces jumped: a blurred or dim one may be taken for a place beside it.
+
+        landmarks (F,478,3), presence (F,): of the frames, changed where they were wrong; region: of the frame
+        before them.
+        """
+        for i, frame in enumerate(frames):
+            before, region = region, region_from_landmarks(landmarks[i])
+            if presence[i] <= PRESENCE_THRESHOLD or _close(before, region, JUMP):
+                continue
+            again, there = self._read([frame], [before])
+            nearer = region_from_landmarks(again[0])
+            if there[0] > PRESENCE_THRESHOLD and 2 * _apart(before, nearer) < _apart(before, region):
+                landmarks[i], presence[i], region = again[0], there[0], nearer
 
     def _refind(
         self, frame: Picture, row: int, follower: _Follower, rivals: list[_Follower]
@@ -279,7 +300,7 @@ class _Tracker:
         for face in self.reader.detector.detect(frame.rgb):
             region = self.reader.upright_region(frame.rgb, face)
             if not any(other.was_at(row, region) for other in others):
-                found.append((float(np.hypot(*(region[:2] - follower.region[:2]))), region))
+                found.append((_apart(region, follower.region), region))
         found.sort(key=lambda candidate: candidate[0])
         for _, region in found[:CANDIDATES]:
             near = _close(region, follower.region, REACH)
@@ -311,12 +332,13 @@ def _region_of(frame: Picture, region: np.ndarray) -> np.ndarray:
     return frame.rgb_in(region_box(region, *size, room=0.0), region_box(region, *size))
 
 
+def _apart(a: np.ndarray, b: np.ndarray) -> float:
+    """How far the centres of two regions are apart, px."""
+    return float(np.hypot(*(a[:2] - b[:2])))
+
+
 def _close(a: np.ndarray, b: np.ndarray, share: float = 0.3) -> bool:
     """Whether two regions nearly coincide: centre, size and angle within `share`."""
     side = max(a[2], b[2])
     turn = abs((a[3] - b[3] + np.pi) % (2 * np.pi) - np.pi)
-    return bool(
-        np.hypot(*(a[:2] - b[:2])) < share * side
-        and min(a[2], b[2]) > (1 - 2 * share) * side
-        and turn < 2 * share
-    )
+    return bool(_apart(a, b) < share * side and min(a[2], b[2]) > (1 - 2 * share) * side and turn < 2 * share)

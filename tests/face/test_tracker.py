@@ -119,3 +119,26 @@ def test_track_file_round_trip(reader, woman, tmp_path):
     sample = track.at(np.array([0.02, 9.0]))
     np.testing.assert_allclose(sample.landmarks[0], track.landmarks[:2].mean(0), atol=1e-3)
     np.testing.assert_allclose(sample.landmarks[1], track.landmarks[3], atol=1e-3)
+
+
+class DrawnAside:
+    """A face mesh that in one frame takes a place below the face for it, and stays with it once."""
+
+    def __init__(self, mesh, frame, by_px):
+        self.mesh, self.frame, self.by_px, self.left = mesh, frame, by_px, 2
+
+    def read(self, frames, regions):
+        landmarks, presence = self.mesh.read(frames, regions)
+        for own, frame in zip(landmarks, frames, strict=True):
+            if self.left and np.array_equal(frame, self.frame):
+                own[:, 1] += self.by_px
+                self.left -= 1
+        return landmarks, presence
+
+
+def test_a_face_that_jumps_in_one_frame_is_read_again(reader, woman):
+    expected = follow(reader, woman).choose().landmarks[7]
+    size = np.ptp(expected[:, 1])
+    mesh = DrawnAside(reader.mesh, woman[7], 0.2 * size)
+    found = follow(replace(reader, mesh=mesh), woman).choose().landmarks[7]
+    assert mesh.left == 0 and np.abs(found - expected).max() < 0.02 * size
