@@ -119,7 +119,7 @@ def test_lips_that_did_not_move_are_told_and_strictly_no_output_is_kept(
     frames, tmp_path, model, monkeypatch, capsys
 ):
     monkeypatch.setattr(WarpRenderer, "render", draw_the_old_lips)
-    monkeypatch.setattr(LipSync, "from_pretrained", staticmethod(lambda *args: model))
+    monkeypatch.setattr(LipSync, "from_pretrained", staticmethod(lambda _, **how: model))
     video, output, report = (tmp_path / name for name in ("in.mkv", "out.mp4", "report.json"))
     saved(frames, video)
     command = ["sync", str(video), str(SPEECH), "-o", str(output), "--report", str(report)]

@@ -236,7 +236,7 @@ def test_two_runs_never_share_a_journal_and_a_strange_folder_stays(frames, tmp_p
 
 
 def test_the_command_says_how_to_go_on(frames, tmp_path, model, monkeypatch, capsys):
-    monkeypatch.setattr(LipSync, "from_pretrained", staticmethod(lambda *args: model))
+    monkeypatch.setattr(LipSync, "from_pretrained", staticmethod(lambda _, **how: model))
     source, output = saved(frames[:5], tmp_path / "in.mkv"), tmp_path / "out.mp4"
     command = ["sync", str(source), str(SPEECH), "-o", str(output), "--report", str(tmp_path / "r.json")]
 

@@ -42,7 +42,7 @@ def model():
 @pytest.fixture
 def loaded(model, monkeypatch):
     """The command takes the model of this file: what it computes is the same."""
-    monkeypatch.setattr(LipSync, "from_pretrained", staticmethod(lambda *args: model))
+    monkeypatch.setattr(LipSync, "from_pretrained", staticmethod(lambda _, **how: model))
     return model
 
 

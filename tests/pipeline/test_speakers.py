@@ -65,7 +65,7 @@ def openings(model: LipSync, path: Path, which: str) -> np.ndarray:
 
 
 def test_each_mouth_follows_its_own_speech(model, inputs, tmp_path, monkeypatch):
-    monkeypatch.setattr(LipSync, "from_pretrained", staticmethod(lambda *args: model))
+    monkeypatch.setattr(LipSync, "from_pretrained", staticmethod(lambda _, **how: model))
     video, out, report = inputs / "two.mkv", tmp_path / "out.mkv", tmp_path / "report.json"
     arguments = ["sync", str(video), "-o", str(out), "--codec", "ffv1", "--report", str(report)]
     said = [f"--speaker={who}={inputs / name}" for who, name in (("left", "first.wav"), ("1", "then.wav"))]
