@@ -97,23 +97,23 @@ def expected_brightness(references: References, frames: np.ndarray, shots: np.nd
 class UsualLight:
     """A person's `Light` without a fade, shot by shot."""
 
-    def __init__(self, crops: np.ndarray, shots: np.ndarray) -> None:
-        """crops: uint8 (K, S, S, 3), K at least 1; shots: int (K,), their numbers."""
-        self._light = Light.of(crops)
+    def __init__(self, light: Light, shots: np.ndarray) -> None:
+        """light: of K pictures, at least 1; shots: int (K,), their numbers."""
+        self._light = light
         self._of_shots = {int(shot): self._usual(shots == shot) for shot in np.unique(shots)}
-        self._of_all = self._usual(np.ones(len(crops), bool))
+        self._of_all = self._usual(np.ones(len(shots), bool))
 
-    def faded(self, crops: np.ndarray, shots: np.ndarray) -> np.ndarray:
-        """How far crops uint8 (K, S, S, 3) of these shots (K,) have faded: float32 (K,), 0..1."""
+    def faded(self, own: Light, shots: np.ndarray) -> np.ndarray:
+        """How far pictures with this light, of these shots (K,), have faded: float32 (K,), 0..1."""
         begun, gone = FADED
-        share = Light.of(crops).contrast / np.maximum(self._usual_of(shots).contrast, 1e-6)
+        share = own.contrast / np.maximum(self._usual_of(shots).contrast, 1e-6)
         return np.clip((begun - share) / (begun - gone), 0, 1)
 
-    def fading(self, crops: np.ndarray, shots: np.ndarray) -> np.ndarray:
-        """Which crops uint8 (K, S, S, 3) of these shots (K,), in the order of their frames, have begun to
+    def fading(self, own: Light, shots: np.ndarray) -> np.ndarray:
+        """Which pictures with this light, of these shots (K,), in the order of their frames, have begun to
         fade: bool (K,). What is darker may just have less light: a fade to black goes on to its midst."""
-        left, white = _left(Light.of(crops), self._usual_of(shots))
-        begun, gone = left < BEGUN[0], self.faded(crops, shots) == 1
+        left, white = _left(own, self._usual_of(shots))
+        begun, gone = left < BEGUN[0], self.faded(own, shots) == 1
         fading, dark = begun & white, begun & ~white
         changes = (np.diff(dark) != 0) | (np.diff(shots) != 0)
         for run in np.split(np.arange(len(dark)), np.flatnonzero(changes) + 1):

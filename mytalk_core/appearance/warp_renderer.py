@@ -102,7 +102,7 @@ class WarpRenderer:
         )
         self.triangulation = triangulate(layout)
         self.openings = mouth_opening(references.landmarks, layout)
-        self._usual_light = UsualLight(references.crops, references.shots)
+        self._usual_light = UsualLight(Light.of(references.crops), references.shots)
         self._focus = UsualFocus(references, layout)
         self._lenders = Lenders(references)
         self._teeth: dict[int, tuple[bool, float]] = {}

@@ -77,7 +77,7 @@ def test_the_midst_of_a_fade_stays_and_lends_nothing(layout, clear, colour):
 
 def test_a_veil_is_told_by_how_dark_eyes_and_nose_are(clear):
     crops = np.stack(clear)
-    light = UsualLight(crops, SHOTS)
+    light = UsualLight(Light.of(crops), SHOTS)
 
     def veil(crop):
         return light.veil(Light.of(crop[None]).darkest[0])
@@ -90,7 +90,7 @@ def test_a_veil_is_told_by_how_dark_eyes_and_nose_are(clear):
 
 @pytest.mark.parametrize("colour", [255, 0])
 def test_a_fade_is_told_beside_what_lends(clear, colour):
-    light = UsualLight(np.stack(clear), SHOTS)
+    light = UsualLight(Light.of(np.stack(clear)), SHOTS)
     beside = np.array([0, 2]), np.array([0.5, 0.5])
 
     def fade_of(crop):
@@ -108,11 +108,11 @@ def test_a_fade_is_told_beside_what_lends(clear, colour):
 
 
 def test_frames_in_a_fade_lend_nothing_and_dark_ones_do(clear):
-    light = UsualLight(np.stack(clear), SHOTS)
+    light = UsualLight(Light.of(np.stack(clear)), SHOTS)
 
     def fading(shots, *faded):
         crops = np.stack([blended(clear[0], colour, share) for colour, share in faded])
-        return light.fading(crops, np.array(shots)).tolist()
+        return light.fading(Light.of(crops), np.array(shots)).tolist()
 
     assert fading([0] * 3, (255, 0.05), (255, 0.2), (255, 0.5)) == [False, True, True]
     assert fading([0] * 4, (0, 0.05), (0, 0.2), (0, 0.5), (0, 0.8)) == [False, True, True, True]
@@ -123,10 +123,10 @@ def test_frames_in_a_fade_lend_nothing_and_dark_ones_do(clear):
 def test_contrast_is_that_of_the_shot(clear):
     crops = np.stack(clear)
     dark = np.stack([blended(face, 0, 0.75) for face in clear])
-    light = UsualLight(np.concatenate([crops, dark]), np.r_[SHOTS, SHOTS + 1])
-    np.testing.assert_array_equal(light.faded(dark, SHOTS + 1), 0)
-    np.testing.assert_array_equal(light.faded(dark, SHOTS), 1)
-    np.testing.assert_array_equal(light.faded(crops, SHOTS), 0)
+    light = UsualLight(Light.of(np.concatenate([crops, dark])), np.r_[SHOTS, SHOTS + 1])
+    np.testing.assert_array_equal(light.faded(Light.of(dark), SHOTS + 1), 0)
+    np.testing.assert_array_equal(light.faded(Light.of(dark), SHOTS), 1)
+    np.testing.assert_array_equal(light.faded(Light.of(crops), SHOTS), 0)
 
 
 def test_lips_are_borrowed_from_the_same_light(layout, clear):

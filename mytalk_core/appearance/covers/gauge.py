@@ -18,7 +18,7 @@ import numpy as np
 from ...face.alignment import UNITS
 from ...face.layout import LandmarkLayout
 from ..areas import disc, filled, widened
-from ..fade import UsualLight
+from ..fade import Light, UsualLight
 from ..pool import even_sample
 from ..raster import triangulate
 from ..references import Each, References, pose_points, resized
@@ -83,9 +83,10 @@ class CoverGauge:
         self._captions: Captions | None = None
         # Another clip's pictures say nothing about the light in this one's, nor what stands still there.
         if similarity is not None:
-            self._fades = UsualLight(unit, references.shots)
-            shown &= self._fades.faded(unit, references.shots) < 1
-            self.fading = self._fades.fading(unit, references.shots)
+            light = Light.of(unit)
+            self._fades = UsualLight(light, references.shots)
+            shown &= self._fades.faded(light, references.shots) < 1
+            self.fading = self._fades.fading(light, references.shots)
             self._overlay = find_overlay(unit, references, similarity, self.skin, layout)
             self._captions = find_captions(unit, references, similarity, layout)
         self.shown = shown
@@ -116,7 +117,9 @@ class CoverGauge:
             clear = clearness(unit, landmarks, similarity, self._layout, self._certainty)
         else:
             clear = float(shown)
-        faded = 0.0 if self._fades is None else float(self._fades.faded(unit[None], np.array([shot]))[0])
+        faded = 0.0
+        if self._fades is not None:
+            faded = float(self._fades.faded(Light.of(unit[None]), np.array([shot]))[0])
         if faded == 1:
             return Cover(faded=1.0, sure=True)
         if clear < 1:
