@@ -35,9 +35,10 @@ class Thing:
     from_above: bool = False
 
 
-def drawn(kind: str, skin: np.ndarray, mesh: HandMesh, rng: np.random.Generator) -> Thing:
-    """One of KINDS before a face whose cheeks have the colours of skin (3,), levels."""
+def drawn(kind: str, skin: np.ndarray, mesh: HandMesh | None, rng: np.random.Generator) -> Thing:
+    """One of KINDS before a face whose cheeks have the colours of skin (3,), levels; a hand from its mesh."""
     if kind == "hand":
+        assert mesh is not None
         return _hand(skin, mesh, rng)
     draw = {"hair": _hair, "microphone": _microphone, "cup": _cup, "pen": _pen, "paper": _paper}
     colours, alpha, place = draw[kind](rng)

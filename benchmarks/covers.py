@@ -2,7 +2,8 @@
 
 Before two seconds of every clip comes a hand, of the face's own colour more or less, drawn from a mesh that
 is posed, turned and lit at random, or something else (`before_faces.py`): from below or from a side to lips,
-chin or cheek, where it stays before it goes. The clip is drawn as in use, with it and without it, and the
+chin or cheek, where it stays before it goes; or, with --held, it is there in every frame and goes its own
+way, as what is held does. The clip is drawn as in use, with it and without it, and the
 masks of what is new are compared: how much of it is painted over, how much of the face beside it is drawn,
 and in how many pictures that it is not in less is new than without. Writes a Markdown table and, with
 --sheet, a picture: of each clip a few frames, and below them, in red, what is new.
@@ -46,6 +47,7 @@ BESIDE = 0.06  # how far from it the face is free, of that height
 LESS = 0.95  # of what is new without it: below that, something was found
 SEEN = 0.01  # of what is new, the least that is behind a thing for it to count
 SHOWN = 17, 24, 33, 45
+SWAYS, SECONDS = 0.05, (0.8, 3.0)  # of the face's height by which what is held moves, and in what time
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,15 @@ class Score:
 
 
 def laid(
-    frames: np.ndarray, face: FaceTrack, thing: Thing, layout: LandmarkLayout, rng: np.random.Generator
+    frames: np.ndarray,
+    face: FaceTrack,
+    thing: Thing,
+    layout: LandmarkLayout,
+    rng: np.random.Generator,
+    held: float | None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Frames uint8 (T,H,W,3) with a thing before a face, and how much of each pixel it is, (T,H,W) 0 to 1."""
+    """Frames uint8 (T,H,W,3) with a thing before a face, and how much of each pixel it is, (T,H,W) 0 to 1;
+    held: frames a second, where it is held before all of them."""
     landmarks = face.landmarks[:][..., :2]
     height = height_of(face, layout)
     outwards = np.array([rng.uniform(-1, 1), rng.uniform(0.3, 1) * (-1 if thing.from_above else 1)])
@@ -74,9 +82,13 @@ def laid(
     painted, alphas = frames.copy(), np.zeros(frames.shape[:3], np.float32)
     # Read where pixels of the frame are larger than its own, a thin one would be dashes.
     soft = [cv2.GaussianBlur(one, (0, 0), max(0.3, 0.4 / size)) for one in (thing.colours, thing.alpha)]
-    for number in range(COMES, GONE):
-        off = np.interp(number, (COMES, STAYS, GOES, GONE), (AWAY, 0, 0, AWAY)) * height * outwards
-        matrix = placing(place, landmarks[number, aim] + off, size, angle)
+    aims = landmarks[:, aim]
+    if held is None:
+        way = {number: aims[number] + off * height * outwards for number, off in coming_and_going().items()}
+    else:
+        way = dict(enumerate(np.median(aims, axis=0) + SWAYS * height * swaying(len(aims), held, rng)))
+    for number, at in way.items():
+        matrix = placing(place, at, size, angle)
         shape = frames.shape[2], frames.shape[1]
         colours = cv2.warpAffine(soft[0], matrix, shape, borderMode=cv2.BORDER_REPLICATE)
         alpha = cv2.warpAffine(soft[1], matrix, shape, borderMode=beyond)
@@ -84,6 +96,19 @@ def laid(
         share = alphas[number][..., None]
         painted[number] = np.rint(frames[number] * (1 - share) + colours * share)
     return painted, alphas
+
+
+def coming_and_going() -> dict[int, float]:
+    """How far off a thing is, of the face's height, in the frames in which it is there."""
+    numbers = range(COMES, GONE)
+    return dict(zip(numbers, np.interp(numbers, (COMES, STAYS, GOES, GONE), (AWAY, 0, 0, AWAY)), strict=True))
+
+
+def swaying(count: int, rate: float, rng: np.random.Generator) -> np.ndarray:
+    """How far something that is held has moved in frames, (T,2), 1 on the mean of squares."""
+    phases, turns = rng.uniform(0, 2 * np.pi, (3, 2)), 2 * np.pi / rng.uniform(*SECONDS, (3, 2))
+    seconds = np.arange(count)[:, None, None] / rate
+    return np.sin(turns * seconds + phases).sum(1) / np.sqrt(1.5)
 
 
 def cheek_colour(
@@ -117,10 +142,11 @@ def measure(
     thing: Thing,
     layout: LandmarkLayout,
     rng: np.random.Generator,
+    held: bool,
 ) -> tuple[Score, np.ndarray]:
     """Score of one thing before a face in frames (T,H,W,3), and a picture of it; plain: (T,H,W), what is new
-    without. Raises NoFaceError."""
-    painted, alphas = laid(frames, face, thing, layout, rng)
+    without; held: see `laid`. Raises NoFaceError."""
+    painted, alphas = laid(frames, face, thing, layout, rng, rate if held else None)
     _, new = drawn_anew(painted, rate)
     side = 2 * round(BESIDE * height_of(face, layout)) + 1
     beside = np.stack([cv2.dilate(alpha, np.ones((side, side))) == 0 for alpha in alphas])
@@ -131,7 +157,7 @@ def measure(
     score = Score(
         float((alphas * new)[covered].sum() / max(before, 1)) if covered.any() else np.nan,
         float((new * beside)[covered].sum() / max(free, 1)) if covered.any() else np.nan,
-        float(less.mean()),
+        float(less.mean()) if without.any() else np.nan,
     )
     columns = []
     for number in SHOWN:
@@ -153,7 +179,8 @@ def table(scores: dict[tuple[str, str], list[Score]]) -> str:
         )
         for name in names:
             rows = [list(vars(one).values()) for key in scores if key[place] == name for one in scores[key]]
-            lines.append(table_row([name, *(f"{share:.0%}" for share in np.nanmean(rows, axis=0))]))
+            told = (np.array(column)[np.isfinite(column)] for column in zip(*rows, strict=True))
+            lines.append(table_row([name, *(f"{one.mean():.0%}" if len(one) else "–" for one in told)]))
         parts.append("\n".join(lines))
     what = f"{measured_here()}, {len(clips)} clips, {sum(map(len, scores.values()))} things"
     head = f"# What comes before a face\n\n{what}. By benchmarks/covers.py.\n\n"
@@ -163,7 +190,7 @@ def table(scores: dict[tuple[str, str], list[Score]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("manifest", type=Path)
-    parser.add_argument("--hand", type=Path, required=True, help="mesh of a hand, .glb")
+    parser.add_argument("--hand", type=Path, help="mesh of a hand, .glb, where the kinds have one")
     parser.add_argument("-o", "--output", type=Path)
     parser.add_argument("--split", default="val")
     parser.add_argument("--clips", nargs="+", help="these alone, by their ids")
@@ -171,10 +198,14 @@ def main() -> None:
         "--kinds", nargs="+", choices=KINDS, default=KINDS, metavar="KIND", help=", ".join(KINDS)
     )
     parser.add_argument("--each", type=int, default=1, help="of a kind, one after the other before each clip")
+    parser.add_argument("--held", action="store_true", help="in every frame, and on its own way")
     parser.add_argument("--sheet", type=Path, help="picture of some frames and what is new in them")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    layout, mesh = LandmarkLayout.load("mesh478"), HandMesh.open(arguments.hand)
+    if "hand" in arguments.kinds and arguments.hand is None:
+        parser.error("kind hand needs a mesh, --hand FILE.glb; or name other --kinds")
+    layout = LandmarkLayout.load("mesh478")
+    mesh = None if arguments.hand is None else HandMesh.open(arguments.hand)
     scores: dict[tuple[str, str], list[Score]] = {}
     sheet = []
     for number, row in enumerate(rows_of(arguments.manifest, arguments.split)):
@@ -189,7 +220,9 @@ def main() -> None:
                 rng = np.random.default_rng([number, KINDS.index(kind)])
                 for _ in range(arguments.each):
                     thing = drawn(kind, skin, mesh, rng)
-                    score, picture = measure(frames, float(clip.fps), face, plain, thing, layout, rng)
+                    score, picture = measure(
+                        frames, float(clip.fps), face, plain, thing, layout, rng, arguments.held
+                    )
                     scores.setdefault((row["id"], kind), []).append(score)
                     sheet.append(picture)
                     print(row["id"], kind, score, flush=True)

@@ -11,6 +11,8 @@ from moving_head import FRAMES, LAYOUT, SIZE, Painter, Scene, moving_head
 
 from mytalk_core.appearance.covers.cover import FREE, Expected
 from mytalk_core.appearance.covers.gauge import CoverGauge, free_references
+from mytalk_core.appearance.covers.grid import FaceGrid
+from mytalk_core.appearance.covers.held import find_held
 from mytalk_core.appearance.covers.overlay import find_overlay
 from mytalk_core.appearance.covers.parts import gaps
 from mytalk_core.appearance.crop import cut_crop
@@ -244,7 +246,8 @@ def test_an_open_mouth_in_a_head_that_hardly_moves_is_no_overlay(scene):
     references = head.references(head.frames)
     cheeks = head.canonical[0, [50, 280]].astype(int)
     skin = references.crops[0][cheeks[:, 1], cheeks[:, 0]].astype(np.float32)
-    assert find_overlay(references.crops, references, head.similarity, skin, LAYOUT) is None
+    faces = FaceGrid.of(references.crops, references, head.similarity, LAYOUT)
+    assert faces is not None and find_overlay(faces, skin) is None and not find_held(faces, skin, None)
 
 
 @pytest.fixture(scope="module")

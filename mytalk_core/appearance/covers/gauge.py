@@ -1,10 +1,11 @@
 """What stands before a mouth: a hand, hair, a microphone, a caption, a mask. It stays on top, pixel by pixel.
 
-Five looks are put together. The references, brought to one shape, tell what the person usually looks like at
+Six looks are put together. The references, brought to one shape, tell what the person usually looks like at
 each place of the face: what a picture shows otherwise covers it, unless light explains it; where it differs
 too little for that, a network that knows hands and hair before faces looks closer (`CoverNetwork`). What
-keeps its place in the picture while the face moves is found once (`find_overlay`), letters in each picture
-(`find_captions`). And where no mouth is seen at all (`clearness`), the frame stays as it is.
+keeps its place in the picture while the face moves is found once (`find_overlay`), and so is what goes its
+own way before it (`find_held`); letters are found in each picture (`find_captions`). And where no mouth is
+seen at all (`clearness`), the frame stays as it is.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from .clearness import SUSPECT, clearness
 from .cover import FREE, RIM, Cover, Expected, own_colours, with_rim
 from .face_light import FaceLight
 from .face_view import FaceView
+from .grid import FaceGrid
+from .held import Held, find_held
 from .network import BOX, Comparison, load_cover_network
 from .overlay import STROKE, Overlay, find_overlay
 from .parts import gaps, thick_places, thickness
@@ -80,6 +83,7 @@ class CoverGauge:
         self._fades: UsualLight | None = None
         self.fading = np.zeros(len(references), bool)
         self._overlay: Overlay | None = None
+        self._held: list[Held] = []
         self._captions: Captions | None = None
         # Another clip's pictures say nothing about the light in this one's, nor what stands still there.
         if similarity is not None:
@@ -87,7 +91,11 @@ class CoverGauge:
             self._fades = UsualLight(light, references.shots)
             shown &= self._fades.faded(light, references.shots) < 1
             self.fading = self._fades.fading(light, references.shots)
-            self._overlay = find_overlay(unit, references, similarity, self.skin, layout)
+            faces = FaceGrid.of(unit, references, similarity, layout)
+            if faces is not None:
+                self._overlay = find_overlay(faces, self.skin)
+                known = None if self._overlay is None else self._overlay.matte
+                self._held = find_held(faces, self.skin, known)
             self._captions = find_captions(unit, references, similarity, layout)
         self.shown = shown
         self._usual = self._usual_face(unit, landmarks, placed)
@@ -148,6 +156,8 @@ class CoverGauge:
         """Where a crop at one sample a unit shows what is always covered, and a caption: bool (256, 256)."""
         none = np.zeros((UNITS, UNITS), bool)
         always = none if self._overlay is None else self._overlay.on_crop(similarity)
+        for held in self._held:
+            always |= held.on_crop(unit, similarity)
         if self._captions is None:
             return always, none
         return always, self._captions.on_crop(unit, landmarks, similarity, self.skin)
@@ -195,7 +205,8 @@ class CoverGauge:
         in_front = [self._in_front(unit[row], landmarks[row], similarity[row]) for row in chosen]
         covered = [always | letters for always, letters in in_front]
         # Letters cast no wide shadow.
-        is_thick = self._overlay is not None and thickness(self._overlay.matte) > STROKE
+        mattes = [one.matte for one in (self._overlay, *self._held) if one is not None]
+        is_thick = any(thickness(matte) > STROKE for matte in mattes)
         shadow = 3 * RIM if is_thick else RIM
         return UsualFace.of(views, covered, self._shape, triangulate(self._layout), shadow)
 

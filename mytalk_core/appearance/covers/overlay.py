@@ -12,26 +12,24 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...face.alignment import UNITS, apply, invert
-from ...face.layout import LandmarkLayout
-from ..areas import filled, widened
-from ..pool import even_sample
-from ..references import References
-from .parts import ALIKE, joined, largest, nearest_colours, thickness, unlike_skin
+from ...face.alignment import UNITS
+from ..areas import widened
+from .grid import FEWEST, FaceGrid, between
+from .parts import ALIKE, joined, largest, like_nearest, nearest_colours, thickness, unlike_skin
 
-FRAMES = 24  # looked at
-FEWEST = 6  # fewer cannot tell what stands still
 STEADY = 11.0  # levels that most frames stay within: noise and compression
 EDGES = 0.25  # of the change beside a pixel, which is allowed as well
 QUARTERS = 0.75  # most
-MOVED_UNITS = 2.0  # by how much the face must have moved under a pixel: its deviation over the frames
+# By how much the face must have moved under a pixel, its deviation over the frames; and how far it
+# must for its lips to have, too.
+MOVED_UNITS, FAR_UNITS = 2.0, 5.0
 PASSED = 0.3  # share of a part under which it must
 # What has sharp edges shows smaller movement: so many levels by which its outline would change if it moved
 # with the face, and less than so much of that if it stands still. Captions on faces that moved by 0.3 units:
 # 3.7 and more, up to 0.39; what is a face's own: 0.73 and more.
 SHOWN, ATTACHED = 3.0, 0.5
 INSIDE = 0.5  # share of the frames in which a pixel must have lain on the face
-ABOUT_LIPS, TOLD = 5, 0.2  # units about the lips; share of the frames in which they must be elsewhere
+TOLD = 0.2  # share of the frames in which the lips must be elsewhere
 STEP, OUTLINE = 26.0, 0.5  # levels by which the picture changes within 3 units of this share of its outline
 LETTERS = 24  # units from one letter to the next
 STROKE = 6  # half the width, in units, of the thickest letters
@@ -39,7 +37,7 @@ STROKE = 6  # half the width, in units, of the thickest letters
 STROKES, SAME, NEXT = 21, 0.5, 12
 VIVID = 80.0  # levels between green and blue that no lips, tongue or teeth have; half of it over red
 SMALLEST = 12  # square units
-ROOM = 60.0  # units about the lower face
+SHADES = 3  # times that what a thing goes on to may be another shade of its colour
 
 
 @dataclass(frozen=True)
@@ -55,71 +53,30 @@ class Overlay:
 
     def on_crop(self, similarity: np.ndarray) -> np.ndarray:
         """The part (256, 256) bool of the canonical square of a frame with that similarity (2, 3)."""
-        matrix = _between(similarity, self.to_grid)
+        matrix = between(similarity, self.to_grid)
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         return cv2.warpAffine(255 * self.matte.astype(np.uint8), matrix, (UNITS, UNITS), flags=flags) > 64
 
 
-def find_overlay(
-    unit_crops: np.ndarray,
-    references: References,
-    similarity: np.ndarray,
-    skin: np.ndarray,
-    layout: LandmarkLayout,
-) -> Overlay | None:
-    """What stands still over a face that moves, or None.
+def find_overlay(faces: FaceGrid, skin: np.ndarray) -> Overlay | None:
+    """What stands still over a face that moves, or None; skin: float (C, 3), colours of the person's."""
+    matte = standing_still(faces, skin)
+    return Overlay(matte, faces.to_grid) if matte.any() else None
 
-    Args:
-        unit_crops: uint8 (K, 256, 256, 3), the references' crops at one sample a unit.
-        similarity: float (K, 2, 3), frame pixels to canonical units, of the frames they were cut from.
-        skin: float (C, 3), colours of the person's skin.
+
+def standing_still(faces: FaceGrid, skin: np.ndarray, held: np.ndarray | None = None) -> np.ndarray:
+    """What stands still before faces on a grid, bool (h, w); skin: float (C, 3), colours.
+
+    held: bool (h, w), where alone it is looked for, of what is known to keep another way than the face: then
+    it need not end sharply.
     """
-    if len(references) < FEWEST:
-        return None
-    chosen = even_sample(np.arange(len(references)), FRAMES)
-    lower = np.concatenate([layout.lower, layout.jaw, layout.lips_outer])
-    landmarks = references.landmarks[chosen]
-    in_frame = apply(invert(similarity[chosen].astype(np.float64)), landmarks.astype(np.float64))
-    below = in_frame[:, lower]
-    scale = float(np.median(np.hypot(similarity[chosen, 0, 0], similarity[chosen, 1, 0])))
-    low = below.min((0, 1)) * scale - ROOM
-    width, height = np.ceil(below.max((0, 1)) * scale + ROOM - low).astype(int)
-    if max(width, height) > 3 * UNITS:
-        return None  # a head that crosses the picture: nothing stands before its mouth all the time
-    to_grid = np.column_stack([scale * np.eye(2), -low])
-    pictures: list[np.ndarray] = []
-    inside: list[np.ndarray] = []
-    on_lips: list[np.ndarray] = []
-    for row, points in zip(chosen, landmarks, strict=True):
-        matrix = _between(to_grid, similarity[row])
-        flags, size = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, (int(width), int(height))
-        pictures.append(
-            cv2.warpAffine(unit_crops[row], matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-        )
-        lips = widened(filled(points[layout.lips_outer]), ABOUT_LIPS)
-        for parts, part in ((inside, filled(points[layout.oval])), (on_lips, lips)):
-            parts.append(cv2.warpAffine(part, matrix, size, flags=cv2.WARP_INVERSE_MAP) > 0)
-    matte = _standing_still(
-        np.stack(pictures), np.stack(inside), np.stack(on_lips), in_frame * scale - low, layout.lower, skin
-    )
-    return Overlay(matte, to_grid) if matte.any() else None
-
-
-def _standing_still(
-    pictures: np.ndarray,
-    inside: np.ndarray,
-    on_lips: np.ndarray,
-    points: np.ndarray,
-    lower: np.ndarray,
-    skin: np.ndarray,
-) -> np.ndarray:
-    """The matte bool (h, w) of pictures uint8 (F, h, w, 3) whose faces lie `inside` and whose lips `on_lips`,
-    bool (F, h, w), and that have landmarks (F, N, 2) on the same grid, `lower` of them the lower face's."""
-    seen = _Steadiness.of(pictures, inside, on_lips)
+    below, moved = _movement(faces)
+    seen = _Steadiness.of(faces, far=(held is not None) & (np.hypot(*moved) > FAR_UNITS))
     alien = unlike_skin(seen.usual, skin)
     found = (seen.steady & alien & seen.on_face).astype(np.uint8)
+    if held is not None:
+        found[~held] = 0
     found = cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
-    below, moved = _movement(points, lower, found.shape)
     passed = below & (np.hypot(*moved) > MOVED_UNITS)
     count, numbers, facts, _ = cv2.connectedComponentsWithStats(found)
     under, near = (np.bincount(numbers[where], minlength=count) for where in (passed, below))
@@ -129,9 +86,9 @@ def _standing_still(
         if near[number] < least[number]:
             continue
         part = numbers == number
-        if under[number] >= least[number] or _stays(pictures, seen.halves, part & seen.on_face, moved):
-            matte |= part & _ends_sharply(seen.usual, part, seen.on_face)
-    return _grown(matte, seen, alien) if matte.any() else matte
+        if under[number] >= least[number] or _stays(faces.pictures, seen.halves, part & seen.on_face, moved):
+            matte |= part & (held is not None or _ends_sharply(seen.usual, part, seen.on_face))
+    return _grown(matte, seen, alien, held is not None) if matte.any() else matte
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,8 +108,9 @@ class _Steadiness:
     on_face: np.ndarray
 
     @classmethod
-    def of(cls, pictures: np.ndarray, inside: np.ndarray, on_lips: np.ndarray) -> _Steadiness:
-        """See `_standing_still`."""
+    def of(cls, faces: FaceGrid, far: np.ndarray) -> _Steadiness:
+        """far: bool (h, w), where faces move so far that no lips stand still."""
+        pictures, on_lips = faces.pictures, faces.on_lips
         usual = np.median(pictures, axis=0)
         # One by one, and halves of levels are exact in four bytes: a fifth of the time, a tenth of the
         # memory.
@@ -167,21 +125,25 @@ class _Steadiness:
         apart = (~on_lips).sum(0)
         told = apart >= max(FEWEST, TOLD * len(pictures))
         steady = told & ((still & ~on_lips).sum(0) >= QUARTERS * apart)
+        always = still.sum(0) >= QUARTERS * len(still)
         # Not the edge of the face: what stands still there may as well be the neck.
-        face = cv2.erode((inside.mean(0) > INSIDE).astype(np.uint8), np.ones((11, 11), np.uint8)) > 0
-        return cls(usual, halves, still.sum(0) >= QUARTERS * len(still), told, steady, face)
+        face = cv2.erode((faces.inside.mean(0) > INSIDE).astype(np.uint8), np.ones((11, 11), np.uint8)) > 0
+        return cls(usual, halves, always, told | far, steady | far & always, face)
 
 
-def _grown(matte: np.ndarray, seen: _Steadiness, alien: np.ndarray) -> np.ndarray:
+def _grown(matte: np.ndarray, seen: _Steadiness, alien: np.ndarray, thing: bool) -> np.ndarray:
     """A matte bool (h, w) with what belongs to it: faint letters, and what goes on over the lips and beyond
-    the face; alien: bool, what is no skin."""
+    the face; alien: bool, what is no skin; thing: whether it is known to be one, lit from a side, not
+    letters."""
     matte = matte | seen.steady & seen.on_face & _strokes(seen.usual, matte)
     letters = thickness(matte) <= STROKE
+    allowed = seen.always & alien & ~(seen.told & seen.on_face)
     # Over the lips it may go on to a part of another colour, which then goes on itself.
     for _ in range(2):
         matte = joined(matte, alien & seen.on_face & seen.steady)
-        allowed = seen.always & alien & ~(seen.told & seen.on_face)
         matte |= _rest(seen.usual, matte, allowed, ~seen.on_face, letters)
+    for _ in range(SHADES * thing):
+        matte = joined(matte, allowed & like_nearest(seen.usual, matte))
     return matte
 
 
@@ -201,14 +163,14 @@ def _rest(
     first = (seeds.sum(1) > np.median(seeds.sum(1))).astype(np.int32)[:, None]
     _, _, colours = cv2.kmeans(seeds, 2, first, stop, 1, cv2.KMEANS_USE_INITIAL_LABELS)
     alike = allowed & (np.min([largest(np.abs(usual - one)) for one in colours], axis=0) < ALIKE)
-    beside = alike & (beyond | _no_mouths(usual)) & (widened(matte.astype(np.uint8), LETTERS) > 0) & ~matte
+    beside = alike & (beyond | no_mouths(usual)) & (widened(matte.astype(np.uint8), LETTERS) > 0) & ~matte
     # A wall of the same colour is none of its letters.
     few = beside.sum() < 4 * matte.sum()
     whole = joined(matte, alike) | (beside if few else np.zeros_like(matte))
     return matte if letters and thickness(whole) > 3 * STROKE else whole
 
 
-def _no_mouths(picture: np.ndarray) -> np.ndarray:
+def no_mouths(picture: np.ndarray) -> np.ndarray:
     """Where the colours (h, w, 3) are none of a mouth, which has dark, red, pale and white: bool (h, w)."""
     red, green, blue = (picture[..., channel].astype(np.float32) for channel in range(3))
     return (np.maximum(green, blue) - red > VIVID / 2) | (np.abs(green - blue) > VIVID)
@@ -250,23 +212,16 @@ def _stays(pictures: np.ndarray, usual: np.ndarray, part: np.ndarray, moved: np.
     return attached > SHOWN and float(pictures[:, outline].std(0).mean()) < ATTACHED * attached
 
 
-def _movement(points: np.ndarray, lower: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _movement(faces: FaceGrid) -> tuple[np.ndarray, np.ndarray]:
     """Where the lower face is, bool (h, w), and how far it moves there, across and down: its deviation over
-    the frames (2, h, w), from landmarks (F, N, 2)."""
+    the frames (2, h, w)."""
+    points, shape = faces.points, faces.pictures.shape[1:3]
     at = np.clip(points.mean(0).round().astype(int), 0, (shape[1] - 1, shape[0] - 1))
     deviations = np.column_stack([points.std(0), np.ones(len(at))])
     total = np.full((*shape, 3), (0, 0, 1e-6), np.float32)
     # The nose above them does not move with the lips: all landmarks tell, each of what is about it.
     np.add.at(total, (at[:, 1], at[:, 0]), deviations)
     smooth = cv2.GaussianBlur(total, (0, 0), 12.0)
-    hull = cv2.convexHull(at[lower].astype(np.int32))
+    hull = cv2.convexHull(at[faces.lower].astype(np.int32))
     below = cv2.fillConvexPoly(np.zeros(shape, np.uint8), hull, 1) > 0
     return below, np.moveaxis(smooth[..., :2] / smooth[..., 2:], -1, 0)
-
-
-def _between(to_one: np.ndarray, to_other: np.ndarray) -> np.ndarray:
-    """The matrix (2, 3) from pixel indices of one grid to those of another; both: frame px to coordinates."""
-    whole = [np.vstack([matrix.astype(np.float64), [0, 0, 1]]) for matrix in (to_one, to_other)]
-    both = (whole[1] @ np.linalg.inv(whole[0]))[:2]
-    both[:, 2] += both[:, :2] @ [0.5, 0.5] - 0.5
-    return both
