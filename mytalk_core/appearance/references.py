@@ -144,6 +144,7 @@ def read_references(
     size: int,
     layout: LandmarkLayout,
     each: Each = map,
+    before: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> References:
     """Read the crops of a pool in one pass of the clip.
 
@@ -154,6 +155,7 @@ def read_references(
         size: side of the crops in pixels.
         layout: the track's layout.
         each: what cuts a crop from every picture.
+        before: what is made of a picture uint8 (H, W, 3) before it is cut, None for nothing.
     """
     indices = np.asarray(indices, np.int64)
     crops = np.empty((len(indices), size, size, 3), np.uint8)
@@ -163,7 +165,8 @@ def read_references(
         position, picture = numbered
         similarity, frame = track.similarity[indices[position]], (picture.height, picture.width)
         box = crop_box(similarity, size, *frame)
-        cut_crop(picture.rgb_in(box), similarity, size, crops[position])
+        rgb = picture.rgb_in(box)
+        cut_crop(rgb if before is None else before(rgb), similarity, size, crops[position])
         return seen_part(frame, similarity)
 
     for position, part in enumerate(each(cut, enumerate(clip.pictures(indices)))):

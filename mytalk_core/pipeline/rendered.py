@@ -19,6 +19,7 @@ from ..appearance.frame_edge import seen_part, shown_lips
 from ..appearance.grain import grain_strength, grained
 from ..appearance.references import References
 from ..appearance.renderer import Renderer
+from ..appearance.watermark import Watermark
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
 from ..face.packed import Mapped
@@ -83,7 +84,8 @@ class RenderedClip(ArrangedClip):
     track: the face on that timeline; targets: its wanted landmarks; renderer: what draws the lips;
     references: the pictures that lips are borrowed from; covered: of those looked at, the share whose mouth
     cannot be seen; lent: open mouths beside them whose inside another face lends; gauge: tells what stands
-    before the mouth and stays on top, None where that is not asked for; prepare: called in each pass over
+    before the mouth and stays on top, None where that is not asked for; watermark: what lips are drawn
+    without, and is laid over them; prepare: called in each pass over
     the frames before the first lips are drawn, for a network that is kept elsewhere until it is needed;
     keeper: where drawn lips wait for the next reader, None to draw for each anew; beside: the same pictures
     with another face's lips, which are pasted first.
@@ -96,6 +98,7 @@ class RenderedClip(ArrangedClip):
     covered: float = 0.0
     lent: int = 0
     gauge: CoverGauge | None = field(default=None, repr=False)
+    watermark: Watermark | None = field(default=None, repr=False)
     prepare: Callable[[], object] | None = field(default=None, repr=False)
     keeper: Keeper | None = field(default=None, repr=False)
     beside: RenderedClip | None = field(default=None, repr=False)
@@ -167,7 +170,10 @@ class RenderedClip(ArrangedClip):
             return self.references.crops[reference], FREE
         box = crop_box(similarity, self._crop_px, picture.height, picture.width)
         sharp = self.renderer.reads(source, target)
-        crop = cut_crop(picture.rgb_in(box), similarity, self._crop_px, sharp=sharp)
+        rgb = picture.rgb_in(box)
+        if self.watermark is not None:
+            rgb = self.watermark.taken_off(rgb)
+        crop = cut_crop(rgb, similarity, self._crop_px, sharp=sharp)
         if self.gauge is None:
             return crop, FREE
         return crop, self.gauge.cover(crop, source, similarity, shot=int(self.track.shots[picture.index]))
@@ -296,10 +302,13 @@ class RenderedClip(ArrangedClip):
         ]
 
     def _finished(self, patch: Patch, picture: Picture, face: Face) -> Patch:
-        """New lips with the frame's grain, whose colour reaches up to what stands before them."""
+        """New lips with the frame's grain and its watermark, whose colour reaches up to what stands before
+        them."""
         native = layout_of(self.format_name)
         steps = (native.step_y, native.step_x)
         patch = grained(patch, picture.rgb_in(patch.box), picture.index, face.grain, steps)
+        if self.watermark is not None:
+            patch = self.watermark.laid_over(patch)
         return held(patch, face.cover.matte, self.track.similarity[picture.index])
 
 

@@ -23,6 +23,7 @@ from ..appearance.pool import WANTED, choose_pool, pool_count
 from ..appearance.references import read_references
 from ..appearance.renderers import LoadedRenderer
 from ..appearance.warp_renderer import WarpSettings
+from ..appearance.watermark import find_watermark
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
 from ..face.packed import Mapped
@@ -147,6 +148,10 @@ def draw(
     # What stands still in the pictures of another clip says nothing about those of this one.
     placed = lending.similarity[references.frame_index] if lips is None else None
     small = references.resized(UNITS)
+    watermark = None if lips else find_watermark(clip, face, small, layout)
+    if watermark is not None:
+        references = read_references(lender, lending, pool, size, layout, each, watermark.taken_off)
+        small = references.resized(UNITS)
     gauge = CoverGauge(small, layout, placed, each)
     # Before those are taken away that cannot lend, but for fades, of which all is drawn as it was before.
     clear = references.take(~gauge.fading)
@@ -163,6 +168,7 @@ def draw(
         references=references,
         covered=covered,
         lent=len(lenders) - len(references),
+        watermark=watermark,
         gauge=gauge if (settings or WarpSettings()).check_visibility else None,
     )
 

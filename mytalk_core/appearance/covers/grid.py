@@ -87,6 +87,20 @@ class FaceGrid:
         stacks = moved(self.pictures), moved(self.inside) > 0, moved(self.on_lips) > 0
         return FaceGrid(*stacks, self.points - path[:, None], self.to_grid, self.lower)
 
+    def movement(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where the lower face is, bool (h, w), and how far it moves there, across and down: its deviation
+        over the frames (2, h, w)."""
+        points, shape = self.points, self.pictures.shape[1:3]
+        at = np.clip(points.mean(0).round().astype(int), 0, (shape[1] - 1, shape[0] - 1))
+        deviations = np.column_stack([points.std(0), np.ones(len(at))])
+        total = np.full((*shape, 3), (0, 0, 1e-6), np.float32)
+        # The nose above them does not move with the lips: all landmarks tell, each of what is about it.
+        np.add.at(total, (at[:, 1], at[:, 0]), deviations)
+        smooth = cv2.GaussianBlur(total, (0, 0), 12.0)
+        hull = cv2.convexHull(at[self.lower].astype(np.int32))
+        below = cv2.fillConvexPoly(np.zeros(shape, np.uint8), hull, 1) > 0
+        return below, np.moveaxis(smooth[..., :2] / smooth[..., 2:], -1, 0)
+
 
 def between(to_one: np.ndarray, to_other: np.ndarray) -> np.ndarray:
     """The matrix (2, 3) from pixel indices of one grid to those of another; both: frame px to coordinates."""

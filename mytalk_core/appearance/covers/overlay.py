@@ -70,7 +70,7 @@ def standing_still(faces: FaceGrid, skin: np.ndarray, held: np.ndarray | None = 
     held: bool (h, w), where alone it is looked for, of what is known to keep another way than the face: then
     it need not end sharply.
     """
-    below, moved = _movement(faces)
+    below, moved = faces.movement()
     seen = _Steadiness.of(faces, far=(held is not None) & (np.hypot(*moved) > FAR_UNITS))
     alien = unlike_skin(seen.usual, skin)
     found = (seen.steady & alien & seen.on_face).astype(np.uint8)
@@ -202,7 +202,7 @@ def _ends_sharply(usual: np.ndarray, part: np.ndarray, on_face: np.ndarray) -> b
 
 def _stays(pictures: np.ndarray, usual: np.ndarray, part: np.ndarray, moved: np.ndarray) -> bool:
     """Whether the outline of a part (h, w) bool of pictures (F, h, w, 3) changes less than if it moved with
-    the face; usual: float32 (h, w, 3), their median; moved: (2, h, w) units, see `_movement`."""
+    the face; usual: float32 (h, w, 3), their median; moved: (2, h, w) units, see `FaceGrid.movement`."""
     outline = cv2.morphologyEx(part.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
     across, down = (
         cv2.Scharr(usual, cv2.CV_32F, *along, scale=1 / 32)[outline] for along in ((1, 0), (0, 1))
@@ -210,18 +210,3 @@ def _stays(pictures: np.ndarray, usual: np.ndarray, part: np.ndarray, moved: np.
     moved = moved[:, outline, None]
     attached = float(np.hypot(across * moved[0], down * moved[1]).mean())
     return attached > SHOWN and float(pictures[:, outline].std(0).mean()) < ATTACHED * attached
-
-
-def _movement(faces: FaceGrid) -> tuple[np.ndarray, np.ndarray]:
-    """Where the lower face is, bool (h, w), and how far it moves there, across and down: its deviation over
-    the frames (2, h, w)."""
-    points, shape = faces.points, faces.pictures.shape[1:3]
-    at = np.clip(points.mean(0).round().astype(int), 0, (shape[1] - 1, shape[0] - 1))
-    deviations = np.column_stack([points.std(0), np.ones(len(at))])
-    total = np.full((*shape, 3), (0, 0, 1e-6), np.float32)
-    # The nose above them does not move with the lips: all landmarks tell, each of what is about it.
-    np.add.at(total, (at[:, 1], at[:, 0]), deviations)
-    smooth = cv2.GaussianBlur(total, (0, 0), 12.0)
-    hull = cv2.convexHull(at[faces.lower].astype(np.int32))
-    below = cv2.fillConvexPoly(np.zeros(shape, np.uint8), hull, 1) > 0
-    return below, np.moveaxis(smooth[..., :2] / smooth[..., 2:], -1, 0)
