@@ -22,6 +22,7 @@ from .parts import joined, unlike_skin
 LOOKED_AT = 5  # pictures, of which two are taken to begin with
 GAPS, THIN = 3, 2  # half the width, units, of gaps that are its own, and of what is no thing that is held
 SMALLEST = 60  # square units of it that lie before the lower face, at least
+WHOLE = 0.7  # of what is seen of it in one picture, the least that must stand still
 EDGE = 4  # units within the face's outline that may be what is behind it
 ABOUT = 5  # units about it that show its outline
 REACH = 40  # units that it may have moved, either way
@@ -157,13 +158,15 @@ def _held(faces: FaceGrid, seed: int, part: np.ndarray, skin: np.ndarray) -> Hel
         return None
     following = faces.following(path)
     matte = _standing_still(following, part, skin)
-    matte &= 2 * following.inside.sum(0) > len(path)
-    if not matte.any():
+    before = matte & (2 * following.inside.sum(0) > len(path))
+    if not before.any():
         return None
     # The whole of it before the face is not mistaken for another place, as a part of it may be.
-    look, path, unlike = _followed(faces, matte, seed, path)
-    matte = _standing_still(faces.following(path), matte, skin)
-    return Held(matte, faces.to_grid, look, LIKE * float(np.quantile(unlike, MOST))) if matte.any() else None
+    look, path, unlike = _followed(faces, before, seed, path)
+    matte = _standing_still(faces.following(path), before, skin)
+    if (matte & part).sum() < WHOLE * part.sum():
+        return None  # Too much of it is like skin: what each picture has otherwise than usual tells more.
+    return Held(matte, faces.to_grid, look, LIKE * float(np.quantile(unlike, MOST)))
 
 
 def _showing(faces: FaceGrid, skin: np.ndarray) -> list[tuple[int, np.ndarray]]:
