@@ -133,8 +133,8 @@ class CoverGauge:
         if clear < 1:
             return Cover(hidden=1.0, faded=faded, sure=clear < DOUBTFUL)
         view = self._view(unit, landmarks)
-        always, held, letters = self._in_front(unit, landmarks, similarity)
-        found, expected = self._unusual(view, always, held, letters, lends)
+        always, letters = self._in_front(unit, landmarks, similarity)
+        found, expected = self._unusual(view, always, letters, lends)
         if not (found & view.near).any():
             return FREE if faded == 0 else Cover(faded=faded)
         rim = widened(found.astype(np.uint8), 2 * RIM) > 0
@@ -147,20 +147,20 @@ class CoverGauge:
             usual = expected.behind(unit, found, touched > 0)
         lips = filled(landmarks[self._layout.lips_outer]) > 0
         hidden = float(matte[lips].mean()) if lips.any() else 0.0
-        sure = bool((always | held | letters).any())
+        sure = bool((always | letters).any())
         return Cover(own_colours(crop, found, matte), touched, usual, hidden, faded, sure)
 
     def _in_front(
         self, unit: np.ndarray, landmarks: np.ndarray, similarity: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Where a crop at one sample a unit shows what is always covered, what is held before the face, and a
-        caption: bool (256, 256)."""
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Where a crop at one sample a unit shows what is always covered, and a caption: bool (256, 256)."""
         none = np.zeros((UNITS, UNITS), bool)
         always = none if self._overlay is None else self._overlay.on_crop(similarity)
-        held = sum((one.on_crop(unit, similarity) for one in self._held), none)
+        for held in self._held:
+            always |= held.on_crop(unit, similarity)
         if self._captions is None:
-            return always, held, none
-        return always, held, self._captions.on_crop(unit, landmarks, similarity, self.skin)
+            return always, none
+        return always, self._captions.on_crop(unit, landmarks, similarity, self.skin)
 
     def _view(self, unit: np.ndarray, landmarks: np.ndarray) -> FaceView:
         """A crop uint8 (256, 256, 3) with landmarks (N, 2), and how its light and pose are."""
@@ -203,7 +203,7 @@ class CoverGauge:
         chosen = even_sample(shown, FRAMES)
         views = [self._view(unit[row], landmarks[row]) for row in chosen]
         in_front = [self._in_front(unit[row], landmarks[row], similarity[row]) for row in chosen]
-        covered = [always | held | letters for always, held, letters in in_front]
+        covered = [always | letters for always, letters in in_front]
         # Letters cast no wide shadow.
         mattes = [one.matte for one in (self._overlay, *self._held) if one is not None]
         is_thick = any(thickness(matte) > STROKE for matte in mattes)
@@ -211,16 +211,11 @@ class CoverGauge:
         return UsualFace.of(views, covered, self._shape, triangulate(self._layout), shadow)
 
     def _unusual(
-        self,
-        view: FaceView,
-        always: np.ndarray,
-        held: np.ndarray,
-        letters: np.ndarray,
-        lends: bool,
+        self, view: FaceView, always: np.ndarray, letters: np.ndarray, lends: bool
     ) -> tuple[np.ndarray, Expected | None]:
-        """Where a picture is unlike the usual face, `always` covered, or has something that is held or
-        letters, and the usual face in its shape and light."""
-        found = always | held | letters
+        """Where a picture is unlike the usual face, `always` covered or has `letters`, and the usual face in
+        its shape and light."""
+        found = always | letters
         if self._usual is None or view.turned > FAR or not view.near.any():
             return found, None
         there = self._usual.in_shape(view.landmarks, view.box)

@@ -17,12 +17,13 @@ from ..areas import disc, widened
 from ..pool import even_sample
 from .grid import FaceGrid, between
 from .overlay import no_mouths, standing_still
-from .parts import joined, unlike_skin
+from .parts import joined, thickness, unlike_skin
 
 LOOKED_AT = 5  # pictures, of which two are taken to begin with
 GAPS, THIN = 3, 2  # half the width, units, of gaps that are its own, and of what is no thing that is held
 SMALLEST = 60  # square units of it that lie before the lower face, at least
 WHOLE = 0.7  # of what is seen of it in one picture, the least that must stand still
+PEN = 4  # half its width, units
 EDGE = 4  # units within the face's outline that may be what is behind it
 ABOUT = 5  # units about it that show its outline
 REACH = 40  # units that it may have moved, either way
@@ -164,8 +165,10 @@ def _held(faces: FaceGrid, seed: int, part: np.ndarray, skin: np.ndarray) -> Hel
     # The whole of it before the face is not mistaken for another place, as a part of it may be.
     look, path, unlike = _followed(faces, before, seed, path)
     matte = _standing_still(faces.following(path), before, skin)
-    if (matte & part).sum() < WHOLE * part.sum():
-        return None  # Too much of it is like skin: what each picture has otherwise than usual tells more.
+    # Where too much of it is like skin, what each picture has otherwise than usual tells more; of what is as
+    # thin as a pen the network does.
+    if (matte & part).sum() < WHOLE * part.sum() or thickness(before) <= PEN:
+        return None
     return Held(matte, faces.to_grid, look, LIKE * float(np.quantile(unlike, MOST)))
 
 
