@@ -18,7 +18,7 @@ from ..media.clip import Clip
 from ..media.colour import Box
 from ..media.patch import Patch
 from .areas import disc
-from .covers.grid import FRAMES, ROOM, FaceGrid
+from .covers.grid import FRAMES, INSIDE, ROOM, FaceGrid
 from .fade import BLACK, WHITE
 from .pool import even_sample
 from .references import References
@@ -30,7 +30,6 @@ MOVED = 4.0  # units by which a face must have moved behind it, its deviation
 # Square units of its edges, in all and in one piece, with gaps of so many units. Of 260 clips without one
 # none has more than 43, but for a microphone that is there all the time.
 LEAST, PIECE, GAPS = 150, 60, 8
-INSIDE = 0.5  # share of the pictures in which a pixel must lie on the face
 FINEST = 2.0  # pixels a unit at which it is looked at, at most
 STROKE, SOFT = 0.35, 2.0  # of the usual contrast of strokes, what is one; units about it in which it ends
 LEVEL = 0.8  # quantile of their contrast that is usual
@@ -87,7 +86,7 @@ def find_watermark(
     if faces is None:
         return None
     below, moved = faces.movement()
-    telling = below & (np.hypot(*moved) > MOVED) & (faces.inside.mean(0) > INSIDE)
+    telling = below & (np.hypot(*moved) > MOVED) & faces.on_face
     if (
         telling.sum() < LEAST
         or (_shared(faces.pictures.mean(-1, dtype=np.float32), 1.0) & telling).sum() < LEAST

@@ -17,6 +17,7 @@ FRAMES = 24  # looked at
 FEWEST = 6  # fewer cannot tell what stands still
 ABOUT_LIPS = 5  # units about the lips that are theirs
 ROOM = 60.0  # units about the lower face
+INSIDE = 0.5  # share of the frames in which a pixel must have lain on the face
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +71,12 @@ class FaceGrid:
                 found.append(cv2.warpAffine(part, matrix, size, flags=cv2.WARP_INVERSE_MAP) > 0)
         pictures, inside, on_lips = (np.stack(part) for part in parts)
         return cls(pictures, inside, on_lips, in_frame * scale - low, to_grid, layout.lower)
+
+    @property
+    def on_face(self) -> np.ndarray:
+        """What lies on the face in most pictures, bool (h, w)."""
+        mostly: np.ndarray = self.inside.mean(0) > INSIDE
+        return mostly
 
     def following(self, path: np.ndarray) -> FaceGrid:
         """The same on grids that follow what has moved by a path (F, 2), samples; `to_grid` is that of a

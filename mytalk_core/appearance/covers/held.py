@@ -159,7 +159,7 @@ def _held(faces: FaceGrid, seed: int, part: np.ndarray, skin: np.ndarray) -> Hel
         return None
     following = faces.following(path)
     matte = _standing_still(following, part, skin)
-    before = matte & (2 * following.inside.sum(0) > len(path))
+    before = matte & following.on_face
     if not before.any():
         return None
     # The whole of it before the face is not mistaken for another place, as a part of it may be.

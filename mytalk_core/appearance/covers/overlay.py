@@ -28,7 +28,6 @@ PASSED = 0.3  # share of a part under which it must
 # with the face, and less than so much of that if it stands still. Captions on faces that moved by 0.3 units:
 # 3.7 and more, up to 0.39; what is a face's own: 0.73 and more.
 SHOWN, ATTACHED = 3.0, 0.5
-INSIDE = 0.5  # share of the frames in which a pixel must have lain on the face
 TOLD = 0.2  # share of the frames in which the lips must be elsewhere
 STEP, OUTLINE = 26.0, 0.5  # levels by which the picture changes within 3 units of this share of its outline
 LETTERS = 24  # units from one letter to the next
@@ -127,7 +126,7 @@ class _Steadiness:
         steady = told & ((still & ~on_lips).sum(0) >= QUARTERS * apart)
         always = still.sum(0) >= QUARTERS * len(still)
         # Not the edge of the face: what stands still there may as well be the neck.
-        face = cv2.erode((faces.inside.mean(0) > INSIDE).astype(np.uint8), np.ones((11, 11), np.uint8)) > 0
+        face = cv2.erode(faces.on_face.astype(np.uint8), np.ones((11, 11), np.uint8)) > 0
         return cls(usual, halves, always, told | far, steady | far & always, face)
 
 
