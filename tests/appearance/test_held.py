@@ -71,6 +71,15 @@ def test_what_moves_with_the_face_is_not_held(scene):
     assert not held(scene, frames) and not held(scene, scene.frames)
 
 
+def test_what_swings_with_the_face_is_not_held(scene):
+    """The end of a long beard, which goes farther than the landmarks about it."""
+    chins = np.stack([landmarks[152] for landmarks in scene.landmarks]) - [0, 22]
+    middle, frames = np.median(chins, axis=0), scene.frames.copy()
+    for frame, chin in zip(frames, chins, strict=True):
+        cv2.circle(frame, (middle + 1.4 * (chin - middle)).round().astype(int), 26, COLOURS[0], -1)
+    assert not held(scene, frames)
+
+
 def test_it_is_not_seen_where_it_has_gone(scene):
     (thing,) = held(scene, swaying(scene, COLOURS[2]))
     with_it, without = (scene.references(one).crops for one in (swaying(scene, COLOURS[2]), scene.frames))

@@ -35,6 +35,9 @@ AWAY, FAR = 1.0, 400.0
 # beside it, where a chin's own is, beside so much that is noise: microphones 3.5 and more, beards, hair,
 # shadows and collars up to 3.3.
 MOST, OWN, WITH, NOISE = 0.9, 3.4, 2, 25.0
+# Nor is it the face's own where it goes as the face does, only so many times as far, as the end of a nose or
+# of a long beard does: there those fit up to 1.1 times worse, microphones 1.4 and more.
+FARTHER, SWINGING = np.arange(0.7, 1.55, 0.1), 1.25
 LIKE = 2  # times as unlike itself as in most of the pictures, it may be something else
 
 
@@ -153,9 +156,12 @@ def _held(faces: FaceGrid, seed: int, part: np.ndarray, skin: np.ndarray) -> Hel
     """The thing that a part bool (h, w) of one of the pictures belongs to, if it goes its own way."""
     with_face = _path_of_face(faces.points, part, seed)
     look, path, unlike = _followed(faces, part, seed, with_face)
-    pairs = zip(faces.pictures, with_face, strict=True)
-    as_face = np.median([look.unlike_near(look.wide(picture), one) for picture, one in pairs])
-    if as_face + NOISE < OWN * (np.quantile(unlike, MOST) + NOISE):
+    alone = np.quantile(unlike, MOST) + NOISE
+    if _unlike_along(look, faces, with_face) + NOISE < OWN * alone:
+        return None
+    swings = (with_face - np.median(with_face, axis=0)) * FARTHER[:, None, None]
+    swings += np.median(path - swings, axis=1, keepdims=True)
+    if min(_unlike_along(look, faces, swing) for swing in swings) + NOISE < SWINGING * alone:
         return None
     following = faces.following(path)
     matte = _standing_still(following, part, skin)
@@ -223,6 +229,12 @@ def _sought(look: Look, pictures: np.ndarray, expected: np.ndarray) -> tuple[np.
     pairs = zip(pictures, expected, strict=True)
     path, unlike = zip(*(look.sought(look.wide(picture), one) for picture, one in pairs), strict=True)
     return np.array(path), np.array(unlike)
+
+
+def _unlike_along(look: Look, faces: FaceGrid, path: np.ndarray) -> float:
+    """How unlike itself a look is in most pictures, near a path (F, 2) that it may have gone."""
+    pairs = zip(faces.pictures, path, strict=True)
+    return float(np.median([look.unlike_near(look.wide(picture), one) for picture, one in pairs]))
 
 
 def _usual(look: Look, following: FaceGrid) -> np.ndarray:
