@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from manifest import rows_of
-from mytalk_training.refiner.adapt import Lesson, adapt, in_training
+from mytalk_training.refiner.adapt import AdaptationConfig, adapt, in_training
 from mytalk_training.refiner.person import pieces, read_person
 from reconstruction import TARGETS, Judges, measure_clip
 from tables import measured_here
@@ -59,7 +59,7 @@ def measure(name: str, video: Path, seconds: float, refiner: MouthRefiner, accel
     face = track(load_face_reader(), clip).choose("largest")
     apart = pieces(face.times_s, PART)
     person = read_person(clip, face, apart)
-    adapted = adapt(person, refiner, Lesson(), accelerator)
+    adapted = adapt(person, refiner, AdaptationConfig(), accelerator)
     cpu_s, wall_s = time.process_time() - cpu_s, time.perf_counter() - wall_s
     made = {
         word: LoadedRenderer("network", network.cpu()).make
@@ -96,10 +96,10 @@ def table(rows: list[Row], model: str, sha256: str) -> str:
     head = (
         f"{measured_here()}, {torch.get_num_threads()} thread(s), "
         f"{len(rows)} clips, up to {TARGETS} frames each of the seconds set apart. Refiner {sha256[:12]} of "
-        f"{model}; {Lesson()}. PSNR in dB and LPIPS (AlexNet) inside the mask (mouth, chin, jaw), true "
-        "landmarks, nothing lent from within 0.6 s; step 0: nothing was better, and the model's own stays. "
-        "Minutes: tracking, reading, learning; wall minutes on a machine that did other things too. By "
-        "benchmarks/adapt.py."
+        f"{model}; {AdaptationConfig()}. PSNR in dB and LPIPS (AlexNet) inside the mask (mouth, chin, jaw), "
+        "true landmarks, nothing lent from within 0.6 s; step 0: nothing was better, and the model's own "
+        "stays. Minutes: tracking, reading, learning; wall minutes on a machine that did other things too. "
+        "By benchmarks/adapt.py."
     )
     mean = (
         f"Mean: {psnr[1] - psnr[0]:+.2f} dB PSNR ({psnr[0]:.2f} to {psnr[1]:.2f}), "

@@ -34,7 +34,7 @@ from tables import measured_here, table_head, table_row
 from mytalk_core.appearance.crop import crop_size, cut_crop
 from mytalk_core.appearance.perceptual import PerceptualDistance
 from mytalk_core.appearance.pool import WANTED, choose_pool, pool_count
-from mytalk_core.appearance.reference_plan import Choice
+from mytalk_core.appearance.reference_plan import ReferenceChoice
 from mytalk_core.appearance.references import APART_S, mouth_opening, read_references
 from mytalk_core.appearance.renderers import LoadedRenderer, load_renderer
 from mytalk_core.appearance.warp_renderer import WarpRenderer, WarpSettings
@@ -51,14 +51,15 @@ OPEN = 3.0  # units from which on there is something to see between the lips
 LITTLE_OPEN = 2.0, 4.5  # units of mouths that are drawn from wider ones
 NEIGHBOURS = 6  # frames before and after a target that take part in the steady choice, as in a real run
 
-FREE = Choice(references=1, change=0, softness=1e6, fade=(1.0,))  # every frame for itself, equal weights
+# Every frame for itself, equal weights.
+FREE = ReferenceChoice(references=1, change=0, softness=1e6, fade=(1.0,))
 MEAN = WarpSettings(detail=1, misfit=1e6)
 BLENDS = {
     "nearest": (FREE, MEAN),
     "mean of 2": (replace(FREE, references=2), MEAN),
     "mean of 3": (replace(FREE, references=3), MEAN),
-    "warp": (Choice(), WarpSettings()),
-    "mean of 8": (Choice(references=8), MEAN),
+    "warp": (ReferenceChoice(), WarpSettings()),
+    "mean of 8": (ReferenceChoice(references=8), MEAN),
 }
 # What the renderer `warp` offers: the network is held against the best of these.
 OFFERED = ("nearest", "mean of 2", "mean of 3", "warp")

@@ -36,7 +36,7 @@ class DefaultsHelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
 
 
 @dataclass(frozen=True)
-class Idle:
+class UnusedOptions:
     """Options that nothing reads beside what others are.
 
     names: as in a namespace; where: tells it by the values of all; why: what is missing, for the user.
@@ -56,8 +56,12 @@ class Idle:
 
 # Of what `mytalk sync` and the rows of a list have.
 IDLE_OF_A_VIDEO = (
-    Idle(("crf",), lambda of: of["codec"] in ("prores", "ffv1", "copy"), "only h264 and vp9 have a crf"),
-    Idle(("emotion_strength",), lambda of: of["emotion"] is None, "there is no emotion (--emotion FILE)"),
+    UnusedOptions(
+        ("crf",), lambda of: of["codec"] in ("prores", "ffv1", "copy"), "only h264 and vp9 have a crf"
+    ),
+    UnusedOptions(
+        ("emotion_strength",), lambda of: of["emotion"] is None, "there is no emotion (--emotion FILE)"
+    ),
 )
 
 
@@ -69,7 +73,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, **kwargs)
         # For every argument of type=Path.
         self.register("type", Path, some_path)
-        self.idle: list[Idle] = []
+        self.idle: list[UnusedOptions] = []
 
     def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
         """As argparse does, for `parse_args` and a parser above; ends the program for an option that is given

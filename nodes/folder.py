@@ -18,7 +18,7 @@ from ..mytalk_core.media.clip import Clip
 from ..mytalk_core.media.source import open_clip
 from ..mytalk_core.motion.generate import MotionOptions
 from ..mytalk_core.motion.manner import MANNERS
-from ..mytalk_core.pipeline.batch import Answer, Loaded, Loading, Outcome, Worker, run_batch
+from ..mytalk_core.pipeline.batch import Answer, Loading, Outcome, Worker, WorkerReady, run_batch
 from ..mytalk_core.pipeline.jobs import Job, Settings, read_jobs, under_free_names
 from .clips import CancellableClip
 from .formats import FORMATS, check_format, quality_inputs
@@ -212,7 +212,7 @@ class LipSyncFolder(io.ComfyNode):
         return stamp_of_all(chain.from_iterable(files))
 
 
-class OneByOne:
+class InlineEngine:
     """The engine of a node: its one member is this process, which does a job when it is waited for."""
 
     def __init__(self, worker: Worker, model: LoadedModel) -> None:
@@ -231,7 +231,7 @@ class OneByOne:
         """Do the job."""
         job, self.job = self.job, None
         if job is None:
-            return [(self.worker, Loaded())]
+            return [(self.worker, WorkerReady())]
         self.worker.model = self.model.all_ready()
         return [(self.worker, self.worker.do(job))]
 
@@ -253,7 +253,7 @@ def work(jobs: Sequence[Job], loading: Loading, model: LoadedModel, resume: bool
 
     cancelled = comfy.model_management.InterruptProcessingException
     worker = Worker(loading, opened=open_cancellable, ends=cancelled, progress=show, resume=resume)
-    for job, outcome in run_batch(todo, OneByOne(worker, model), loading, 1):
+    for job, outcome in run_batch(todo, InlineEngine(worker, model), loading, 1):
         outcomes[job.output] = outcome
     return outcomes
 

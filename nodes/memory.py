@@ -68,7 +68,7 @@ class LoadedModel:
 
 
 @dataclass(frozen=True, eq=False)
-class DrawnWith:
+class DrawingNetworks:
     """Called, it brings the networks that a clip's pictures are drawn with.
 
     patchers: those of the clips it is made of, and of who reads the drawn lips again, too: frame by frame
@@ -79,7 +79,7 @@ class DrawnWith:
     patchers: list[comfy.model_patcher.ModelPatcher]
 
     @classmethod
-    def of(cls, loaded: LoadedModel, clips: Iterable[Clip]) -> DrawnWith:
+    def of(cls, loaded: LoadedModel, clips: Iterable[Clip]) -> DrawingNetworks:
         """The model's renderer, and what the pictures of the clips below it are drawn with."""
         below = [clip.prepare for clip in clips if isinstance(clip, RenderedClip)]
         others = [patcher for one in below if isinstance(one, cls) for patcher in one.patchers]

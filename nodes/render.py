@@ -26,7 +26,7 @@ from .host import rare, schema
 from .kept import KeptPatches
 from .lazy import clip_images, clip_masks
 from .linked import checked
-from .memory import DrawnWith, LoadedModel, bundled_model
+from .memory import DrawingNetworks, LoadedModel, bundled_model
 from .same_video import check_frames, check_times, other_video
 from .screen import plainly, said
 from .sockets import BoundingBoxSocket, ModelSocket, MotionSocket, Performance, TrackedFace, TrackSocket
@@ -161,9 +161,9 @@ class AppearanceGenerate(io.ComfyNode):
         lender = (lip_references or track).track
         doubts = check_pictures(rendered.references, lender, rendered.covered, rendered.lent).doubts
         kept = KeptPatches(existing(folder_paths.get_temp_directory()))
-        drawn_with = DrawnWith.of(loaded, sources(clip))
+        drawn_with = DrawingNetworks.of(loaded, sources(clip))
         # Without a network several frames may be drawn at once.
-        rendered = replace(rendered, prepare=drawn_with if drawn_with.patchers else None, keeper=kept)
+        rendered = replace(rendered, prepare=drawn_with if drawn_with.patchers else None, patch_cache=kept)
         return io.NodeOutput(
             ClipVideo(rendered, cls.hidden.unique_id),
             clip_images(rendered),

@@ -17,7 +17,7 @@ from .mask import MouthMask
 from .on_device.batch import Batch
 from .on_device.generating import generated
 from .raster import triangulate
-from .reference_plan import Choice
+from .reference_plan import ReferenceChoice
 from .references import References
 from .warp import ReferenceWarps
 from .warp_renderer import WarpRenderer, WarpSettings
@@ -48,7 +48,7 @@ class GeneratorRenderer(WarpRenderer):
         light: np.ndarray | None = None,
     ):
         config = generator.config
-        choice = Choice(references=config.reference_count)
+        choice = ReferenceChoice(references=config.reference_count)
         super().__init__(references, targets, layout, shots, choice, settings, light=light)
         self.generator, self.dtype = generator, dtype
         self.own = LandmarkLayout.load(config.landmark_layout)
@@ -69,8 +69,8 @@ class GeneratorRenderer(WarpRenderer):
         """All: see `Renderer.reads`."""
         return SQUARE
 
-    def lips_together(self, batch: Batch) -> Tensor:
-        """See `WarpRenderer.lips_together`; of the crops all that the masks leave is read."""
+    def lips_batched(self, batch: Batch) -> Tensor:
+        """See `WarpRenderer.lips_batched`; of the crops all that the masks leave is read."""
         return generated(batch, self.generator, self.dtype, self.to_own, self.read_references)
 
     def lips(

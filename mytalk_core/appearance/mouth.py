@@ -192,7 +192,7 @@ def _read_map(coordinates: np.ndarray, at_x: np.ndarray, at_y: np.ndarray) -> np
 
 
 @dataclass(frozen=True)
-class Room:
+class MouthInterior:
     """What is between the lips. alpha: float32 (h, w) 0..1, where; skin: bool (h, w), the lips about it;
     light: float32 (h,), how bright each row is, as a share of the lips' colour; seam: float32 (h, w)
     0..SEAM, how much darker it is where lips meet."""
@@ -203,7 +203,7 @@ class Room:
     seam: np.ndarray
 
 
-def room_between(shape: tuple[int, ...], rings: list[np.ndarray], scale: float) -> Room:
+def room_between(shape: tuple[int, ...], rings: list[np.ndarray], scale: float) -> MouthInterior:
     """Of the outer and the inner ring of the lips, pixel indices (P, 2) of a picture (h, w); scale: pixels a
     unit."""
     outer, inner = (_filled((shape[0], shape[1]), ring) for ring in rings)
@@ -222,7 +222,7 @@ def room_between(shape: tuple[int, ...], rings: list[np.ndarray], scale: float) 
     skin: np.ndarray = (outer == 255) & (cv2.dilate(inner, np.ones((5, 5))) == 0)
     low, high = rings[1][:, 1].min(), rings[1][:, 1].max()
     depth = np.clip((np.arange(shape[0], dtype=np.float32) - low) / max(high - low, 1e-3), 0, 1)
-    return Room(alpha, skin, DEEP + (1 - thin) * (TONGUE - DEEP) * depth**2, seam)
+    return MouthInterior(alpha, skin, DEEP + (1 - thin) * (TONGUE - DEEP) * depth**2, seam)
 
 
 def dark_interior(

@@ -16,10 +16,10 @@ from .blend import EVERYWHERE, Blend, Mixing, recombined
 from .mask import MouthMask
 from .matching import MatchedReferences
 from .on_device.batch import Batch, Lenders
-from .on_device.lips import MixingTogether
+from .on_device.lips import BatchMixing
 from .on_device.matching import Matched
-from .on_device.refining import Refining
-from .reference_plan import Choice
+from .on_device.refining import BatchRefiner
+from .reference_plan import ReferenceChoice
 from .references import References
 from .refinement import Refinement, drawn, enlarged, fading, plain_weights
 from .refiner import MouthRefiner
@@ -90,12 +90,12 @@ class NetworkRenderer(WarpRenderer):
         targets: Rows,
         layout: LandmarkLayout,
         shots: np.ndarray | None = None,
-        choice: Choice | None = None,
+        choice: ReferenceChoice | None = None,
         settings: WarpSettings | None = None,
         dtype: torch.dtype = torch.float32,
         light: np.ndarray | None = None,
     ):
-        choice = choice or Choice(refiner.config.references)
+        choice = choice or ReferenceChoice(refiner.config.references)
         super().__init__(references, targets, layout, shots, choice, settings, light=light)
         self.refiner, self.dtype = refiner, dtype
         # One sample a unit is what the refiner reads; larger references are averaged down once.
@@ -107,10 +107,10 @@ class NetworkRenderer(WarpRenderer):
         """Where the refiner is just now: whoever keeps it elsewhere brings it to draw."""
         return next(self.refiner.parameters()).device
 
-    def mixing_together(self, batch: Batch, matched: Matched) -> MixingTogether:
-        """See `WarpRenderer.mixing_together`."""
+    def mixing_batched(self, batch: Batch, matched: Matched) -> BatchMixing:
+        """See `WarpRenderer.mixing_batched`."""
         detail = self.settings.detail
-        refining = Refining(self.refiner, self.dtype, self._small_lenders, self.triangulation, detail)
+        refining = BatchRefiner(self.refiner, self.dtype, self._small_lenders, self.triangulation, detail)
         return refining.mixing(batch, matched, self.split_px)
 
     @torch.inference_mode()

@@ -24,7 +24,7 @@ from .mask import LIPS, lip_map, mouth_mask
 from .mouth import ring_pixels, room_between
 from .pool import choose_pool
 from .raster import triangulate
-from .reference_plan import CHUNK, Choice, reference_distance
+from .reference_plan import CHUNK, ReferenceChoice, reference_distance
 from .references import References, lip_shape, mouth_opening
 from .warp import MeshWarp, sample
 from .window import SQUARE
@@ -123,7 +123,7 @@ def with_open_mouths(references: References, targets: Rows, layout: LandmarkLayo
 
 def opened(references: References, shapes: np.ndarray, layout: LandmarkLayout) -> References:
     """A reference for each of some shapes (P,N,2), canonical units: of the one that is nearest to it."""
-    nearest = reference_distance(references, shapes, layout, Choice(), None).argmin(1)
+    nearest = reference_distance(references, shapes, layout, ReferenceChoice(), None).argmin(1)
     lenders = references.take(nearest)
     lent, colours = interiors(layout.name), colours_of(lenders, layout)
     crops = [

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import NoFaceError
 from ..face.layout import LandmarkLayout
 from ..face.packed import Rows
-from .reference_plan import Choice, shape_distance
+from .reference_plan import ReferenceChoice, shape_distance
 
 POOL = 96
 POOL_BYTES = 96 << 20  # what the crops may take together, whatever their size
@@ -52,7 +52,7 @@ def choose_pool(
     if len(frames) <= count:
         return frames
     frames = even_sample(frames, max(CANDIDATES, count))
-    own, choice = shapes[frames], Choice()
+    own, choice = shapes[frames], ReferenceChoice()
     if wanted is None or len(wanted) == 0:
         wanted, shots = even_sample(own, WANTED), None
     distance = shape_distance(wanted, own, layout, choice.pose)

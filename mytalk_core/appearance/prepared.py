@@ -13,7 +13,7 @@ from .warp import ReferenceWarps
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class PreparedFrame:
     """A frame of a batch.
 
     row: in the batch; index: in the sequence; source, target: float (N, 2) canonical units; mask: of what is

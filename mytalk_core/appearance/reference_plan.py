@@ -27,7 +27,7 @@ SAME_LIGHT = 32.0
 
 
 @dataclass(frozen=True)
-class Choice:
+class ReferenceChoice:
     """How references are chosen; distances are root mean square canonical units (1/256 of the crop)."""
 
     references: int = 3
@@ -54,7 +54,7 @@ def reference_distance(
     references: References,
     targets: Rows,
     layout: LandmarkLayout,
-    choice: Choice,
+    choice: ReferenceChoice,
     shots: np.ndarray | None,
     light: np.ndarray | None = None,
 ) -> np.ndarray:
@@ -129,7 +129,7 @@ def plan_references(
     references: References,
     targets: Rows,
     layout: LandmarkLayout,
-    choice: Choice,
+    choice: ReferenceChoice,
     shots: np.ndarray | None = None,
     light: np.ndarray | None = None,
 ) -> ReferencePlan:

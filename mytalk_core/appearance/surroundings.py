@@ -7,14 +7,14 @@ import numpy as np
 
 from ..face.alignment import UNITS
 from .frame_edge import depth_units, slowed_at_edge
-from .prepared import Prepared
+from .prepared import PreparedFrame
 from .warp import pixel_grid, sample
 
 BLEND_UNITS = 9
 FOLD_UNITS = 2.5
 
 
-def move_surroundings(crop: np.ndarray, prepared: Prepared) -> np.ndarray:
+def move_surroundings(crop: np.ndarray, prepared: PreparedFrame) -> np.ndarray:
     """Let neck and cheeks follow the jaw in a crop uint8 (S, S, 3), in place; where, (h, w) 0..1 by unit.
 
     Without it a jaw that closes would leave the old chin standing below the new one. What lies beyond

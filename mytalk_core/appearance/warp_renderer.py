@@ -22,18 +22,18 @@ from .matching import MatchedReferences, match_references
 from .mouth import Parting, between_lips, dark_interior, hide_edges, part_interior, parting, seal, upper_teeth
 from .on_device.batch import Batch, Borrowed, Lenders
 from .on_device.drawing import DeviceRendering, draw
-from .on_device.fade import done as done_together
-from .on_device.fade import undone as undone_together
-from .on_device.focus import softened as soften_together
-from .on_device.lips import BlendTogether, MixingTogether
-from .on_device.lips import darken as darken_together
-from .on_device.lips import warped as warp_together
+from .on_device.fade import done as done_batched
+from .on_device.fade import undone as undone_batched
+from .on_device.focus import softened as soften_batched
+from .on_device.lips import BatchBlend, BatchMixing
+from .on_device.lips import darken as darken_batched
+from .on_device.lips import warped as warp_batched
 from .on_device.matching import Matched
-from .on_device.matching import match_references as match_together
+from .on_device.matching import match_references as match_batched
 from .on_device.windows import on
-from .prepared import Prepared
+from .prepared import PreparedFrame
 from .raster import triangulate
-from .reference_plan import Choice, ReferencePlan, plan_references
+from .reference_plan import ReferenceChoice, ReferencePlan, plan_references
 from .references import References, mouth_opening
 from .rendering import ArrayRendering, Rendering
 from .surroundings import move_surroundings
@@ -89,7 +89,7 @@ class WarpRenderer:
         targets: Rows,
         layout: LandmarkLayout,
         shots: np.ndarray | None = None,
-        choice: Choice | None = None,
+        choice: ReferenceChoice | None = None,
         settings: WarpSettings | None = None,
         device: torch.device | str = "cpu",
         light: np.ndarray | None = None,
@@ -98,7 +98,7 @@ class WarpRenderer:
         self.references, self.layout = references, layout
         self.settings = settings or WarpSettings()
         self.plan: ReferencePlan = plan_references(
-            references, targets, layout, choice or Choice(), shots, light
+            references, targets, layout, choice or ReferenceChoice(), shots, light
         )
         self.triangulation = triangulate(layout)
         self.openings = mouth_opening(references.landmarks, layout)
@@ -127,8 +127,8 @@ class WarpRenderer:
             )
         given = crops, frame_index, source_landmarks, target_landmarks, seen
         if self.device.type == "cpu":
-            return self.drawn_by_turns(crops, self._all_prepared(*given))
-        return self.drawn_together(crops, self._all_prepared(*given))
+            return self.render_sequentially(crops, self._all_prepared(*given))
+        return self.render_batched(crops, self._all_prepared(*given))
 
     def _all_prepared(
         self,
@@ -137,7 +137,7 @@ class WarpRenderer:
         source: np.ndarray,
         target: np.ndarray,
         seen: np.ndarray | None,
-    ) -> list[Prepared]:
+    ) -> list[PreparedFrame]:
         """The frames of a batch; see `render`."""
         inside = [None] * len(frame_index) if seen is None else seen
         return [
@@ -170,7 +170,7 @@ class WarpRenderer:
         source: np.ndarray,
         target: np.ndarray,
         inside: np.ndarray | None,
-    ) -> Prepared:
+    ) -> PreparedFrame:
         """What is decided of one frame before its pixels are worked on; see `render`."""
         mask = mouth_mask(source, target, self.layout, self.settings.feather)
         if inside is not None:
@@ -181,9 +181,9 @@ class WarpRenderer:
         least = self._usual_light.veil(fade.before(light.darkest[0]))
         blur = self._focus.missing(fade.undone(crop), source, inside, *chosen)
         warps = self._warps(index, target, mask)
-        return Prepared(row, index, source, target, mask, warps, inside, blur, fade, least)
+        return PreparedFrame(row, index, source, target, mask, warps, inside, blur, fade, least)
 
-    def drawn_by_turns(self, crops: np.ndarray, frames: list[Prepared]) -> ArrayRendering:
+    def render_sequentially(self, crops: np.ndarray, frames: list[PreparedFrame]) -> ArrayRendering:
         """One frame after the other, by OpenCV."""
         size = self.references.size
         rendered, alpha = np.array(crops), np.zeros(crops.shape[:3], np.float32)
@@ -211,7 +211,7 @@ class WarpRenderer:
             mixed[:] = np.rint(lips, out=lips).clip(0, 255, out=lips)
         return ArrayRendering(rendered, alpha)
 
-    def drawn_together(self, crops: np.ndarray, frames: list[Prepared]) -> DeviceRendering:
+    def render_batched(self, crops: np.ndarray, frames: list[PreparedFrame]) -> DeviceRendering:
         """All at once, by PyTorch on the device."""
         chosen = [self.chosen(frame.index) for frame in frames]
         borrowed = Borrowed.of(self._lenders, chosen)
@@ -219,10 +219,10 @@ class WarpRenderer:
         def lips(batch: Batch) -> Tensor:
             fades = [frame.fade for frame in frames]
             least = np.stack([frame.least for frame in frames])
-            made = self.lips_together(batch.with_crops(undone_together(batch.crops, fades)))
+            made = self.lips_batched(batch.with_crops(undone_batched(batch.crops, fades)))
             made = torch.maximum(made, on(least, self.device)[..., None, None])
-            made = soften_together(made, [frame.blur for frame in frames], self.references.size)
-            return done_together(made, fades)
+            made = soften_batched(made, [frame.blur for frame in frames], self.references.size)
+            return done_batched(made, fades)
 
         return draw(crops, frames, borrowed, self.device, lips)
 
@@ -234,7 +234,7 @@ class WarpRenderer:
         """What of each reference of a frame lends, on the unit grid of its mask's window: see `lent_part`."""
         return self._warped(self.references.own, index, warps)
 
-    def _seen(self, frame: Prepared) -> list[np.ndarray | None]:
+    def _seen(self, frame: PreparedFrame) -> list[np.ndarray | None]:
         """What of each lay inside its frame, behind something or not."""
         return self._warped(self.references.seen, frame.index, frame.warps)
 
@@ -247,7 +247,7 @@ class WarpRenderer:
             for rank, one in enumerate(chosen)
         ]
 
-    def _shown(self, frame: Prepared, seen: list[np.ndarray | None]) -> MouthMask | None:
+    def _shown(self, frame: PreparedFrame, seen: list[np.ndarray | None]) -> MouthMask | None:
         """A frame's mask without what no reference has seen; None where that is a part of the lips, old or
         new."""
         parts = [part for part in seen if part is not None]
@@ -299,13 +299,13 @@ class WarpRenderer:
             picture = dark_interior(picture, target, self.layout, core, size, amount)
         return np.clip(picture, 0, 255)
 
-    def lips_together(self, batch: Batch) -> Tensor:
+    def lips_batched(self, batch: Batch) -> Tensor:
         """`lips` of a batch on its device: float32 (B, 3, h, w) of its cores."""
-        matched = match_together(batch, self.settings.misfit if self.settings.colour_match else None)
-        mixing = self.mixing_together(batch, matched)
-        pictures, mouths = warp_together(batch, matched, self.triangulation, self.parting, mixing)
+        matched = match_batched(batch, self.settings.misfit if self.settings.colour_match else None)
+        mixing = self.mixing_batched(batch, matched)
+        pictures, mouths = warp_batched(batch, matched, self.triangulation, self.parting, mixing)
         picture = mixing.mixed(pictures)
-        return darken_together(batch, picture, matched, mouths, self.openings).clamp(0, 255)
+        return darken_batched(batch, picture, matched, mouths, self.openings).clamp(0, 255)
 
     @property
     def split_px(self) -> float:
@@ -324,12 +324,12 @@ class WarpRenderer:
         inner = between_lips(target, self.layout, mask.core, self.references.size)
         return Blend(matched.weights, self.settings.detail, self.split_px, inner)
 
-    def mixing_together(self, batch: Batch, matched: Matched) -> MixingTogether:
+    def mixing_batched(self, batch: Batch, matched: Matched) -> BatchMixing:
         """`mixing` of a batch on its device."""
         pairs = zip(batch.targets, batch.cores.own, strict=True)
         inner = [between_lips(target, self.layout, core, batch.size) for target, core in pairs]
         packed = batch.cores.packed(inner, "constant")[:, None]
-        return BlendTogether(batch, matched.weights, self.settings.detail, self.split_px, packed)
+        return BatchBlend(batch, matched.weights, self.settings.detail, self.split_px, packed)
 
     def _match(
         self,

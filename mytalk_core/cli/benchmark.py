@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..arguments import DefaultsHelpFormatter, Idle, add_device, add_dtype, add_model
+from ..arguments import DefaultsHelpFormatter, UnusedOptions, add_device, add_dtype, add_model
 from ..files import replacing
 from .evaluate import SLOW
 
 if TYPE_CHECKING:
-    from ..evaluation.benchmark.generation import Tools
+    from ..evaluation.benchmark.generation import LoadedNetworks
     from ..evaluation.benchmark.protocol import Pair
     from ..evaluation.clip_files import ClipFiles
     from ..evaluation.compare import Scoring
@@ -60,7 +60,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     benchmark.add_argument("--no-evaluation", dest="evaluate", action="store_false", help="only generate")
     benchmark.add_argument("-o", "--output", type=Path, required=True, help="folder of the results")
     benchmark.idle += [
-        Idle(
+        UnusedOptions(
             ("every", "weights", "skip"), lambda of: not of["evaluate"], "nothing is scored (--no-evaluation)"
         )
     ]
@@ -104,10 +104,10 @@ def run(args: argparse.Namespace) -> None:
         _evaluate(made, args, scoring, record)
 
 
-def _load(args: argparse.Namespace) -> tuple[Tools, dict, dict[str, dict[str, str]]]:
+def _load(args: argparse.Namespace) -> tuple[LoadedNetworks, dict, dict[str, dict[str, str]]]:
     """The models; what all results of a folder have in common; the weights of each system."""
     from ..appearance.renderers import load_renderer
-    from ..evaluation.benchmark.generation import Tools
+    from ..evaluation.benchmark.generation import LoadedNetworks
     from ..face.reader import load_face_reader
     from ..motion.generate import MotionModel
     from ..pipeline.device import choose_device, choose_dtype
@@ -129,10 +129,10 @@ def _load(args: argparse.Namespace) -> tuple[Tools, dict, dict[str, dict[str, st
         "crf": args.crf,
         "models": {} if motion is None else motion.hashes,
     }
-    return Tools(load_face_reader(device), motion, renderers), settings, systems
+    return LoadedNetworks(load_face_reader(device), motion, renderers), settings, systems
 
 
-def _make(pair: Pair, tools: Tools, args: argparse.Namespace, record: dict) -> ClipFiles | None:
+def _make(pair: Pair, tools: LoadedNetworks, args: argparse.Namespace, record: dict) -> ClipFiles | None:
     """Write what is missing of one clip. None where it cannot be made: it is left out of every system, and
     the record says why."""
     from ..errors import MediaError, NoFaceError

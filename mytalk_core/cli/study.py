@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ..arguments import DefaultsHelpFormatter, Idle
+from ..arguments import DefaultsHelpFormatter, UnusedOptions
 from ..files import check_outputs, write_text
 
 
@@ -29,12 +29,14 @@ def add(commands: argparse._SubParsersAction) -> None:
         "-o", "--output", type=Path, help="the new folder of the site; with --collect the table's file (.md)"
     )
     study.idle += [
-        Idle(
+        UnusedOptions(
             ("systems", "title"),
             lambda of: of["collect"] is not None,
             "--collect reads a study that is there",
         ),
-        Idle(("key",), lambda of: of["collect"] is None, "a new study's key is written, beside its site"),
+        UnusedOptions(
+            ("key",), lambda of: of["collect"] is None, "a new study's key is written, beside its site"
+        ),
     ]
 
 

@@ -15,6 +15,7 @@ from ..face.track import FaceTrack
 from ..speech.activity import speech_presence
 from ..speech.features import SpeechEncoder, SpeechFeatures
 from .amplitude import amplified
+from .bounds import MotionBounds
 from .closures import close_lips, closure_share
 from .denoiser import MotionDenoiser
 from .diffusion import PROCESSES, SAMPLERS
@@ -24,7 +25,6 @@ from .identity import IdentityExtractor, embed_person
 from .manner import MANNERS, Manner
 from .motion import Motion
 from .person import RATE_HZ, Person, PoseFreeTrack, opening_ratio, remove_pose
-from .reach import Reach
 from .rest import closed_displacement, rest_of
 from .sampler import EncodedSpeech, sample_motion
 from .space import LandmarkSpace
@@ -108,7 +108,7 @@ class MotionOptions:
     noise that sampling starts from and by `emphasis`, 0 gives the most likely motion, 1 the full variety;
     expression: scale of the movement;
     manner: how far the mouth opens. "own": about as far as the source's own ranges, and modestly where it
-    does not show that (`Reach`); "model": as far as most people's. `expression` scales either;
+    does not show that (`MotionBounds`); "model": as far as most people's. `expression` scales either;
     emotion_strength: how much of what an identity that is given expresses, 1 as that face does.
     `OPTION_RANGES` has what each may be.
     """
@@ -221,15 +221,15 @@ def _embedding(
 class Mouth:
     """What becomes of movements on one face.
 
-    emotion, closed: (N,3) mouth widths from rest, to what it expresses, and to lips that meet so; reach: what
-    it may be made to do, where its source does not show that; expression: the user's scale.
+    emotion, closed: (N,3) mouth widths from rest, to what it expresses, and to lips that meet so; bounds:
+    what it may be made to do, where its source does not show that; expression: the user's scale.
     """
 
     space: LandmarkSpace
     person: Person
     emotion: np.ndarray
     closed: np.ndarray
-    reach: Reach | None
+    bounds: MotionBounds | None
     expression: float
 
     @staticmethod
@@ -246,17 +246,17 @@ class Mouth:
             own = emotion_channels(space, track, person)
             emotion = emotion_shift(space, own, identity.emotion, options.emotion_strength)
         closed = closed_displacement(space, person, emotion)
-        reach = Reach.of(track, person, emotion) if options.manner == "own" else None
-        return Mouth(space, person, emotion, closed, reach, options.expression)
+        bounds = MotionBounds.of(track, person, emotion) if options.manner == "own" else None
+        return Mouth(space, person, emotion, closed, bounds, options.expression)
 
     def speaking(self, movement: np.ndarray, scale: np.ndarray, share: np.ndarray) -> np.ndarray:
         """Displacements (F,N,3) of movements (F,N,3) from rest, scaled (F,) from lips that meet, and share
         (F,) nearer to such lips, on p, b and m."""
         spoken = self.closed + scale[:, None, None] * (self.emotion + movement - self.closed)
         spoken = close_lips(spoken, share, self.space, self.person)
-        if self.reach is None:
+        if self.bounds is None:
             return spoken
-        return self.reach.bound(spoken, self.closed, self.person, self.expression)
+        return self.bounds.bound(spoken, self.closed, self.person, self.expression)
 
 
 def manner_gain(

@@ -57,7 +57,7 @@ class Loading:
 
 
 @dataclass(frozen=True)
-class Loaded:
+class WorkerReady:
     """A worker is ready; or it never will be, and `problem` says why in a line."""
 
     problem: str | None = None
@@ -77,18 +77,18 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Lost:
+class WorkerLost:
     """A worker ended without an answer."""
 
     why: str
 
 
-Answer = Loaded | Outcome | Lost
+Answer = WorkerReady | Outcome | WorkerLost
 
 
 class Engine(Protocol):
     """Where workers live. A member is what an engine knows a worker by; it answers once to each job, and once
-    with `Loaded` before the first."""
+    with `WorkerReady` before the first."""
 
     def start(self, loading: Loading) -> Any:
         """A new member, which begins to load."""
@@ -130,7 +130,7 @@ class Worker:
         if model is not None:
             self.model = model
 
-    def load(self) -> Loaded:
+    def load(self) -> WorkerReady:
         """Load the model, on as many threads as were given."""
         import cv2
         import torch
@@ -150,8 +150,8 @@ class Worker:
                 recognition=loading.recognition,
             )
         except (ValueError, OSError) as error:
-            return Loaded(str(error))
-        return Loaded()
+            return WorkerReady(str(error))
+        return WorkerReady()
 
     def do(self, job: Job) -> Outcome:
         """Make a video and its report, which take their names together. A failure is an outcome, too."""
@@ -234,7 +234,7 @@ def _hand_out(
                 del crew[member]
                 engine.stop(member)
                 if job is None and not _is_fit(answer) and not crew:
-                    why = answer.why if isinstance(answer, Lost) else getattr(answer, "problem", None)
+                    why = answer.why if isinstance(answer, WorkerLost) else getattr(answer, "problem", None)
                     raise ValueError(f"a model that loads was required: {why}")
                 if job is not None and waiting:
                     crew[engine.start(loading)] = None
@@ -245,13 +245,13 @@ def _hand_out(
 
 def _is_fit(answer: Answer) -> bool:
     """Whether who answered so can take a job."""
-    if isinstance(answer, Loaded):
+    if isinstance(answer, WorkerReady):
         return answer.problem is None
     return isinstance(answer, Outcome) and not answer.spent
 
 
 def _outcome(job: Job, answer: Answer, loading: Loading) -> Outcome:
-    if isinstance(answer, Lost):
+    if isinstance(answer, WorkerLost):
         return fail(job, job.facts(loading.made_by), answer.why)
     assert isinstance(answer, Outcome)  # a member that has a job answers to it
     return answer

@@ -36,7 +36,7 @@ OUTSIDE = 0.05
 # A few frames do not spoil a video.
 SHARE = 0.1
 # Something lies over the chin in this share of the pictures that lips are borrowed from; in half of them the
-# gauge takes it for the face itself.
+# detector takes it for the face itself.
 COVERED_SHARE = 0.25
 # Sharp pictures of mouths keep this share of their contrast below 1.5 px.
 SHARP = 0.09

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from ..program import stoppable
-from .batch import Answer, Loading, Lost, Worker
+from .batch import Answer, Loading, Worker, WorkerLost
 from .jobs import Job
 
 ENDING_S = 10
@@ -27,7 +27,7 @@ HOLDS_SIGNALS = hasattr(signal, "pthread_sigmask")
 
 
 @dataclass(frozen=True, eq=False)
-class Member:
+class WorkerProcess:
     """A worker's process, and this end of its pipe."""
 
     process: BaseProcess
@@ -41,7 +41,7 @@ class Processes:
         self._context = multiprocessing.get_context("spawn")
         self._cuda, self._started = cuda, 0
 
-    def start(self, loading: Loading) -> Member:
+    def start(self, loading: Loading) -> WorkerProcess:
         """See `Engine.start`."""
         if self._cuda:
             loading = replace(loading, device=f"cuda:{self._started % self._cuda}")
@@ -51,29 +51,31 @@ class Processes:
         with _ctrl_c_held():
             process.start()
         there.close()
-        return Member(process, here)
+        return WorkerProcess(process, here)
 
-    def give(self, member: Member, job: Job) -> None:
+    def give(self, member: WorkerProcess, job: Job) -> None:
         """See `Engine.give`."""
         # Where it is gone, waiting for its answer tells.
         with suppress(OSError):
             member.pipe.send(job)
 
-    def wait(self, members: Sequence[Member]) -> list[tuple[Member, Answer]]:
+    def wait(self, members: Sequence[WorkerProcess]) -> list[tuple[WorkerProcess, Answer]]:
         """See `Engine.wait`."""
         ready = wait([member.pipe for member in members])
         return [(member, self._answer(member)) for member in members if member.pipe in ready]
 
-    def _answer(self, member: Member) -> Answer:
+    def _answer(self, member: WorkerProcess) -> Answer:
         try:
             return member.pipe.recv()
         except (EOFError, OSError):
             member.process.join(ENDING_S)
             code = member.process.exitcode or 0
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-            return Lost(f"its worker process {how}, as when memory runs out: see whether fewer workers help")
+            return WorkerLost(
+                f"its worker process {how}, as when memory runs out: see whether fewer workers help"
+            )
 
-    def stop(self, member: Member) -> None:
+    def stop(self, member: WorkerProcess) -> None:
         """See `Engine.stop`."""
         member.pipe.close()
         member.process.terminate()

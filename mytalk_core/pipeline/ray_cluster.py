@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .batch import Answer, Loading, Lost, Worker
+from .batch import Answer, Loading, Worker, WorkerLost
 from .jobs import Job
 
 
 @dataclass(eq=False)
-class Actor:
+class RayWorker:
     """A worker on the cluster, and what it is to answer next."""
 
     handle: Any
@@ -42,28 +42,28 @@ class RayCluster:
         nodes = [node for node in self._ray.nodes() if node["Alive"]]
         return max(1, sum(int(node["Resources"].get(key, 0) // each) for node in nodes))
 
-    def start(self, loading: Loading) -> Actor:
+    def start(self, loading: Loading) -> RayWorker:
         """See `Engine.start`."""
         needs = {"num_cpus": loading.threads, "num_gpus": int(self._cuda)}
         spread = self._ray.remote(Worker).options(**needs, scheduling_strategy="SPREAD")
         handle = spread.remote(loading)
-        return Actor(handle, handle.load.remote())
+        return RayWorker(handle, handle.load.remote())
 
-    def give(self, member: Actor, job: Job) -> None:
+    def give(self, member: RayWorker, job: Job) -> None:
         """See `Engine.give`."""
         member.answer = member.handle.do.remote(job)
 
-    def wait(self, members: Sequence[Actor]) -> list[tuple[Actor, Answer]]:
+    def wait(self, members: Sequence[RayWorker]) -> list[tuple[RayWorker, Answer]]:
         """See `Engine.wait`."""
         ready, _ = self._ray.wait([member.answer for member in members])
         return [(member, self._answer(member)) for member in members if member.answer in ready]
 
-    def _answer(self, member: Actor) -> Answer:
+    def _answer(self, member: RayWorker) -> Answer:
         try:
             return self._ray.get(member.answer)
         except self._ray.exceptions.RayError as error:
-            return Lost(f"its worker was lost ({str(error).strip().splitlines()[0]})")
+            return WorkerLost(f"its worker was lost ({str(error).strip().splitlines()[0]})")
 
-    def stop(self, member: Actor) -> None:
+    def stop(self, member: RayWorker) -> None:
         """See `Engine.stop`."""
         self._ray.kill(member.handle)

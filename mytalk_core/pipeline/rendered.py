@@ -13,7 +13,7 @@ import numpy as np
 from .. import __version__
 from ..appearance.composite import held
 from ..appearance.covers.cover import FREE, Cover
-from ..appearance.covers.gauge import CoverGauge
+from ..appearance.covers.cover_detector import CoverDetector
 from ..appearance.crop import crop_box, crop_size, cut_crop
 from ..appearance.frame_edge import seen_part, shown_lips
 from ..appearance.grain import grain_strength, grained
@@ -30,7 +30,7 @@ from ..media.patch import Patch, coverage, paste
 from ..media.picture import Picture
 from ..media.pixels import layout_of
 from .ahead import made_ahead, made_in_batches, read_ahead, work_threads
-from .sights import BEFORE, BEHIND, Face, Sight, in_agreement
+from .source_frames import BEFORE, BEHIND, Face, SourceFrame, in_agreement
 
 Made = TypeVar("Made")
 
@@ -67,7 +67,7 @@ class Edit:
         return coverage(self.patches, self.picture.height, self.picture.width)
 
 
-class Keeper(Protocol):
+class PatchCache(Protocol):
     """Remembers what was drawn, as far as it has room."""
 
     def get(self, row: int) -> list[Patch] | None:
@@ -83,12 +83,12 @@ class RenderedClip(ArrangedClip):
 
     track: the face on that timeline; targets: its wanted landmarks; renderer: what draws the lips;
     references: the pictures that lips are borrowed from; covered: of those looked at, the share whose mouth
-    cannot be seen; lent: open mouths beside them whose inside another face lends; gauge: tells what stands
-    before the mouth and stays on top, None where that is not asked for; watermark: what lips are drawn
-    without, and is laid over them; prepare: called in each pass over
-    the frames before the first lips are drawn, for a network that is kept elsewhere until it is needed;
-    keeper: where drawn lips wait for the next reader, None to draw for each anew; beside: the same pictures
-    with another face's lips, which are pasted first.
+    cannot be seen; lent: open mouths beside them whose inside another face lends; cover_detector: tells what
+    stands before the mouth and stays on top, None where that is not asked for; watermark: what lips are drawn
+    without, and is laid over them; prepare: called in each pass over the frames before the first lips are
+    drawn, for a network that is kept elsewhere until it is needed; patch_cache: where drawn lips wait for the
+    next reader, None to draw for each anew; beside: the same pictures with another face's lips, which are
+    pasted first.
     """
 
     track: FaceTrack = field(repr=False)
@@ -97,10 +97,10 @@ class RenderedClip(ArrangedClip):
     references: References = field(repr=False)
     covered: float = 0.0
     lent: int = 0
-    gauge: CoverGauge | None = field(default=None, repr=False)
+    cover_detector: CoverDetector | None = field(default=None, repr=False)
     watermark: Watermark | None = field(default=None, repr=False)
     prepare: Callable[[], object] | None = field(default=None, repr=False)
-    keeper: Keeper | None = field(default=None, repr=False)
+    patch_cache: PatchCache | None = field(default=None, repr=False)
     beside: RenderedClip | None = field(default=None, repr=False)
 
     @property
@@ -118,12 +118,12 @@ class RenderedClip(ArrangedClip):
         self, finish: Callable[[Edit], Made], indices: Sequence[int] | np.ndarray | None = None
     ) -> Generator[Made, None, None]:
         """What is made of each of `edits`, on the threads that draw them."""
-        draw, sights = self._drawing(), self._sights(self.rows(indices))
+        draw, source_frames = self._drawing(), self._source_frames(self.rows(indices))
 
-        def make(batch: Sequence[Sight]) -> list[Made]:
+        def make(batch: Sequence[SourceFrame]) -> list[Made]:
             return [finish(edit) for edit in draw(batch)]
 
-        return made_in_batches(make, sights, self.threads, self.together)
+        return made_in_batches(make, source_frames, self.threads, self.together)
 
     @property
     def threads(self) -> int:
@@ -174,16 +174,18 @@ class RenderedClip(ArrangedClip):
         if self.watermark is not None:
             rgb = self.watermark.taken_off(rgb)
         crop = cut_crop(rgb, similarity, self._crop_px, sharp=sharp)
-        if self.gauge is None:
+        if self.cover_detector is None:
             return crop, FREE
-        return crop, self.gauge.cover(crop, source, similarity, shot=int(self.track.shots[picture.index]))
+        return crop, self.cover_detector.cover(
+            crop, source, similarity, shot=int(self.track.shots[picture.index])
+        )
 
     @property
     def _layers(self) -> list[RenderedClip]:
         """Whose lips are pasted one after the other."""
         return [self] if self.beside is None else [*self.beside._layers, self]
 
-    def _sights(self, rows: np.ndarray) -> Iterator[Sight]:
+    def _source_frames(self, rows: np.ndarray) -> Iterator[SourceFrame]:
         """The source's frames by number, looked at: those that follow each other together with some on either
         side, so that no frame's look depends on which others are asked for."""
         for run in np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1):
@@ -191,17 +193,17 @@ class RenderedClip(ArrangedClip):
                 continue
             first, last = int(run[0]), int(run[-1])
             about = np.arange(max(first - BEFORE, 0), min(last + BEHIND, len(self) - 1) + 1)
-            with closing(self._looked_ahead(self.untouched(about))) as sights:
-                yield from (s for s in in_agreement(sights) if first <= s.picture.index <= last)
+            with closing(self._looked_ahead(self.untouched(about))) as source_frames:
+                yield from (s for s in in_agreement(source_frames) if first <= s.picture.index <= last)
 
-    def _looked_ahead(self, pictures: Iterator[Picture]) -> Generator[Sight, None, None]:
+    def _looked_ahead(self, pictures: Iterator[Picture]) -> Generator[SourceFrame, None, None]:
         threads = work_threads()
         if threads > 3:
-            return made_ahead(self._sight, pictures, threads // 2)
-        return read_ahead(map(self._sight, pictures), threads)  # Who draws wants the other.
+            return made_ahead(self._source_frame, pictures, threads // 2)
+        return read_ahead(map(self._source_frame, pictures), threads)  # Who draws wants the other.
 
-    def _sight(self, picture: Picture) -> Sight:
-        return Sight(picture, tuple(layer._face(picture) for layer in self._layers))
+    def _source_frame(self, picture: Picture) -> SourceFrame:
+        return SourceFrame(picture, tuple(layer._face(picture) for layer in self._layers))
 
     def _face(self, picture: Picture) -> Face | list[Patch]:
         """What lips are drawn on, or what is pasted where none must be: nothing where there is no face, or
@@ -209,7 +211,7 @@ class RenderedClip(ArrangedClip):
         row = picture.index
         if not self.track.present[row]:
             return []
-        if self.keeper is not None and (kept := self.keeper.get(row)) is not None:
+        if self.patch_cache is not None and (kept := self.patch_cache.get(row)) is not None:
             return kept
         similarity, source = self.track.similarity[row], self.track.canonical[row]
         frame = picture.height, picture.width
@@ -240,14 +242,16 @@ class RenderedClip(ArrangedClip):
         # The new lips' part is wanted soon.
         return picture.rgb_in(part, about=box((high - low) / 4))[top:bottom, left:right]
 
-    def _drawing(self) -> Callable[[Sequence[Sight]], list[Edit]]:
+    def _drawing(self) -> Callable[[Sequence[SourceFrame]], list[Edit]]:
         """For one pass over the frames: what draws them."""
         layers = [(layer, cache(layer.prepare or (lambda: None))) for layer in self._layers]
 
-        def draw(sights: Sequence[Sight]) -> list[Edit]:
-            edits = [Edit(sight.picture, [], False) for sight in sights]
+        def draw(source_frames: Sequence[SourceFrame]) -> list[Edit]:
+            edits = [Edit(source_frame.picture, [], False) for source_frame in source_frames]
             for number, (layer, prepare) in enumerate(layers):
-                edits = layer._over(edits, [sight.faces[number] for sight in sights], prepare)
+                edits = layer._over(
+                    edits, [source_frame.faces[number] for source_frame in source_frames], prepare
+                )
             return edits
 
         return draw
@@ -268,8 +272,8 @@ class RenderedClip(ArrangedClip):
                 patch = next(drawn) if face.cover.visible > 0 else None
                 patches = [] if patch is None else [patch]
                 is_partial = patch is not None and face.cover.is_partial
-                if self.keeper is not None:
-                    self.keeper.put(edit.picture.index, patches)
+                if self.patch_cache is not None:
+                    self.patch_cache.put(edit.picture.index, patches)
             else:
                 patches, is_partial = face, False
             made.append(Edit(edit.picture, [*edit.patches, *patches], edit.is_partial or is_partial))

@@ -14,7 +14,7 @@ from itertools import islice
 
 import numpy as np
 
-from ..appearance.covers.gauge import CoverGauge, free_references
+from ..appearance.covers.cover_detector import CoverDetector, free_references
 from ..appearance.crop import crop_size
 from ..appearance.fade import expected_brightness
 from ..appearance.frame_edge import cut_lips, held_at_edge
@@ -152,11 +152,11 @@ def draw(
     if watermark is not None:
         references = read_references(lender, lending, pool, size, layout, each, watermark.taken_off)
         small = references.resized(UNITS)
-    gauge = CoverGauge(small, layout, placed, each)
+    cover_detector = CoverDetector(small, layout, placed, each)
     # Before those are taken away that cannot lend, but for fades, of which all is drawn as it was before.
-    clear = references.take(~gauge.fading)
+    clear = references.take(~cover_detector.fading)
     light = None if lips else expected_brightness(clear, timeline.source_index, shown.shots)
-    references, covered = free_references(references, gauge, placed, each, small)
+    references, covered = free_references(references, cover_detector, placed, each, small)
     lenders = with_open_mouths(references, targets, layout)
     return RenderedClip.arrange(
         clip,
@@ -169,7 +169,7 @@ def draw(
         covered=covered,
         lent=len(lenders) - len(references),
         watermark=watermark,
-        gauge=gauge if (settings or WarpSettings()).check_visibility else None,
+        cover_detector=cover_detector if (settings or WarpSettings()).check_visibility else None,
     )
 
 

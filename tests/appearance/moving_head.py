@@ -1,4 +1,4 @@
-"""A head that moves, on which something is painted, and what the gauge finds before its mouth."""
+"""A head that moves, on which something is painted, and what the cover detector finds before its mouth."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from repository import EXAMPLES
 
 from mytalk_core.appearance.covers.cover import Cover
-from mytalk_core.appearance.covers.gauge import CoverGauge
+from mytalk_core.appearance.covers.cover_detector import CoverDetector
 from mytalk_core.appearance.crop import cut_crop
 from mytalk_core.appearance.references import References
 from mytalk_core.face.layout import LandmarkLayout
@@ -57,9 +57,9 @@ class Scene:
 
     def covers(self, frames: np.ndarray) -> list[Cover]:
         references = self.references(frames)
-        gauge = CoverGauge(references, LAYOUT, self.similarity)
+        cover_detector = CoverDetector(references, LAYOUT, self.similarity)
         triples = zip(references.crops, references.landmarks, self.similarity, strict=True)
-        return [gauge.cover(*triple) for triple in triples]
+        return [cover_detector.cover(*triple) for triple in triples]
 
     def changed(self, frames: np.ndarray, share: float = 0.5) -> np.ndarray:
         """Where more than a share of each place differs from the plain frames, on the crops: bool

@@ -10,7 +10,7 @@ import pytest
 from moving_head import FRAMES, LAYOUT, SIZE, Scene, moving_head
 
 from mytalk_core.appearance.covers.captions import find_captions
-from mytalk_core.appearance.covers.gauge import CoverGauge, free_references
+from mytalk_core.appearance.covers.cover_detector import CoverDetector, free_references
 
 WORDS = ["what I saw", "was nothing", "but a river", "and a boat", "far away"]
 # Writes words on a frame uint8 (H, W, 3) in place, whose left end lies at a place (x, y) px.
@@ -98,8 +98,8 @@ def test_words_that_change_stay(scene, writer, share, on):
 def test_no_letter_is_lent(scene, writer, most):
     frames = captioned(scene, writer)
     references = scene.references(frames)
-    gauge = CoverGauge(references, LAYOUT, scene.similarity)
-    free, _ = free_references(references, gauge, scene.similarity)
+    cover_detector = CoverDetector(references, LAYOUT, scene.similarity)
+    free, _ = free_references(references, cover_detector, scene.similarity)
     plain, changed = scene.references(scene.frames).crops, scene.changed(frames)
     for row, number in enumerate(free.frame_index):
         part = changed[number] & near_mouth(scene, number)

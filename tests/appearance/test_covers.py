@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from moving_head import FRAMES, LAYOUT, SIZE, Painter, Scene, moving_head
 
-from mytalk_core.appearance.covers.cover import FREE, Expected
-from mytalk_core.appearance.covers.gauge import CoverGauge, free_references
+from mytalk_core.appearance.covers.cover import FREE, ExpectedFace
+from mytalk_core.appearance.covers.cover_detector import CoverDetector, free_references
 from mytalk_core.appearance.covers.grid import FaceGrid
-from mytalk_core.appearance.covers.held import find_held
+from mytalk_core.appearance.covers.held_object import find_held_objects
 from mytalk_core.appearance.covers.overlay import find_overlay
 from mytalk_core.appearance.covers.parts import gaps
 from mytalk_core.appearance.crop import cut_crop
@@ -100,8 +100,8 @@ def strand(frame: np.ndarray, landmarks: np.ndarray, width: float) -> None:
 def test_a_free_face_is_free(scene):
     assert all(cover is FREE for cover in scene.covers(scene.frames))
     references = scene.references(scene.frames)
-    gauge = CoverGauge(references, LAYOUT, scene.similarity)
-    free, covered = free_references(references, gauge, scene.similarity)
+    cover_detector = CoverDetector(references, LAYOUT, scene.similarity)
+    free, covered = free_references(references, cover_detector, scene.similarity)
     assert covered == 0 and len(free) == FRAMES
     np.testing.assert_array_equal(free.crops, references.crops)
 
@@ -247,7 +247,9 @@ def test_an_open_mouth_in_a_head_that_hardly_moves_is_no_overlay(scene):
     cheeks = head.canonical[0, [50, 280]].astype(int)
     skin = references.crops[0][cheeks[:, 1], cheeks[:, 0]].astype(np.float32)
     faces = FaceGrid.of(references.crops, references, head.similarity, LAYOUT)
-    assert faces is not None and find_overlay(faces, skin) is None and not find_held(faces, skin, None)
+    assert (
+        faces is not None and find_overlay(faces, skin) is None and not find_held_objects(faces, skin, None)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -278,9 +280,9 @@ def test_letters_over_a_head_that_hardly_moves_stay(talking, colour, share):
     cv2.putText(letters, "I saw it", below, cv2.FONT_HERSHEY_SIMPLEX, 0.55, (255, 255, 255), 2, cv2.LINE_AA)
     strength = share * letters / np.float32(255)
     crops[:] = np.rint(crops + strength * (np.float32(colour) - crops))
-    gauge = CoverGauge(replace(talking, crops=crops), LAYOUT, still)
+    cover_detector = CoverDetector(replace(talking, crops=crops), LAYOUT, still)
     for crop, points in zip(crops, talking.landmarks, strict=True):
-        cover = gauge.cover(crop, points, still[0])
+        cover = cover_detector.cover(crop, points, still[0])
         assert cover.matte is not None and cover.visible == 1
         assert (cover.matte[letters[..., 0] > 200] > 0.99).mean() > 0.9
         assert cover.matte.sum() < 7 * (letters[..., 0] > 200).sum(), "what is free is made anew"
@@ -301,31 +303,33 @@ def test_letters_that_are_always_on_the_lips_go_on_top_too(talking, colour):
     cv2.putText(drawn, "I saw it", at + (-55, 14), font, 0.55, white, 2, cv2.LINE_AA)
     cv2.putText(drawn, "O", at + (-6, -4), font, 0.45, white, 2, cv2.LINE_AA)
     crops[:] = np.rint(crops + drawn / np.float32(255) * (np.float32(colour) - crops))
-    gauge = CoverGauge(replace(talking, crops=crops), LAYOUT, still)
+    cover_detector = CoverDetector(replace(talking, crops=crops), LAYOUT, still)
     on_lips = np.zeros((SIZE, SIZE), np.uint8)
     cv2.fillPoly(on_lips, [talking.landmarks[0, LAYOUT.lips_outer].astype(np.int32)], 1)
     letter = (drawn[..., 0] > 200) & (on_lips > 0)
     for crop, points in zip(crops, talking.landmarks, strict=True):
-        cover = gauge.cover(crop, points, still[0])
+        cover = cover_detector.cover(crop, points, still[0])
         assert cover.matte is not None and (cover.matte[letter] > 0.99).mean() > 0.9
 
 
 def test_a_head_that_hardly_moves_has_nothing_before_it(talking):
     still = np.repeat(np.eye(2, 3, dtype=np.float32)[None], FRAMES, 0)
-    gauge = CoverGauge(talking, LAYOUT, still)
+    cover_detector = CoverDetector(talking, LAYOUT, still)
     pairs = zip(talking.crops, talking.landmarks, strict=True)
-    assert all(gauge.cover(*pair, still[0]) is FREE for pair in pairs)
+    assert all(cover_detector.cover(*pair, still[0]) is FREE for pair in pairs)
 
 
 @pytest.mark.parametrize("head", [(70, 74, 80), (170, 40, 40), (30, 60, 160)])
 @pytest.mark.parametrize("scale", [1, 2])
 def test_the_old_mouth_ends_where_the_cover_ends(scene, head, scale):
     frames = scene.painted(microphone(head, (12, 12, 12)))
-    gauge = CoverGauge(scene.references(frames), LAYOUT, scene.similarity)
+    cover_detector = CoverDetector(scene.references(frames), LAYOUT, scene.similarity)
     kept, lost = [], []
     for number in range(0, FRAMES, 2):
         similarity, landmarks = scene.similarity[number], scene.canonical[number]
-        cover = gauge.cover(cut_crop(frames[number], similarity, scale * SIZE), landmarks, similarity)
+        cover = cover_detector.cover(
+            cut_crop(frames[number], similarity, scale * SIZE), landmarks, similarity
+        )
         assert cover.matte.shape == (scale * SIZE, scale * SIZE)
         different = 255 * (frames[number] != scene.frames[number]).any(-1).astype(np.uint8)
         painted = cut_crop(cv2.merge([different] * 3), similarity, scale * SIZE)[..., 0]
@@ -340,8 +344,8 @@ def test_the_old_mouth_ends_where_the_cover_ends(scene, head, scale):
 def test_references_are_lent_without_what_covers_them(scene):
     frames = scene.painted(microphone((70, 74, 80), (12, 12, 12)))
     references = scene.references(frames)
-    gauge = CoverGauge(references, LAYOUT, scene.similarity)
-    free, _ = free_references(references, gauge, scene.similarity)
+    cover_detector = CoverDetector(references, LAYOUT, scene.similarity)
+    free, _ = free_references(references, cover_detector, scene.similarity)
     plain, changed = scene.references(scene.frames).crops, scene.changed(frames)
     left = []
     for row, number in enumerate(free.frame_index):
@@ -387,7 +391,7 @@ def test_beyond_the_face_what_is_about_a_cover_goes_on_behind_it():
     hole[110:200, 100:124] = True
     picture[hole] = (220, 220, 255)
     within = slice(100, 220), slice(50, 210)
-    behind = Expected(within, usual, face, face).behind(picture, hole, hole)
+    behind = ExpectedFace(within, usual, face, face).behind(picture, hole, hole)
     assert np.abs(behind[hole].astype(int) - (190, 150, 130)).max() < 12
 
 
@@ -435,14 +439,14 @@ def test_a_beard_is_no_cover(scene, light):
 
 def test_a_turned_head_is_not_compared(scene):
     references = scene.references(scene.frames)
-    gauge = CoverGauge(references, LAYOUT, scene.similarity)
+    cover_detector = CoverDetector(references, LAYOUT, scene.similarity)
     turned = (references.landmarks[3] - 128) * np.float32([0.6, 1.0]) + 128
-    assert gauge.cover(references.crops[3], turned, scene.similarity[3]).matte is None
+    assert cover_detector.cover(references.crops[3], turned, scene.similarity[3]).matte is None
 
 
 def test_half_of_a_pool_always_stays(scene):
     references = scene.references(scene.frames)
     noise = np.random.default_rng(0).integers(0, 255, references.crops.shape, np.uint8)
     hidden = replace(references, crops=noise)
-    free, _ = free_references(hidden, CoverGauge(hidden, LAYOUT, scene.similarity), scene.similarity)
+    free, _ = free_references(hidden, CoverDetector(hidden, LAYOUT, scene.similarity), scene.similarity)
     assert len(free) >= FRAMES // 2

@@ -8,7 +8,7 @@ import pytest
 from drawn_face import SIZE, drawn, picture, shape
 
 from mytalk_core.appearance.fade import Light, UsualLight, expected_brightness
-from mytalk_core.appearance.reference_plan import Choice, plan_references
+from mytalk_core.appearance.reference_plan import ReferenceChoice, plan_references
 from mytalk_core.appearance.references import References
 from mytalk_core.face.layout import LandmarkLayout
 
@@ -141,5 +141,7 @@ def test_lips_are_borrowed_from_the_same_light(layout, clear):
     # Each is to make a mouth that only the frames in the other light have.
     swapped = np.roll(shapes, 4, axis=0)
     for known, lent in ((light, lit), (None, np.roll(lit, 4))):
-        plan = plan_references(references, swapped, layout, Choice(references=1, change=0.1), shots, known)
+        plan = plan_references(
+            references, swapped, layout, ReferenceChoice(references=1, change=0.1), shots, known
+        )
         np.testing.assert_array_equal(lit[plan.indices[np.r_[1:3, 5:7], 0]], lent[np.r_[1:3, 5:7]])

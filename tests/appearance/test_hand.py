@@ -11,8 +11,8 @@ import pytest
 from moving_head import LAYOUT, SIZE, Scene, moving_head
 
 from mytalk_core.appearance.covers.cover import FREE, Cover
+from mytalk_core.appearance.covers.cover_detector import CoverDetector
 from mytalk_core.appearance.covers.face_view import mouth_and_chin
-from mytalk_core.appearance.covers.gauge import CoverGauge
 from mytalk_core.face.alignment import UNITS
 
 
@@ -169,8 +169,8 @@ def say(monkeypatch, likely: float) -> None:
         def likely(self, comparison):
             return np.full((UNITS, UNITS), likely, np.float32)
 
-    monkeypatch.setattr("mytalk_core.appearance.covers.gauge.load_cover_network", Network)
-    monkeypatch.setattr("mytalk_core.appearance.covers.gauge.LIKELIEST", 0.0)
+    monkeypatch.setattr("mytalk_core.appearance.covers.cover_detector.load_cover_network", Network)
+    monkeypatch.setattr("mytalk_core.appearance.covers.cover_detector.LIKELIEST", 0.0)
 
 
 def test_what_lends_is_doubted_sooner_than_a_frame(scene, monkeypatch):
@@ -178,9 +178,9 @@ def test_what_lends_is_doubted_sooner_than_a_frame(scene, monkeypatch):
     for number in on:
         fingers(frames[number], scene.landmarks[number], 10)
     references = scene.references(frames)
-    gauge = CoverGauge(references, LAYOUT, scene.similarity)
+    cover_detector = CoverDetector(references, LAYOUT, scene.similarity)
     say(monkeypatch, 0.4)
-    look = partial(gauge.cover, references.crops[8], references.landmarks[8], scene.similarity[8])
+    look = partial(cover_detector.cover, references.crops[8], references.landmarks[8], scene.similarity[8])
     assert look().visible == 1 and look(lends=True).visible == 0
 
 
@@ -195,8 +195,8 @@ def test_a_face_whose_landmarks_a_hand_has_dragged_is_looked_at_and_a_profile_is
 ):
     say(monkeypatch, 1.0)
     references = scene.references(scene.frames)
-    gauge = CoverGauge(references, LAYOUT, scene.similarity)
+    cover_detector = CoverDetector(references, LAYOUT, scene.similarity)
     middle = references.landmarks[8].mean(0)
     dragged = (references.landmarks[8] - middle) * np.float32([squeezed, 1]) + middle
-    cover = gauge.cover(references.crops[8], dragged, scene.similarity[8])
+    cover = cover_detector.cover(references.crops[8], dragged, scene.similarity[8])
     assert (cover.visible == 0) == told

@@ -12,7 +12,7 @@ import torch
 from mytalk_core.appearance.blend import Blend
 from mytalk_core.appearance.mask import INNER, lip_map, mouth_mask, near_lips
 from mytalk_core.appearance.network_renderer import NetworkRenderer, Refined
-from mytalk_core.appearance.reference_plan import Choice
+from mytalk_core.appearance.reference_plan import ReferenceChoice
 from mytalk_core.appearance.references import References
 from mytalk_core.appearance.refinement import (
     ADDED,
@@ -81,7 +81,9 @@ def test_untrained_it_is_the_plain_mixture_of_the_references(layout):
     crop = pool.crops[1]
     settings = WarpSettings(detail=1.0)
     network = NetworkRenderer(MouthRefiner(TINY).eval(), pool, target[None], layout, settings=settings)
-    plain = WarpRenderer(pool, target[None], layout, choice=Choice(TINY.references), settings=settings)
+    plain = WarpRenderer(
+        pool, target[None], layout, choice=ReferenceChoice(TINY.references), settings=settings
+    )
     difference = network.lips(crop, target, 0, mask) - plain.lips(crop, target, 0, mask)
     assert np.abs(difference[4:-4, 4:-4]).max() < 0.5
 
@@ -182,7 +184,7 @@ def test_where_it_is_not_asked_its_maps_are_the_weights():
 @pytest.mark.parametrize("size", [256, 352])
 def test_with_a_reach_the_lips_are_mended_and_all_else_is_as_without_a_network(layout, size):
     pool, target = references(layout, size, count=PLAIN), layout.template[:, :2].astype(np.float32)
-    mask, choice = mouth_mask(target, target, layout), Choice(TINY.references)
+    mask, choice = mouth_mask(target, target, layout), ReferenceChoice(TINY.references)
     seen = NetworkRenderer(stirred(replace(TINY, reach=8.0)), pool, target[None], layout)
     plain = WarpRenderer(pool, target[None], layout, choice=choice)
     given = pool.crops[1], target, 0, mask

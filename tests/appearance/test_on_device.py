@@ -90,7 +90,7 @@ def both(renderer, crops, source, targets, seen=None, other=None):
     rows = np.arange(len(crops))
     inside = [None] * len(crops) if seen is None else seen
     frames = [renderer.prepared(row, row, crops[row], source[row], targets[row], inside[row]) for row in rows]
-    return renderer.drawn_by_turns(crops, frames), (other or renderer).drawn_together(crops, frames)
+    return renderer.render_sequentially(crops, frames), (other or renderer).render_batched(crops, frames)
 
 
 def assert_alike(one, other, given, times=1):

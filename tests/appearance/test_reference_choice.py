@@ -12,7 +12,7 @@ from test_warp_renderer import pool
 
 from mytalk_core.appearance import reference_plan
 from mytalk_core.appearance.fade import Light
-from mytalk_core.appearance.reference_plan import Choice, plan_references, reference_distance
+from mytalk_core.appearance.reference_plan import ReferenceChoice, plan_references, reference_distance
 from mytalk_core.face.layout import LandmarkLayout
 
 
@@ -29,11 +29,11 @@ def beyond_the_edge(crops):
 @pytest.mark.parametrize(
     ("what", "price"),
     [
-        ({"sharpness": np.float32([0.5, 1])}, Choice().blur),
-        ({"shots": np.array([7, 0])}, Choice().other_shot),
-        ({"crops": 50}, Choice().other_light * (50 - reference_plan.SAME_LIGHT)),
+        ({"sharpness": np.float32([0.5, 1])}, ReferenceChoice().blur),
+        ({"shots": np.array([7, 0])}, ReferenceChoice().other_shot),
+        ({"crops": 50}, ReferenceChoice().other_light * (50 - reference_plan.SAME_LIGHT)),
         ({"crops": 20}, 0),
-        ({"seen": beyond_the_edge}, Choice().unseen),
+        ({"seen": beyond_the_edge}, ReferenceChoice().unseen),
     ],
     ids=["blurred", "another shot", "another light", "nearly the same light", "beyond the edge"],
 )
@@ -46,7 +46,7 @@ def test_of_two_alike_the_one_without_a_fault_is_taken(layout, what, price):
         what = {"crops": brighter}
     elif "seen" in what:
         what = {"seen": what["seen"](alike.crops)}
-    choice, shots = Choice(references=1), np.zeros(1, int)
+    choice, shots = ReferenceChoice(references=1), np.zeros(1, int)
     given = replace(alike, **what), alike.landmarks[:1], layout, choice, shots, light
     first, second = reference_distance(*given)[0]
     assert second == 0 and first == pytest.approx(price, rel=0.1)
@@ -56,7 +56,14 @@ def test_of_two_alike_the_one_without_a_fault_is_taken(layout, what, price):
 def test_each_frame_has_different_references_whatever_part_of_the_clip_it_is_in(layout, monkeypatch):
     references = pool(layout, [0, 3, 6, 9, 12])
     targets = np.stack([shape(layout, opening) for opening in np.linspace(0, 12, 20)]).astype(np.float32)
-    given = references, targets, layout, Choice(references=3), np.repeat([0, 1], 10), np.full(20, 99.0)
+    given = (
+        references,
+        targets,
+        layout,
+        ReferenceChoice(references=3),
+        np.repeat([0, 1], 10),
+        np.full(20, 99.0),
+    )
     plan = plan_references(*given)
     for indices, weights in zip(plan.indices, plan.weights, strict=True):
         used = indices[weights > 0]
@@ -74,7 +81,7 @@ def test_choosing_holds_little_beside_the_distances(monkeypatch):
     size = distance.nbytes
     monkeypatch.setattr(reference_plan, "reference_distance", lambda *_: distance)
     tracemalloc.start()
-    plan = plan_references(range(count), np.zeros(frames), None, Choice(references=3))
+    plan = plan_references(range(count), np.zeros(frames), None, ReferenceChoice(references=3))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert plan.indices.shape == (frames, reference_plan.FADING)

@@ -16,7 +16,12 @@ from mytalk_core.appearance.composite import make_patch
 from mytalk_core.appearance.crop import crop_size, cut_crop
 from mytalk_core.appearance.mask import FEATHER, mouth_mask
 from mytalk_core.appearance.raster import draw_triangles, signed_area, triangulate, uncrossed
-from mytalk_core.appearance.reference_plan import Choice, plan_references, reference_distance, steady_path
+from mytalk_core.appearance.reference_plan import (
+    ReferenceChoice,
+    plan_references,
+    reference_distance,
+    steady_path,
+)
 from mytalk_core.appearance.references import References, mouth_opening, read_references, sharpness
 from mytalk_core.appearance.refinement import fine_weights as fine_weights_together
 from mytalk_core.appearance.warp import SMOOTH_UNITS, MeshWarp, ReferenceWarps, pixel_grid
@@ -239,11 +244,13 @@ def test_steady_path_follows_the_cheapest_but_not_every_flicker():
 def test_plan_picks_the_same_lips_and_fades_between_references(layout):
     references = pool(layout, [0, 5, 10, 15, 20])
     targets = np.stack([shape(layout, o) for o in [0.0] * 6 + [20.0] * 6])
-    plan = plan_references(references, targets, layout, Choice(references=1))
+    plan = plan_references(references, targets, layout, ReferenceChoice(references=1))
     assert plan.indices[0, 0] == 0 and plan.indices[-1, 0] == 4
     np.testing.assert_allclose(plan.weights.sum(1), 1, atol=1e-5)
     assert (plan.weights[5:7] > 0.1).sum(1).tolist() == [2, 2]
-    cut = plan_references(references, targets, layout, Choice(references=1), shots=np.repeat([0, 1], 6))
+    cut = plan_references(
+        references, targets, layout, ReferenceChoice(references=1), shots=np.repeat([0, 1], 6)
+    )
     assert (cut.weights[5:7] > 0.1).sum(1).tolist() == [1, 1]
 
 
@@ -254,8 +261,8 @@ def test_lips_that_meet_are_lent_by_lips_that_meet(layout):
     head = np.setdiff1d(np.arange(layout.points), layout.lips)
     references.landmarks[0][head] += 1.5  # another pose
     targets = np.stack(shapes)
-    distance = reference_distance(references, targets, layout, Choice(), None)
-    unpriced = reference_distance(references, targets, layout, Choice(ajar=0.0), None)
+    distance = reference_distance(references, targets, layout, ReferenceChoice(), None)
+    unpriced = reference_distance(references, targets, layout, ReferenceChoice(ajar=0.0), None)
     assert unpriced.argmin(1).tolist() == [1, 1, 2]
     assert distance.argmin(1).tolist() == [0, 1, 2]
     np.testing.assert_array_equal(distance[2], unpriced[2])
@@ -266,7 +273,7 @@ def test_plan_avoids_blurred_references(layout):
     blurred = References(
         references.crops, references.landmarks, references.frame_index, np.float32([0.1, 1]), references.shots
     )
-    plan = plan_references(blurred, shape(layout, 10)[None], layout, Choice(references=1))
+    plan = plan_references(blurred, shape(layout, 10)[None], layout, ReferenceChoice(references=1))
     assert plan.indices[0, 0] == 1
 
 

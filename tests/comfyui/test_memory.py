@@ -84,13 +84,13 @@ def drawn_twice(part, drawn, brought):
     """What Appearance Generate made of frames of which the fourth shows no face, and another renderer's lips
     over it."""
     memory = part("nodes.memory")
-    clip = dataclasses.replace(drawn[0].args[0].clip, keeper=None)
+    clip = dataclasses.replace(drawn[0].args[0].clip, patch_cache=None)
     clip.track.present[3] = False
     clips = [clip]
     for network in (Draws(), DrawsToo()):
         model = SimpleNamespace(renderer=SimpleNamespace(networks={"network": network}))
         loaded = memory.LoadedModel(model, memory.patchers_of({"network": network}))
-        prepare = memory.DrawnWith.of(loaded, part("nodes.clips").sources(clips[-1]))
+        prepare = memory.DrawingNetworks.of(loaded, part("nodes.clips").sources(clips[-1]))
         clips.append(dataclasses.replace(clip, source=clips[-1], prepare=prepare))
     return clips[1:]
 
@@ -134,7 +134,7 @@ def drawn(part, folders, examples_folder, monkeypatch):
 def test_each_frame_is_drawn_once_for_video_images_and_mask(part, folders, drawn):
     made, calls = drawn
     clip, images, mask = made.args[0].clip, made.args[1], made.args[2]
-    fresh = dataclasses.replace(clip, keeper=None)
+    fresh = dataclasses.replace(clip, patch_cache=None)
     expected = [(edit.pasted.rgb, edit.mask()) for edit in fresh.edits()]
     calls.clear()
     combine = part("nodes.combine").VideoCombine
@@ -154,7 +154,7 @@ def test_lips_that_did_not_move_as_intended_are_told_by_video_combine(part, fold
     combine, video = part("nodes.combine").VideoCombine, part("nodes.video").ClipVideo
     settings = (25.0, "h264 (.mp4)", 18, "silence", "b", True, "auto")
     moved = drawn[0].args[0].clip
-    still = dataclasses.replace(moved, keeper=Unedited())
+    still = dataclasses.replace(moved, patch_cache=Unedited())
     assert "only 0 of 5 frames have new lips" in combine.execute(video(still), *settings).ui["text"][0]
     assert "new lips" not in combine.execute(video(moved), *settings).ui["text"][0]
 
@@ -167,7 +167,7 @@ def test_what_finds_no_room_on_the_disk_is_drawn_again(part, folders, drawn, mon
     np.testing.assert_array_equal(np.stack(first), np.stack(second))
     assert len(clip) < len(calls) < 2 * len(clip)
     # Another server that starts on these folders removes the temp folder.
-    made_elsewhere = dataclasses.replace(clip, keeper=kept.KeptPatches(folders / "temp"))
+    made_elsewhere = dataclasses.replace(clip, patch_cache=kept.KeptPatches(folders / "temp"))
     shutil.rmtree(folders / "temp")
     third = [picture.rgb for picture in made_elsewhere.pictures()]
     np.testing.assert_array_equal(np.stack(first), np.stack(third))

@@ -9,9 +9,16 @@ from test_rest import LAYOUT, track
 
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.media.audio import Speech
+from mytalk_core.motion.bounds import (
+    MODEST_OPENING,
+    THICKNESS_TOLERANCE,
+    MotionBounds,
+    lip_pairs,
+    lip_places,
+    modest,
+)
 from mytalk_core.motion.generate import MotionModel, MotionOptions, generate_motion
 from mytalk_core.motion.person import find_rest, interocular, opening_ratio
-from mytalk_core.motion.reach import MODEST_OPENING, THICKNESS_TOLERANCE, Reach, lip_pairs, lip_places, modest
 
 FRAMES = 100
 
@@ -51,21 +58,21 @@ def test_a_still_opens_modestly_and_its_lips_keep_their_thickness(model, example
 
 def test_who_shows_their_own_speech_is_bounded_by_nothing(model):
     face = track(speaking(0.2))
-    assert Reach.of(face, model.person_of(face)) is None
+    assert MotionBounds.of(face, model.person_of(face)) is None
 
 
 def test_a_moment_of_lively_speech_shows_what_the_face_can_do(model):
     face = track(speaking(0.5, 30))
-    reach = Reach.of(face, model.person_of(face))
+    reach = MotionBounds.of(face, model.person_of(face))
     assert reach is not None and reach.opening > 1.3 * MODEST_OPENING
     still = track([0.4] * 30)
-    assert Reach.of(still, model.person_of(still)).opening == MODEST_OPENING
+    assert MotionBounds.of(still, model.person_of(still)).opening == MODEST_OPENING
 
 
 def test_more_expression_allows_more_and_less_of_it_no_less(model):
     face = track([0.05] * 10)
     person = model.person_of(face)
-    reach = Reach.of(face, person)
+    reach = MotionBounds.of(face, person)
     closed = np.zeros_like(person.rest)
     wide = ((track([0.8]).landmarks[0] - person.rest) / person.mouth_width)[None]
     calm, usual, lively = (
@@ -82,7 +89,7 @@ def test_lips_are_as_thick_as_with_what_the_face_is_to_express(model):
     emotion = np.zeros_like(person.rest)
     below = person.rest[LAYOUT.lips, 1] > person.rest[[13, 14], 1].mean()
     emotion[LAYOUT.lips, 1] = 0.05 * share * np.where(below, 1, -1)
-    plain, thick = (Reach.of(face, person, shown).lips for shown in (None, emotion))
+    plain, thick = (MotionBounds.of(face, person, shown).lips for shown in (None, emotion))
     assert (thick > plain).all()
 
 
@@ -97,7 +104,7 @@ def test_only_wide_openings_become_smaller_and_none_overtakes_another():
 def test_thin_and_thick_lips_are_mended_from_edge_to_edge_and_keep_the_opening(model):
     face = track([0.05] * 10)
     person = model.person_of(face)
-    reach = Reach.of(face, person)
+    reach = MotionBounds.of(face, person)
     inner, outer = lip_pairs(LAYOUT)
     pair, share = lip_places(LAYOUT)
     for factor in (0.5, 1.6):

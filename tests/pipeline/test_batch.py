@@ -25,11 +25,11 @@ from mytalk_core.media.threads import available_cores
 from mytalk_core.pipeline import LipSync
 from mytalk_core.pipeline.batch import (
     LOCK,
-    Loaded,
     Loading,
-    Lost,
     Outcome,
     Worker,
+    WorkerLost,
+    WorkerReady,
     run_batch,
     workers_here,
 )
@@ -141,7 +141,7 @@ def test_ctrl_c_while_a_worker_loads_is_no_traceback(capfd):
         member = engine.start(Loading())
         os.kill(member.process.pid, signal.SIGINT)
         ((_, answer),) = engine.wait([member])
-        assert isinstance(answer, Lost) and member.process.exitcode == 0
+        assert isinstance(answer, WorkerLost) and member.process.exitcode == 0
     finally:
         signal.signal(signal.SIGINT, before)
         engine.stop(member)
@@ -171,16 +171,16 @@ class Answering:
 def test_who_met_the_unforeseen_is_replaced(media, tmp_path):
     jobs = read_jobs(write_list(tmp_path / "l.csv", twenty(media)[:3]), None, tmp_path / "out", Settings())
     spent = Outcome("RuntimeError: no memory", spent=True)
-    engine = Answering(Loaded(), spent, Loaded(), Outcome(), Outcome())
+    engine = Answering(WorkerReady(), spent, WorkerReady(), Outcome(), Outcome())
     said = [outcome.error for _, outcome in run_batch(jobs, engine, Loading(), 1)]
     assert said == ["RuntimeError: no memory", None, None]
     assert engine.started == engine.stopped == 2
-    for answer in (Loaded("no such model"), Lost("no such model")):
+    for answer in (WorkerReady("no such model"), WorkerLost("no such model")):
         engine = Answering(answer)
         with pytest.raises(ValueError, match="no such model"):
             list(run_batch(jobs, engine, Loading(), 1))
         assert engine.stopped == 1
-    engine = Answering(Loaded(), Outcome())
+    engine = Answering(WorkerReady(), Outcome())
     next(running := run_batch(jobs, engine, Loading(), 1))
     running.close()
     assert engine.stopped == 1, "who stops listening leaves a worker behind"

@@ -186,10 +186,10 @@ def parted(monkeypatch):
 
 
 def test_lips_that_are_warped_are_drawn_there_without_a_network(warped, parted, monkeypatch):
-    devices, lips = [], WarpRenderer.lips_together
+    devices, lips = [], WarpRenderer.lips_batched
     monkeypatch.setattr(
         WarpRenderer,
-        "lips_together",
+        "lips_batched",
         lambda self, batch: devices.append(batch.device.type) or lips(self, batch),
     )
     with card_there():

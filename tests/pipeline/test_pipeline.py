@@ -14,7 +14,7 @@ import pytest
 from repository import EXAMPLES
 
 from mytalk_core.appearance.covers.cover import Cover
-from mytalk_core.appearance.covers.gauge import CoverGauge
+from mytalk_core.appearance.covers.cover_detector import CoverDetector
 from mytalk_core.cli.main import main
 from mytalk_core.face.track import FaceTrack
 from mytalk_core.media.arranged import part_of
@@ -197,9 +197,9 @@ def test_frames_that_lend_their_lips_are_looked_at_once_for_what_stands_before_t
     drawn = model.draw(clip, track, None, timeline)
     anew = replace(drawn, references=replace(drawn.references, uncovered=None))
     expected = [picture.rgb for picture in anew.pictures()]
-    looked, cover = [], CoverGauge.cover
+    looked, cover = [], CoverDetector.cover
     monkeypatch.setattr(
-        CoverGauge, "cover", lambda *args, **shot: looked.append(args) or cover(*args, **shot)
+        CoverDetector, "cover", lambda *args, **shot: looked.append(args) or cover(*args, **shot)
     )
     for got, wanted, source in zip(drawn.pictures(), expected, hidden[2:12], strict=True):
         assert np.array_equal(got.rgb, wanted)
@@ -361,11 +361,11 @@ def test_frames_agree_on_what_is_hidden_whichever_of_them_are_asked_for(frames, 
     similarity = [one.tobytes() for one in drawn.track.similarity]
 
     def cover(
-        gauge: CoverGauge, crop: np.ndarray, landmarks: np.ndarray, at: np.ndarray, **shot: int
+        cover_detector: CoverDetector, crop: np.ndarray, landmarks: np.ndarray, at: np.ndarray, **shot: int
     ) -> Cover:
         return Cover(hidden=float(similarity.index(at.tobytes()) in doubtful))
 
-    monkeypatch.setattr(CoverGauge, "cover", cover)
+    monkeypatch.setattr(CoverDetector, "cover", cover)
     whole = [edit.is_edited for edit in drawn.edits()]
     hidden = set() if doubtful == {5} else {4, 5, 6, 7, 8}
     assert whole == [number not in hidden for number in range(FRAMES)]

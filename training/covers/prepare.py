@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from mytalk_core.appearance.covers.cover_detector import CoverDetector
 from mytalk_core.appearance.covers.face_view import mouth_and_chin
-from mytalk_core.appearance.covers.gauge import CoverGauge
 from mytalk_core.appearance.covers.network import Comparison, halved
 from mytalk_core.appearance.crop import crop_box, cut_crop
 from mytalk_core.appearance.pool import choose_pool, even_sample
@@ -66,7 +66,7 @@ def read_faces(clip: FileClip, reader: FaceReader, count: int, without: np.ndarr
     layout = LandmarkLayout.load(track.layout)
     pool = choose_pool(track.present, track.canonical, layout)
     references = read_references(clip, track, pool, UNITS, layout)
-    gauge = CoverGauge(references, layout, track.similarity[references.frame_index])
+    cover_detector = CoverDetector(references, layout, track.similarity[references.frame_index])
     close = (np.abs(np.arange(len(track))[:, None] - without) <= CLOSE).any(1)
     usable = np.flatnonzero(track.present & ~close)
     if not len(usable):
@@ -77,16 +77,16 @@ def read_faces(clip: FileClip, reader: FaceReader, count: int, without: np.ndarr
         similarity, landmarks = track.similarity[row], track.canonical[row].astype(np.float32)
         box = crop_box(similarity, UNITS, clip.height, clip.width)
         unit = cut_crop(picture.rgb_in(box), similarity, UNITS)
-        compared = gauge.comparison(unit, landmarks)
+        compared = cover_detector.comparison(unit, landmarks)
         if compared is None:
             continue
-        cover = gauge.cover(unit, landmarks, similarity, shot=int(track.shots[row]))
+        cover = cover_detector.cover(unit, landmarks, similarity, shot=int(track.shots[row]))
         touched = np.zeros((UNITS, UNITS), np.uint8) if cover.touched is None else cover.touched
         near = 255 * mouth_and_chin(landmarks, layout).astype(np.uint8)
         found.append((compared, halved(near), halved(touched)))
     if not found:
         raise NoFaceError("no picture shows the face as it usually is")
-    return ComparedFaces.of(found, gauge.skin)
+    return ComparedFaces.of(found, cover_detector.skin)
 
 
 def covered_moments(path: Path | None) -> dict[str, np.ndarray]:

@@ -31,7 +31,7 @@ from mytalk_core.program import in_one_line
 
 from ..loop.checkpoints import TrainingState, averaged
 from ..loop.loop import Run, add_arguments, channels_last, descend, train
-from ..loop.order import Draws
+from ..loop.order import SampleRandom
 from ..loop.people import held_people
 from .data import CoverBatch, CoverScenes, people_of
 from .hand_mesh import HandMesh
@@ -112,7 +112,7 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, CoverScenes]:
     return State(networks={"network": network}, held=validated), scenes
 
 
-def step(state: State, batch: CoverBatch, draws: Draws, accelerator: Accelerator) -> dict[str, Tensor]:
+def step(state: State, batch: CoverBatch, draws: SampleRandom, accelerator: Accelerator) -> dict[str, Tensor]:
     """One step. Raises FloatingPointError as `descend` does."""
     network = state.networks["network"]
     network.module.train()

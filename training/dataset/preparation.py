@@ -44,7 +44,7 @@ from .sync_check import FRAME_MS, judge, load_expert
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedSource:
     """A source that can be read: its clip, the speaker's track, the sound (S,) at 16 kHz, and by shot the
     speaker's share of all faces, None where only one face was tracked."""
 
@@ -80,7 +80,7 @@ class Pictures:
     embeddings: list[np.ndarray] = field(default_factory=list)
 
 
-class Preparer:
+class DatasetPreparer:
     """Everything that turns sources into samples; networks are loaded when a source first needs them."""
 
     def __init__(self, folder: Path, settings: Settings, device: torch.device, tracks: Path | None = None):
@@ -135,7 +135,7 @@ class Preparer:
         path = self.tracks / f"{source.key}.safetensors" if self.tracks else None
         return path if path is not None and path.is_file() else None
 
-    def _open(self, source: Source) -> Opened:
+    def _open(self, source: Source) -> OpenedSource:
         if self.settings.sync == "manifest" and source.sync not in (None, "yes", "unknown"):
             raise LeftOutError("out of sync", f"its manifest says {source.sync}")
         clip = FileClip.open(self.folder / source.path)
@@ -147,15 +147,19 @@ class Preparer:
             track = FaceTrack.load(cached)
             if len(track) != len(clip):
                 raise MediaError(f"{cached} has {len(track)} frames, {clip.path} {len(clip)}: track it again")
-            return Opened(source, clip, track, speech, {})
+            return OpenedSource(source, clip, track, speech, {})
         assert self.reader is not None  # load_for has seen that this source has no track
         faces = stages.track(self.reader, clip)
         dominance: dict[int, float | None]
         dominance = {int(shot): faces.dominance(shot) for shot in np.unique(faces.shots)}
-        return Opened(source, clip, faces.choose_in_each_shot(), speech, dominance)
+        return OpenedSource(source, clip, faces.choose_in_each_shot(), speech, dominance)
 
     def _write_shots(
-        self, opened: Opened, writer: ShardWriter, rows: list[dict[str, Any]], shots: list[dict[str, Any]]
+        self,
+        opened: OpenedSource,
+        writer: ShardWriter,
+        rows: list[dict[str, Any]],
+        shots: list[dict[str, Any]],
     ) -> None:
         every = list(split_shots(opened.track, opened.clip.duration_s))
         for shot in every:
@@ -172,7 +176,7 @@ class Preparer:
                 rows.append(row)
 
     def _write_shot(
-        self, opened: Opened, shot: Shot, key: str, figures: Figures, writer: ShardWriter
+        self, opened: OpenedSource, shot: Shot, key: str, figures: Figures, writer: ShardWriter
     ) -> tuple[Figures, dict[str, Any] | None]:
         """The shot's figures, now complete, and its index row; None, and nothing written, if it fails."""
         limits = self.settings.limits
@@ -199,7 +203,7 @@ class Preparer:
         }
 
     def _spoken(
-        self, opened: Opened, shot: Shot, person: Person, figures: Figures
+        self, opened: OpenedSource, shot: Shot, person: Person, figures: Figures
     ) -> tuple[SpokenMotion, Figures]:
         """Movement and speech brought together, and how well they agree."""
         source = opened.source
@@ -215,7 +219,7 @@ class Preparer:
             motion = spoken_motion(shot, person, opened.speech, lag_ms / 1000)
         return motion, replace(figures, confidence=score.confidence, distance=score.distance, lag_ms=lag_ms)
 
-    def _write_crops(self, opened: Opened, shot: Shot, key: str, writer: ShardWriter) -> Pictures:
+    def _write_crops(self, opened: OpenedSource, shot: Shot, key: str, writer: ShardWriter) -> Pictures:
         """Write the crops of the frames kept; what was seen on the way."""
         pictures = Pictures(np.full(len(shot.track), np.nan, np.float32))
         sampled = []
@@ -242,7 +246,7 @@ class Preparer:
         assert self.shapes is not None  # without a recogniser load_for has loaded them
         return embed_person(self.shapes, person)[0].numpy()
 
-    def _row(self, opened: Opened, shot: Shot, key: str, figures: Figures) -> dict[str, Any]:
+    def _row(self, opened: OpenedSource, shot: Shot, key: str, figures: Figures) -> dict[str, Any]:
         """A sample's facts, in its JSON member and its index row."""
         source, clip = opened.source, opened.clip
         judged = "expert" if self._asks_expert(source) else self.settings.sync

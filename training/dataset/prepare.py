@@ -27,7 +27,7 @@ from ..loop.processes import check_launcher, rank_and_count
 from .adapters import Source, find_sources, left_out
 from .finish import finish
 from .journal import Journal, all_entries, journal_path, journalled, locked, repair
-from .preparation import Preparer
+from .preparation import DatasetPreparer
 from .prepare_options import agree, parse, settings_of
 from .shards import ShardWriter
 
@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None, program: str | None = None) -> None
             "folder takes all",
             file=sys.stderr,
         )
-    preparer = Preparer(args.folder, settings, _own_device(args.device), args.tracks)
+    preparer = DatasetPreparer(args.folder, settings, _own_device(args.device), args.tracks)
     try:
         with locked(journal_path(args.output, process).with_suffix(".lock")):
             _mend(args.output, process, processes)
@@ -81,7 +81,9 @@ def _mend(output: Path, process: int, processes: int) -> None:
                 repair(output, other)
 
 
-def _prepare(output: Path, wanted: list[Source], preparer: Preparer, process: int, processes: int) -> None:
+def _prepare(
+    output: Path, wanted: list[Source], preparer: DatasetPreparer, process: int, processes: int
+) -> None:
     """This process's share of the sources that no run has finished."""
     journal = Journal(output, process)
     done = {entry.key for entry in all_entries(output)}

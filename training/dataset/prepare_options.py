@@ -8,7 +8,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from mytalk_core.arguments import DefaultsHelpFormatter, Idle, Parser, add_device, at_least
+from mytalk_core.arguments import DefaultsHelpFormatter, Parser, UnusedOptions, add_device, at_least
 from mytalk_core.face.alignment import UNITS
 from mytalk_core.files import write_text
 from mytalk_core.json_text import read_object
@@ -34,10 +34,10 @@ LIMIT_HELP = {
 }
 
 IDLE = (
-    Idle(
+    UnusedOptions(
         ("crop_every", "crop_px", "jpeg_quality"), lambda of: of["no_crops"], "no crops are kept (--no-crops)"
     ),
-    Idle(
+    UnusedOptions(
         ("sync_expert", "min_confidence", "max_lag_ms"),
         lambda of: of["sync"] == "off",
         "--sync off compares no lips with any sound",

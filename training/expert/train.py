@@ -26,7 +26,7 @@ from mytalk_core.speech.features import SpeechEncoder
 
 from ..loop.checkpoints import TrainingState, averaged
 from ..loop.loop import Run, add_arguments, descend, train
-from ..loop.order import Draws
+from ..loop.order import SampleRandom
 from ..loop.people import choose_few, hold_out
 from ..motion.data import TEMPI, MotionBatch, MotionData, RawClip, fit_space, read_clips, with_features
 from ..motion.kept_features import keeping
@@ -108,7 +108,9 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, MotionData]:
     return State(networks={"expert": network}, config=config, space=space, held=held_clips), data
 
 
-def step(state: State, batch: MotionBatch, draws: Draws, accelerator: Accelerator) -> dict[str, Tensor]:
+def step(
+    state: State, batch: MotionBatch, draws: SampleRandom, accelerator: Accelerator
+) -> dict[str, Tensor]:
     """One step on true pairs; its loss in nats. Raises FloatingPointError as `descend` does."""
     network = state.networks["expert"]
     network.module.train()

@@ -23,7 +23,7 @@ from mytalk_core.appearance.references import APART_S, References, resized
 from mytalk_core.face.layout import LandmarkLayout
 
 from ..dataset.shards import ShardDataset
-from ..loop.order import DATA, Draws
+from ..loop.order import DATA, SampleRandom
 from .augment import draw_change
 
 # Crops further apart in time than this are not neighbours.
@@ -122,7 +122,7 @@ class GeneratorData:
         if get_worker_info() is not None:
             # Workers are as many as cores: threads of OpenCV's own would be in each other's way.
             cv2.setNumThreads(1)
-        rows = [self._draw(generator) for generator in Draws(self.seed, DATA, samples).generators]
+        rows = [self._draw(generator) for generator in SampleRandom(self.seed, DATA, samples).generators]
         return GeneratorBatch(*(torch.stack(part) for part in zip(*rows, strict=True)))
 
     def _draw(self, generator: torch.Generator) -> tuple[Tensor, ...]:

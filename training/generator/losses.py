@@ -98,7 +98,7 @@ def discriminator_loss(discriminator: PatchDiscriminator, real: Tensor, generate
     return 0.5 * margin
 
 
-class Judge(nn.Module):
+class DiscriminatorLoss(nn.Module):
     """The discriminator and its loss, which looks at real and generated pictures in one forward pass."""
 
     def __init__(self, discriminator: PatchDiscriminator) -> None:

@@ -40,10 +40,10 @@ from mytalk_core.program import in_one_line
 from ..dataset.shards import ShardDataset
 from ..loop.checkpoints import TrainingState, averaged
 from ..loop.loop import Run, add_arguments, channels_last, descend, train
-from ..loop.order import Draws
+from ..loop.order import SampleRandom
 from ..loop.people import choose_few, hold_out
 from .data import GeneratorBatch, GeneratorData, read_picture_clips
-from .losses import AppearanceLossWeights, Judge, LossNetwork, generator_loss
+from .losses import AppearanceLossWeights, DiscriminatorLoss, LossNetwork, generator_loss
 from .validation import validate
 
 # Of Adam, for networks that train against each other (Esser et al. 2021).
@@ -74,7 +74,7 @@ class SampledGenerator(nn.Module):
 
 @dataclass(kw_only=True)
 class State(TrainingState):
-    """The networks "generator", as `SampledGenerator`, and "discriminator", as `Judge`.
+    """The networks "generator", as `SampledGenerator`, and "discriminator", as `DiscriminatorLoss`.
 
     losses: the judge and the perceptual network that the generator's loss reads; start: the step at which
     the discriminator joins; held: windows of people kept from training, None if there are none; validated:
@@ -144,7 +144,9 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, GeneratorData]:
     sampled = SampledGenerator(generator) if args.fsdp else channels_last(SampledGenerator(generator))
     networks = {
         "generator": run.network(sampled, BETAS, (ResidualBlock,)),
-        "discriminator": run.network(channels_last(Judge(PatchDiscriminator(discriminator))), BETAS, None),
+        "discriminator": run.network(
+            channels_last(DiscriminatorLoss(PatchDiscriminator(discriminator))), BETAS, None
+        ),
     }
     perceptual = None
     if args.perceptual is not None:
@@ -193,7 +195,9 @@ def configs(args: argparse.Namespace, shards: ShardDataset) -> tuple[AppearanceC
     return config, DiscriminatorConfig(width=args.discriminator_width)
 
 
-def step(state: State, batch: GeneratorBatch, draws: Draws, accelerator: Accelerator) -> dict[str, Tensor]:
+def step(
+    state: State, batch: GeneratorBatch, draws: SampleRandom, accelerator: Accelerator
+) -> dict[str, Tensor]:
     """One step of both networks on one micro-batch: the terms of eq. 9, and the discriminator's loss.
 
     The discriminator's batch norm and its adaptive weight are those of the micro-batch: splits into

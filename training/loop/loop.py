@@ -64,7 +64,7 @@ from mytalk_core.files import alone, write_text
 
 from .checkpoints import Network, TrainingState, checkpoints, dump_state, load_checkpoint, save_checkpoint
 from .ema import MovingAverage
-from .order import NOISE, Draws, MicroBatch, Order, load
+from .order import NOISE, MicroBatch, Order, SampleRandom, load
 from .people import PEOPLE_NAME, VALIDATED, AnyClip, choose_few, read_people, write_people
 from .precision import choose_precision
 from .processes import check_launcher
@@ -76,7 +76,7 @@ OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 FREE = {"out", "dataset", "features", "steps", "workers", "save_every", "log_every", "keep", "accumulate"}
 
 Module = TypeVar("Module", bound=nn.Module)
-Step = Callable[[Any, Any, Draws, Accelerator], dict[str, Tensor]]
+Step = Callable[[Any, Any, SampleRandom, Accelerator], dict[str, Tensor]]
 
 
 def add_arguments(parser: argparse.ArgumentParser, made_by: str = "dataset.prepare", **defaults: Any) -> None:
@@ -370,7 +370,7 @@ def _forward(run: Run, state: TrainingState, micro: MicroBatch, batch: Any, step
     micro.seed_network(seed)
     try:
         with accelerator.accumulate(*(network.module for network in state.networks.values())):
-            terms = step(state, batch, Draws(seed, NOISE, micro.samples), accelerator)
+            terms = step(state, batch, SampleRandom(seed, NOISE, micro.samples), accelerator)
     except FloatingPointError as error:
         path = run.out / f"not_finite_step_{state.step:08d}_process_{accelerator.process_index}.pt"
         dump_state(state, batch, micro.samples, path)

@@ -30,7 +30,7 @@ def derive_seed(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
-class Draws:
+class SampleRandom:
     """Random numbers of a batch's samples, each from its own generator on the CPU."""
 
     def __init__(self, seed: int, stream: int, samples: list[int]) -> None:

@@ -21,14 +21,14 @@ PEOPLE_NAME = "people.json"
 VALIDATED = 64
 
 
-class OfPerson(Protocol):
+class PersonClip(Protocol):
     """A clip of whatever kind, of a named person."""
 
     @property
     def identity(self) -> str: ...
 
 
-AnyClip = TypeVar("AnyClip", bound=OfPerson)
+AnyClip = TypeVar("AnyClip", bound=PersonClip)
 
 
 def hold_out(

@@ -18,7 +18,7 @@ from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
 from mytalk_core.speech.features import SAMPLES_PER_FRAME
 
 from ..dataset.shards import ShardDataset
-from ..loop.order import DATA, Draws
+from ..loop.order import DATA, SampleRandom
 from .augment import change_tempo, hidden_spans, hide, vary_voice
 from .kept_features import Encoder
 from .teachers import Teachers
@@ -198,7 +198,7 @@ class MotionData:
         square root of their length, starts among those that show the face."""
         batch = self._empty(len(samples), frames)
         hidden = torch.zeros(len(samples), 2 * frames, dtype=torch.bool)
-        for row, generator in enumerate(Draws(seed, DATA, samples).generators):
+        for row, generator in enumerate(SampleRandom(seed, DATA, samples).generators):
             share = torch.rand((), generator=generator) * self._reach[-1]
             clip = self.clips[
                 min(int(torch.searchsorted(self._reach, share, right=True)), len(self.clips) - 1)

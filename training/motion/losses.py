@@ -17,7 +17,7 @@ from mytalk_core.motion.identity import IdentityExtractor, describe_person, iden
 from mytalk_core.motion.person import MOUTH_CORNERS, identity_channels
 from mytalk_core.motion.space import LandmarkSpace
 
-from ..loop.order import Draws
+from ..loop.order import SampleRandom
 from .data import MotionBatch
 
 # What is made small of a difference: its square (eq. 4), or its size, by which the best guess is the median
@@ -69,7 +69,9 @@ class Objective:
     expert: SyncExpert | None = None
 
 
-def losses(model: nn.Module, batch: MotionBatch, objective: Objective, draws: Draws) -> dict[str, Tensor]:
+def losses(
+    model: nn.Module, batch: MotionBatch, objective: Objective, draws: SampleRandom
+) -> dict[str, Tensor]:
     """The terms of eq. 4, velocity and expert, and their weighted sum, `total`; model: a `SpokenDenoiser`."""
     options, diffusion, penalty = objective.options, objective.diffusion, PENALTIES[objective.options.penalty]
     t = draws.stack(lambda generator: diffusion.sample_t(1, generator, power=options.time_power)[0])
@@ -116,7 +118,7 @@ def with_own_guesses(
     model: nn.Module,
     batch: MotionBatch,
     objective: Objective,
-    draws: Draws,
+    draws: SampleRandom,
     noise: Tensor,
     told: tuple[Tensor, Tensor],
 ) -> tuple[Tensor, Tensor, Tensor]:

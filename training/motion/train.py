@@ -35,7 +35,7 @@ from ..dataset.filters import Limits
 from ..dataset.sync_check import load_expert
 from ..loop.checkpoints import TrainingState, averaged, start_from
 from ..loop.loop import Run, add_arguments, descend, train
-from ..loop.order import Draws
+from ..loop.order import SampleRandom
 from ..loop.people import choose_few, hold_out
 from .data import TEMPI, MotionBatch, MotionData, RawClip, fit_space, read_clips, with_features
 from .kept_features import Encoder, keeping
@@ -278,7 +278,9 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, MotionData]:
     return state, data
 
 
-def step(state: State, batch: MotionBatch, draws: Draws, accelerator: Accelerator) -> dict[str, Tensor]:
+def step(
+    state: State, batch: MotionBatch, draws: SampleRandom, accelerator: Accelerator
+) -> dict[str, Tensor]:
     """One step on one micro-batch: the losses. Raises FloatingPointError as `descend` does."""
     network = state.networks["denoiser"]
     network.module.train()

@@ -26,7 +26,7 @@ from mytalk_core.program import in_one_line
 
 from ..loop.checkpoints import TrainingState, averaged
 from ..loop.loop import Run, add_arguments, descend, train
-from ..loop.order import DATA, Draws
+from ..loop.order import DATA, SampleRandom
 from ..loop.people import choose_few, hold_out
 from .data import RawClip, read_clips
 
@@ -45,7 +45,7 @@ class LabelledFaces:
 
     def draw(self, samples: list[int], seed: int) -> LabelledFaces:
         """The frames that a seed gives these sample numbers."""
-        position = Draws(seed, DATA, samples).uniform() * len(self.people)
+        position = SampleRandom(seed, DATA, samples).uniform() * len(self.people)
         rows = position.long().clamp(max=len(self.people) - 1)
         return LabelledFaces(self.landmarks[rows], self.people[rows])
 
@@ -129,7 +129,9 @@ def frames_of(clips: list[RawClip], people: list[str]) -> LabelledFaces:
     return LabelledFaces(torch.cat(landmarks), torch.cat(numbers))
 
 
-def step(state: State, batch: LabelledFaces, draws: Draws, accelerator: Accelerator) -> dict[str, Tensor]:
+def step(
+    state: State, batch: LabelledFaces, draws: SampleRandom, accelerator: Accelerator
+) -> dict[str, Tensor]:
     """One step on frames jittered like a mesh's own noise: its loss. Raises FloatingPointError as `descend`
     does."""
     network = state.networks["recogniser"]

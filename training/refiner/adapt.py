@@ -45,7 +45,7 @@ from ..loop.ema import MovingAverage
 from ..loop.loop import channels_last, descend
 from ..loop.precision import choose_precision
 from .data import MouthSamples
-from .mender import DETAIL, Mender, psnr
+from .mixing_refiner import DETAIL, MixingRefiner, psnr
 from .person import REGIMES, PersonFrames, read_person
 
 LONGEST_S = 60.0
@@ -55,7 +55,7 @@ SURE = 1.0  # standard errors: less is chance
 
 
 @dataclass(frozen=True)
-class Lesson:
+class AdaptationConfig:
     """How long and how fast is learned. rate: the highest, to which the first `warmup` steps rise; looks:
     steps between two looks at what was left out; patience: looks without a better one that end it; ema: decay
     of the average that is looked at and kept."""
@@ -112,7 +112,7 @@ def in_training() -> Accelerator:
 def adapt(
     person: PersonFrames,
     refiner: MouthRefiner,
-    lesson: Lesson,
+    config: AdaptationConfig,
     accelerator: Accelerator,
     seed: int = 0,
     progress: Progress | None = None,
@@ -127,23 +127,23 @@ def adapt(
     held = [person.samples(person.left_out, rows, rng, {"full": 1.0}) for rows in parts]
     before = best_seen = look(refiner, held, accelerator)
     best, best_step = refiner, 0
-    network = _network(refiner, lesson, accelerator)
+    network = _network(refiner, config, accelerator)
     order = _shuffled(len(person.learned), rng)
-    for step in range(1, lesson.steps + 1):
-        rows = np.array([next(order) for _ in range(lesson.batch)])
+    for step in range(1, config.steps + 1):
+        rows = np.array([next(order) for _ in range(config.batch)])
         for group in network.optimizer.param_groups:
-            group["lr"] = lesson.rate_at(step)
+            group["lr"] = config.rate_at(step)
         learn(network, person.samples(person.learned, rows, rng, REGIMES), accelerator)
         if progress is not None:
-            progress("adapt", step, lesson.steps)
-        if step % lesson.looks and step < lesson.steps:
+            progress("adapt", step, config.steps)
+        if step % config.looks and step < config.steps:
             continue
         found = averaged(network, MouthRefiner(refiner.config), "refiner.")
         assert found is not None  # there is one process
         seen = look(found, held, accelerator)
         if seen.mean() > best_seen.mean() and is_sure(seen - before):
             best, best_seen, best_step = found, seen, step
-        elif step - best_step >= lesson.patience * lesson.looks:
+        elif step - best_step >= config.patience * config.looks:
             break
     return Adapted(best, float(before.mean()), float(best_seen.mean()), best_step)
 
@@ -171,23 +171,25 @@ def learn(network: Network, samples: MouthSamples, accelerator: Accelerator) -> 
 @torch.no_grad()
 def look(refiner: MouthRefiner, batches: list[MouthSamples], accelerator: Accelerator) -> np.ndarray:
     """PSNR (K,) in dB inside the masks of what a refiner makes of samples, K in all."""
-    mender = Mender(channels_last(copy.deepcopy(refiner).to(accelerator.device)), DETAIL).eval()
+    mixing_refiner = MixingRefiner(
+        channels_last(copy.deepcopy(refiner).to(accelerator.device)), DETAIL
+    ).eval()
     found: list[float] = []
     for samples in batches:
         samples = samples.to(accelerator.device)
         with accelerator.autocast():
-            pictures = mender(samples).float()
+            pictures = mixing_refiner(samples).float()
         found += psnr(pictures, samples.truth, samples.made)
     return np.array(found)
 
 
-def _network(refiner: MouthRefiner, lesson: Lesson, accelerator: Accelerator) -> Network:
+def _network(refiner: MouthRefiner, config: AdaptationConfig, accelerator: Accelerator) -> Network:
     """A copy of a refiner with its optimizer and its moving average."""
-    module = Mender(channels_last(copy.deepcopy(refiner)), DETAIL).to(accelerator.device)
-    optimizer = torch.optim.AdamW(module.parameters(), lr=lesson.rate, betas=(0.9, 0.99), weight_decay=0.0)
-    average = MovingAverage(module, lesson.ema)
+    module = MixingRefiner(channels_last(copy.deepcopy(refiner)), DETAIL).to(accelerator.device)
+    optimizer = torch.optim.AdamW(module.parameters(), lr=config.rate, betas=(0.9, 0.99), weight_decay=0.0)
+    average = MovingAverage(module, config.ema)
     module, optimizer = accelerator.prepare(module, optimizer)
-    return Network(module, optimizer, average, lesson.rate, clip_norm=1.0)
+    return Network(module, optimizer, average, config.rate, clip_norm=1.0)
 
 
 def _shuffled(count: int, rng: np.random.Generator) -> Iterator[int]:
@@ -228,7 +230,7 @@ def main(arguments: list[str] | None = None, program: str | None = None) -> None
         faces = track(reader, clip, progress)
         face = choose(reader, clip, faces, args.face, ExpertScorer.from_pretrained)
         person = read_person(clip, face, progress=progress)
-        adapted = adapt(person, refiner, Lesson(), in_training(), args.seed, progress)
+        adapted = adapt(person, refiner, AdaptationConfig(), in_training(), args.seed, progress)
     if adapted.steps == 0:
         raise ValueError(
             f"frames left out came not surely closer than the {adapted.before_db:.2f} dB of {args.model}: "

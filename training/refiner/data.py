@@ -22,7 +22,7 @@ from mytalk_core.appearance.window import Window
 from mytalk_core.face.alignment import UNITS
 from mytalk_core.files import replacing
 
-from ..loop.order import DATA, WINDOW, Draws
+from ..loop.order import DATA, WINDOW, SampleRandom
 from ..loop.people import held_people
 from .lending import CHOICE, REGIMES, MouthView
 
@@ -105,7 +105,7 @@ class Variation:
     kept: Tensor
 
     @classmethod
-    def of(cls, draws: Draws, references: int) -> Variation:
+    def of(cls, draws: SampleRandom, references: int) -> Variation:
         """At random; the first of so many references is never lost."""
         kept = (draws.uniform(references) > LOST).float()
         kept[:, 0] = 1
@@ -352,8 +352,8 @@ class MouthDataset:
         """What a seed gives these sample numbers, augmented where `vary`: of every two, 2n and 2n + 1, a
         frame and the next, varied alike. Windows about the lips are the same of both, and all of one size and
         scale. step: samples of a step of training, however it is split."""
-        draws = Draws(seed, DATA, [sample // 2 for sample in samples])
-        together = Draws(seed, WINDOW, [samples[0] // (step * max(1, ALIKE // step))])
+        draws = SampleRandom(seed, DATA, [sample // 2 for sample in samples])
+        together = SampleRandom(seed, WINDOW, [samples[0] // (step * max(1, ALIKE // step))])
         of_size, of_scale = (float(together.uniform()[0]) for _ in range(2))
         alike = self._alike(of_scale)
         pairs = alike[(draws.uniform() * len(alike)).long().clamp(max=len(alike) - 1).numpy()].tolist()

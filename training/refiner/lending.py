@@ -20,7 +20,7 @@ from mytalk_core.appearance.matching import match_references
 from mytalk_core.appearance.open_mouths import with_open_mouths
 from mytalk_core.appearance.pool import choose_pool, even_sample
 from mytalk_core.appearance.raster import Triangulation, triangulate
-from mytalk_core.appearance.reference_plan import Choice, plan_references
+from mytalk_core.appearance.reference_plan import ReferenceChoice, plan_references
 from mytalk_core.appearance.references import APART_S, References, mouth_opening, sharpness
 from mytalk_core.appearance.unit_view import UnitView, unit_view
 from mytalk_core.appearance.warp import ReferenceWarps
@@ -29,7 +29,7 @@ from mytalk_core.face.layout import LandmarkLayout
 
 from ..dataset.shards import ShardDataset
 
-CHOICE = Choice(references=8)  # a network that takes fewer sees the heaviest of them
+CHOICE = ReferenceChoice(references=8)  # a network that takes fewer sees the heaviest of them
 THIN = (0.1, 0.6)  # share of the pool that is left when it is thinned out
 # What is left of a pool, and how often.
 REGIMES = {"full": 0.4, "thinned": 0.25, "closed": 0.1, "unopened": 0.1, "single": 0.1, "stretched": 0.05}

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from mytalk_core.appearance.covers.cover import FREE
-from mytalk_core.appearance.covers.gauge import CoverGauge, free_references
+from mytalk_core.appearance.covers.cover_detector import CoverDetector, free_references
 from mytalk_core.appearance.crop import crop_box, cut_crop
 from mytalk_core.appearance.frame_edge import cut_lips
 from mytalk_core.appearance.pool import choose_pool
@@ -127,20 +127,21 @@ def read_person(
     lent = frames.take(np.searchsorted(read, pool))
     detail = sharpness(lent.crops, lent.landmarks, layout)
     references = References(lent.crops, lent.landmarks, pool, detail, lent.shots)
-    gauge = CoverGauge(references, layout, track.similarity[pool])
-    references, _ = free_references(references, gauge, track.similarity[pool])
+    cover_detector = CoverDetector(references, layout, track.similarity[pool])
+    references, _ = free_references(references, cover_detector, track.similarity[pool])
     lender = Lender(references, times_s[references.frame_index], layout, triangulate(layout))
     learned, left_out = (
-        _free(frames.take(np.searchsorted(read, rows)), track.similarity[rows], gauge) for rows in parts
+        _free(frames.take(np.searchsorted(read, rows)), track.similarity[rows], cover_detector)
+        for rows in parts
     )
     return PersonFrames(lender, learned, left_out)
 
 
-def _free(frames: Frames, similarity: np.ndarray, gauge: CoverGauge) -> Frames:
+def _free(frames: Frames, similarity: np.ndarray, cover_detector: CoverDetector) -> Frames:
     """Those before whose mouth nothing stands. Raises NoFaceError where they are few."""
     free = np.array(
         [
-            gauge.cover(crop, points, place, shot=shot) is FREE
+            cover_detector.cover(crop, points, place, shot=shot) is FREE
             for crop, points, place, shot in zip(
                 frames.crops, frames.landmarks, similarity, frames.shots, strict=True
             )

@@ -31,13 +31,13 @@ from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig
 from mytalk_core.arguments import DefaultsHelpFormatter, Parser, at_least
 from mytalk_core.program import in_one_line
 
-from ..generator.losses import Judge
+from ..generator.losses import DiscriminatorLoss
 from ..loop.checkpoints import Network, TrainingState, averaged, start_from
 from ..loop.loop import Run, add_arguments, channels_last, descend, train
-from ..loop.order import Draws
+from ..loop.order import SampleRandom
 from .data import MouthDataset, MouthSamples, held_out
 from .lending import OPEN, REGIMES
-from .mender import DETAIL, Mender, psnr
+from .mixing_refiner import DETAIL, MixingRefiner, psnr
 from .windows import mouth_corners, mouths, windows, within
 
 # What may differ between a refiner and the one whose weights it starts from.
@@ -68,7 +68,7 @@ class LossWeights:
 
 @dataclass(kw_only=True)
 class State(TrainingState):
-    """The network as `Mender`, and a `Judge` as "discriminator" where there is one.
+    """The network as `MixingRefiner`, and a `DiscriminatorLoss` as "discriminator" where there is one.
 
     weights: of the losses beside the mean absolute error; perceptual: None leaves its loss out; held: samples
     of people kept apart.
@@ -151,10 +151,10 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, MouthDataset]:
     if args.perceptual is not None and args.perceptual_weight > 0:
         perceptual = PerceptualDistance.from_pretrained(args.perceptual, device=run.accelerator.device)
         perceptual = channels_last(perceptual).eval()
-    networks = {"refiner": run.network(Mender(channels_last(refiner), DETAIL), betas=(0.9, 0.99))}
+    networks = {"refiner": run.network(MixingRefiner(channels_last(refiner), DETAIL), betas=(0.9, 0.99))}
     if args.adversarial_weight > 0:
         networks["discriminator"] = run.network(
-            Judge(PatchDiscriminator(DISCRIMINATOR)), betas=(0.5, 0.9), shard=None
+            DiscriminatorLoss(PatchDiscriminator(DISCRIMINATOR)), betas=(0.5, 0.9), shard=None
         )
     weights = LossWeights(
         args.inner_weight,
@@ -207,7 +207,9 @@ def unsteadiness(errors: Tensor, samples: MouthSamples) -> Tensor:
     return ((after - before).abs() * seen).mean()
 
 
-def step(state: State, batch: MouthSamples, draws: Draws, accelerator: Accelerator) -> dict[str, Tensor]:
+def step(
+    state: State, batch: MouthSamples, draws: SampleRandom, accelerator: Accelerator
+) -> dict[str, Tensor]:
     """One step of the refiner, and one of the discriminator: losses. FloatingPointError as `descend` does."""
     network = state.networks["refiner"]
     network.module.train()
@@ -258,12 +260,12 @@ def save(run: Run, state: State) -> dict[str, float]:
     if refiner is None:
         return {}
     refiner.save_pretrained(run.out / "refiner", torch.float16)
-    mender = Mender(channels_last(refiner.to(run.accelerator.device)), DETAIL)
-    return validate(mender, state, run)
+    mixing_refiner = MixingRefiner(channels_last(refiner.to(run.accelerator.device)), DETAIL)
+    return validate(mixing_refiner, state, run)
 
 
 @torch.no_grad()
-def validate(mender: Mender, state: State, run: Run) -> dict[str, float]:
+def validate(mixing_refiner: MixingRefiner, state: State, run: Run) -> dict[str, float]:
     """Means over samples that are the same every time, in each regime and over all of them.
 
     Of the network and of the plain mixture of its references ("_mixture"): "psnr" inside the mask; of mouths
@@ -279,7 +281,7 @@ def validate(mender: Mender, state: State, run: Run) -> dict[str, float]:
         for turn, rows in enumerate(held.batches(even_sample(own, VALIDATED), AT_ONCE)):
             samples = held.read(rows).to(run.accelerator.device)
             with run.accelerator.autocast():
-                pictures = mender(samples).float()
+                pictures = mixing_refiner(samples).float()
             mixture = samples.mixture
             for name, made in (("", pictures), ("_mixture", mixture)):
                 for key, values in measure(made, samples, state.perceptual).items():

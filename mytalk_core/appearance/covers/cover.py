@@ -65,7 +65,7 @@ class Cover:
 
 
 @dataclass(frozen=True, eq=False)
-class Expected:
+class ExpectedFace:
     """The usual face in a picture's shape and light.
 
     within: rows and columns of the canonical square that hold it; usual: uint8 (h, w, 3); face: bool (h, w),

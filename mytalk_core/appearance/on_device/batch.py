@@ -15,7 +15,7 @@ from torch import Tensor
 from ...face.alignment import UNITS
 from ..frame_edge import FADE, KNOWN, UNKNOWN, WHOLE, well_inside
 from ..mask import MouthMask
-from ..prepared import Prepared
+from ..prepared import PreparedFrame
 from ..raster import Triangulation
 from ..reading import read_each_at
 from ..references import References
@@ -116,7 +116,7 @@ class Borrowed:
 class Batch:
     """B frames of one clip, and their crops float32 (B,3,S,S) of levels 0..255, on the device."""
 
-    frames: Sequence[Prepared]
+    frames: Sequence[PreparedFrame]
     crops: Tensor
     borrowed: Borrowed
 

@@ -15,7 +15,7 @@ from torch.nn.functional import avg_pool2d
 from ..composite import LEAST_ALPHA, PatchArea, patch_area
 from ..covers.cover import FREE as UNCOVERED
 from ..covers.cover import Cover
-from ..prepared import Prepared
+from ..prepared import PreparedFrame
 from ..reading import read_at
 from .batch import Batch, Borrowed
 from .surroundings import move_surroundings
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @torch.inference_mode()
 def draw(
     crops: np.ndarray,
-    frames: Sequence[Prepared],
+    frames: Sequence[PreparedFrame],
     borrowed: Borrowed,
     device: torch.device,
     lips: Callable[[Batch], Tensor],

@@ -13,7 +13,7 @@ from torch import Tensor
 from ...face.alignment import UNITS
 from ...face.layout import LandmarkLayout
 from ..blend import CLEAR
-from ..mouth import Parting, Room, ring_pixels, room_between, seal
+from ..mouth import MouthInterior, Parting, ring_pixels, room_between, seal
 from ..raster import Triangulation
 from ..reading import read_each_at
 from ..references import mouth_opening
@@ -26,7 +26,7 @@ from .warp import MeshWarps, levels
 from .windows import applied, blurring, on
 
 
-class MixingTogether(Protocol):
+class BatchMixing(Protocol):
     """`Mixing` of a batch."""
 
     def moved(self, coordinates: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ class MixingTogether(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class BlendTogether:
+class BatchBlend:
     """`Blend` of a batch, weights (B,R), inner (B,1,h,w)."""
 
     batch: Batch
@@ -50,11 +50,11 @@ class BlendTogether:
     inner: Tensor
 
     def moved(self, coordinates: Tensor) -> Tensor:
-        """See `MixingTogether.moved`."""
+        """See `BatchMixing.moved`."""
         return coordinates
 
     def mixed(self, pictures: Tensor) -> Tensor:
-        """See `MixingTogether.mixed`."""
+        """See `BatchMixing.mixed`."""
         return blend(self.batch, pictures, self.weights, self.detail, self.sigma, self.inner)
 
 
@@ -63,7 +63,7 @@ def warped(
     matched: Matched,
     triangulation: Triangulation,
     parting: Callable[[np.ndarray, int], Parting],
-    mixing: MixingTogether,
+    mixing: BatchMixing,
 ) -> tuple[Tensor, Tensor | None]:
     """The references' pictures of each mouth, float32 (B,R,3,h,w) of the cores, and where it is dark between
     parted teeth, (B,1,h,w) 0..1; None where all teeth stay as they are.
@@ -119,7 +119,7 @@ def darken(
     return dark_interior(picture, rooms, amount, batch.cores, size)
 
 
-def _room(target: np.ndarray, layout: LandmarkLayout, core: Window, size: int) -> Room:
+def _room(target: np.ndarray, layout: LandmarkLayout, core: Window, size: int) -> MouthInterior:
     """What is between the lips of landmarks (N,2), on the pixels of a core in a crop of `size`."""
     rings = [ring_pixels(ring, target, core, size) for ring in (layout.lips_outer, layout.lips_inner)]
     top, left, bottom, right = core.pixels(size)

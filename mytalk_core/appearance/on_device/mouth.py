@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...face.alignment import UNITS
 from ...face.layout import LandmarkLayout
-from ..mouth import HIDDEN, PARTING, REDDER, SEAM, SMOOTH, Room, lip_lines, ring_pixels
+from ..mouth import HIDDEN, PARTING, REDDER, SEAM, SMOOTH, MouthInterior, lip_lines, ring_pixels
 from .colour import masked_median
 from .windows import Windows, applied, blurring, on
 
@@ -98,7 +98,7 @@ class Mouths:
 
 
 def dark_interior(
-    pictures: Tensor, rooms: Sequence[Room], amount: Tensor, windows: Windows, size: int
+    pictures: Tensor, rooms: Sequence[MouthInterior], amount: Tensor, windows: Windows, size: int
 ) -> Tensor:
     """Fill the inner lip rings of pictures (B,3,h,w) with a smooth dark red, or draw the seam of lips that
     meet; amount: (B,1,h,w), 0..1."""

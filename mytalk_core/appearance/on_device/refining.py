@@ -26,7 +26,7 @@ from .windows import Windows, applied, enlarging, on, resizing
 
 
 @dataclass(frozen=True, eq=False)
-class Refining:
+class BatchRefiner:
     """The refiner at work on a batch.
 
     refiner: on the batch's device, in eval mode; dtype: what it computes in; small: the pool in its size;
@@ -39,7 +39,7 @@ class Refining:
     triangulation: Triangulation
     detail: float
 
-    def mixing(self, batch: Batch, matched: Matched, split_px: float) -> RefinedTogether:
+    def mixing(self, batch: Batch, matched: Matched, split_px: float) -> BatchRefined:
         """How the references of a batch become pictures of its cores; split_px: see `mixed`."""
         layout, reach = self.triangulation.layout, self.refiner.config.reach
         pairs = zip(batch.masks, batch.targets, strict=True)
@@ -57,7 +57,7 @@ class Refining:
             cores.canvas(size),
         )
         part = Refinement(**{name: applied(enlarge, grids) for name, grids in maps.items()})
-        return RefinedTogether(part, split_px, size / UNITS)
+        return BatchRefined(part, split_px, size / UNITS)
 
     def _inputs(self, batch: Batch, matched: Matched, views: Windows) -> RefinerInputs:
         """What the refiner reads of all frames, 0 beyond their own windows; see `UnitView`."""
@@ -106,7 +106,7 @@ class Refining:
 
 
 @dataclass(frozen=True, eq=False)
-class RefinedTogether:
+class BatchRefined:
     """`Refined` of a batch, maps on the cores' pixels."""
 
     refinement: Refinement
@@ -114,12 +114,12 @@ class RefinedTogether:
     scale: float
 
     def moved(self, coordinates: Tensor) -> Tensor:
-        """See `MixingTogether.moved`."""
+        """See `BatchMixing.moved`."""
         flow = self.scale * self.refinement.flow
         return nudged(coordinates.flatten(0, 1), flow.flatten(0, 1), "bilinear").view_as(coordinates)
 
     def mixed(self, pictures: Tensor) -> Tensor:
-        """See `MixingTogether.mixed`."""
+        """See `BatchMixing.mixed`."""
         return (mixed(pictures / 127.5 - 1, self.refinement, self.split_px) + 1) * 127.5
 
 

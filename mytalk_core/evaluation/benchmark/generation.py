@@ -28,7 +28,7 @@ from .protocol import Pair
 
 
 @dataclass(frozen=True)
-class Tools:
+class LoadedNetworks:
     """What is loaded once: face networks; the motion model, None for true landmarks; the renderer of
     each system."""
 
@@ -46,7 +46,7 @@ class Generation:
 
 
 def generate(
-    pair: Pair, outputs: Mapping[str, Path], tools: Tools, how: Generation, progress: Progress
+    pair: Pair, outputs: Mapping[str, Path], tools: LoadedNetworks, how: Generation, progress: Progress
 ) -> None:
     """Write one clip's result of every system in `outputs` (system -> file).
 

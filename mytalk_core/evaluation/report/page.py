@@ -109,7 +109,7 @@ def clip_names(systems: list[dict]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Player:
+class VideoPlayer:
     """A video with its name below; address: what is loaded; problem: why it cannot be, else empty."""
 
     label: str
@@ -143,7 +143,7 @@ class ClipSection:
     """All of one clip; systems: the report's, with their scores on this clip as means."""
 
     name: str
-    players: list[Player]
+    players: list[VideoPlayer]
     notes: list[str]
     details: list[Details]
     systems: list[dict]
@@ -177,7 +177,7 @@ class _Builder:
             [{**system, "means": clip.get("scores", {}), "clips": [clip]} for system, clip in found],
         )
 
-    def player(self, label: str, name: str, address: str) -> Player:
+    def player(self, label: str, name: str, address: str) -> VideoPlayer:
         """A video, made playable."""
         path = self.folder / address
         try:
@@ -185,8 +185,8 @@ class _Builder:
             still = poster(clip, len(clip) // 2)
             source = self.address(path, clip, name)
         except (FileNotFoundError, MediaError) as error:
-            return Player(label, str(error))
-        return Player(label, "", clip.width, clip.height, still, source)
+            return VideoPlayer(label, str(error))
+        return VideoPlayer(label, "", clip.width, clip.height, still, source)
 
     def address(self, path: Path, clip: Clip, name: str) -> str:
         """What the player loads: the file itself, or the page."""

@@ -37,7 +37,7 @@ COLUMNS = ("study", "participant", "position", "video", *(rating.key for rating 
 
 
 @dataclass(frozen=True)
-class Site:
+class StudySite:
     """What was written: the folder, the key beside it, systems, clips of each, lines for the user."""
 
     folder: Path
@@ -49,7 +49,7 @@ class Site:
 
 def write_site(
     source: Path, site: Path, title: str = "Talking videos", only: Sequence[str] | None = None
-) -> Site:
+) -> StudySite:
     """Write the study of `source` (one subfolder a system, the same file names in each) to the new folder
     `site`, and the key, which says what is what, to `site`.key.json beside it.
 
@@ -79,7 +79,7 @@ def write_site(
         videos = {name: {"system": system, "clip": clip} for name, (system, clip) in sorted(names.items())}
         answers = {"format": KEY_FORMAT, "study": study, "title": title, "videos": videos}
         written_key.write_text(json.dumps(answers, indent=1) + "\n", encoding="utf-8")
-    return Site(site, key, tuple(systems), len(next(iter(systems.values()))), tuple(notes))
+    return StudySite(site, key, tuple(systems), len(next(iter(systems.values()))), tuple(notes))
 
 
 def check_new(site: Path, key: Path) -> None:

@@ -130,7 +130,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(clips, whole, tmp_path, mo
 def test_finished_sources_are_not_done_again(clips, whole, tmp_path, monkeypatch):
     output = tmp_path / "out"
     shutil.copytree(whole.folder, output)
-    monkeypatch.setattr(preparation.Preparer, "prepare", None)
+    monkeypatch.setattr(preparation.DatasetPreparer, "prepare", None)
     again = run(clips, output)
     assert content(again) == content(whole)
 

@@ -8,7 +8,7 @@ from accelerate import Accelerator
 from mytalk_training.expert.train import WINDOW_FRAMES, ExpertObjective, State, step, validate
 from mytalk_training.loop.checkpoints import Network
 from mytalk_training.loop.ema import MovingAverage
-from mytalk_training.loop.order import NOISE, Draws
+from mytalk_training.loop.order import NOISE, SampleRandom
 from mytalk_training.motion.data import MotionBatch, RawClip
 
 from mytalk_core.expert.sync_expert import ExpertConfig, SyncExpert
@@ -30,7 +30,7 @@ def test_steps_learn():
         lips = torch.cat((features[:, ::2, 0], features[:, 1::2, 0, :1]), dim=-1)
         empty = torch.zeros(0)
         batch = MotionBatch(lips, empty, features, empty, torch.ones(4, 40, dtype=torch.bool), lips)
-        losses.append(step(state, batch, Draws(0, NOISE, [0, 1, 2, 3]), accelerator)["total"].item())
+        losses.append(step(state, batch, SampleRandom(0, NOISE, [0, 1, 2, 3]), accelerator)["total"].item())
     assert np.mean(losses[-5:]) < 0.5 * losses[0]
 
 

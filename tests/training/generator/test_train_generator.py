@@ -21,7 +21,7 @@ from mytalk_training.generator.losses import AppearanceLossWeights, LossNetwork,
 from mytalk_training.generator.train import SampledGenerator, build, configs, parse, save, step
 from mytalk_training.generator.validation import validate
 from mytalk_training.loop.loop import Run, train
-from mytalk_training.loop.order import NOISE, Draws, Order, load
+from mytalk_training.loop.order import NOISE, Order, SampleRandom, load
 
 from mytalk_core.appearance.autoencoder import Posterior
 from mytalk_core.appearance.generator import AppearanceConfig, AppearanceGenerator, Generated
@@ -174,7 +174,7 @@ def test_both_networks_step_in_their_turn(flags, dataset, tmp_path):
     for number in range(2):
         before = [copy.deepcopy(module.state_dict()) for module in (generator, judge)]
         samples = [2 * number, 2 * number + 1]
-        terms = step(state, data.draw(samples), Draws(0, NOISE, samples), run.accelerator)
+        terms = step(state, data.draw(samples), SampleRandom(0, NOISE, samples), run.accelerator)
         pairs = zip((generator, judge), before, strict=True)
         moved.append([any(not torch.equal(v, old[k]) for k, v in m.state_dict().items()) for m, old in pairs])
         state.step += 1

@@ -14,7 +14,7 @@ import pytest
 import torch
 from mytalk_training.loop.checkpoints import TrainingState, averaged, checkpoints, load_checkpoint
 from mytalk_training.loop.loop import LoopOptions, Run, add_arguments, descend, learning_rate, train
-from mytalk_training.loop.order import DATA, NOISE, Draws, Order, load
+from mytalk_training.loop.order import DATA, NOISE, Order, SampleRandom, load
 from mytalk_training.loop.people import PEOPLE_NAME, VALIDATED, read_people
 from torch import Tensor, nn
 
@@ -44,7 +44,7 @@ class Numbers:
 
 
 def draw(samples: list[int]) -> Numbers:
-    return Numbers(Draws(0, DATA, samples).normal(3))
+    return Numbers(SampleRandom(0, DATA, samples).normal(3))
 
 
 def step(state, batch, draws, accelerator):
@@ -90,11 +90,11 @@ def test_a_step_reads_the_same_samples_however_they_are_split():
 
 
 def test_random_numbers_go_with_the_sample():
-    whole, part = Draws(0, NOISE, [5, 6, 7]), Draws(0, NOISE, [6])
+    whole, part = SampleRandom(0, NOISE, [5, 6, 7]), SampleRandom(0, NOISE, [6])
     assert torch.equal(whole.normal(4)[1:2], part.normal(4))
     assert torch.equal(whole.uniform()[1:2], part.uniform())
-    assert not torch.equal(Draws(0, DATA, [6]).normal(4), Draws(0, NOISE, [6]).normal(4))
-    many = Draws(1, NOISE, list(range(4000))).normal(2)
+    assert not torch.equal(SampleRandom(0, DATA, [6]).normal(4), SampleRandom(0, NOISE, [6]).normal(4))
+    many = SampleRandom(1, NOISE, list(range(4000))).normal(2)
     assert abs(many.mean()) < 0.05 and abs(many.std() - 1) < 0.05
     assert np.abs(np.corrcoef(many[1:, 0], many[:-1, 0])[0, 1]) < 0.05
 

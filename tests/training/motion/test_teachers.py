@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 import torch
-from mytalk_training.loop.order import NOISE, Draws
+from mytalk_training.loop.order import NOISE, SampleRandom
 from mytalk_training.loop.people import PEOPLE_NAME, write_people
 from mytalk_training.motion.losses import aim_of, losses
 from mytalk_training.motion.teachers import Teachers
@@ -133,7 +133,7 @@ def test_the_truth_is_to_be_found_where_it_can_be_seen(process):
 def test_losses_are_of_what_is_to_be_found():
     batch, objective = make_batch(), make_state("regression").objective
     object.__setattr__(batch, "aim", batch.x0 + 2)
-    terms = losses(lambda batch, *_: batch.x0 + 5, batch, objective, Draws(1, NOISE, SAMPLES))
+    terms = losses(lambda batch, *_: batch.x0 + 5, batch, objective, SampleRandom(1, NOISE, SAMPLES))
     assert terms["x0"].item() == pytest.approx(9.0, rel=1e-5)
 
 

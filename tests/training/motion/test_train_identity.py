@@ -9,7 +9,7 @@ import torch
 from accelerate import Accelerator
 from mytalk_training.loop.checkpoints import Network
 from mytalk_training.loop.ema import MovingAverage
-from mytalk_training.loop.order import NOISE, Draws
+from mytalk_training.loop.order import NOISE, SampleRandom
 from mytalk_training.motion import train_identity
 from mytalk_training.motion.train_identity import (
     LabelledFaces,
@@ -43,7 +43,7 @@ def test_steps_learn_to_tell_people_apart():
     faces, accelerator, losses = make_faces(), Accelerator(cpu=True), []
     for number in range(60):
         samples = list(range(16 * number, 16 * number + 16))
-        terms = step(state, faces.draw(samples, 0), Draws(0, NOISE, samples), accelerator)
+        terms = step(state, faces.draw(samples, 0), SampleRandom(0, NOISE, samples), accelerator)
         losses.append(terms["total"].item())
     assert losses[-1] < 0.2 * losses[0]
     cosine, same = similarities(module.extractor, faces)

@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 from mytalk_training.loop.checkpoints import Network
 from mytalk_training.loop.ema import MovingAverage
-from mytalk_training.loop.order import NOISE, Draws
+from mytalk_training.loop.order import NOISE, SampleRandom
 from mytalk_training.motion.data import MotionBatch
 from mytalk_training.motion.losses import LossOptions, Objective, losses
 from mytalk_training.motion.models import SpokenDenoiser, open_expert, open_space
@@ -73,14 +73,14 @@ def make_batch() -> MotionBatch:
 
 def make_losses(state: State, batch: MotionBatch, samples: list[int] = SAMPLES) -> dict[str, torch.Tensor]:
     module = state.networks["denoiser"].module
-    return losses(module, batch, state.objective, Draws(1, NOISE, samples))
+    return losses(module, batch, state.objective, SampleRandom(1, NOISE, samples))
 
 
 @pytest.mark.parametrize("process", PROCESSES)
 def test_steps_learn(process):
     state, batch, accelerator = make_state(process), make_batch(), Accelerator(cpu=True)
     totals = [
-        step(state, batch, Draws(1, NOISE, [3 * i, 3 * i + 1, 3 * i + 2]), accelerator)["x0"].item()
+        step(state, batch, SampleRandom(1, NOISE, [3 * i, 3 * i + 1, 3 * i + 2]), accelerator)["x0"].item()
         for i in range(60)
     ]
     assert sum(totals[-10:]) < 0.8 * sum(totals[:10])
@@ -89,7 +89,7 @@ def test_steps_learn(process):
 @pytest.mark.parametrize(("penalty", "expected"), [("l2", 9.0), ("l1", 3.0)])
 def test_penalty_of_a_difference(penalty, expected):
     objective = make_state(penalty=penalty).objective
-    terms = losses(lambda batch, *_: batch.x0 - 3, make_batch(), objective, Draws(1, NOISE, SAMPLES))
+    terms = losses(lambda batch, *_: batch.x0 - 3, make_batch(), objective, SampleRandom(1, NOISE, SAMPLES))
     assert terms["x0"].item() == pytest.approx(expected, rel=1e-5)
     assert terms["velocity"].item() == pytest.approx(0.0, abs=1e-6)
 
@@ -119,7 +119,7 @@ def test_own_guesses_hold_nothing_of_the_truth(process):
             return torch.full_like(x_t, 5.0).requires_grad_()
 
         objective = make_state(process, own_guess=own_guess).objective
-        terms = losses(model, batch, objective, Draws(1, NOISE, SAMPLES))
+        terms = losses(model, batch, objective, SampleRandom(1, NOISE, SAMPLES))
         assert terms["x0"].item() == pytest.approx((5 - truth) ** 2, rel=1e-4)  # the truth is still the aim
         assert len(passes) == (2 if own_guess else 1)
         return passes[-1]
@@ -188,7 +188,7 @@ def test_gradients_come_through_one_wrapped_forward_pass():
         calls = []
         module = torch.nn.parallel.DistributedDataParallel(network.module)
         module.register_comm_hook(None, lambda _, bucket: calls.append(bucket) or _done(bucket.buffer()))
-        losses(module, batch, state.objective, Draws(1, NOISE, SAMPLES))["total"].backward()
+        losses(module, batch, state.objective, SampleRandom(1, NOISE, SAMPLES))["total"].backward()
     finally:
         torch.distributed.destroy_process_group()
     assert calls

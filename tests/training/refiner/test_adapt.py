@@ -32,7 +32,7 @@ from mytalk_core.pipeline import stages
 
 WOMAN = EXAMPLES / "ai_woman.mp4"
 TINY = RefinerConfig(width=8, widths=(8, 8))
-QUICK = partial(program.Lesson, steps=6, batch=2, rate=0.01, warmup=1, ema=0.3, looks=3)
+QUICK = partial(program.AdaptationConfig, steps=6, batch=2, rate=0.01, warmup=1, ema=0.3, looks=3)
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,7 @@ def model(tmp_path):
 def read(monkeypatch, person, accelerator):
     """Lets the command off reading the video again."""
     monkeypatch.setattr(program, "in_training", lambda: accelerator)
-    monkeypatch.setattr(program, "Lesson", QUICK)
+    monkeypatch.setattr(program, "AdaptationConfig", QUICK)
     monkeypatch.setattr(program, "load_face_reader", lambda device: None)
     monkeypatch.setattr(program, "track", lambda *_: SimpleNamespace())
     monkeypatch.setattr(program, "choose", lambda *_: None)
@@ -153,8 +153,8 @@ def read(monkeypatch, person, accelerator):
 
 
 def test_learning_begins_slowly_and_ends_slowly():
-    lesson = program.Lesson(steps=100, rate=1e-3, warmup=10)
-    rates = [lesson.rate_at(step) for step in range(1, 101)]
+    config = program.AdaptationConfig(steps=100, rate=1e-3, warmup=10)
+    rates = [config.rate_at(step) for step in range(1, 101)]
     assert rates[0] == pytest.approx(1e-4) and rates[-1] == pytest.approx(1e-5)
     assert np.argmax(rates) == 9 and max(rates) == pytest.approx(0.91e-3)
 
@@ -174,7 +174,7 @@ def test_the_result_is_a_whole_model_that_draws_by_default(model, read, tmp_path
 
 
 def test_no_better_is_one_line_and_nothing_written(model, read, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(program, "Lesson", partial(QUICK, rate=50.0, patience=1))
+    monkeypatch.setattr(program, "AdaptationConfig", partial(QUICK, rate=50.0, patience=1))
     assert cli.main(["adapt", str(WOMAN), "-o", str(tmp_path / "person"), "--model", str(model)]) == 1
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert "nothing was written" in line and "frames left out" in line

@@ -12,7 +12,7 @@ import pytest
 import torch
 from mytalk_training.dataset import prepare
 from mytalk_training.dataset.shards import INDEX_NAME, ShardDataset
-from mytalk_training.loop.order import DATA, Draws
+from mytalk_training.loop.order import DATA, SampleRandom
 from mytalk_training.refiner import prepare as prepare_mouths
 from mytalk_training.refiner.data import (
     GRID,
@@ -25,7 +25,7 @@ from mytalk_training.refiner.data import (
     held_out,
 )
 from mytalk_training.refiner.lending import APART_S, CLOSED, REGIMES, clip_views, left_of
-from mytalk_training.refiner.mender import Mender
+from mytalk_training.refiner.mixing_refiner import MixingRefiner
 from mytalk_training.refiner.train import build, parse, unsteadiness
 from mytalk_training.refiner.windows import mouth_corners, windows
 
@@ -138,13 +138,13 @@ def test_what_is_mended_is_drawn_on_the_pictures_own_pixels(larger):
     data = MouthDataset(held_out(larger, share=0)[0])
     samples = data.read(np.flatnonzero(data.scales == 2)[:2].tolist())
     refiner = MouthRefiner(RefinerConfig(references=8, width=8, widths=(8, 8)))
-    pictures = Mender(refiner)(samples)
+    pictures = MixingRefiner(refiner)(samples)
     # A refiner that has learned nothing mixes by the weights and adds nothing: so do its enlarged maps.
     torch.testing.assert_close(pictures, samples.mixture, atol=2e-3, rtol=0)
     nudge = torch.nn.init.constant_(refiner.shares.bias, 0.0)
     with torch.no_grad():
         nudge[2 * refiner.config.patch**2 :] = 10.0  # as far as it may, to the right and down
-    moved, by = Mender(refiner)(samples), 2 * round(refiner.config.flow)
+    moved, by = MixingRefiner(refiner)(samples), 2 * round(refiner.config.flow)
     torch.testing.assert_close(moved[..., :-by, :-by], samples.mixture[..., by:, by:], atol=2e-3, rtol=0)
 
 
@@ -283,7 +283,7 @@ def test_flips_and_colours_go_over_all_pictures_alike(mouths):
     same[:] = plain.truth[:, None]
     same = replace(plain, references=same)
     for number in range(6):
-        varied = augment(same, Variation.of(Draws(0, DATA, [number]), 8))
+        varied = augment(same, Variation.of(SampleRandom(0, DATA, [number]), 8))
         torch.testing.assert_close(varied.references[:, 0], varied.truth)
 
 

@@ -42,27 +42,27 @@ LIKE = 2  # times as unlike itself as in most of the pictures, it may be somethi
 
 
 @dataclass(frozen=True, eq=False)
-class Held:
+class HeldObject:
     """A thing before the face that moves by itself.
 
     matte: bool (h, w), on a grid of about one sample a unit; to_grid: float (2, 3), frame pixels to its
-    continuous coordinates where it has not moved; look: what it looks like; likeness: mean square levels from
-    that up to which it is seen.
+    continuous coordinates where it has not moved; template: what it looks like; likeness: mean square levels
+    from that up to which it is seen.
     """
 
     matte: np.ndarray
     to_grid: np.ndarray
-    look: Look
+    template: Template
     likeness: float
 
     def on_crop(self, unit: np.ndarray, similarity: np.ndarray) -> np.ndarray:
         """The part (256, 256) bool of a crop uint8 (256, 256, 3) of a frame with that similarity (2, 3)."""
-        corner = np.column_stack([np.zeros((2, 2)), self.look.corner - REACH])
-        height, width = np.add(self.look.picture.shape[:2], 2 * REACH).tolist()
+        corner = np.column_stack([np.zeros((2, 2)), self.template.corner - REACH])
+        height, width = np.add(self.template.picture.shape[:2], 2 * REACH).tolist()
         flags, edge = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, cv2.BORDER_REPLICATE
         matrix = between(self.to_grid - corner, similarity)
         wide = cv2.warpAffine(unit, matrix, (width, height), flags=flags, borderMode=edge)
-        path, unlike = self.look.sought(wide)
+        path, unlike = self.template.locate(wide)
         if unlike > self.likeness:
             return np.zeros((UNITS, UNITS), bool)
         there = self.to_grid - np.column_stack([np.zeros((2, 2)), path])
@@ -71,7 +71,7 @@ class Held:
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class Template:
     """What something looks like.
 
     picture: uint8 (h, w, 3), an even number of rows and columns; part: float32 (h, w), 1 where it and its
@@ -83,14 +83,14 @@ class Look:
     corner: np.ndarray
 
     @staticmethod
-    def of(picture: np.ndarray, part: np.ndarray) -> Look:
+    def of(picture: np.ndarray, part: np.ndarray) -> Template:
         """Of a part bool (h, w) of a picture uint8 (h, w, 3)."""
         whole = widened(part.astype(np.uint8), ABOUT)
         left, top, width, height = cv2.boundingRect(whole)
         box = np.s_[top : top + height // 2 * 2, left : left + width // 2 * 2]
-        return Look(picture[box], whole[box].astype(np.float32), np.array([left, top]))
+        return Template(picture[box], whole[box].astype(np.float32), np.array([left, top]))
 
-    def sought(self, wide: np.ndarray, expected: np.ndarray | None = None) -> tuple[np.ndarray, float]:
+    def locate(self, wide: np.ndarray, expected: np.ndarray | None = None) -> tuple[np.ndarray, float]:
         """How far it has moved (2,), units, in a picture uint8 (h + 2 REACH, w + 2 REACH, 3) that shows so
         much about its place; and how unlike itself it is there, mean square levels.
 
@@ -115,29 +115,29 @@ class Look:
         )
         return path - REACH, float(unlike[row, column])
 
-    def unlike_near(self, wide: np.ndarray, path: np.ndarray) -> float:
+    def difference_near(self, wide: np.ndarray, path: np.ndarray) -> float:
         """How unlike itself it is, at least, where it would be if it had moved about so far (2,), see
-        `sought`."""
+        `locate`."""
         left, top = np.clip(np.rint(path).astype(int) + REACH - WITH, 0, 2 * (REACH - WITH))
         height, width = np.add(self.part.shape, 2 * WITH)
         near = wide[top : top + height, left : left + width]
         return float(_unlike(near, self.picture, self.part).min())
 
-    def wide(self, picture: np.ndarray) -> np.ndarray:
-        """A picture (h, w, 3) on the grid, with so much room about its place as `sought` wants."""
+    def search_area(self, picture: np.ndarray) -> np.ndarray:
+        """A picture (h, w, 3) on the grid, with so much room about its place as `locate` wants."""
         left, top = self.corner
         height, width = self.part.shape
         room = cv2.copyMakeBorder(picture, *(REACH,) * 4, cv2.BORDER_REPLICATE)
         return room[top : top + height + 2 * REACH, left : left + width + 2 * REACH]
 
 
-def find_held(faces: FaceGrid, skin: np.ndarray, known: np.ndarray | None) -> list[Held]:
+def find_held_objects(faces: FaceGrid, skin: np.ndarray, known: np.ndarray | None) -> list[HeldObject]:
     """What goes its own way before faces on a grid.
 
     skin: float (C, 3), colours of the person's; known: bool (h, w), what stands still there, None where
     nothing does.
     """
-    found: list[Held] = []
+    found: list[HeldObject] = []
     for seed, before in _showing(faces, skin):
         taken = np.zeros(before.shape, bool) if known is None else known
         for part in _candidates(faces, seed, before):
@@ -152,16 +152,16 @@ def find_held(faces: FaceGrid, skin: np.ndarray, known: np.ndarray | None) -> li
     return found
 
 
-def _held(faces: FaceGrid, seed: int, part: np.ndarray, skin: np.ndarray) -> Held | None:
+def _held(faces: FaceGrid, seed: int, part: np.ndarray, skin: np.ndarray) -> HeldObject | None:
     """The thing that a part bool (h, w) of one of the pictures belongs to, if it goes its own way."""
     with_face = _path_of_face(faces.points, part, seed)
-    look, path, unlike = _followed(faces, part, seed, with_face)
+    template, path, unlike = _followed(faces, part, seed, with_face)
     alone = np.quantile(unlike, MOST) + NOISE
-    if _unlike_along(look, faces, with_face) + NOISE < OWN * alone:
+    if _difference_along(template, faces, with_face) + NOISE < OWN * alone:
         return None
     swings = (with_face - np.median(with_face, axis=0)) * FARTHER[:, None, None]
     swings += np.median(path - swings, axis=1, keepdims=True)
-    if min(_unlike_along(look, faces, swing) for swing in swings) + NOISE < SWINGING * alone:
+    if min(_difference_along(template, faces, swing) for swing in swings) + NOISE < SWINGING * alone:
         return None
     following = faces.following(path)
     matte = _standing_still(following, part, skin)
@@ -169,13 +169,13 @@ def _held(faces: FaceGrid, seed: int, part: np.ndarray, skin: np.ndarray) -> Hel
     if not before.any():
         return None
     # The whole of it before the face is not mistaken for another place, as a part of it may be.
-    look, path, unlike = _followed(faces, before, seed, path)
+    template, path, unlike = _followed(faces, before, seed, path)
     matte = _standing_still(faces.following(path), before, skin)
     # Where too much of it is like skin, what each picture has otherwise than usual tells more; of what is as
     # thin as a pen the network does.
     if (matte & part).sum() < WHOLE * part.sum() or thickness(before) <= PEN:
         return None
-    return Held(matte, faces.to_grid, look, LIKE * float(np.quantile(unlike, MOST)))
+    return HeldObject(matte, faces.to_grid, template, LIKE * float(np.quantile(unlike, MOST)))
 
 
 def _showing(faces: FaceGrid, skin: np.ndarray) -> list[tuple[int, np.ndarray]]:
@@ -214,32 +214,36 @@ def _path_of_face(points: np.ndarray, part: np.ndarray, seed: int) -> np.ndarray
 
 def _followed(
     faces: FaceGrid, part: np.ndarray, seed: int, expected: np.ndarray
-) -> tuple[Look, np.ndarray, np.ndarray]:
+) -> tuple[Template, np.ndarray, np.ndarray]:
     """What a part bool (h, w) of one of the pictures usually looks like, how far it has moved in each of them
-    (F, 2), and how unlike itself it is there (F,); expected: (F, 2), see `Look.sought`."""
-    look = Look.of(faces.pictures[seed], part)
-    path, _ = _sought(look, faces.pictures, expected)
-    look = replace(look, picture=_usual(look, faces.following(path)))
-    return look, *_sought(look, faces.pictures, expected)
+    (F, 2), and how unlike itself it is there (F,); expected: (F, 2), see `Template.locate`."""
+    template = Template.of(faces.pictures[seed], part)
+    path, _ = _located(template, faces.pictures, expected)
+    template = replace(template, picture=_usual(template, faces.following(path)))
+    return template, *_located(template, faces.pictures, expected)
 
 
-def _sought(look: Look, pictures: np.ndarray, expected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How far a look has moved (F, 2) in pictures (F, h, w, 3) on the grid, and how unlike itself it is there
-    (F,)."""
+def _located(template: Template, pictures: np.ndarray, expected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How far a template has moved (F, 2) in pictures (F, h, w, 3) on the grid, and how unlike itself it is
+    there (F,)."""
     pairs = zip(pictures, expected, strict=True)
-    path, unlike = zip(*(look.sought(look.wide(picture), one) for picture, one in pairs), strict=True)
+    path, unlike = zip(
+        *(template.locate(template.search_area(picture), one) for picture, one in pairs), strict=True
+    )
     return np.array(path), np.array(unlike)
 
 
-def _unlike_along(look: Look, faces: FaceGrid, path: np.ndarray) -> float:
-    """How unlike itself a look is in most pictures, near a path (F, 2) that it may have gone."""
+def _difference_along(template: Template, faces: FaceGrid, path: np.ndarray) -> float:
+    """How unlike itself a template is in most pictures, near a path (F, 2) that it may have gone."""
     pairs = zip(faces.pictures, path, strict=True)
-    return float(np.median([look.unlike_near(look.wide(picture), one) for picture, one in pairs]))
+    return float(
+        np.median([template.difference_near(template.search_area(picture), one) for picture, one in pairs])
+    )
 
 
-def _usual(look: Look, following: FaceGrid) -> np.ndarray:
-    """What a look usually is in pictures that follow it, uint8 (h, w, 3)."""
-    (left, top), (height, width) = look.corner, look.part.shape
+def _usual(template: Template, following: FaceGrid) -> np.ndarray:
+    """What a template usually is in pictures that follow it, uint8 (h, w, 3)."""
+    (left, top), (height, width) = template.corner, template.part.shape
     there = following.pictures[:, top : top + height, left : left + width]
     usual: np.ndarray = np.rint(np.median(there, axis=0)).astype(np.uint8)
     return usual

@@ -25,7 +25,7 @@ THICKNESS_TOLERANCE = 0.05
 
 
 @dataclass(frozen=True)
-class Reach:
+class MotionBounds:
     """The bounds of one face.
 
     opening: mouth widths, never reached; lips: (2,18) canonical units, the least and the most thickness of
@@ -36,7 +36,7 @@ class Reach:
     lips: np.ndarray
 
     @staticmethod
-    def of(track: FaceTrack, person: Person, emotion: np.ndarray | None = None) -> Reach | None:
+    def of(track: FaceTrack, person: Person, emotion: np.ndarray | None = None) -> MotionBounds | None:
         """The bounds of the person in a track, in the person's layout; None where the track tells how they
         speak (`Manner.tells`). emotion: (N,3) mouth widths, what the face is to express beyond the track."""
         shown = Manner.shown(track)
@@ -51,7 +51,9 @@ class Reach:
         if emotion is not None:
             frontal = frontal + emotion * person.mouth_width
         low, high = np.quantile(_thickness(frontal, *lip_pairs(layout)), (LOW, HIGH), axis=0)
-        return Reach(opening, np.stack([low / (1 + THICKNESS_TOLERANCE), high * (1 + THICKNESS_TOLERANCE)]))
+        return MotionBounds(
+            opening, np.stack([low / (1 + THICKNESS_TOLERANCE), high * (1 + THICKNESS_TOLERANCE)])
+        )
 
     def bound(
         self, displacement: np.ndarray, closed: np.ndarray, person: Person, expression: float

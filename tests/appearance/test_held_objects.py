@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from moving_head import FRAMES, LAYOUT, SIZE, Scene, moving_head
 
-from mytalk_core.appearance.covers.gauge import CoverGauge, free_references
+from mytalk_core.appearance.covers.cover_detector import CoverDetector, free_references
 from mytalk_core.appearance.covers.grid import FaceGrid
-from mytalk_core.appearance.covers.held import find_held
+from mytalk_core.appearance.covers.held_object import find_held_objects
 
 COLOURS = [(70, 74, 80), (170, 40, 40), (30, 60, 160)]
 
@@ -33,9 +33,9 @@ def swaying(scene: Scene, colour: tuple[int, int, int]) -> np.ndarray:
 def held(scene: Scene, frames: np.ndarray) -> list:
     references = scene.references(frames)
     faces = FaceGrid.of(references.crops, references, scene.similarity, LAYOUT)
-    gauge = CoverGauge(scene.references(scene.frames), LAYOUT, scene.similarity)
+    cover_detector = CoverDetector(scene.references(scene.frames), LAYOUT, scene.similarity)
     assert faces is not None
-    return find_held(faces, gauge.skin, None)
+    return find_held_objects(faces, cover_detector.skin, None)
 
 
 @pytest.mark.parametrize("colour", COLOURS)
@@ -52,8 +52,8 @@ def test_it_is_found_in_every_frame(scene, colour):
 def test_references_are_lent_without_it(scene):
     frames = swaying(scene, COLOURS[1])
     references = scene.references(frames)
-    gauge = CoverGauge(references, LAYOUT, scene.similarity)
-    free, hidden = free_references(references, gauge, scene.similarity)
+    cover_detector = CoverDetector(references, LAYOUT, scene.similarity)
+    free, hidden = free_references(references, cover_detector, scene.similarity)
     assert hidden == 0
     changed, plain = scene.changed(frames), scene.references(scene.frames).crops
     for row, number in enumerate(free.frame_index):

@@ -41,7 +41,7 @@ class Face:
 
 
 @dataclass(frozen=True, eq=False)
-class Sight:
+class SourceFrame:
     """A frame of the output before it is drawn: the source's picture under the output's number.
 
     faces: for each speaker the face to draw on, or what is pasted where nothing must be drawn.
@@ -51,7 +51,7 @@ class Sight:
     faces: tuple[Face | list[Patch], ...]
 
 
-class Told(NamedTuple):
+class FaceObservation(NamedTuple):
     """What a frame tells by itself of a face, see `Face`, and how much of its grain is new since the frame
     before, 0..1, see `renewed`: None if that is not of its shot, or neither has any."""
 
@@ -61,34 +61,36 @@ class Told(NamedTuple):
     new: float | None
 
 
-def in_agreement(sights: Iterable[Sight]) -> Iterator[Sight]:
-    """The sights of frames that follow each other, with covers as the frames about each have them, see
+def in_agreement(source_frames: Iterable[SourceFrame]) -> Iterator[SourceFrame]:
+    """The source frames that follow each other, with covers as the frames about each have them, see
     `agreed`, and with the grain of those before it: as long as nothing covers any, none is held but a shot's
     first with grain, of which the next one tells."""
-    waiting: deque[Sight] = deque()
-    known: deque[tuple[Told | None, ...]] = deque(maxlen=BEFORE + 1 + BEHIND)
-    last: Sight | None = None
-    for sight in sights:
-        waiting.append(sight)
-        faces = zip(sight.faces, [None] * len(sight.faces) if last is None else last.faces, strict=True)
-        known.append(tuple(_told(face, before) for face, before in faces))
-        last = sight
+    waiting: deque[SourceFrame] = deque()
+    known: deque[tuple[FaceObservation | None, ...]] = deque(maxlen=BEFORE + 1 + BEHIND)
+    last: SourceFrame | None = None
+    for source_frame in source_frames:
+        waiting.append(source_frame)
+        faces = zip(
+            source_frame.faces, [None] * len(source_frame.faces) if last is None else last.faces, strict=True
+        )
+        known.append(tuple(_observed(face, before) for face, before in faces))
+        last = source_frame
         while waiting and (len(waiting) > REACH or _is_known(known, len(known) - len(waiting))):
             yield _agreeing(waiting.popleft(), known, len(known) - len(waiting) - 1)
     while waiting:
         yield _agreeing(waiting.popleft(), known, len(known) - len(waiting) - 1)
 
 
-def _told(face: Face | list[Patch], before: Face | list[Patch] | None) -> Told | None:
+def _observed(face: Face | list[Patch], before: Face | list[Patch] | None) -> FaceObservation | None:
     if not isinstance(face, Face):
         return None
     new = None
     if isinstance(before, Face) and before.shot == face.shot and max(face.grain, before.grain) > 0:
         new = renewed(face.crop, before.crop)
-    return Told(face.shot, face.cover, face.grain, new)
+    return FaceObservation(face.shot, face.cover, face.grain, new)
 
 
-def _is_known(known: Sequence[tuple[Told | None, ...]], at: int) -> bool:
+def _is_known(known: Sequence[tuple[FaceObservation | None, ...]], at: int) -> bool:
     """Whether no later frame changes what is known of one: nothing covers it or those before it, and of its
     grain these tell."""
     near = [told for number in range(max(at - REACH, 0), at + 1) for told in known[number]]
@@ -97,9 +99,11 @@ def _is_known(known: Sequence[tuple[Told | None, ...]], at: int) -> bool:
     return is_free and not (is_last and any(one and one.grain > 0 and one.new is None for one in known[at]))
 
 
-def _agreeing(sight: Sight, known: Sequence[tuple[Told | None, ...]], at: int) -> Sight:
+def _agreeing(
+    source_frame: SourceFrame, known: Sequence[tuple[FaceObservation | None, ...]], at: int
+) -> SourceFrame:
     faces: list[Face | list[Patch]] = []
-    for face, told in zip(sight.faces, zip(*known, strict=True), strict=True):
+    for face, told in zip(source_frame.faces, zip(*known, strict=True), strict=True):
         if isinstance(face, Face):
             near, own = _of_the_shot(told, at)
             first = max(own - GRAIN_FRAMES, 0)
@@ -111,15 +115,15 @@ def _agreeing(sight: Sight, known: Sequence[tuple[Told | None, ...]], at: int) -
             )
             face = replace(face, cover=agreed([one.cover for one in near], own), grain=grain)
         faces.append(face)
-    return replace(sight, faces=tuple(faces))
+    return replace(source_frame, faces=tuple(faces))
 
 
-def _of_the_shot(known: Sequence[Told | None], at: int) -> tuple[list[Told], int]:
+def _of_the_shot(known: Sequence[FaceObservation | None], at: int) -> tuple[list[FaceObservation], int]:
     """The frames about one in its shot, none left out between them, and where it is among them."""
     here = known[at]
     assert here is not None  # a face that is there
 
-    def is_there(one: Told | None) -> bool:
+    def is_there(one: FaceObservation | None) -> bool:
         return one is not None and one.shot == here.shot
 
     before = [*takewhile(is_there, reversed(known[:at]))]

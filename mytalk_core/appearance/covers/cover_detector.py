@@ -4,8 +4,8 @@ Six looks are put together. The references, brought to one shape, tell what the 
 each place of the face: what a picture shows otherwise covers it, unless light explains it; where it differs
 too little for that, a network that knows hands and hair before faces looks closer (`CoverNetwork`). What
 keeps its place in the picture while the face moves is found once (`find_overlay`), and so is what goes its
-own way before it (`find_held`); letters are found in each picture (`find_captions`). And where no mouth is
-seen at all (`clearness`), the frame stays as it is.
+own way before it (`find_held_objects`); letters are found in each picture (`find_captions`). And where no
+mouth is seen at all (`clearness`), the frame stays as it is.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from ..fade import Light, UsualLight
 from ..pool import even_sample
 from ..raster import triangulate
 from ..references import Each, References, pose_points, resized
-from .beside import Beside
 from .captions import Captions, find_captions
 from .clearness import SUSPECT, clearness
-from .cover import FREE, RIM, Cover, Expected, own_colours, with_rim
+from .cover import FREE, RIM, Cover, ExpectedFace, own_colours, with_rim
+from .face_difference import FaceDifference
 from .face_light import FaceLight
 from .face_view import FaceView
 from .grid import FaceGrid
-from .held import Held, find_held
+from .held_object import HeldObject, find_held_objects
 from .network import BOX, Comparison, load_cover_network
 from .overlay import STROKE, Overlay, find_overlay
 from .parts import gaps, thick_places, thickness
@@ -49,7 +49,7 @@ DOUBTFUL = 0.8  # as clear as the least of what a mouth shows: below it is surel
 LEAST_LEFT = 0.5  # this share of a pool always stays
 
 
-class CoverGauge:
+class CoverDetector:
     """Knows a person's face without what stands before it, and tells what does in a picture.
 
     shown: bool (K,), which of the references show a mouth; fading: bool (K,), which have begun to fade;
@@ -83,7 +83,7 @@ class CoverGauge:
         self._fades: UsualLight | None = None
         self.fading = np.zeros(len(references), bool)
         self._overlay: Overlay | None = None
-        self._held: list[Held] = []
+        self._held: list[HeldObject] = []
         self._captions: Captions | None = None
         # Another clip's pictures say nothing about the light in this one's, nor what stands still there.
         if similarity is not None:
@@ -95,7 +95,7 @@ class CoverGauge:
             if faces is not None:
                 self._overlay = find_overlay(faces, self.skin)
                 known = None if self._overlay is None else self._overlay.matte
-                self._held = find_held(faces, self.skin, known)
+                self._held = find_held_objects(faces, self.skin, known)
             self._captions = find_captions(unit, references, similarity, layout)
         self.shown = shown
         self._usual = self._usual_face(unit, landmarks, placed)
@@ -182,7 +182,7 @@ class CoverGauge:
         usual[BOX[0] : BOX[2], BOX[1] : BOX[3]] = self._usual.in_shape(view.landmarks, BOX)
         return Comparison.of(view, usual)
 
-    def _looked_closer(self, view: FaceView, beside: Beside, lends: bool) -> np.ndarray:
+    def _looked_closer(self, view: FaceView, beside: FaceDifference, lends: bool) -> np.ndarray:
         """Where the network finds something before the face, bool (h, w) of a part of the picture."""
         compared = self._compared(view)
         if compared is None:
@@ -212,14 +212,14 @@ class CoverGauge:
 
     def _unusual(
         self, view: FaceView, always: np.ndarray, letters: np.ndarray, lends: bool
-    ) -> tuple[np.ndarray, Expected | None]:
+    ) -> tuple[np.ndarray, ExpectedFace | None]:
         """Where a picture is unlike the usual face, `always` covered or has `letters`, and the usual face in
         its shape and light."""
         found = always | letters
         if self._usual is None or view.turned > FAR or not view.near.any():
             return found, None
         there = self._usual.in_shape(view.landmarks, view.box)
-        beside = Beside.of(view, there, self.skin, letters)
+        beside = FaceDifference.of(view, there, self.skin, letters)
         part = beside.unlike() if view.turned <= TURNED else beside.lips & False
         # About a microphone the face is known less well than skin is told from skin.
         if not always.any() and beside.is_a_hint(part):
@@ -233,7 +233,7 @@ class CoverGauge:
 
 def free_references(
     references: References,
-    gauge: CoverGauge,
+    cover_detector: CoverDetector,
     similarity: np.ndarray | None = None,
     each: Each = map,
     small: References | None = None,
@@ -241,13 +241,13 @@ def free_references(
     """The references whose mouths are free, or nearly so, with what covers a part of them taken away; at
     least half of those that do not fade, the freest. And the share of all whose mouth cannot be seen.
 
-    gauge: of these references; similarity, each: as in `CoverGauge`. Where that is known,
+    cover_detector: of these references; similarity, each: as in `CoverDetector`. Where that is known,
     `References.uncovered` is too. small: they at one sample a unit, where that is at hand.
     """
     placed, small = _placed(references, similarity), small or references.resized(UNITS)
-    shown = map(bool, gauge.shown)
+    shown = map(bool, cover_detector.shown)
     looked_at = zip(small.crops, references.landmarks, placed, shown, references.shots, strict=True)
-    look = partial(gauge.cover, lends=True)
+    look = partial(cover_detector.cover, lends=True)
     crops, hidden = references.crops, np.zeros(len(references))
     uncovered = np.zeros(len(references), bool)
     behind: dict[int, np.ndarray] = {}
@@ -258,7 +258,7 @@ def free_references(
             crops = crops if behind else crops.copy()
             crops[row] = cover.mended(references.crops[row])
             behind[row] = cover.touched > 0
-    clear = ~gauge.fading
+    clear = ~cover_detector.fading
     keep = clear & (hidden <= max(LENT, float(np.quantile(hidden[clear], LEAST_LEFT))))
     free = None
     if behind:

@@ -17,7 +17,7 @@ from .data import MouthSamples
 DETAIL = WarpSettings().detail  # as the renderer will draw
 
 
-class Mender(nn.Module):
+class MixingRefiner(nn.Module):
     """The refiner and the mixing it steers, as one forward pass; detail: see `crisp`, None leaves it out."""
 
     def __init__(self, refiner: MouthRefiner, detail: float | None = None) -> None:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from ..areas import disc, widened
-from .cover import RIM, Expected
+from .cover import RIM, ExpectedFace
 from .face_view import FaceView
 from .overlay import LETTERS
 from .parts import THICK, brightness, joined, largest, like_nearest, thin, unlike_skin
@@ -33,7 +33,7 @@ OUTLINE = 4  # units within the face's outline that may be what is behind it
 
 
 @dataclass(frozen=True)
-class Beside:
+class FaceDifference:
     """All (h, w), of some rows and columns of the canonical square.
 
     within: these; picture: float32 (h, w, 3), what is seen; plain, usual: float32 (h, w, 3), the usual face
@@ -59,7 +59,7 @@ class Beside:
     skin: np.ndarray
 
     @staticmethod
-    def of(view: FaceView, there: np.ndarray, skin: np.ndarray, letters: np.ndarray) -> Beside:
+    def of(view: FaceView, there: np.ndarray, skin: np.ndarray, letters: np.ndarray) -> FaceDifference:
         """Of a picture and the usual face there, uint8 (h, w, 4) in its box.
 
         skin: float (C, 3), the person's usual colours; letters: bool (256, 256), what is no face.
@@ -82,7 +82,7 @@ class Beside:
         about = view.near[within] & inner
         lips = view.outline(layout.lips_outer)[within] > 0
         face, tells = outline[within] > 0, about & ~between
-        return Beside(
+        return FaceDifference(
             within,
             picture,
             plain,
@@ -147,13 +147,13 @@ class Beside:
         mouth = self.mouth
         return bool((part & mouth).sum() > ON_LIPS * mouth.sum())
 
-    def expected(self, found: np.ndarray) -> Expected:
+    def expected(self, found: np.ndarray) -> ExpectedFace:
         """The usual face in the light beside what is found, bool (256, 256)."""
         # The cover's own brightness is no light on the face behind it.
         known = self.known * (widened(found[self.within].astype(np.uint8), 2 * RIM) == 0)
         shading = _shading(self.picture, self.plain, known)[..., None]
         shaded = np.clip(self.plain * shading, 0, 255).astype(np.uint8)
-        return Expected(self.within, shaded, self.face, self.face & (self.spread <= UNKNOWN // 2))
+        return ExpectedFace(self.within, shaded, self.face, self.face & (self.spread <= UNKNOWN // 2))
 
     def _parts(self, unlike: np.ndarray) -> np.ndarray:
         """The joined parts of what is unlike by 1 and more that are large and unlike enough where it tells;
