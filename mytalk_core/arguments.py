@@ -55,7 +55,7 @@ class UnusedOptions:
 
 
 # Of what `mytalk sync` and the rows of a list have.
-IDLE_OF_A_VIDEO = (
+UNUSED_OF_A_VIDEO = (
     UnusedOptions(
         ("crf",), lambda of: of["codec"] in ("prores", "ffv1", "copy"), "only h264 and vp9 have a crf"
     ),
@@ -73,7 +73,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, **kwargs)
         # For every argument of type=Path.
         self.register("type", Path, some_path)
-        self.idle: list[UnusedOptions] = []
+        self.unused: list[UnusedOptions] = []
 
     def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
         """As argparse does, for `parse_args` and a parser above; ends the program for an option that is given
@@ -82,12 +82,12 @@ class Parser(argparse.ArgumentParser):
         values = vars(parsed)
         given = {
             name: "--" + name.replace("_", "-")
-            for rule in self.idle
+            for rule in self.unused
             for name in rule.names
             if values[name] != self.get_default(name)
         }
         try:
-            for rule in self.idle:
+            for rule in self.unused:
                 rule.check(given, values)
         except ValueError as error:
             self.error(f"argument {error}")

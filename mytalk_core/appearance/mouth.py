@@ -170,8 +170,8 @@ def hide_edges(
     scale = size / UNITS
     inner = ring_pixels(layout.lips_inner, target, window, size)
     # Half of the opening and the edge give way to the lips beyond, evenly over three times their height.
-    room = np.array([HIDDEN * scale, 3 * (HIDDEN * scale + np.ptp(inner[:, 1]))])
-    part = slices_between(coordinates.shape, inner.min(0) - room, inner.max(0) + room)
+    margin = np.array([HIDDEN * scale, 3 * (HIDDEN * scale + np.ptp(inner[:, 1]))])
+    part = slices_between(coordinates.shape, inner.min(0) - margin, inner.max(0) + margin)
     rows, columns = (np.arange(side.start, side.stop, dtype=np.float32) for side in part)
     rows = rows[:, None]
     top, bottom = lip_lines(inner, columns)
@@ -203,7 +203,7 @@ class MouthInterior:
     seam: np.ndarray
 
 
-def room_between(shape: tuple[int, ...], rings: list[np.ndarray], scale: float) -> MouthInterior:
+def interior_between(shape: tuple[int, ...], rings: list[np.ndarray], scale: float) -> MouthInterior:
     """Of the outer and the inner ring of the lips, pixel indices (P, 2) of a picture (h, w); scale: pixels a
     unit."""
     outer, inner = (_filled((shape[0], shape[1]), ring) for ring in rings)
@@ -248,9 +248,9 @@ def dark_interior(
     scale = size / UNITS
     rings = [ring_pixels(ring, target, window, size) for ring in (layout.lips_outer, layout.lips_inner)]
     # Nothing changes beyond the lips and the softness of their edge.
-    points, room = np.concatenate(rings), 2 * EDGE * scale + 3
+    points, margin = np.concatenate(rings), 2 * EDGE * scale + 3
     # Of lips beyond the picture one pixel: OpenCV draws on no empty one.
-    part = slices_between(picture.shape, points.min(0) - room, points.max(0) + room)
+    part = slices_between(picture.shape, points.min(0) - margin, points.max(0) + margin)
     low = np.array([part[1].start, part[0].start])
     amount = np.broadcast_to(np.float32(amount), picture.shape[:2])[part]
     filled = picture.copy()
@@ -260,11 +260,11 @@ def dark_interior(
 
 def _darkened(picture: np.ndarray, rings: list[np.ndarray], amount: np.ndarray, scale: float) -> np.ndarray:
     """`dark_interior` of a picture (h, w, 3) of the lips; rings: outer and inner, pixel indices (P, 2)."""
-    room = room_between(picture.shape[:2], rings, scale)
-    lips = picture[room.skin]
+    interior = interior_between(picture.shape[:2], rings, scale)
+    lips = picture[interior.skin]
     if len(lips) == 0:
         return picture
-    alpha, light, colour = amount * room.alpha, room.light[:, None, None], np.median(lips, axis=0)
+    alpha, light, colour = amount * interior.alpha, interior.light[:, None, None], np.median(lips, axis=0)
     # As dark as the picture's own gap between teeth, but without its streaks; there is none beyond the lips.
     filling = np.minimum(light * colour, picture) * alpha[..., None]
     both = np.dstack([filling, alpha]).astype(np.float32)
@@ -274,7 +274,7 @@ def _darkened(picture: np.ndarray, rings: list[np.ndarray], amount: np.ndarray, 
     # The seam is redder than the lips, not gray from teeth. Where it is as dark already, it stays so.
     bright = filled.mean(-1, keepdims=True) / max(float(colour.mean()), 1e-3)
     left = ((bright - (1 - SEAM)) / SEAM).clip(0, 1)
-    seam, red = (amount * room.seam)[..., None], (colour + REDDER * (colour - colour.mean())).clip(0)
+    seam, red = (amount * interior.seam)[..., None], (colour + REDDER * (colour - colour.mean())).clip(0)
     return (filled + seam / SEAM * (bright * red - filled)) * (1 - seam * left)
 
 

@@ -110,8 +110,8 @@ class NetworkRenderer(WarpRenderer):
     def mixing_batched(self, batch: Batch, matched: Matched) -> BatchMixing:
         """See `WarpRenderer.mixing_batched`."""
         detail = self.settings.detail
-        refining = BatchRefiner(self.refiner, self.dtype, self._small_lenders, self.triangulation, detail)
-        return refining.mixing(batch, matched, self.split_px)
+        refiner = BatchRefiner(self.refiner, self.dtype, self._small_lenders, self.triangulation, detail)
+        return refiner.mixing(batch, matched, self.split_px)
 
     @torch.inference_mode()
     def mixing(

@@ -21,7 +21,7 @@ from ..face.layout import LandmarkLayout
 from ..face.packed import Rows
 from .frame_edge import lent_part
 from .mask import LIPS, lip_map, mouth_mask
-from .mouth import ring_pixels, room_between
+from .mouth import interior_between, ring_pixels
 from .pool import choose_pool
 from .raster import triangulate
 from .reference_plan import CHUNK, ReferenceChoice, reference_distance
@@ -166,7 +166,7 @@ def _opened(
     warp = MeshWarp(triangulate(layout), shape, size, window.pixels(size))
     picture = warp.warp(crop, landmarks)
     rings = [ring_pixels(ring, shape, window, size) for ring in (layout.lips_outer, layout.lips_inner)]
-    alpha = room_between(picture.shape[:2], rings, size / UNITS).alpha[..., None]
+    alpha = interior_between(picture.shape[:2], rings, size / UNITS).alpha[..., None]
     mixed = picture + alpha * (lent.fill(warp, shape, layout, colours) - picture.astype(np.float32))
     whole = np.array(crop)
     window.cut(whole)[:] = np.rint(mixed)

@@ -59,7 +59,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     benchmark.add_argument("--no-evaluation", dest="evaluate", action="store_false", help="only generate")
     benchmark.add_argument("-o", "--output", type=Path, required=True, help="folder of the results")
-    benchmark.idle += [
+    benchmark.unused += [
         UnusedOptions(
             ("every", "weights", "skip"), lambda of: not of["evaluate"], "nothing is scored (--no-evaluation)"
         )

@@ -28,7 +28,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     study.add_argument(
         "-o", "--output", type=Path, help="the new folder of the site; with --collect the table's file (.md)"
     )
-    study.idle += [
+    study.unused += [
         UnusedOptions(
             ("systems", "title"),
             lambda of: of["collect"] is not None,

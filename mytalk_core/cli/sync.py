@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from ..arguments import (
     FACE_HELP,
-    IDLE_OF_A_VIDEO,
     RECOGNITION_HELP,
+    UNUSED_OF_A_VIDEO,
     VIDEO_HELP,
     DefaultsHelpFormatter,
     Parser,
@@ -76,7 +76,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def add_options(parser: Parser) -> None:
     """How a video is made, and by which model: what `mytalk batch` has too."""
-    parser.idle += IDLE_OF_A_VIDEO
+    parser.unused += UNUSED_OF_A_VIDEO
     parser.add_argument(
         "--sync-mode",
         default="silence",

@@ -62,7 +62,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     push.add_argument("--revision", help="branch to push to, made if there is none")
     push.add_argument("--message", default="Upload MyTalk weights", help="of the commit")
     push.add_argument("--dry-run", action="store_true", help="only verify and print the card")
-    push.idle += [UnusedOptions(("splits",), lambda of: of["manifest"] is None, "there is no --manifest")]
+    push.unused += [UnusedOptions(("splits",), lambda of: of["manifest"] is None, "there is no --manifest")]
 
 
 def _list(args: argparse.Namespace) -> None:

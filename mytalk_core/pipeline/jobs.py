@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from ..arguments import IDLE_OF_A_VIDEO, parse_frame_rate
+from ..arguments import UNUSED_OF_A_VIDEO, parse_frame_rate
 from ..errors import MediaError
 from ..face.choice import check_choice, choice_files, seen_from
 from ..files import check_outputs, plain_name, stamp, stamp_of_all
@@ -61,7 +61,7 @@ class Settings:
         settings = replace(self, **said, options=replace(self.options, **motion))
         before, after = (vars(how) | vars(how.options) for how in (self, settings))
         changed = {name: name for name in row if after[name] != before[name]}
-        for rule in IDLE_OF_A_VIDEO:
+        for rule in UNUSED_OF_A_VIDEO:
             rule.check(changed, after)
         return settings
 

@@ -247,9 +247,8 @@ def test_an_open_mouth_in_a_head_that_hardly_moves_is_no_overlay(scene):
     cheeks = head.canonical[0, [50, 280]].astype(int)
     skin = references.crops[0][cheeks[:, 1], cheeks[:, 0]].astype(np.float32)
     faces = FaceGrid.of(references.crops, references, head.similarity, LAYOUT)
-    assert (
-        faces is not None and find_overlay(faces, skin) is None and not find_held_objects(faces, skin, None)
-    )
+    assert faces is not None and find_overlay(faces, skin) is None
+    assert not find_held_objects(faces, skin, None)
 
 
 @pytest.fixture(scope="module")
@@ -327,9 +326,8 @@ def test_the_old_mouth_ends_where_the_cover_ends(scene, head, scale):
     kept, lost = [], []
     for number in range(0, FRAMES, 2):
         similarity, landmarks = scene.similarity[number], scene.canonical[number]
-        cover = cover_detector.cover(
-            cut_crop(frames[number], similarity, scale * SIZE), landmarks, similarity
-        )
+        crop = cut_crop(frames[number], similarity, scale * SIZE)
+        cover = cover_detector.cover(crop, landmarks, similarity)
         assert cover.matte.shape == (scale * SIZE, scale * SIZE)
         different = 255 * (frames[number] != scene.frames[number]).any(-1).astype(np.uint8)
         painted = cut_crop(cv2.merge([different] * 3), similarity, scale * SIZE)[..., 0]

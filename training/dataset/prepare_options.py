@@ -33,7 +33,7 @@ LIMIT_HELP = {
     "max_lag_ms": "most that lips and sound may be apart before they are brought together, ms",
 }
 
-IDLE = (
+UNUSED = (
     UnusedOptions(
         ("crop_every", "crop_px", "jpeg_quality"), lambda of: of["no_crops"], "no crops are kept (--no-crops)"
     ),
@@ -132,7 +132,7 @@ def parse(arguments: list[str] | None, program: str | None) -> argparse.Namespac
     for field in fields(Limits):
         flag = "--" + field.name.replace("_", "-")
         limits.add_argument(flag, type=float, default=field.default, help=LIMIT_HELP[field.name])
-    parser.idle += IDLE
+    parser.unused += UNUSED
     return parser.parse_args(arguments)
 
 

@@ -182,16 +182,16 @@ class CoverDetector:
         usual[BOX[0] : BOX[2], BOX[1] : BOX[3]] = self._usual.in_shape(view.landmarks, BOX)
         return Comparison.of(view, usual)
 
-    def _looked_closer(self, view: FaceView, beside: FaceDifference, lends: bool) -> np.ndarray:
+    def _looked_closer(self, view: FaceView, difference: FaceDifference, lends: bool) -> np.ndarray:
         """Where the network finds something before the face, bool (h, w) of a part of the picture."""
         compared = self._compared(view)
         if compared is None:
-            return beside.lips & False
-        likely = load_cover_network().likely(compared)[beside.within]
+            return difference.lips & False
+        likely = load_cover_network().likely(compared)[difference.within]
         perhaps, surely = likely > LIKELY_LENDER, likely > LIKELIEST
-        found = beside.confirmed(perhaps if lends else likely > LIKELY, surely, perhaps)
+        found = difference.confirmed(perhaps if lends else likely > LIKELY, surely, perhaps)
         # What is left of lips beside fingers is no mouth to draw behind them; beside hair it is.
-        return found | beside.mouth if beside.covers_lips(thick_places(found, FINGER)) else found
+        return found | difference.mouth if difference.covers_lips(thick_places(found, FINGER)) else found
 
     def _usual_face(
         self, unit: np.ndarray, landmarks: np.ndarray, similarity: np.ndarray
@@ -219,16 +219,16 @@ class CoverDetector:
         if self._usual is None or view.turned > FAR or not view.near.any():
             return found, None
         there = self._usual.in_shape(view.landmarks, view.box)
-        beside = FaceDifference.of(view, there, self.skin, letters)
-        part = beside.unlike() if view.turned <= TURNED else beside.lips & False
+        difference = FaceDifference.of(view, there, self.skin, letters)
+        part = difference.unlike() if view.turned <= TURNED else difference.lips & False
         # About a microphone the face is known less well than skin is told from skin.
-        if not always.any() and beside.is_a_hint(part):
-            part |= self._looked_closer(view, beside, lends)
-        found[beside.within] |= part
-        if not found[beside.within].any():
+        if not always.any() and difference.is_a_hint(part):
+            part |= self._looked_closer(view, difference, lends)
+        found[difference.within] |= part
+        if not found[difference.within].any():
             return found, None
-        found[beside.within] |= gaps(part, GAP)
-        return found, beside.expected(found) if view.turned <= TURNED else None
+        found[difference.within] |= gaps(part, GAP)
+        return found, difference.expected(found) if view.turned <= TURNED else None
 
 
 def free_references(

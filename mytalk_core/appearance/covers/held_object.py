@@ -7,6 +7,7 @@ it, it is what stands still while the face moves behind it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -157,11 +158,12 @@ def _held(faces: FaceGrid, seed: int, part: np.ndarray, skin: np.ndarray) -> Hel
     with_face = _path_of_face(faces.points, part, seed)
     template, path, unlike = _followed(faces, part, seed, with_face)
     alone = np.quantile(unlike, MOST) + NOISE
-    if _difference_along(template, faces, with_face) + NOISE < OWN * alone:
+    areas = [template.search_area(picture) for picture in faces.pictures]
+    if _difference_along(template, areas, with_face) + NOISE < OWN * alone:
         return None
     swings = (with_face - np.median(with_face, axis=0)) * FARTHER[:, None, None]
     swings += np.median(path - swings, axis=1, keepdims=True)
-    if min(_difference_along(template, faces, swing) for swing in swings) + NOISE < SWINGING * alone:
+    if min(_difference_along(template, areas, swing) for swing in swings) + NOISE < SWINGING * alone:
         return None
     following = faces.following(path)
     matte = _standing_still(following, part, skin)
@@ -233,12 +235,11 @@ def _located(template: Template, pictures: np.ndarray, expected: np.ndarray) -> 
     return np.array(path), np.array(unlike)
 
 
-def _difference_along(template: Template, faces: FaceGrid, path: np.ndarray) -> float:
-    """How unlike itself a template is in most pictures, near a path (F, 2) that it may have gone."""
-    pairs = zip(faces.pictures, path, strict=True)
-    return float(
-        np.median([template.difference_near(template.search_area(picture), one) for picture, one in pairs])
-    )
+def _difference_along(template: Template, areas: Sequence[np.ndarray], path: np.ndarray) -> float:
+    """How unlike itself a template is in most pictures' search areas, near a path (F, 2) that it may have
+    gone."""
+    pairs = zip(areas, path, strict=True)
+    return float(np.median([template.difference_near(*pair) for pair in pairs]))
 
 
 def _usual(template: Template, following: FaceGrid) -> np.ndarray:

@@ -13,7 +13,7 @@ from torch import Tensor
 from ...face.alignment import UNITS
 from ...face.layout import LandmarkLayout
 from ..blend import CLEAR
-from ..mouth import MouthInterior, Parting, ring_pixels, room_between, seal
+from ..mouth import MouthInterior, Parting, interior_between, ring_pixels, seal
 from ..raster import Triangulation
 from ..reading import read_each_at
 from ..references import mouth_opening
@@ -112,18 +112,19 @@ def darken(
     wanted = mouth_opening(np.stack(batch.targets), layout)
     own = on(openings[borrowed.chosen], batch.device)
     sealed = seal(on(wanted, batch.device), (matched.weights * own).sum(1))
-    rooms = [
-        _room(target, layout, core, size) for target, core in zip(batch.targets, batch.cores.own, strict=True)
+    interiors = [
+        _interior(target, layout, core, size)
+        for target, core in zip(batch.targets, batch.cores.own, strict=True)
     ]
     amount = torch.maximum(darkness, sealed[:, None, None, None])
-    return dark_interior(picture, rooms, amount, batch.cores, size)
+    return dark_interior(picture, interiors, amount, batch.cores, size)
 
 
-def _room(target: np.ndarray, layout: LandmarkLayout, core: Window, size: int) -> MouthInterior:
+def _interior(target: np.ndarray, layout: LandmarkLayout, core: Window, size: int) -> MouthInterior:
     """What is between the lips of landmarks (N,2), on the pixels of a core in a crop of `size`."""
     rings = [ring_pixels(ring, target, core, size) for ring in (layout.lips_outer, layout.lips_inner)]
     top, left, bottom, right = core.pixels(size)
-    return room_between((bottom - top, right - left), rings, size / UNITS)
+    return interior_between((bottom - top, right - left), rings, size / UNITS)
 
 
 def _everywhere(weights: Tensor) -> Tensor:

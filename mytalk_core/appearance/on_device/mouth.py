@@ -98,16 +98,16 @@ class Mouths:
 
 
 def dark_interior(
-    pictures: Tensor, rooms: Sequence[MouthInterior], amount: Tensor, windows: Windows, size: int
+    pictures: Tensor, interiors: Sequence[MouthInterior], amount: Tensor, windows: Windows, size: int
 ) -> Tensor:
     """Fill the inner lip rings of pictures (B,3,h,w) with a smooth dark red, or draw the seam of lips that
     meet; amount: (B,1,h,w), 0..1."""
-    skin = windows.packed([room.skin for room in rooms], "constant")[:, None]
+    skin = windows.packed([interior.skin for interior in interiors], "constant")[:, None]
     colour, known = masked_median(pictures, skin), skin.any((1, 2, 3), keepdim=True)
-    alpha = amount * windows.packed([room.alpha for room in rooms])[:, None]
+    alpha = amount * windows.packed([interior.alpha for interior in interiors])[:, None]
     # Without lips there is no colour to fill with.
     alpha = alpha * known
-    light = windows.packed([room.light[:, None] for room in rooms])[:, None]
+    light = windows.packed([interior.light[:, None] for interior in interiors])[:, None]
     filling = torch.minimum(light * colour, pictures) * alpha
     near = windows.matrices(
         lambda side: blurring(side * size // UNITS, SMOOTH * size / UNITS, cv2.BORDER_CONSTANT),
@@ -115,7 +115,7 @@ def dark_interior(
     )
     filling = applied(near, filling) / applied(near, alpha).clamp_min(1e-3)
     filled = pictures + alpha * (filling - pictures)
-    seam = amount * known * windows.packed([room.seam for room in rooms])[:, None]
+    seam = amount * known * windows.packed([interior.seam for interior in interiors])[:, None]
     bright = filled.mean(1, keepdim=True) / colour.mean(1, keepdim=True).clamp_min(1e-3)
     left = ((bright - (1 - SEAM)) / SEAM).clamp(0, 1)
     red = (colour + REDDER * (colour - colour.mean(1, keepdim=True))).clamp_min(0)

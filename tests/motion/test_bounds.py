@@ -63,8 +63,8 @@ def test_who_shows_their_own_speech_is_bounded_by_nothing(model):
 
 def test_a_moment_of_lively_speech_shows_what_the_face_can_do(model):
     face = track(speaking(0.5, 30))
-    reach = MotionBounds.of(face, model.person_of(face))
-    assert reach is not None and reach.opening > 1.3 * MODEST_OPENING
+    bounds = MotionBounds.of(face, model.person_of(face))
+    assert bounds is not None and bounds.opening > 1.3 * MODEST_OPENING
     still = track([0.4] * 30)
     assert MotionBounds.of(still, model.person_of(still)).opening == MODEST_OPENING
 
@@ -72,11 +72,11 @@ def test_a_moment_of_lively_speech_shows_what_the_face_can_do(model):
 def test_more_expression_allows_more_and_less_of_it_no_less(model):
     face = track([0.05] * 10)
     person = model.person_of(face)
-    reach = MotionBounds.of(face, person)
+    bounds = MotionBounds.of(face, person)
     closed = np.zeros_like(person.rest)
     wide = ((track([0.8]).landmarks[0] - person.rest) / person.mouth_width)[None]
     calm, usual, lively = (
-        opening_ratio(person.rest + reach.bound(wide, closed, person, scale)[0] * person.mouth_width)
+        opening_ratio(person.rest + bounds.bound(wide, closed, person, scale)[0] * person.mouth_width)
         for scale in (0.5, 1.0, 1.5)
     )
     assert calm == usual and lively > 1.2 * usual
@@ -104,7 +104,7 @@ def test_only_wide_openings_become_smaller_and_none_overtakes_another():
 def test_thin_and_thick_lips_are_mended_from_edge_to_edge_and_keep_the_opening(model):
     face = track([0.05] * 10)
     person = model.person_of(face)
-    reach = MotionBounds.of(face, person)
+    bounds = MotionBounds.of(face, person)
     inner, outer = lip_pairs(LAYOUT)
     pair, share = lip_places(LAYOUT)
     for factor in (0.5, 1.6):
@@ -113,7 +113,7 @@ def test_thin_and_thick_lips_are_mended_from_edge_to_edge_and_keep_the_opening(m
         moved[LAYOUT.lips] += (factor - 1) * share[:, None] * across[pair]
         displacement = ((moved - person.rest) / person.mouth_width)[None]
         closed = np.zeros_like(person.rest)
-        mended = reach.bound(displacement, closed, person, 1.0)[0] * person.mouth_width + person.rest
+        mended = bounds.bound(displacement, closed, person, 1.0)[0] * person.mouth_width + person.rest
         ratio = thickness(mended) / thickness(find_rest(face).rest)
         edge = 1 + THICKNESS_TOLERANCE if factor > 1 else 1 / (1 + THICKNESS_TOLERANCE)
         assert ratio == pytest.approx(edge, abs=0.01)
