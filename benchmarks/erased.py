@@ -41,7 +41,8 @@ class ErasedMouth:
 
     def lips(self, renderer: WarpRenderer, position: int = 0) -> np.ndarray:
         """What a renderer draws of mask.core at a position of its targets, uint8 (h,w,3)."""
-        made = renderer.lips(self.erased, self.landmarks, position, self.mask)
+        texture = renderer.expected(self.erased, self.landmarks, self.landmarks, self.mask)
+        made = renderer.lips(self.erased, self.landmarks, position, self.mask, texture=texture)
         return np.rint(made).astype(np.uint8)
 
     def amid(self, lips: np.ndarray) -> np.ndarray:

@@ -53,7 +53,7 @@ NEIGHBOURS = 6  # frames before and after a target that take part in the steady 
 
 # Every frame for itself, equal weights.
 FREE = ReferenceChoice(references=1, change=0, softness=1e6, fade=(1.0,))
-MEAN = WarpSettings(detail=1, misfit=1e6)
+MEAN = WarpSettings(detail=1, misfit=1e6, texture_model=False)
 BLENDS = {
     "nearest": (FREE, MEAN),
     "mean of 2": (replace(FREE, references=2), MEAN),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from .on_device.generating import generated
 from .raster import triangulate
 from .reference_plan import ReferenceChoice
 from .references import References
+from .texture_model import ExpectedTexture
 from .warp import ReferenceWarps
 from .warp_renderer import WarpRenderer, WarpSettings
 from .window import SQUARE, Window
@@ -35,6 +37,8 @@ class GeneratorRenderer(WarpRenderer):
     `WarpRenderer`.
     Raises ValueError if the generator's landmarks cannot be made from the layout's.
     """
+
+    TEXTURE: ClassVar[float] = 0.0
 
     def __init__(
         self,
@@ -81,6 +85,7 @@ class GeneratorRenderer(WarpRenderer):
         mask: MouthMask,
         warps: ReferenceWarps | None = None,
         lent: list[np.ndarray | None] | None = None,
+        texture: ExpectedTexture | None = None,
     ) -> np.ndarray:
         """See `WarpRenderer.lips`; of the crop all that the mask leaves is read."""
         wanted, device = self.to_own(target), self.device

@@ -63,15 +63,15 @@ def match_references(
     around = cv2.resize(mask.window.cut(crop), mask.window.shape[::-1], interpolation=cv2.INTER_AREA)
     counts = on_ring(mask.ring)
     pairs = zip(chosen, warps.units, strict=True)
-    warped = [_read_cells(references.crops[one], units, counts) for one, units in pairs]
+    warped = [read_cells(references.crops[one], units, counts) for one, units in pairs]
     rings = [mask.ring if part is None else mask.ring * (part > WHOLE) for part in lent]
     corrections, misfits = ring_corrections(cells(around), warped, rings)
     weights = weights.astype(np.float64) * np.exp(-(misfits - misfits.min()) / misfit)
     return MatchedReferences(chosen, weights / weights.sum(), list(corrections), lent)
 
 
-def _read_cells(crop: np.ndarray, units: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """A warped crop's `cells` (h, w, 3) where they count, bool (h, w), 0 elsewhere; units: float32
+def read_cells(crop: np.ndarray, units: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """A warped crop's `cells` float32 (h, w, 3) where they count, bool (h, w), 0 elsewhere; units: float32
     (4 h, 4 w, 2), where each unit comes from."""
     height, width = counts.shape
     of_cells = units.reshape(height, CELL, width, CELL, 2).swapaxes(1, 2)[counts]

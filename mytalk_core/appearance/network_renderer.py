@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -82,6 +83,8 @@ class NetworkRenderer(WarpRenderer):
     refiner: in eval mode, on the device where all is worked on; dtype: what it computes in; all else as in
     `WarpRenderer`.
     """
+
+    TEXTURE: ClassVar[float] = 0.35
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ import numpy as np
 from ..face.layout import LandmarkLayout
 from .fade import Fade
 from .mask import MouthMask, lip_map
+from .texture_model import ExpectedTexture
 from .warp import ReferenceWarps
 
 
@@ -18,7 +19,8 @@ class PreparedFrame:
 
     row: in the batch; index: in the sequence; source, target: float (N, 2) canonical units; mask: of what is
     made anew, whether a reference has seen it or not; warps: those of its references to the target; inside:
-    bool (256, 256), what of the crop lies inside the frame, None for all; blur: float (2,), by what variance
+    bool (256, 256), what of the crop lies inside the frame, None for all; texture: what new lips are drawn
+    towards, None for nothing; blur: float (2,), by what variance
     along x and y new lips are to be blurred, canonical units squared, see `UsualFocus.missing`; fade: how the
     frame has faded beside its references, and new lips are to; least: float32 (3,), levels, than which they
     are no darker before they do.
@@ -31,6 +33,7 @@ class PreparedFrame:
     mask: MouthMask
     warps: ReferenceWarps
     inside: np.ndarray | None
+    texture: ExpectedTexture | None
     blur: np.ndarray
     fade: Fade
     least: np.ndarray

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -30,6 +31,7 @@ from .on_device.lips import darken as darken_batched
 from .on_device.lips import warped as warp_batched
 from .on_device.matching import Matched
 from .on_device.matching import match_references as match_batched
+from .on_device.texture import draw_expected
 from .on_device.windows import on
 from .prepared import PreparedFrame
 from .raster import triangulate
@@ -37,7 +39,8 @@ from .reference_plan import ReferenceChoice, ReferencePlan, plan_references
 from .references import References, mouth_opening
 from .rendering import ArrayRendering, Rendering
 from .surroundings import move_surroundings
-from .warp import ReferenceWarps, sample
+from .texture_model import ExpectedTexture, TextureModel
+from .warp import MeshWarp, ReferenceWarps, sample
 from .window import Window
 
 # So many frames at most are drawn in one call on a device, and so many pixels of crops; on a card that has
@@ -58,6 +61,7 @@ class WarpSettings:
     colour_match: bool = True
     feather: float = FEATHER  # units over which the new lips fade into the frame
     check_visibility: bool = True  # what stands before the mouth stays on top: needs own references
+    texture_model: bool = True  # lips are drawn towards the person's own, see texture_model
 
     def __post_init__(self) -> None:
         if not 0 < self.feather < UNITS:
@@ -83,6 +87,9 @@ class WarpRenderer:
         light: see `plan_references`.
     """
 
+    # How far lips are drawn towards the person's texture model.
+    TEXTURE: ClassVar[float] = 0.5
+
     def __init__(
         self,
         references: References,
@@ -106,6 +113,9 @@ class WarpRenderer:
         self._focus = UsualFocus(references, layout)
         self._lenders = Lenders(references)
         self._teeth: dict[int, tuple[bool, float]] = {}
+        self._texture = None
+        if self.settings.texture_model and self.TEXTURE > 0:
+            self._texture = TextureModel.of(references, self.triangulation)
 
     def reads(self, source: np.ndarray, target: np.ndarray) -> Window:
         """See `Renderer.reads`."""
@@ -179,9 +189,11 @@ class WarpRenderer:
         light = Light.of(crop[None])
         fade = self._usual_light.fade(light, *chosen)
         least = self._usual_light.veil(fade.before(light.darkest[0]))
-        blur = self._focus.missing(fade.undone(crop), source, inside, *chosen)
+        clear = fade.undone(crop)
+        blur = self._focus.missing(clear, source, inside, *chosen)
         warps = self._warps(index, target, mask)
-        return PreparedFrame(row, index, source, target, mask, warps, inside, blur, fade, least)
+        texture = self.expected(clear, source, target, mask, warps.coarse, inside)
+        return PreparedFrame(row, index, source, target, mask, warps, inside, texture, blur, fade, least)
 
     def render_sequentially(self, crops: np.ndarray, frames: list[PreparedFrame]) -> ArrayRendering:
         """One frame after the other, by OpenCV."""
@@ -195,7 +207,7 @@ class WarpRenderer:
             crop, new = rendered[frame.row], alpha[frame.row]
             moved = move_surroundings(crop, frame)
             clear = frame.fade.undone(crop)
-            lips = self.lips(clear, frame.target, frame.index, mask, frame.warps, lent)
+            lips = self.lips(clear, frame.target, frame.index, mask, frame.warps, lent, frame.texture)
             if frame.least.any():
                 np.maximum(lips, frame.least, out=lips)
             lips = frame.fade.done(softened(lips, frame.blur, size))
@@ -271,12 +283,13 @@ class WarpRenderer:
         mask: MouthMask,
         warps: ReferenceWarps | None = None,
         lent: list[np.ndarray | None] | None = None,
+        texture: ExpectedTexture | None = None,
     ) -> np.ndarray:
         """The references' picture of the mouth: float32 (h, w, 3) of mask.core, for where mask.lips > 0.
 
         Of the frame's crop uint8 (S, S, 3) only the ring outside the mask is read, and that at one sample a
         unit: colour needs no more. `warps`, those of the frame's references, and `lent`, what each of them
-        lends, are made where None.
+        lends, are made where None; `texture` is what the lips are drawn towards, if anything.
         """
         size, core = self.references.size, mask.core
         warps = warps or self._warps(index, target, mask)
@@ -294,6 +307,8 @@ class WarpRenderer:
             pictures.append(warped)
         pictures = matched.filled(pictures, mask, core, size)
         picture = mixing.mixed(pictures)
+        if texture is not None:
+            picture = texture.draw(picture)
         amount = self._dark(matched, target, dark)
         if np.max(amount) > 0:
             picture = dark_interior(picture, target, self.layout, core, size, amount)
@@ -304,8 +319,24 @@ class WarpRenderer:
         matched = match_batched(batch, self.settings.misfit if self.settings.colour_match else None)
         mixing = self.mixing_batched(batch, matched)
         pictures, mouths = warp_batched(batch, matched, self.triangulation, self.parting, mixing)
-        picture = mixing.mixed(pictures)
+        picture = draw_expected(batch, mixing.mixed(pictures))
         return darken_batched(batch, picture, matched, mouths, self.openings).clamp(0, 255)
+
+    def expected(
+        self,
+        crop: np.ndarray,
+        source: np.ndarray,
+        target: np.ndarray,
+        mask: MouthMask,
+        warp: MeshWarp | None = None,
+        inside: np.ndarray | None = None,
+    ) -> ExpectedTexture | None:
+        """What the person's texture model expects of a frame, see `TextureModel.expected`; None where there
+        is none. `warp` is made where None."""
+        if self._texture is None:
+            return None
+        warp = warp or MeshWarp(self.triangulation, target, UNITS, mask.window.pixels(UNITS))
+        return self._texture.expected(crop, source, target, mask, warp, inside, self.TEXTURE)
 
     @property
     def split_px(self) -> float:

@@ -25,6 +25,7 @@ from mytalk_core.appearance.raster import draw_triangles, triangulate
 from mytalk_core.appearance.reading import gathered_at, read_at
 from mytalk_core.appearance.references import read_references
 from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig
+from mytalk_core.appearance.texture_model import FEWEST
 from mytalk_core.appearance.warp_renderer import TOGETHER, WarpRenderer, WarpSettings
 from mytalk_core.appearance.window import Window
 from mytalk_core.face.layout import LandmarkLayout
@@ -148,6 +149,20 @@ def test_frames_in_a_fade(scene, colour, device):
     fade = renderer.prepared(0, 0, faded[0], source[0], targets[0], None).fade
     assert fade.colour == colour and fade.left < 0.7
     assert_alike(*both(renderer, faded, source, targets), faded)
+
+
+def test_lips_drawn_towards_a_texture_model(scene, device):
+    _, _, references, crops, source, targets = scene
+    numbers = np.arange(FEWEST)
+    many = replace(references.take(numbers % len(references)), frame_index=numbers)
+    renderer = WarpRenderer(many, targets, LAYOUT, device=device)
+    off = WarpRenderer(many, targets, LAYOUT, settings=WarpSettings(texture_model=False), device=device)
+    inside = np.ones((len(crops), 256, 256), bool)
+    for seen in (inside, np.concatenate([inside[:3], inside[3:] & (np.arange(256) < 200)])):
+        seen = [part if not part.all() else None for part in seen]
+        one, other = both(renderer, crops[:4], source[:4], targets[:4], seen)
+        assert_alike(one, other, crops[:4])
+    assert np.abs(other.crops.astype(int) - both(off, crops[:4], source[:4], targets[:4])[1].crops).max() > 2
 
 
 @pytest.mark.parametrize("reach", [0.0, 8.0])

@@ -52,7 +52,7 @@ def clip(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def longer(tmp_path_factory):
-    """A clip and its face, long enough to be scored."""
+    """A clip and its face, long enough to be scored, and for a model of its texture."""
     clip = part_of_example(tmp_path_factory.mktemp("clip"), 1.7)
     return clip, stages.track(load_face_reader("cpu"), clip).choose("largest")
 
@@ -169,8 +169,8 @@ def draw_together(drawn):
 
 
 @pytest.fixture(scope="module")
-def warped(clip, face):
-    return drawn_with(LoadedRenderer(device=CARD), clip, face)
+def warped(longer):
+    return drawn_with(LoadedRenderer(device=CARD), *longer)
 
 
 def test_no_more_threads_give_a_card_its_work_than_do_it_good(warped, monkeypatch):
@@ -186,15 +186,14 @@ def parted(monkeypatch):
 
 
 def test_lips_that_are_warped_are_drawn_there_without_a_network(warped, parted, monkeypatch):
-    devices, lips = [], WarpRenderer.lips_batched
+    batches, lips = [], WarpRenderer.lips_batched
     monkeypatch.setattr(
-        WarpRenderer,
-        "lips_batched",
-        lambda self, batch: devices.append(batch.device.type) or lips(self, batch),
+        WarpRenderer, "lips_batched", lambda self, batch: batches.append(batch) or lips(self, batch)
     )
     with card_there():
         draw_together(warped)
-    assert devices == [CARD.type]
+    assert [batch.device.type for batch in batches] == [CARD.type]
+    assert all(frame.texture is not None for frame in batches[0].frames)
 
 
 @pytest.mark.parametrize(
