@@ -20,10 +20,9 @@ class PreparedFrame:
     row: in the batch; index: in the sequence; source, target: float (N, 2) canonical units; mask: of what is
     made anew, whether a reference has seen it or not; warps: those of its references to the target; inside:
     bool (256, 256), what of the crop lies inside the frame, None for all; texture: what new lips are drawn
-    towards, None for nothing; blur: float (2,), by what variance
-    along x and y new lips are to be blurred, canonical units squared, see `UsualFocus.missing`; fade: how the
-    frame has faded beside its references, and new lips are to; least: float32 (3,), levels, than which they
-    are no darker before they do.
+    towards, None for nothing; blur: float (2,), by what variance along x and y they are to be blurred,
+    canonical units squared, see `UsualFocus.missing`; fade: how the frame has faded beside its references,
+    and new lips are to; least: float32 (3,), levels, than which they are no darker before they do.
     """
 
     row: int
