@@ -52,9 +52,10 @@ def ring_corrections(
     return np.ascontiguousarray(np.moveaxis(correction, 0, -1)), misfit
 
 
-def cells(picture: np.ndarray) -> np.ndarray:
-    """The means of a picture (gh, gw, ...) on the unit grid over the cells of the coarse one: float32."""
-    size = (picture.shape[1] // CELL, picture.shape[0] // CELL)
+def cells(picture: np.ndarray, side: int = CELL) -> np.ndarray:
+    """The means of a picture (gh, gw, ...) on the unit grid over cells of `side` units, by default those of
+    the coarse grid: float32."""
+    size = (picture.shape[1] // side, picture.shape[0] // side)
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.float32)
 
 

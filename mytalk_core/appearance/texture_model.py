@@ -116,10 +116,11 @@ class TextureModel:
         from_mean = [warp.coordinates(own) for own in landmarks]
         textures = np.stack([_texture(*pair) for pair in zip(crops, from_mean, strict=True)])
         read = [read_cells(*pair, skin)[skin] for pair in zip(crops, from_mean, strict=True)]
-        colours, flat = np.stack(read), landmarks.reshape(len(landmarks), -1)
-        shapes = Components.of(flat, SHAPES, SHAPE_POWER)
-        skins = Components.of(colours.reshape(len(colours), -1), SKINS, SKIN_POWER)
-        values = np.hstack([shapes.values(flat), skins.values(colours.reshape(len(colours), -1))])
+        colours = np.stack(read)
+        points, around = (rows.reshape(len(rows), -1) for rows in (landmarks, colours))
+        shapes = Components.of(points, SHAPES, SHAPE_POWER)
+        skins = Components.of(around, SKINS, SKIN_POWER)
+        values = np.hstack([shapes.values(points), skins.values(around)])
         regressed = _regressed(values, textures), _regressed(values, colours)
         return cls(mean, mask.window, warp, skin, shapes, skins, *regressed)
 
@@ -153,8 +154,8 @@ class TextureModel:
         picture = light + read_pixels(np.tensordot(values, self.textures, 1), at, cv2.INTER_LINEAR)
         # Beyond the jaw the face ends; between the lips it would be nearer, too, but a mean of teeth is grey.
         inner = between_lips(target, self.warp.triangulation.layout, mask.core, UNITS)
-        skin = _smaller(mask.window.part(mask.lips, mask.core)) > 0
-        share = np.float32(most) * skin * (1 - _smaller(inner))
+        skin = cells(mask.window.part(mask.lips, mask.core), STEP) > 0
+        share = np.float32(most) * skin * (1 - cells(inner, STEP))
         return ExpectedTexture(picture, share)
 
     def _around(self, crop: np.ndarray, source: np.ndarray, inside: np.ndarray | None) -> np.ndarray:
@@ -199,12 +200,6 @@ def _texture(crop: np.ndarray, coordinates: np.ndarray) -> np.ndarray:
 def _middles(coordinates: np.ndarray) -> np.ndarray:
     """Coordinates (h, w, 2) of units -> those of squares of STEP units: (h / 2, w / 2, 2)."""
     return (coordinates[::STEP, ::STEP] + coordinates[1::STEP, 1::STEP]) / 2
-
-
-def _smaller(grid: np.ndarray) -> np.ndarray:
-    """A grid (h, w) of units averaged over squares of STEP units: (h / 2, w / 2)."""
-    height, width = grid.shape
-    return cv2.resize(grid, (width // STEP, height // STEP), interpolation=cv2.INTER_AREA)
 
 
 def _regressed(values: np.ndarray, textures: np.ndarray) -> np.ndarray:

@@ -130,9 +130,8 @@ def test_only_enough_frames_that_show_the_mouth_make_one(scene):
     references, _, _ = scene
     assert TextureModel.of(references.take(np.arange(FEWEST)), MESH) is not None
     assert TextureModel.of(references.take(np.arange(FEWEST - 1)), MESH) is None
-    made = references.take(
-        np.arange(FEWEST) % 5
-    )  # open mouths that are made have the frames they are made of
+    # Open mouths that are made have the numbers of the frames they are made of.
+    made = references.take(np.arange(FEWEST) % 5)
     assert TextureModel.of(made, MESH) is None
     seen = np.ones((len(references), 256, 256), bool)
     seen[FEWEST - 1 :, 200:] = False
