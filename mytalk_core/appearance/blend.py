@@ -15,7 +15,16 @@ CLEAR = 2.0
 
 
 class Mixing(Protocol):
-    """How the references of one frame become one picture."""
+    """How the references of one frame become one picture.
+
+    towards: how far that is drawn towards what the person's texture model expects, 0..1, everywhere or
+    float32 (h, w) of `ExpectedTexture`.
+    """
+
+    @property
+    def towards(self) -> float | np.ndarray:
+        """See above."""
+        ...
 
     def part(self, rank: int) -> tuple[slice, slice]:
         """Rows and columns of the picture in which the reference of that rank is needed."""
@@ -39,6 +48,7 @@ class Blend:
     detail: float
     sigma: float
     inner: np.ndarray | None = None
+    towards: float = 0.0
 
     def part(self, rank: int) -> tuple[slice, slice]:
         """See `Mixing.part`."""

@@ -14,6 +14,7 @@ from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
 from ..face.packed import Rows
 from .blend import EVERYWHERE, Blend, Mixing, recombined
+from .colour import cells
 from .mask import MouthMask
 from .matching import MatchedReferences
 from .on_device.batch import Batch, Lenders
@@ -22,8 +23,9 @@ from .on_device.matching import Matched
 from .on_device.refining import BatchRefiner
 from .reference_plan import ReferenceChoice
 from .references import References
-from .refinement import Refinement, drawn, enlarged, fading, plain_weights
+from .refinement import TOWARDS, Refinement, drawn, enlarged, fading, plain_weights
 from .refiner import MouthRefiner
+from .texture_model import STEP, ExpectedTexture
 from .unit_view import refiner_inputs, unit_view
 from .warp import ReferenceWarps, pixel_grid, read_pixels
 from .warp_renderer import WarpRenderer, WarpSettings
@@ -35,13 +37,14 @@ class Refined:
     """One frame's maps, on the pixels of what is mended of its core, and how the core is blended beyond.
 
     box: the rows and columns of what is mended, where all references are needed; blend: of those with a
-    weight, which are needed everywhere; scale: pixels a unit.
+    weight, which are needed everywhere; scale: pixels a unit; towards: see `Mixing`.
     """
 
     refinement: Refinement
     box: tuple[slice, slice]
     blend: Blend
     scale: float
+    towards: np.ndarray
 
     def part(self, rank: int) -> tuple[slice, slice]:
         """See `Mixing.part`."""
@@ -84,7 +87,7 @@ class NetworkRenderer(WarpRenderer):
     `WarpRenderer`.
     """
 
-    TEXTURE: ClassVar[float] = 0.35
+    TEXTURE: ClassVar[float] = TOWARDS
 
     def __init__(
         self,
@@ -124,11 +127,12 @@ class NetworkRenderer(WarpRenderer):
         mask: MouthMask,
         matched: MatchedReferences,
         warps: ReferenceWarps,
+        texture: ExpectedTexture | None,
     ) -> Mixing:
         """See `WarpRenderer.mixing`."""
         size, core = self.references.size, mask.core
         reach, detail = self.refiner.config.reach, self.settings.detail
-        view = unit_view(crop, target, mask, self.small, matched, warps, reach)
+        view = unit_view(crop, target, mask, self.small, matched, warps, texture, reach)
         inputs = refiner_inputs(view)
         with torch.autocast("cpu", self.dtype, enabled=self.dtype != torch.float32):
             maps = drawn(self.refiner(inputs), detail, inputs.lips)
@@ -140,11 +144,14 @@ class NetworkRenderer(WarpRenderer):
         part = view.window.shared(core)
         maps = Refinement(**{name: _cut(grids, view.window, part) for name, grids in vars(maps).items()})
         (top, left, bottom, right), (above, before, _, _) = part.pixels(size), core.pixels(size)
+        towards = np.full([side // STEP for side in core.shape], np.float32(self.TEXTURE))
+        core.part(towards, part)[:] = cells(maps.towards[0, 0].numpy(), STEP)
         return Refined(
             enlarged(maps, (bottom - top, right - left)),
             (slice(top - above, bottom - above), slice(left - before, right - before)),
             Blend(weights[0].numpy(), detail, self.split_px),
             size / UNITS,
+            towards,
         )
 
 

@@ -9,6 +9,7 @@ sees the lips and some skin around them, a fraction of the work, and fades into 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any, ClassVar
@@ -18,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..checkpoint.pretrained import PretrainedModel
-from .refinement import Refinement
+from .refinement import TOWARDS, Refinement
 
 GROUPS = 8
 
@@ -31,7 +32,8 @@ class RefinerConfig:
     landmark_layout: whose contours it reads; references: how many a frame is given, what most of the work
     grows with; patch: so many units square become the channels of one place, a multiple of 2 up to 8; flow:
     the farthest that a pixel is nudged, units; reach: how far around the lips it mends, units, or 0 for all
-    of the mask; preferred: whether the renderer `auto` takes it on a CPU too.
+    of the mask; expects: whether it reads what the person's texture model expects; preferred: whether the
+    renderer `auto` takes it on a CPU too.
     """
 
     landmark_layout: str = "mesh478"
@@ -41,6 +43,7 @@ class RefinerConfig:
     widths: tuple[int, ...] = (64, 96, 128, 160)
     flow: float = 4.0
     reach: float = 0.0
+    expects: bool = True
     preferred: bool = False
 
     @property
@@ -56,7 +59,9 @@ class RefinerInputs:
     frame (B,3,H,W) without its lips, 0 there; mask (B,1,H,W) in 0..1, how new each pixel is; contours
     (B,3,H,W), the landmark image; references (B,R,3,H,W), warped and matched in colour; stretch (B,R,1,H,W),
     log2 of how many of the reference's pixels make one of the target's; weights (B,R), sum 1; lips uint8
-    (B,1,H,W), see `mask.lip_map`; near (B,1,H,W) in 0..1, how far the plain mixture is to be left.
+    (B,1,H,W), see `mask.lip_map`; near (B,1,H,W) in 0..1, how far the plain mixture is to be left; expected
+    (B,3,H,W), what the person's texture model expects of the mask, and skin (B,1,H,W) in 0..1, where that
+    may be drawn towards: nowhere where there is no model.
     """
 
     frame: Tensor
@@ -67,6 +72,8 @@ class RefinerInputs:
     weights: Tensor
     lips: Tensor
     near: Tensor
+    expected: Tensor
+    skin: Tensor
 
     @property
     def made(self) -> Tensor:
@@ -77,6 +84,12 @@ class RefinerInputs:
     def mixture(self) -> Tensor:
         """(B,3,H,W): what will be mended, as it is without a network."""
         return weighted_sum(self.weights, self.references)
+
+    @property
+    def expectation(self) -> Tensor:
+        """(B,4,H,W): expected and skin, 0 where there is no mask or no model."""
+        known = (self.mask > 0) & (self.skin.amax((2, 3), keepdim=True) > 0)
+        return torch.cat([self.expected, self.skin], dim=1) * known
 
     def heaviest(self, count: int) -> RefinerInputs:
         """The same with at most `count` of the R references, those of the largest weights, which sum to 1
@@ -144,12 +157,17 @@ def _see_all(config: dict[str, Any]) -> dict[str, Any]:
     return config | {"reach": 0.0}
 
 
+def _expect_nothing(config: dict[str, Any]) -> dict[str, Any]:
+    """Before version 6 none read what a texture model expects."""
+    return config | {"expects": False}
+
+
 class MouthRefiner(PretrainedModel):
     """Any number of references in any order: each is encoded alike and seen beside the mean and maximum."""
 
     config_class = RefinerConfig
-    format_version: ClassVar[int] = 5
-    migrations: ClassVar[dict] = {4: _see_all}
+    format_version: ClassVar[int] = 6
+    migrations: ClassVar[dict] = {4: _see_all, 5: _expect_nothing}
 
     def __init__(self, config: RefinerConfig):
         super().__init__()
@@ -176,7 +194,12 @@ class MouthRefiner(PretrainedModel):
         self.reference_head = nn.Conv2d(width, width, 3, padding=1)
         self.shares = nn.Conv2d(width, patch * 4, 3, padding=1)
         self.mend = nn.Conv2d(trunk, patch * 3, 3, padding=1)
-        for layer in (self.shares, self.mend):
+        untaught = [self.shares, self.mend]
+        if config.expects:
+            self.expected_stem = nn.Conv2d(patch * 4, trunk, 3, padding=1)
+            self.towards = nn.Conv2d(trunk, patch, 3, padding=1)
+            untaught += [self.expected_stem, self.towards]
+        for layer in untaught:
             for parameter in layer.parameters():
                 nn.init.zeros_(parameter)
 
@@ -194,14 +217,19 @@ class MouthRefiner(PretrainedModel):
         mean = weighted_sum(inputs.weights.to(features.dtype), features)
         mixture = F.pad(inputs.mixture, margin)
         most = reduce(torch.maximum, features.unbind(1))
-        x = torch.cat([mean, most, F.silu(still), F.pixel_unshuffle(mixture, patch)], dim=1)
-        x = F.silu(self.trunk_norm(self.unet(self.join(x))))
+        x = self.join(torch.cat([mean, most, F.silu(still), F.pixel_unshuffle(mixture, patch)], dim=1))
+        if self.config.expects:
+            x = x + self.expected_stem(F.pixel_unshuffle(F.pad(inputs.expectation, margin), patch))
+        x = F.silu(self.trunk_norm(self.unet(x)))
         features = features.flatten(0, 1)
         hidden = (self.reference_head(features) + self.context(features)).unflatten(0, (batch, count))
         hidden = F.silu(hidden + self.trunk_head(x)[:, None]).flatten(0, 1)
         mixing = F.pixel_shuffle(self.shares(hidden), patch).unflatten(0, (batch, count))
         mixing = mixing[..., :height, :width].float() * inputs.near[:, None]
         mend = F.pixel_shuffle(self.mend(x), patch)[..., :height, :width].float() * inputs.near
+        towards = mend.new_zeros(mend[:, :1].shape)
+        if self.config.expects:
+            towards = F.pixel_shuffle(self.towards(x), patch)[..., :height, :width].float() * inputs.near
         # The weights of the choice are the prior: a reference that fades out over time fades out here.
         prior = inputs.weights.clamp_min(1e-6).log()[:, :, None, None]
         return Refinement(
@@ -210,6 +238,7 @@ class MouthRefiner(PretrainedModel):
             # Beside each other, or each is a step of its own: 5 ms a frame.
             flow=self.config.flow * mixing[:, :, 2:].contiguous().tanh(),
             residual=mend,
+            towards=(towards + math.log(TOWARDS / (1 - TOWARDS))).sigmoid(),
         )
 
 

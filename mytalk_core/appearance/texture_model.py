@@ -64,19 +64,31 @@ class Components:
 class ExpectedTexture:
     """What a model expects of a frame's mask.core, a sample each STEP units.
 
-    picture: float32 (h, w, 3), levels; share: float32 (h, w) 0..1, how far lips are drawn towards it.
+    picture: float32 (h, w, 3), levels; skin: float32 (h, w) 0..1, where lips may be drawn towards it: not
+    between them, nor beyond the jaw.
     """
 
     picture: np.ndarray
-    share: np.ndarray
+    skin: np.ndarray
 
-    def draw(self, lips: np.ndarray) -> np.ndarray:
-        """Lips float32 (h, w, 3), pixels of mask.core, drawn towards it."""
-        height, width = self.share.shape
+    def draw(self, lips: np.ndarray, share: float | np.ndarray) -> np.ndarray:
+        """Lips float32 (h, w, 3), pixels of mask.core, drawn towards it; share: how far, 0..1, everywhere or
+        float32 (h, w) of it."""
+        height, width = self.skin.shape
         small = cv2.resize(lips, (width, height), interpolation=cv2.INTER_AREA)
-        apart = self.share[..., None] * (self.picture - small)
+        apart = (self.skin * share)[..., None] * (self.picture - small)
         soft = cv2.GaussianBlur(apart, (0, 0), COARSE / STEP)
         return lips + cv2.resize(soft, lips.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+
+    def units(self, core: Window, view: Window) -> tuple[np.ndarray, np.ndarray]:
+        """Its picture and skin on the unit grid of another window that overlaps mask.core, 0 beyond it:
+        float32 (h, w, 3), (h, w)."""
+        part, made = core.shared(view), []
+        for grid in (self.picture, self.skin):
+            whole = np.zeros((*view.shape, *grid.shape[2:]), np.float32)
+            view.part(whole, part)[:] = core.part(core.enlarge(grid, UNITS), part)
+            made.append(whole)
+        return made[0], made[1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +144,6 @@ class TextureModel:
         mask: MouthMask,
         warp: MeshWarp,
         inside: np.ndarray | None,
-        most: float,
     ) -> ExpectedTexture:
         """What is expected of a frame with target landmarks (N, 2), canonical units.
 
@@ -141,7 +152,6 @@ class TextureModel:
             source: (N, 2), its own landmarks.
             warp: to the target, on the unit grid of the mask's window.
             inside: bool (256, 256), what of the crop lies inside the frame, None for all.
-            most: 0..1, how far lips and skin are drawn towards it.
         """
         colours = self._around(crop, source, inside)
         components = self.shapes.values(target.ravel()), self.skins.values(colours.ravel())
@@ -155,8 +165,7 @@ class TextureModel:
         # Beyond the jaw the face ends; between the lips it would be nearer, too, but a mean of teeth is grey.
         inner = between_lips(target, self.warp.triangulation.layout, mask.core, UNITS)
         skin = cells(mask.window.part(mask.lips, mask.core), STEP) > 0
-        share = np.float32(most) * skin * (1 - cells(inner, STEP))
-        return ExpectedTexture(picture, share)
+        return ExpectedTexture(picture, skin * (1 - cells(inner, STEP)))
 
     def _around(self, crop: np.ndarray, source: np.ndarray, inside: np.ndarray | None) -> np.ndarray:
         """The skin of a crop, see `expected`; beyond the frame's edge the mean face's, as bright as what is

@@ -16,6 +16,7 @@ from .matching import MatchedReferences
 from .picture_tensors import to_tensor
 from .references import References
 from .refiner import RefinerInputs
+from .texture_model import ExpectedTexture
 from .warp import ReferenceWarps, sample
 from .window import BLOCK, Window
 
@@ -29,7 +30,8 @@ class UnitView:
     frame uint8 (h,w,3), its own lips still in it; mask float32 (h,w) in 0..1; contours uint8 (h,w,3);
     references uint8 (R,h,w,3), warped and matched in colour, both of more pixels a unit where that was asked
     for; stretch float32 (R,h,w), see `MeshWarp.stretch`;
-    weights float32 (R,); lips uint8 (h,w), see `lip_map`; near float32 (h,w) in 0..1, see `RefinerInputs`.
+    weights float32 (R,); lips uint8 (h,w), see `lip_map`; near float32 (h,w) in 0..1; expected uint8 (h,w,3)
+    and skin float32 (h,w) in 0..1, see `RefinerInputs`.
     """
 
     window: Window
@@ -41,6 +43,8 @@ class UnitView:
     weights: np.ndarray
     lips: np.ndarray
     near: np.ndarray
+    expected: np.ndarray
+    skin: np.ndarray
 
 
 def view_window(mask: MouthMask, target: np.ndarray, layout: LandmarkLayout, reach: float) -> Window:
@@ -68,11 +72,13 @@ def unit_view(
     references: References,
     matched: MatchedReferences,
     warps: ReferenceWarps,
+    texture: ExpectedTexture | None,
     reach: float,
     size: int = UNITS,
 ) -> UnitView:
     """See `UnitView`; crop uint8 (S,S,3), references with crops of `size` pixels, target (N,2) canonical
-    units; warps: of those that were matched; reach: see `view_window`."""
+    units; warps: of those that were matched; texture: what is expected, if anything; reach: see
+    `view_window`."""
     window, layout = mask.window, warps.coarse.triangulation.layout
     view = view_window(mask, target, layout, reach)
     pictures = []
@@ -85,6 +91,7 @@ def unit_view(
     pictures = matched.filled(pictures, mask, view, size)
     lips = lip_map(target, layout, view)
     shape = pictures[0].shape[:2]
+    expected, skin = expected_units(texture, mask, view)
     return UnitView(
         view,
         frame=cv2.resize(view.cut(crop), shape[::-1], interpolation=cv2.INTER_AREA),
@@ -95,7 +102,19 @@ def unit_view(
         weights=matched.weights.astype(np.float32),
         lips=lips,
         near=near_lips(lips, reach),
+        expected=expected,
+        skin=skin,
     )
+
+
+def expected_units(
+    texture: ExpectedTexture | None, mask: MouthMask, view: Window
+) -> tuple[np.ndarray, np.ndarray]:
+    """What is expected of a view, and its skin, see `UnitView`; 0 where nothing is."""
+    if texture is None:
+        return np.zeros((*view.shape, 3), np.uint8), np.zeros(view.shape, np.float32)
+    picture, skin = texture.units(mask.core, view)
+    return np.rint(picture).clip(0, 255).astype(np.uint8), skin
 
 
 def refiner_inputs(view: UnitView) -> RefinerInputs:
@@ -110,4 +129,6 @@ def refiner_inputs(view: UnitView) -> RefinerInputs:
         weights=torch.from_numpy(view.weights)[None],
         lips=torch.from_numpy(view.lips)[None, None],
         near=torch.from_numpy(view.near)[None, None],
+        expected=to_tensor(view.expected)[None],
+        skin=torch.from_numpy(view.skin)[None, None],
     )

@@ -94,6 +94,12 @@ def both(renderer, crops, source, targets, seen=None, other=None):
     return renderer.render_sequentially(crops, frames), (other or renderer).render_batched(crops, frames)
 
 
+def enough(references):
+    """As many as a texture model is made of."""
+    numbers = np.arange(FEWEST)
+    return replace(references.take(numbers % len(references)), frame_index=numbers)
+
+
 def assert_alike(one, other, given, times=1):
     """The same within a level, but for a few, and so many times as few; which pixels are pasted at all is the
     same to the last one."""
@@ -153,8 +159,7 @@ def test_frames_in_a_fade(scene, colour, device):
 
 def test_lips_drawn_towards_a_texture_model(scene, device):
     _, _, references, crops, source, targets = scene
-    numbers = np.arange(FEWEST)
-    many = replace(references.take(numbers % len(references)), frame_index=numbers)
+    many = enough(references)
     renderer = WarpRenderer(many, targets, LAYOUT, device=device)
     off = WarpRenderer(many, targets, LAYOUT, settings=WarpSettings(texture_model=False), device=device)
     inside = np.ones((len(crops), 256, 256), bool)
@@ -166,9 +171,22 @@ def test_lips_drawn_towards_a_texture_model(scene, device):
 
 
 @pytest.mark.parametrize("reach", [0.0, 8.0])
+def test_refined_lips_drawn_towards_a_texture_model(scene, reach, device):
+    _, _, references, crops, source, targets = scene
+    many = enough(references)
+    refiner = stirred(MouthRefiner(RefinerConfig(width=8, widths=(16, 16), reach=reach)))
+    one, other = (
+        NetworkRenderer(deepcopy(refiner).to(place), many, targets, LAYOUT) for place in ("cpu", device)
+    )
+    assert one.prepared(0, 0, crops[0], source[0], targets[0], None).texture is not None
+    assert_alike(*both(one, crops, source, targets, other=other), crops, times=5)
+
+
+@pytest.mark.parametrize("reach", [0.0, 8.0])
 def test_refined_references(scene, reach, device):
     _, _, references, crops, source, targets = scene
-    refiner = stirred(MouthRefiner(RefinerConfig(width=8, widths=(16, 16), reach=reach)))
+    config = RefinerConfig(width=8, widths=(16, 16), reach=reach, expects=False)
+    refiner = stirred(MouthRefiner(config))
     one, other = (
         NetworkRenderer(deepcopy(refiner).to(place), references, targets, LAYOUT) for place in ("cpu", device)
     )

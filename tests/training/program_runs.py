@@ -111,6 +111,8 @@ def write_mouths(folder: Path) -> None:
             np.full(2, 0.5, np.float32),
             np.pad(np.full((16, 40), INNER, np.uint8), ((56, 56), (60, 60))),
             np.ones(window.shape, np.float32),
+            noise(),
+            np.ones(window.shape, np.float32),
         )
         mouths = [MouthView(view, "full", 4.0), MouthView(view, "closed", 4.0)]
         pack(mouths, folder / f"{key}.safetensors")

@@ -32,7 +32,7 @@ GRID = (128, 160)  # height and width of a sample in units: the mask and some sk
 SIZES = ((48, 80), (48, 96), (64, 96), (80, 96))
 MOUTH = (64, 96)  # the one that figures are taken in
 ALIKE = 64  # samples after each other, at most, have windows of one size and one scale; a step has always
-PICTURES = ("frame", "contours", "references")  # of a pack, with their colours last
+PICTURES = ("frame", "contours", "references", "expected")  # of a pack, with their colours last
 SCALED = ("frame", "references")  # of these, those that may have more pixels than one a unit
 LOST = 0.1  # share of the references that augmentation takes away
 STRETCH_STEPS = 40  # a stretch of -3..3 as int8
@@ -180,6 +180,8 @@ def stacked(mouths: list[MouthView]) -> dict[str, np.ndarray]:
         ),
         "weights": np.stack([np.pad(v.weights[:count], (0, max(0, count - len(v.weights)))) for v in views]),
         "lips": np.stack([_fit(view.lips, 0) for view in views]),
+        "expected": np.stack([_fit(view.expected, 0) for view in views]),
+        "skin": np.stack([_fit(np.rint(view.skin * 255).astype(np.uint8), 0) for view in views]),
         "regime": np.array([numbers.index(mouth.regime) for mouth in mouths]),
         "opening": np.array([mouth.opening for mouth in mouths], np.float32),
         "corner": np.array([_corner(view.window) for view in views]),
@@ -201,6 +203,8 @@ def samples_of(raw: dict[str, Tensor]) -> MouthSamples:
             weights=raw["weights"],
             lips=raw["lips"][:, None],
             near=raw["near"][:, None].float() / 255 if "near" in raw else torch.ones_like(mask),
+            expected=_pictures(raw["expected"]),
+            skin=raw["skin"][:, None].float() / 255,
         ),
         references,
         truth,
@@ -297,6 +301,11 @@ class MouthDataset:
         scales = [np.zeros(0, np.int64)]
         for number, path in enumerate(paths):
             with safe_open(path, "np") as file:
+                if "expected" not in file.keys():  # noqa: SIM118
+                    raise ValueError(
+                        f"{path} was packed by an older version: let mytalk_training.refiner.prepare pack "
+                        "the dataset again, into another folder"
+                    )
                 regimes.append(file.get_tensor("regime"))
                 openings.append(file.get_tensor("opening"))
                 (*_, pixels, _), (*_, units) = (
@@ -382,6 +391,8 @@ def augment(samples: MouthSamples, variation: Variation) -> MouthSamples:
             weights=weights / weights.sum(1, keepdim=True),
             lips=turned(inputs.lips),
             near=turned(inputs.near),
+            expected=turned(recoloured(inputs.expected)),
+            skin=turned(inputs.skin),
         ),
         references,
         truth,

@@ -29,6 +29,11 @@ from .windows import applied, blurring, on
 class BatchMixing(Protocol):
     """`Mixing` of a batch."""
 
+    @property
+    def towards(self) -> float | Tensor:
+        """See `Mixing`; or of each frame (B,1,h,w), a sample each `texture_model.STEP` units of the cores."""
+        ...
+
     def moved(self, coordinates: Tensor) -> Tensor:
         """Where the pixels of the cores come from in the references: float32 (B,R,2,h,w), given where the
         mesh says so."""
@@ -48,6 +53,7 @@ class BatchBlend:
     detail: float
     sigma: float
     inner: Tensor
+    towards: float
 
     def moved(self, coordinates: Tensor) -> Tensor:
         """See `BatchMixing.moved`."""
