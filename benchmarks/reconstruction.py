@@ -212,7 +212,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path)
     parser.add_argument("--split", default="val")
     parser.add_argument("--model", default="mini")
-    parser.add_argument("--renderer", nargs="+", default=["lips", "network"], help="the model's")
+    parser.add_argument("--renderer", nargs="+", default=["network"], help="the model's")
     parser.add_argument("--targets", type=int, default=TARGETS, help="frames measured in each clip")
     parser.add_argument(
         "--wider",

@@ -32,7 +32,7 @@ SIZES = {"512 px": (512, 512), "1080p": (1080, 1920), "2160p": (2160, 3840)}
 # Wav2Lip's generator is run on so many frames at once.
 TOGETHER = 16
 # These are held against the first, on the smallest so many sizes.
-RENDERERS, COMPARED = ["warp", "lips", "network"], 2
+RENDERERS, COMPARED = ["warp", "network"], 2
 # So many frames warm a device.
 WARM = 20
 # Larger frames take S3FD minutes and gigabytes.

@@ -59,10 +59,9 @@ class AppearanceGenerate(io.ComfyNode):
                     options=list(RENDERERS),
                     default="auto",
                     tooltip="network: the person's own lips and teeth from other frames, bent to the new "
-                    "shape and mended by a small trained network; lips: by another, the lips alone, with "
-                    "sharper teeth; warp: the same without a network, faster; generator: drawn whole by "
-                    "the model's appearance generator, if it has one; auto: network on a graphics card, "
-                    "warp on a CPU.",
+                    "shape and mended by a small trained network; warp: the same without a network, "
+                    "faster; generator: drawn whole by the model's appearance generator, if it has one; "
+                    "auto: network on a graphics card, warp on a CPU.",
                 ),
                 rare(
                     io.Boolean.Input,

@@ -26,7 +26,7 @@ def test_the_table_is_written(tmp_path):
     compared = re.findall(
         r"^\| `(\w+)` \| 256 px \(256x256\) \| [0-9.]+ \| ([0-9.]+) \| ([0-9.]+) \|", text, re.MULTILINE
     )
-    assert [name for name, *_ in compared] == ["warp", "lips", "network"]
+    assert [name for name, *_ in compared] == ["warp", "network"]
     for _, seconds, times in compared:
         assert float(times) == pytest.approx(float(seconds) / float(compared[0][1]), rel=0.05)
 
@@ -36,7 +36,7 @@ def test_the_table_of_devices_is_written(tmp_path):
     sources = [str(EXAMPLES / "ai_woman.mp4"), str(EXAMPLES / "speech_en.wav")]
     command = [sys.executable, str(ROOT / "benchmarks" / "speed.py"), *sources, "--quick", "-o", str(out)]
     subprocess.run([*command, "--devices", "cpu"], check=True, cwd=tmp_path, stdout=subprocess.DEVNULL)
-    for renderer in ("warp", "lips", "network"):
+    for renderer in ("warp", "network"):
         rows = [line for line in out.read_text().splitlines() if line.startswith(f"| `{renderer}` |")]
         rates, walls = ([cell.strip() for cell in row.split("|")[2:-1]] for row in rows)
         assert rates[:4] == ["256 px (256x256)", "cpu, 1", "float32", "1"]

@@ -8,7 +8,6 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-EVERYWHERE = slice(None), slice(None)
 SPLIT = 1.0  # units: coarser structure is averaged over the references, finer comes mostly from the best
 # Power of coarse structure's weights between the lips, where half of teeth over half of a tongue are grey.
 CLEAR = 2.0
@@ -26,17 +25,13 @@ class Mixing(Protocol):
         """See above."""
         ...
 
-    def part(self, rank: int) -> tuple[slice, slice]:
-        """Rows and columns of the picture in which the reference of that rank is needed."""
-        ...
-
     def moved(self, coordinates: np.ndarray, rank: int) -> np.ndarray:
-        """Where the pixels of that part come from in that reference: float32 (h', w', 2), of where the mesh
-        says that those of the whole picture do, (h, w, 2)."""
+        """Where the picture's pixels come from in the reference of that rank, of where the mesh says that
+        they do: float32 (h, w, 2)."""
         ...
 
     def mixed(self, pictures: list[np.ndarray]) -> np.ndarray:
-        """The references' pictures, R of float32 (h', w', 3) levels, as one (h, w, 3)."""
+        """The references' pictures, R of float32 (h, w, 3) levels, as one."""
         ...
 
 
@@ -50,10 +45,6 @@ class Blend:
     inner: np.ndarray | None = None
     towards: float = 0.0
 
-    def part(self, rank: int) -> tuple[slice, slice]:
-        """See `Mixing.part`."""
-        return EVERYWHERE
-
     def moved(self, coordinates: np.ndarray, rank: int) -> np.ndarray:
         """See `Mixing.moved`."""
         return coordinates
@@ -61,12 +52,6 @@ class Blend:
     def mixed(self, pictures: list[np.ndarray]) -> np.ndarray:
         """See `Mixing.mixed`."""
         return blend(pictures, self.weights, self.detail, self.sigma, self.inner)
-
-    def means(self, pictures: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Those with a weight as one, in coarse structure and in fine."""
-        used = self.weights > 0
-        pictures, weights = [pictures[rank] for rank in np.flatnonzero(used)], self.weights[used]
-        return weighted_mean(pictures, weights), weighted_mean(pictures, fine_weights(weights, self.detail))
 
 
 def blend(

@@ -87,14 +87,6 @@ def lip_map(landmarks: np.ndarray, layout: LandmarkLayout, window: Window) -> np
     return np.where(inner, INNER, LIPS * lips).astype(np.uint8)
 
 
-def near_lips(lips: np.ndarray, reach: float) -> np.ndarray:
-    """A `lip_map` -> float32 (h, w): 1 on the lips and between them, smoothly to 0 at `reach` units beyond;
-    1 everywhere if that is 0."""
-    if reach == 0:
-        return np.ones(lips.shape, np.float32)
-    return _falling(_distance((lips > 0).astype(np.uint8)), reach)
-
-
 def _mouths_and_chins(source: np.ndarray, target: np.ndarray, layout: LandmarkLayout) -> np.ndarray:
     return np.concatenate([_mouth_and_chin(points, layout) for points in (source, target)])
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
 from ..face.packed import Rows
-from .blend import EVERYWHERE, Blend, Mixing, recombined
+from .blend import Mixing, recombined
 from .colour import cells
 from .mask import MouthMask
 from .matching import MatchedReferences
@@ -23,7 +23,7 @@ from .on_device.matching import Matched
 from .on_device.refining import BatchRefiner
 from .reference_plan import ReferenceChoice
 from .references import References
-from .refinement import TOWARDS, Refinement, drawn, enlarged, fading, plain_weights
+from .refinement import TOWARDS, Refinement, drawn, enlarged
 from .refiner import MouthRefiner
 from .texture_model import STEP, ExpectedTexture
 from .unit_view import refiner_inputs, unit_view
@@ -34,50 +34,29 @@ from .window import Window
 
 @dataclass(frozen=True)
 class Refined:
-    """One frame's maps, on the pixels of what is mended of its core, and how the core is blended beyond.
+    """One frame's maps, on the pixels of its core.
 
-    box: the rows and columns of what is mended, where all references are needed; blend: of those with a
-    weight, which are needed everywhere; scale: pixels a unit; towards: see `Mixing`.
+    split_px: see `mixed`; scale: pixels a unit; towards: see `Mixing`.
     """
 
     refinement: Refinement
-    box: tuple[slice, slice]
-    blend: Blend
+    split_px: float
     scale: float
     towards: np.ndarray
-
-    def part(self, rank: int) -> tuple[slice, slice]:
-        """See `Mixing.part`."""
-        return EVERYWHERE if self.blend.weights[rank] > 0 else self.box
 
     def moved(self, coordinates: np.ndarray, rank: int) -> np.ndarray:
         """See `Mixing.moved`."""
         flow = self.refinement.flow[0, rank].permute(1, 2, 0).numpy()
-        rows, columns = self.box
-        at = pixel_grid((rows.start, columns.start, rows.stop, columns.stop)) + np.float32(self.scale) * flow
-        mended = read_pixels(coordinates, at, cv2.INTER_LINEAR)
-        if self.part(rank) == self.box:
-            return mended
-        moved = coordinates.copy()
-        moved[self.box] = mended
-        return moved
+        at = pixel_grid((0, 0, *flow.shape[:2])) + np.float32(self.scale) * flow
+        return read_pixels(coordinates, at, cv2.INTER_LINEAR)
 
     def mixed(self, pictures: list[np.ndarray]) -> np.ndarray:
         """See `Mixing.mixed`."""
-        maps, whole = self.refinement, self.blend.weights > 0
-        mended = [
-            picture[self.box] if all_of else picture for picture, all_of in zip(pictures, whole, strict=True)
-        ]
-        stack = torch.from_numpy(np.stack(mended))
+        maps, stack = self.refinement, torch.from_numpy(np.stack(pictures))
         coarse, fine = (
             (weights[0, ..., None] * stack).sum(0).numpy() for weights in (maps.coarse, maps.fine)
         )
-        if coarse.size < max(picture.size for picture in pictures):
-            lips, (coarse, fine) = (coarse, fine), self.blend.means(pictures)
-            coarse[self.box], fine[self.box] = lips
-        picture = recombined(coarse, fine, self.blend.sigma)
-        picture[self.box] += 127.5 * maps.residual[0].permute(1, 2, 0).numpy()
-        return picture
+        return recombined(coarse, fine, self.split_px) + 127.5 * maps.residual[0].permute(1, 2, 0).numpy()
 
 
 class NetworkRenderer(WarpRenderer):
@@ -131,27 +110,17 @@ class NetworkRenderer(WarpRenderer):
     ) -> Mixing:
         """See `WarpRenderer.mixing`."""
         size, core = self.references.size, mask.core
-        reach, detail = self.refiner.config.reach, self.settings.detail
-        view = unit_view(crop, target, mask, self.small, matched, warps, texture, reach)
+        view = unit_view(crop, target, mask, self.small, matched, warps, texture)
         inputs = refiner_inputs(view)
         with torch.autocast("cpu", self.dtype, enabled=self.dtype != torch.float32):
-            maps = drawn(self.refiner(inputs), detail, inputs.lips)
-        weights = inputs.weights
-        if reach > 0:
-            # What one reference has not seen comes from all others.
-            weights = plain_weights(weights) if all(part is None for part in matched.lent) else weights
-            maps = fading(maps, inputs.near, weights, detail)
-        part = view.window.shared(core)
-        maps = Refinement(**{name: _cut(grids, view.window, part) for name, grids in vars(maps).items()})
-        (top, left, bottom, right), (above, before, _, _) = part.pixels(size), core.pixels(size)
-        towards = np.full([side // STEP for side in core.shape], np.float32(self.TEXTURE))
-        core.part(towards, part)[:] = cells(maps.towards[0, 0].numpy(), STEP)
+            maps = drawn(self.refiner(inputs), self.settings.detail, inputs.lips)
+        maps = Refinement(**{name: _cut(grids, view.window, core) for name, grids in vars(maps).items()})
+        top, left, bottom, right = core.pixels(size)
         return Refined(
             enlarged(maps, (bottom - top, right - left)),
-            (slice(top - above, bottom - above), slice(left - before, right - before)),
-            Blend(weights[0].numpy(), detail, self.split_px),
+            self.split_px,
             size / UNITS,
-            towards,
+            cells(maps.towards[0, 0].numpy(), STEP),
         )
 
 

@@ -13,7 +13,6 @@ from .mask import INNER
 from .reading import read_at
 from .texture_model import COARSE, STEP
 
-PLAIN = 3  # references, the heaviest, that are mixed plainly where a network has nothing to say
 # Levels, the most that is added between the lips where pictures are drawn: of one reference alone the network
 # makes the mean of all mouths, teeth and darkness both grey, and brighter and darker from frame to frame.
 ADDED = 8.0
@@ -23,7 +22,7 @@ TOWARDS = 0.35
 
 @dataclass(frozen=True)
 class Refinement:
-    """Maps on the unit grid; where `RefinerInputs.near` is 0 they are the weights, and nothing else.
+    """Maps on the unit grid.
 
     coarse, fine (B,R,H,W): weights of the references in coarse and fine structure, each sums to 1 over R;
     flow (B,R,2,H,W): how far beside each pixel a reference is read, units (x, y), so that their teeth meet;
@@ -62,32 +61,6 @@ def drawn_towards(pictures: Tensor, expected: Tensor, share: Tensor) -> Tensor:
     small = F.avg_pool2d(pictures, STEP * scale)
     apart = F.avg_pool2d(share, STEP) * (F.avg_pool2d(expected, STEP) - small)
     return pictures + F.interpolate(_soft(apart, COARSE / STEP), pictures.shape[-2:], mode="bilinear")
-
-
-def plain_weights(weights: Tensor, count: int = PLAIN) -> Tensor:
-    """Of weights (B,R) the `count` largest, which sum to 1 again, and 0 for the rest."""
-    if weights.shape[1] > count:
-        least = weights.topk(count, dim=1).values[:, -1:]
-        weights = weights * (weights >= least)
-    return weights / weights.sum(1, keepdim=True)
-
-
-def plain_maps(weights: Tensor, detail: float) -> Refinement:
-    """Maps (B,R,1,1) of the plain mixture by weights (B,R), which move and add nothing; detail: see
-    `crisp`."""
-    shares, none = weights[:, :, None, None], weights.new_zeros(1)
-    return crisp(Refinement(shares, shares, none, none, none + TOWARDS), detail)
-
-
-def fading(refinement: Refinement, near: Tensor, weights: Tensor, detail: float) -> Refinement:
-    """Maps that become those of the plain mixture, by weights (B,R), where near (B,1,H,W) falls to 0; detail:
-    see `crisp`, which the maps have been through."""
-    plain = plain_maps(weights, detail)
-    return replace(
-        refinement,
-        coarse=torch.lerp(plain.coarse, refinement.coarse, near),
-        fine=torch.lerp(plain.fine, refinement.fine, near),
-    )
 
 
 def crisp(refinement: Refinement, detail: float, lips: Tensor | None = None) -> Refinement:

@@ -3,8 +3,7 @@
 It goes beyond the paper's generator (section 3.4), which has to invent the lips: references that are already
 warped to the target's landmarks need only be chosen pixel by pixel, nudged into place and corrected in light.
 It reads one sample a canonical unit; its maps are enlarged to the source's own resolution and applied to
-the references' own pixels there, so teeth and skin keep the sharpness of the source. One that has a reach
-sees the lips and some skin around them, a fraction of the work, and fades into the plain mixture.
+the references' own pixels there, so teeth and skin keep the sharpness of the source.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..checkpoint.pretrained import PretrainedModel
+from ..errors import WeightsError
 from .refinement import TOWARDS, Refinement
 
 GROUPS = 8
@@ -29,10 +29,9 @@ class RefinerConfig:
     """Sizes: `width` of a reference's features, `widths` of the U-Net at 1/patch, half of that, ... of the
     grid.
 
-    landmark_layout: whose contours it reads; references: how many a frame is given, what most of the work
-    grows with; patch: so many units square become the channels of one place, a multiple of 2 up to 8; flow:
-    the farthest that a pixel is nudged, units; reach: how far around the lips it mends, units, or 0 for all
-    of the mask; expects: whether it reads what the person's texture model expects; preferred: whether the
+    landmark_layout: whose contours it reads; references: how many a frame is given; patch: so many units
+    square become the channels of one place, a multiple of 2 up to 8; flow: the farthest that a pixel is
+    nudged, units; expects: whether it reads what the person's texture model expects; preferred: whether the
     renderer `auto` takes it on a CPU too.
     """
 
@@ -42,7 +41,6 @@ class RefinerConfig:
     width: int = 24
     widths: tuple[int, ...] = (64, 96, 128, 160)
     flow: float = 4.0
-    reach: float = 0.0
     expects: bool = True
     preferred: bool = False
 
@@ -59,9 +57,8 @@ class RefinerInputs:
     frame (B,3,H,W) without its lips, 0 there; mask (B,1,H,W) in 0..1, how new each pixel is; contours
     (B,3,H,W), the landmark image; references (B,R,3,H,W), warped and matched in colour; stretch (B,R,1,H,W),
     log2 of how many of the reference's pixels make one of the target's; weights (B,R), sum 1; lips uint8
-    (B,1,H,W), see `mask.lip_map`; near (B,1,H,W) in 0..1, how far the plain mixture is to be left; expected
-    (B,3,H,W), what the person's texture model expects of the mask, and skin (B,1,H,W) in 0..1, where that
-    may be drawn towards: nowhere where there is no model.
+    (B,1,H,W), see `mask.lip_map`; expected (B,3,H,W), what the person's texture model expects of the mask,
+    and skin (B,1,H,W) in 0..1, where that may be drawn towards: nowhere where there is no model.
     """
 
     frame: Tensor
@@ -71,14 +68,13 @@ class RefinerInputs:
     stretch: Tensor
     weights: Tensor
     lips: Tensor
-    near: Tensor
     expected: Tensor
     skin: Tensor
 
     @property
     def made(self) -> Tensor:
-        """(B,1,H,W): 1 where anything is made and mended, 0 elsewhere."""
-        return ((self.mask > 0) & (self.near > 0)).float()
+        """(B,1,H,W): 1 where anything is made anew, 0 elsewhere."""
+        return (self.mask > 0).float()
 
     @property
     def mixture(self) -> Tensor:
@@ -152,14 +148,14 @@ class UNet(nn.Module):
         return x
 
 
-def _see_all(config: dict[str, Any]) -> dict[str, Any]:
-    """Before version 5 every refiner saw all of the mask."""
-    return config | {"reach": 0.0}
-
-
 def _expect_nothing(config: dict[str, Any]) -> dict[str, Any]:
-    """Before version 6 none read what a texture model expects."""
-    return config | {"expects": False}
+    """Before version 6 none read what a texture model expects, and some saw the lips alone."""
+    if config.get("reach", 0.0) != 0:
+        raise WeightsError(
+            "a refiner of mouth and chin was required, but this one mends the lips alone, which no renderer "
+            "does any more: take another model, or the renderer warp"
+        )
+    return {key: value for key, value in config.items() if key != "reach"} | {"expects": False}
 
 
 class MouthRefiner(PretrainedModel):
@@ -167,7 +163,7 @@ class MouthRefiner(PretrainedModel):
 
     config_class = RefinerConfig
     format_version: ClassVar[int] = 6
-    migrations: ClassVar[dict] = {4: _see_all, 5: _expect_nothing}
+    migrations: ClassVar[dict] = {4: dict, 5: _expect_nothing}
 
     def __init__(self, config: RefinerConfig):
         super().__init__()
@@ -225,11 +221,11 @@ class MouthRefiner(PretrainedModel):
         hidden = (self.reference_head(features) + self.context(features)).unflatten(0, (batch, count))
         hidden = F.silu(hidden + self.trunk_head(x)[:, None]).flatten(0, 1)
         mixing = F.pixel_shuffle(self.shares(hidden), patch).unflatten(0, (batch, count))
-        mixing = mixing[..., :height, :width].float() * inputs.near[:, None]
-        mend = F.pixel_shuffle(self.mend(x), patch)[..., :height, :width].float() * inputs.near
+        mixing = mixing[..., :height, :width].float()
+        mend = F.pixel_shuffle(self.mend(x), patch)[..., :height, :width].float()
         towards = mend.new_zeros(mend[:, :1].shape)
         if self.config.expects:
-            towards = F.pixel_shuffle(self.towards(x), patch)[..., :height, :width].float() * inputs.near
+            towards = F.pixel_shuffle(self.towards(x), patch)[..., :height, :width].float()
         # The weights of the choice are the prior: a reference that fades out over time fades out here.
         prior = inputs.weights.clamp_min(1e-6).log()[:, :, None, None]
         return Refinement(

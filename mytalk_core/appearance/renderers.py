@@ -34,11 +34,10 @@ class NetworkKind:
 
 NETWORKS = {
     "generator": NetworkKind("appearance", AppearanceGenerator, GeneratorRenderer),
-    "lips": NetworkKind("lips", MouthRefiner, NetworkRenderer),
     "network": NetworkKind("refiner", MouthRefiner, NetworkRenderer),
 }
 RENDERERS = ("auto", *NETWORKS, "warp")
-AUTO = ("network", "lips")
+AUTO = "network"
 
 
 @dataclass(frozen=True)
@@ -88,11 +87,10 @@ def load_renderer(
 ) -> LoadedRenderer:
     """The renderer of that name with its network from a model (a bundled name, a folder, hub:OWNER/NAME).
 
-    warp: no network; lips: a network of the model mends the lips that `warp` makes; network: another mends
-    all of the mouth and chin; generator: the lips are drawn by the model's appearance generator, the paper's;
-    auto: the first of AUTO that the model brings, on a CPU only if its makers prefer it there, else
-    `warp`. dtype: what it computes in; its weights stay float32; draws_on: where it will be when it draws, if
-    that is not `device`.
+    warp: no network; network: one of the model mixes and mends what `warp` borrows; generator: the lips are
+    drawn by the model's appearance generator, the paper's; auto: AUTO where the model brings it, on a CPU
+    only if its makers prefer it there, else `warp`. dtype: what it computes in; its weights stay float32;
+    draws_on: where it will be when it draws, if that is not `device`.
     Raises ValueError for another name, FileNotFoundError if the model has not what the renderer needs.
     """
     if name not in RENDERERS:
@@ -101,15 +99,13 @@ def load_renderer(
         return LoadedRenderer(device=device)
     if name != "auto":
         return _with_network(name, model, revision, device, dtype)
-    on_card = torch.device(draws_on or device).type != "cpu"
-    for one in AUTO:
-        kind = NETWORKS[one]
-        try:
-            # Weights that nothing is drawn with are neither read nor fetched.
-            if on_card or kind.network.read_config(model, kind.part, revision).preferred:
-                return _with_network(one, model, revision, device, dtype)
-        except FileNotFoundError:
-            continue
+    kind, on_card = NETWORKS[AUTO], torch.device(draws_on or device).type != "cpu"
+    try:
+        # Weights that nothing is drawn with are neither read nor fetched.
+        if on_card or kind.network.read_config(model, kind.part, revision).preferred:
+            return _with_network(AUTO, model, revision, device, dtype)
+    except FileNotFoundError:
+        pass
     return LoadedRenderer(device=device)
 
 

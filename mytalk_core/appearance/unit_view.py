@@ -10,15 +10,14 @@ import torch
 
 from ..face.alignment import UNITS
 from ..face.draw import landmark_image
-from ..face.layout import LandmarkLayout
-from .mask import MouthMask, lip_map, near_lips
+from .mask import MouthMask, lip_map
 from .matching import MatchedReferences
 from .picture_tensors import to_tensor
 from .references import References
 from .refiner import RefinerInputs
 from .texture_model import ExpectedTexture
 from .warp import ReferenceWarps, sample
-from .window import BLOCK, Window
+from .window import Window
 
 CONTEXT_UNITS = 16  # skin around the mask that the refiner sees: it tells light and pose
 
@@ -30,8 +29,8 @@ class UnitView:
     frame uint8 (h,w,3), its own lips still in it; mask float32 (h,w) in 0..1; contours uint8 (h,w,3);
     references uint8 (R,h,w,3), warped and matched in colour, both of more pixels a unit where that was asked
     for; stretch float32 (R,h,w), see `MeshWarp.stretch`;
-    weights float32 (R,); lips uint8 (h,w), see `lip_map`; near float32 (h,w) in 0..1; expected uint8 (h,w,3)
-    and skin float32 (h,w) in 0..1, see `RefinerInputs`.
+    weights float32 (R,); lips uint8 (h,w), see `lip_map`; expected uint8 (h,w,3) and skin float32 (h,w) in
+    0..1, see `RefinerInputs`.
     """
 
     window: Window
@@ -42,21 +41,13 @@ class UnitView:
     stretch: np.ndarray
     weights: np.ndarray
     lips: np.ndarray
-    near: np.ndarray
     expected: np.ndarray
     skin: np.ndarray
 
 
-def view_window(mask: MouthMask, target: np.ndarray, layout: LandmarkLayout, reach: float) -> Window:
-    """What a refiner sees of a frame with target landmarks (N,2), canonical units: the mask and the skin
-    around it or, where it has a reach, that around the lips, inside the mask's core; see `RefinerConfig`."""
+def view_window(mask: MouthMask) -> Window:
+    """What a refiner sees of a frame: the mask and the skin around it."""
     window, core = mask.window, mask.core
-    if reach > 0:
-        lips = target[layout.lips_outer]
-        first, last = np.array([core.left, core.top]), np.array([core.right, core.bottom])
-        low = (np.floor((lips.min(0) - reach) / BLOCK) * BLOCK).clip(first, last - BLOCK)
-        high = (np.ceil((lips.max(0) + reach) / BLOCK) * BLOCK).clip(low + BLOCK, last)
-        return Window(int(low[1]), int(low[0]), int(high[1]), int(high[0]))
     return Window(
         max(window.top, core.top - CONTEXT_UNITS),
         max(window.left, core.left - CONTEXT_UNITS),
@@ -73,14 +64,12 @@ def unit_view(
     matched: MatchedReferences,
     warps: ReferenceWarps,
     texture: ExpectedTexture | None,
-    reach: float,
     size: int = UNITS,
 ) -> UnitView:
     """See `UnitView`; crop uint8 (S,S,3), references with crops of `size` pixels, target (N,2) canonical
-    units; warps: of those that were matched; texture: what is expected, if anything; reach: see
-    `view_window`."""
+    units; warps: of those that were matched; texture: what is expected, if anything."""
     window, layout = mask.window, warps.coarse.triangulation.layout
-    view = view_window(mask, target, layout, reach)
+    view = view_window(mask)
     pictures = []
     trios = zip(matched.chosen, matched.corrections, warps.pixels(view, mask.mouth, size), strict=True)
     for reference, correction, coordinates in trios:
@@ -89,7 +78,6 @@ def unit_view(
             picture += view.enlarge(window.part(correction, view), size)
         pictures.append(picture)
     pictures = matched.filled(pictures, mask, view, size)
-    lips = lip_map(target, layout, view)
     shape = pictures[0].shape[:2]
     expected, skin = expected_units(texture, mask, view)
     return UnitView(
@@ -100,8 +88,7 @@ def unit_view(
         references=np.clip(np.rint(np.stack(pictures)), 0, 255).astype(np.uint8),
         stretch=warps.stretch(view),
         weights=matched.weights.astype(np.float32),
-        lips=lips,
-        near=near_lips(lips, reach),
+        lips=lip_map(target, layout, view),
         expected=expected,
         skin=skin,
     )
@@ -128,7 +115,6 @@ def refiner_inputs(view: UnitView) -> RefinerInputs:
         stretch=torch.from_numpy(view.stretch)[None, :, None],
         weights=torch.from_numpy(view.weights)[None],
         lips=torch.from_numpy(view.lips)[None, None],
-        near=torch.from_numpy(view.near)[None, None],
         expected=to_tensor(view.expected)[None],
         skin=torch.from_numpy(view.skin)[None, None],
     )

@@ -303,7 +303,7 @@ class WarpRenderer:
             dark.append(parted)
             warped = sample(picture, mixing.moved(coordinates, rank)).astype(np.float32)
             if correction is not None:
-                warped += core.enlarge(mask.window.part(correction, core), size)[mixing.part(rank)]
+                warped += core.enlarge(mask.window.part(correction, core), size)
             pictures.append(warped)
         pictures = matched.filled(pictures, mask, core, size)
         picture = mixing.mixed(pictures)

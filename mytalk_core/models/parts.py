@@ -26,7 +26,6 @@ PARTS: dict[str, type[PretrainedModel] | type[SpeechEncoder]] = {
     "speech": SpeechEncoder,
     "appearance": AppearanceGenerator,
     "refiner": MouthRefiner,
-    "lips": MouthRefiner,
     "sync": SyncExpert,
 }
 NEEDED = ("motion", "space", "identity")

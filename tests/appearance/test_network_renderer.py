@@ -10,14 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from mytalk_core.appearance.blend import Blend
-from mytalk_core.appearance.mask import INNER, lip_map, mouth_mask, near_lips
+from mytalk_core.appearance.mask import INNER, mouth_mask
 from mytalk_core.appearance.network_renderer import NetworkRenderer, Refined
 from mytalk_core.appearance.reference_plan import ReferenceChoice
 from mytalk_core.appearance.references import References
 from mytalk_core.appearance.refinement import (
     ADDED,
-    PLAIN,
     TOWARDS,
     Refinement,
     crisp,
@@ -25,13 +23,12 @@ from mytalk_core.appearance.refinement import (
     drawn_towards,
     enlarged,
     mix,
-    plain_weights,
 )
 from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig, RefinerInputs
 from mytalk_core.appearance.renderers import load_renderer
 from mytalk_core.appearance.texture_model import ExpectedTexture
 from mytalk_core.appearance.unit_view import view_window
-from mytalk_core.appearance.warp import pixel_grid, sample
+from mytalk_core.appearance.warp import pixel_grid
 from mytalk_core.appearance.warp_renderer import WarpRenderer, WarpSettings
 from mytalk_core.appearance.window import Window
 from mytalk_core.face.layout import LandmarkLayout
@@ -68,7 +65,6 @@ def inputs(count=3, height=24, width=40, seed=0):
         stretch=torch.randn(2, count, 1, height, width),
         weights=weights / weights.sum(1, keepdim=True),
         lips=torch.randint(0, 3, (2, 1, height, width), dtype=torch.uint8),
-        near=torch.ones(2, 1, height, width),
         expected=2 * torch.rand(2, 3, height, width) - 1,
         skin=torch.rand(2, 1, height, width),
     )
@@ -150,50 +146,16 @@ def test_mixing_nudges_each_reference_by_whole_pixels_and_adds_the_residual():
 
 def test_a_flow_moves_where_pixels_come_from():
     """In use the picture is read once, at the place that mesh and flow together say."""
-    flow = torch.zeros(1, 2, 2, 20, 24)
+    flow = torch.zeros(1, 2, 2, 40, 30)
     flow[0, 1] += torch.tensor([2.0, -1.0])[:, None, None]
-    shares = torch.full((1, 2, 20, 24), 0.5)
-    maps, blend = (
-        Refinement(shares, shares, flow, torch.zeros(1, 3, 20, 24), HALF),
-        Blend(np.ones(2) / 2, 1.0, 1.0),
-    )
-    refined = Refined(maps, (slice(10, 30), slice(2, 26)), blend, scale=1.5, towards=np.ones(1))
+    shares = torch.full((1, 2, 40, 30), 0.5)
+    maps = Refinement(shares, shares, flow, torch.zeros(1, 3, 40, 30), HALF)
+    refined = Refined(maps, split_px=1.0, scale=1.5, towards=np.ones(1))
     coordinates = 2 * pixel_grid((0, 0, 40, 30)) + 5
     np.testing.assert_allclose(refined.moved(coordinates, 0), coordinates, atol=1e-4)
     moved = refined.moved(coordinates, 1) - coordinates
     inside = moved[14:26, 6:22]
     np.testing.assert_allclose(inside, np.broadcast_to([6.0, -3.0], inside.shape), atol=0.1)
-    moved[10:30, 2:26] = 0
-    assert (moved == 0).all()
-
-
-def test_what_is_mended_of_a_picture_is_mixed_by_its_maps_and_the_rest_by_the_weights():
-    """Black and white halves: what the mended part shows is its share of white."""
-    shares = torch.zeros(1, 2, 20, 24)
-    shares[:, 1] = 1
-    rest = torch.zeros(1, 2, 2, 20, 24), torch.full((1, 3, 20, 24), -0.2), HALF
-    blend = Blend(np.array([0.5, 0.5]), 8.0, 1.0)
-    refined = Refined(
-        Refinement(shares, shares, *rest), (slice(10, 30), slice(2, 26)), blend, scale=1.0, towards=np.ones(1)
-    )
-    pictures = [np.full((40, 30, 3), level, np.float32) for level in (0, 200)]
-    mixed = refined.mixed(pictures)
-    np.testing.assert_allclose(mixed[16:24, 8:20], 200 - 0.2 * 127.5, atol=1e-3)
-    np.testing.assert_allclose(mixed[:6], 100, atol=1e-3)
-
-
-def test_where_it_is_not_asked_its_maps_are_the_weights():
-    refiner, given = stirred(), inputs()
-    given.near[:, :, :, 20:] = 0
-    with torch.no_grad():
-        maps = refiner(given)
-    weights = given.weights[:, :, None, None].expand(-1, -1, 24, 20)
-    for beyond in (maps.coarse[..., 20:], maps.fine[..., 20:]):
-        torch.testing.assert_close(beyond, weights)
-    assert not maps.flow[..., 20:].any() and not maps.residual[..., 20:].any()
-    assert maps.flow[..., :20].abs().min() > 0
-    torch.testing.assert_close(maps.towards[..., 20:], torch.full((2, 1, 24, 20), TOWARDS))
-    assert (maps.towards[..., :20] - TOWARDS).abs().mean() > 0.02
 
 
 def test_what_a_texture_model_expects_is_read_inside_the_mask_where_there_is_one():
@@ -247,64 +209,11 @@ def test_in_training_pictures_are_drawn_towards_what_is_expected_as_in_use(scale
     assert np.abs(made - wanted)[4:-4, 4:-4].mean() < 1
 
 
-@pytest.mark.parametrize("size", [256, 352])
-def test_with_a_reach_the_lips_are_mended_and_all_else_is_as_without_a_network(layout, size):
-    pool, target = references(layout, size, count=PLAIN), layout.template[:, :2].astype(np.float32)
-    mask, choice = mouth_mask(target, target, layout), ReferenceChoice(TINY.references)
-    seen = NetworkRenderer(stirred(replace(TINY, reach=8.0)), pool, target[None], layout)
-    plain = WarpRenderer(pool, target[None], layout, choice=choice)
-    given = pool.crops[1], target, 0, mask
-    changed = np.abs(seen.lips(*given) - plain.lips(*given)).max(-1)
-    near = mask.core.enlarge(near_lips(lip_map(target, layout, mask.core), 8.0), size)
-    assert changed[near > 0.5].mean() > 2
-    # Fine structure of what is mended is told from coarse by a blur that reaches a few pixels on.
-    beyond = cv2.dilate(near, np.ones((15, 15))) == 0
-    assert beyond.mean() > 0.3 and changed[beyond].max() < 1e-3
-
-
-def test_beyond_the_lips_the_heaviest_references_alone_are_read_and_mixed(layout, monkeypatch):
-    pool, target = references(layout, count=6), layout.template[:, :2].astype(np.float32)
-    mask, read = mouth_mask(target, target, layout), []
-    network = NetworkRenderer(MouthRefiner(replace(TINY, reach=8.0)).eval(), pool, target[None], layout)
-    given = pool.crops[1], target, 0, mask
-    chosen, weights = network.chosen(0)
-    assert len(chosen) == 6
-
-    def sampled(crop, coordinates):
-        read.append(coordinates.shape[:2])
-        return sample(crop, coordinates)
-
-    monkeypatch.setattr("mytalk_core.appearance.warp_renderer.sample", sampled)
-    network.lips(*given)
-    assert read.count(mask.core.shape) == PLAIN and len(set(read)) == 2
-    window = view_window(mask, target, layout, 8.0)
-    assert read.count(window.shape) == 6 - PLAIN
-    # Whose picture is in a part unknown takes it from any other.
-    seen = np.ones((6, 256, 256), bool)
-    seen[chosen[0], :, 128:] = False
-    read.clear()
-    NetworkRenderer(network.refiner, replace(pool, seen=seen), target[None], layout).lips(*given)
-    assert set(read) == {mask.core.shape}
-
-
-def test_weights_of_the_heaviest_sum_to_one_and_the_others_are_none():
-    weights = plain_weights(torch.tensor([[0.1, 0.4, 0.2, 0.3], [0.25, 0.25, 0.5, 0.0]]), count=2)
-    torch.testing.assert_close(weights[0], torch.tensor([0.0, 4 / 7, 0.0, 3 / 7]))
-    torch.testing.assert_close(weights.sum(1), torch.ones(2))
-
-
-def test_a_frame_is_seen_about_its_lips_or_as_far_as_the_mask_goes(layout):
+def test_a_frame_is_seen_as_far_as_the_mask_goes_and_a_little_beyond(layout):
     target = layout.template[:, :2].astype(np.float32)
     mask = mouth_mask(target, target, layout)
-    lips = target[layout.lips_outer]
-    seen, whole = (view_window(mask, target, layout, reach) for reach in (8.0, 0.0))
-    assert whole.shared(mask.core) == mask.core and seen.shared(mask.core) == seen
-    first, last = (seen.left, seen.top), (seen.right, seen.bottom)
-    assert (lips.min(0) - first >= 8).all() and (last - lips.max(0) >= 8).all()
-    assert (lips.min(0) - first < 16).all() and (last - lips.max(0) < 16).all()
-    # Lips that lie beyond the square leave a block to look at.
-    far = view_window(mask, target + 400, layout, 8.0)
-    assert far.shape == (8, 8) and far.shared(mask.core) == far
+    seen = view_window(mask)
+    assert seen.shared(mask.core) == mask.core and seen.shared(mask.window) == seen != mask.core
 
 
 def test_enlarged_maps_keep_their_sums():
@@ -381,10 +290,6 @@ def test_auto_is_the_network_where_a_card_draws_and_on_a_cpu_only_if_it_is_prefe
     assert load_renderer("auto", tmp_path / "plain").name == "warp"
     assert load_renderer("auto", tmp_path / "preferred").name == "network"
     # As in ComfyUI: the weights lie in the CPU's memory until they are brought to the card.
-    assert load_renderer("auto", tmp_path / "plain", draws_on="cuda").name == "network"
-    # Where a model brings a small one, too, that is what a CPU draws with; a card keeps to the larger.
-    MouthRefiner(replace(TINY, reach=8.0, preferred=True)).save_pretrained(tmp_path / "plain" / "lips")
-    assert load_renderer("auto", tmp_path / "plain").name == "lips"
     assert load_renderer("auto", tmp_path / "plain", draws_on="cuda").name == "network"
     (tmp_path / "none").mkdir()
     assert load_renderer("auto", tmp_path / "none", draws_on="cuda").name == "warp"

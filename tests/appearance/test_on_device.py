@@ -170,11 +170,10 @@ def test_lips_drawn_towards_a_texture_model(scene, device):
     assert np.abs(other.crops.astype(int) - both(off, crops[:4], source[:4], targets[:4])[1].crops).max() > 2
 
 
-@pytest.mark.parametrize("reach", [0.0, 8.0])
-def test_refined_lips_drawn_towards_a_texture_model(scene, reach, device):
+def test_refined_lips_drawn_towards_a_texture_model(scene, device):
     _, _, references, crops, source, targets = scene
     many = enough(references)
-    refiner = stirred(MouthRefiner(RefinerConfig(width=8, widths=(16, 16), reach=reach)))
+    refiner = stirred(MouthRefiner(RefinerConfig(width=8, widths=(16, 16))))
     one, other = (
         NetworkRenderer(deepcopy(refiner).to(place), many, targets, LAYOUT) for place in ("cpu", device)
     )
@@ -182,10 +181,9 @@ def test_refined_lips_drawn_towards_a_texture_model(scene, reach, device):
     assert_alike(*both(one, crops, source, targets, other=other), crops, times=5)
 
 
-@pytest.mark.parametrize("reach", [0.0, 8.0])
-def test_refined_references(scene, reach, device):
+def test_refined_references(scene, device):
     _, _, references, crops, source, targets = scene
-    config = RefinerConfig(width=8, widths=(16, 16), reach=reach, expects=False)
+    config = RefinerConfig(width=8, widths=(16, 16), expects=False)
     refiner = stirred(MouthRefiner(config))
     one, other = (
         NetworkRenderer(deepcopy(refiner).to(place), references, targets, LAYOUT) for place in ("cpu", device)

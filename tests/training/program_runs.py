@@ -110,7 +110,6 @@ def write_mouths(folder: Path) -> None:
             np.zeros((2, *window.shape), np.float32),
             np.full(2, 0.5, np.float32),
             np.pad(np.full((16, 40), INNER, np.uint8), ((56, 56), (60, 60))),
-            np.ones(window.shape, np.float32),
             noise(),
             np.ones(window.shape, np.float32),
         )
@@ -156,7 +155,7 @@ def flags_of(program: str, inputs: Path) -> list[str]:
         "motion.train": [*spoken, "--identity", str(inputs / "identity"), *motion.split()],
         "motion.train_identity": ["--hidden", "8", "--layers", "1", "--embedding", "4"],
         "expert.train": spoken,
-        "refiner.train": f"--width 8 --widths 8 8 --reach 8 --mixed-precision no {JUDGED}".split(),
+        "refiner.train": f"--width 8 --widths 8 8 --mixed-precision no {JUDGED}".split(),
         "generator.train": APPEARANCE.split(),
         "covers.train": ["--hand", str(inputs / "hand.glb"), "--drawn", "4"],
     }

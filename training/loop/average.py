@@ -28,8 +28,7 @@ AVERAGED: dict[str, type[PretrainedModel]] = {
 MAY_DIFFER = {
     "motion": ("dropout", "attention_dropout"),
     "sync": ("dropout",),
-    "refiner": ("references", "reach", "preferred"),
-    "lips": ("references", "reach", "preferred"),
+    "refiner": ("references", "preferred"),
 }
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 # One stream of random numbers each: what is drawn for one never moves another.
-DATA, NOISE, NETWORK, WINDOW = range(4)
+DATA, NOISE, NETWORK, SCALE = range(4)
 
 Batch = TypeVar("Batch")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,22 +16,20 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
-from mytalk_core.appearance.mask import INNER, near_lips
+from mytalk_core.appearance.mask import INNER
 from mytalk_core.appearance.refiner import RefinerInputs, weighted_sum
 from mytalk_core.appearance.window import Window
 from mytalk_core.face.alignment import UNITS
 from mytalk_core.files import replacing
 
-from ..loop.order import DATA, WINDOW, SampleRandom
+from ..loop.order import DATA, SCALE, SampleRandom
 from ..loop.people import held_people
 from .lending import CHOICE, REGIMES, MouthView
 
 PEOPLE, HELD = "people.json", 0.06  # share of the people that are kept from training
 GRID = (128, 160)  # height and width of a sample in units: the mask and some skin around it
-# Heights and widths, units, of windows about the lips: what a refiner with a reach sees, see `view_window`.
-SIZES = ((48, 80), (48, 96), (64, 96), (80, 96))
-MOUTH = (64, 96)  # the one that figures are taken in
-ALIKE = 64  # samples after each other, at most, have windows of one size and one scale; a step has always
+MOUTH = (64, 96)  # of a window about the lips, see `windows`
+ALIKE = 64  # samples after each other, at most, have one scale; a step has always
 PICTURES = ("frame", "contours", "references", "expected")  # of a pack, with their colours last
 SCALED = ("frame", "references")  # of these, those that may have more pixels than one a unit
 LOST = 0.1  # share of the references that augmentation takes away
@@ -202,7 +200,6 @@ def samples_of(raw: dict[str, Tensor]) -> MouthSamples:
             stretch=raw["stretch"][:, :, None].float() / STRETCH_STEPS,
             weights=raw["weights"],
             lips=raw["lips"][:, None],
-            near=raw["near"][:, None].float() / 255 if "near" in raw else torch.ones_like(mask),
             expected=_pictures(raw["expected"]),
             skin=raw["skin"][:, None].float() / 255,
         ),
@@ -212,37 +209,6 @@ def samples_of(raw: dict[str, Tensor]) -> MouthSamples:
         raw["opening"],
         raw["corner"],
     )
-
-
-def about_lips(
-    sample: dict[str, Tensor], middle: Tensor, size: tuple[int, int], reach: float
-) -> dict[str, Tensor]:
-    """A packed sample without a batch axis, cut to a window about the lips, with "near" uint8 (h,w): see
-    `near_lips`; middle (2,): of the window, (y, x) of the crop, units."""
-    scale = sample["frame"].shape[-2] // sample["mask"].shape[-1]
-    wanted = (middle - sample["corner"] - torch.tensor(size) / 2).round().long()
-    corner = wanted.clamp_min(0).minimum(torch.tensor(GRID) - torch.tensor(size))
-    cut = {}
-    for name, values in sample.items():
-        if values.ndim >= 2:
-            first = values.ndim - (3 if name in PICTURES else 2)
-            finer = scale if name in SCALED else 1
-            for axis in (0, 1):
-                values = values.narrow(first + axis, finer * int(corner[axis]), finer * size[axis])
-        cut[name] = values
-    near = near_lips(sample["lips"].numpy(), reach)[corner[0] :, corner[1] :][: size[0], : size[1]]
-    return cut | {
-        "corner": sample["corner"] + corner,
-        "near": torch.from_numpy(np.rint(near * 255).astype(np.uint8)),
-    }
-
-
-def middle_of_lips(sample: dict[str, Tensor]) -> Tensor:
-    """Of a packed sample, (y, x) of the crop, float32 (2,), units; of its grid where it shows no lips."""
-    shown = sample["lips"].nonzero().float()
-    if len(shown) == 0:
-        return sample["corner"] + torch.tensor(GRID) / 2
-    return sample["corner"] + (shown.amin(0) + shown.amax(0) + 1) / 2
 
 
 def _quantised(stretch: np.ndarray) -> np.ndarray:
@@ -290,11 +256,10 @@ def held_out(folder: Path, share: float = HELD) -> tuple[list[Path], list[Path]]
 
 
 class MouthDataset:
-    """The samples of packed clips, read at random; opened files are kept, in each process its own. reach: of
-    the refiner that they are for; where it has one, they are cut to windows about the lips."""
+    """The samples of packed clips, read at random; opened files are kept, in each process its own."""
 
-    def __init__(self, paths: list[Path], reach: float = 0.0) -> None:
-        self.paths, self.reach = paths, reach
+    def __init__(self, paths: list[Path]) -> None:
+        self.paths = paths
         self.opened: dict[int, Any] = {}
         self.rows: list[tuple[int, int]] = []
         regimes, openings = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
@@ -328,8 +293,7 @@ class MouthDataset:
 
     def read(self, indices: list[int]) -> MouthSamples:
         """These samples, all of one scale, as the network reads them."""
-        middles = range(len(indices))
-        return PackedMouths(self._packed(indices, MOUTH, middles), None).to("cpu")
+        return PackedMouths(self._packed(indices), None).to("cpu")
 
     def batches(self, indices: np.ndarray, most: int) -> Iterator[list[int]]:
         """Samples in batches for `read`, in their order but one scale after the other."""
@@ -343,12 +307,8 @@ class MouthDataset:
         ends = np.cumsum([len(pairs) for pairs in self.pairs])
         return self.pairs[min(int(np.searchsorted(ends, share * ends[-1], "right")), len(ends) - 1)]
 
-    def _packed(self, indices: list[int], size: tuple[int, int], middles: Iterable[int]) -> dict[str, Tensor]:
-        """size: of windows, where there is a reach; middles: about which sample's lips each is cut."""
+    def _packed(self, indices: list[int]) -> dict[str, Tensor]:
         samples = [self._read(*self.rows[index]) for index in indices]
-        if self.reach > 0:
-            places = [middle_of_lips(samples[number]) for number in middles]
-            samples = [about_lips(*pair, size, self.reach) for pair in zip(samples, places, strict=True)]
         return {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
 
     def _read(self, number: int, row: int) -> dict[str, Tensor]:
@@ -358,19 +318,16 @@ class MouthDataset:
         return {name: file.get_slice(name)[row] for name in file.keys()}  # noqa: SIM118
 
     def draw(self, samples: list[int], seed: int, step: int = 2, vary: bool = True) -> PackedMouths:
-        """What a seed gives these sample numbers, augmented where `vary`: of every two, 2n and 2n + 1, a
-        frame and the next, varied alike. Windows about the lips are the same of both, and all of one size and
-        scale. step: samples of a step of training, however it is split."""
+        """What a seed gives these sample numbers, all of one scale, augmented where `vary`: of every two, 2n
+        and 2n + 1, a frame and the next, varied alike. step: samples of a step of training, however it is
+        split."""
         draws = SampleRandom(seed, DATA, [sample // 2 for sample in samples])
-        together = SampleRandom(seed, WINDOW, [samples[0] // (step * max(1, ALIKE // step))])
-        of_size, of_scale = (float(together.uniform()[0]) for _ in range(2))
-        alike = self._alike(of_scale)
+        together = SampleRandom(seed, SCALE, [samples[0] // (step * max(1, ALIKE // step))])
+        alike = self._alike(float(together.uniform()[0]))
         pairs = alike[(draws.uniform() * len(alike)).long().clamp(max=len(alike) - 1).numpy()].tolist()
         indices = [2 * pair + sample % 2 for pair, sample in zip(pairs, samples, strict=True)]
         variation = Variation.of(draws, CHOICE.references) if vary else None
-        size = SIZES[int(of_size * len(SIZES))]
-        first = [max(number - sample % 2, 0) for number, sample in enumerate(samples)]
-        return PackedMouths(self._packed(indices, size, first), variation)
+        return PackedMouths(self._packed(indices), variation)
 
 
 def augment(samples: MouthSamples, variation: Variation) -> MouthSamples:
@@ -390,7 +347,6 @@ def augment(samples: MouthSamples, variation: Variation) -> MouthSamples:
             stretch=turned(inputs.stretch),
             weights=weights / weights.sum(1, keepdim=True),
             lips=turned(inputs.lips),
-            near=turned(inputs.near),
             expected=turned(recoloured(inputs.expected)),
             skin=turned(inputs.skin),
         ),

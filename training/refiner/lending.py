@@ -173,4 +173,4 @@ def _view(
     warps = ReferenceWarps(triangulation, target, mask.window, references.landmarks[chosen])
     matched = match_references(references, chosen, weights, crop, mask, warps, WarpSettings().misfit)
     texture = None if model is None else model.expected(crop, target, target, mask, warps.coarse, None)
-    return unit_view(crop, target, mask, references, matched, warps, texture, 0, references.size)
+    return unit_view(crop, target, mask, references, matched, warps, texture, references.size)

@@ -41,7 +41,7 @@ from .mixing_refiner import DETAIL, MixingRefiner, psnr
 from .windows import mouth_corners, mouths, windows, within
 
 # What may differ between a refiner and the one whose weights it starts from.
-MAY_DIFFER = ("preferred", "reach", "references", "expects")
+MAY_DIFFER = ("preferred", "references", "expects")
 # Samples of held-out people: measured in each regime, so many at once, drawn for TensorBoard.
 VALIDATED, AT_ONCE, SHOWN = 32, 16, 6
 # VGG costs more than the refiner: it looks at one sample in so many, by turns at the mouth and below it.
@@ -108,7 +108,6 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add(
         "--references", type=at_least(1), default=defaults.references, help="of a frame, at most those packed"
     )
-    add("--reach", type=float, default=defaults.reach, help="units about the lips that it sees; 0: all")
     add(
         "--patch",
         type=at_least(1),
@@ -142,7 +141,6 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, MouthDataset]:
         patch=args.patch,
         width=args.width,
         widths=tuple(args.widths),
-        reach=args.reach,
     )
     refiner = MouthRefiner(config)
     if args.init is not None:
@@ -168,9 +166,9 @@ def build(run: Run, args: argparse.Namespace) -> tuple[State, MouthDataset]:
         config=config,
         perceptual=perceptual,
         weights=weights,
-        held=MouthDataset(held, config.reach),
+        held=MouthDataset(held),
     )
-    return state, MouthDataset(known, config.reach)
+    return state, MouthDataset(known)
 
 
 def losses(pictures: Tensor, samples: MouthSamples, state: State) -> dict[str, Tensor]:

@@ -12,11 +12,10 @@ from torch import Tensor
 
 from ...face.alignment import UNITS
 from ...face.draw import landmark_image
-from ..frame_edge import WHOLE
-from ..mask import lip_map, near_lips
+from ..mask import lip_map
 from ..raster import Triangulation
 from ..reading import read_each_at
-from ..refinement import Refinement, drawn, fading, mixed, nudged, plain_maps, plain_weights
+from ..refinement import Refinement, drawn, mixed, nudged
 from ..refiner import MouthRefiner, RefinerInputs
 from ..texture_model import STEP
 from ..unit_view import expected_units, view_window
@@ -42,16 +41,10 @@ class BatchRefiner:
 
     def mixing(self, batch: Batch, matched: Matched, split_px: float) -> BatchRefined:
         """How the references of a batch become pictures of its cores; split_px: see `mixed`."""
-        layout, reach = self.triangulation.layout, self.refiner.config.reach
-        pairs = zip(batch.masks, batch.targets, strict=True)
-        views = Windows([view_window(*pair, layout, reach) for pair in pairs], batch.device)
+        views = Windows([view_window(mask) for mask in batch.masks], batch.device)
         inputs = self._inputs(batch, matched, views)
         maps = self._maps(views, inputs)
         size, cores = batch.size, batch.cores
-        if reach > 0:
-            weights = _plain(batch, matched.weights)
-            maps = vars(fading(Refinement(**maps), inputs.near, weights, self.detail))
-            maps, views = _amid(maps, views, cores, weights, self.detail), cores
         enlarge = views.to_part(
             cores,
             lambda whole, start, length: enlarging(whole, start, length, length * size // UNITS),
@@ -81,7 +74,6 @@ class BatchRefiner:
         layout, pairs = self.triangulation.layout, list(zip(batch.targets, views.own, strict=True))
         contours = [window.cut(landmark_image(target, layout, UNITS)) for target, window in pairs]
         lips = [lip_map(target, layout, window) for target, window in pairs]
-        near = [near_lips(one, self.refiner.config.reach) for one in lips]
         frames = zip(batch.frames, views.own, strict=True)
         textures = [expected_units(own.texture, own.mask, window) for own, window in frames]
         pictures, skin = zip(*textures, strict=True)
@@ -93,7 +85,6 @@ class BatchRefiner:
             stretch=warp.stretch(maps)[:, :, None] * ones[:, None],
             weights=matched.weights,
             lips=views.packed(lips, "constant")[:, None],
-            near=views.packed(near, "constant")[:, None],
             expected=views.packed(pictures, "constant").movedim(-1, 1) / 127.5 - 1,
             skin=views.packed(skin, "constant")[:, None],
         )
@@ -135,30 +126,6 @@ class BatchRefined:
     def mixed(self, pictures: Tensor) -> Tensor:
         """See `BatchMixing.mixed`."""
         return (mixed(pictures / 127.5 - 1, self.refinement, self.split_px) + 1) * 127.5
-
-
-def _plain(batch: Batch, weights: Tensor) -> Tensor:
-    """Weights (B,R) for what is beyond the lips of each frame: of the heaviest, but where one of its
-    references has not seen all: that comes from all others."""
-    if batch.lent is None:
-        return plain_weights(weights)
-    saw_all = (batch.lent > WHOLE).flatten(1).all(1, keepdim=True)
-    return torch.where(saw_all, plain_weights(weights), weights)
-
-
-def _amid(
-    maps: dict[str, Tensor], views: Windows, cores: Windows, weights: Tensor, detail: float
-) -> dict[str, Tensor]:
-    """Maps (B,...,h,w) of views that lie inside the cores, on the cores: beyond the views they are what the
-    weights (B,R) of the plain mixture say."""
-    (height, width), plain, amid = cores.shape, plain_maps(weights, detail), {}
-    for name, grids in maps.items():
-        amid[name] = getattr(plain, name).expand(*grids.shape[:-2], height, width).clone()
-        for row, (view, core) in enumerate(zip(views.own, cores.own, strict=True)):
-            top, left = view.top - core.top, view.left - core.left
-            high, wide = view.shape
-            amid[name][row, ..., top : top + high, left : left + wide] = grids[row, ..., :high, :wide]
-    return amid
 
 
 def _alike(views: Windows, step: int) -> list[tuple[list[int], tuple[int, int]]]:

@@ -7,18 +7,18 @@ import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from mytalk_training.dataset import prepare
 from mytalk_training.dataset.shards import INDEX_NAME, ShardDataset
+from mytalk_training.loop.checkpoints import start_from
 from mytalk_training.loop.order import DATA, SampleRandom
 from mytalk_training.refiner import prepare as prepare_mouths
 from mytalk_training.refiner.data import (
     GRID,
-    MOUTH,
     PEOPLE,
-    SIZES,
     MouthDataset,
     Variation,
     augment,
@@ -26,8 +26,9 @@ from mytalk_training.refiner.data import (
 )
 from mytalk_training.refiner.lending import APART_S, CLOSED, REGIMES, clip_views, left_of
 from mytalk_training.refiner.mixing_refiner import MixingRefiner
-from mytalk_training.refiner.train import build, parse, unsteadiness
+from mytalk_training.refiner.train import MAY_DIFFER, build, parse, unsteadiness
 from mytalk_training.refiner.windows import mouth_corners, windows
+from safetensors.numpy import save_file
 
 from mytalk_core.appearance.references import References, mouth_opening
 from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig
@@ -89,6 +90,36 @@ def test_packed_samples_hide_the_mouth_and_keep_the_truth(mouths):
     torch.testing.assert_close(inputs.weights.sum(1), torch.ones(2))
 
 
+def test_what_a_texture_model_expects_of_a_view_is_near_the_truth(dataset, monkeypatch):
+    monkeypatch.setattr("mytalk_core.appearance.texture_model.FEWEST", 6)
+    data = ShardDataset.open(dataset)
+    views = [mouth.view for mouth in clip_views(data, data.samples[0], 8, np.random.default_rng(0))]
+    known = [view for view in views if view.skin.any()]
+    assert known
+    for view in known:
+        skin = view.skin > 0.5
+        error = np.abs(view.expected.astype(float) - view.frame)[skin].mean()
+        near = cv2.dilate(view.mask, np.ones((5, 5))) > 0
+        assert near[skin].all() and error < 12
+
+
+def test_packs_of_an_older_version_are_refused(mouths, tmp_path):
+    path = tmp_path / "old.safetensors"
+    save_file({"frame": np.zeros((2, 8, 8, 3), np.uint8), "mask": np.zeros((2, 8, 8), np.uint8)}, path)
+    with pytest.raises(ValueError, match=r"old.safetensors was packed by an older version: let .* pack"):
+        MouthDataset([path])
+
+
+def test_a_refiner_without_a_texture_model_can_learn_to_read_one(tmp_path):
+    sizes = RefinerConfig(references=8, width=8, widths=(8, 8), expects=False)
+    MouthRefiner(sizes).save_pretrained(tmp_path / "refiner")
+    fresh = MouthRefiner(replace(sizes, expects=True))
+    start_from(fresh, tmp_path, "refiner", MAY_DIFFER)
+    old = MouthRefiner.from_pretrained(tmp_path, "refiner").state_dict()
+    assert all(torch.equal(fresh.state_dict()[name], value) for name, value in old.items())
+    assert not fresh.towards.weight.any()
+
+
 @pytest.fixture(scope="module")
 def larger(clips, mouths, tmp_path_factory):
     """The mouths, and beside them one person's again with two pixels a unit."""
@@ -120,7 +151,7 @@ def test_pictures_of_two_pixels_a_unit_are_the_same_pictures(mouths, larger):
 
 
 def test_a_batch_is_of_one_scale_and_every_scale_has_its_turn(larger):
-    data, seen = MouthDataset(held_out(larger, share=0)[0], reach=8.0), []
+    data, seen = MouthDataset(held_out(larger, share=0)[0]), []
     assert set(data.scales) == {1, 2}
     for seed in range(40):
         samples = data.draw(list(range(4)), seed=seed).to("cpu")
@@ -199,7 +230,7 @@ def test_a_sample_depends_on_its_number_only(mouths):
 
 
 def test_a_step_that_is_split_reads_the_same_samples(larger):
-    data = MouthDataset(held_out(larger, share=0)[0], reach=8.0)
+    data = MouthDataset(held_out(larger, share=0)[0])
     for seed, first in enumerate((60, 96, 120, 192)):
         whole, half = (
             data.draw(list(range(start, first + 12)), seed, step=12).to("cpu") for start in (first, first + 6)
@@ -247,44 +278,17 @@ def test_windows_are_cut_about_the_lips_and_inside_the_picture():
     assert torch.equal(cut[0, 1], maps[0, 1, 34:98, 32:128])
 
 
-def test_with_a_reach_samples_are_cut_about_the_lips(mouths):
-    paths = held_out(mouths, share=0)[0]
-    whole, cut = MouthDataset(paths).read([0, 5]), MouthDataset(paths, reach=8.0).read([0, 5])
-    assert cut.truth.shape == (2, 3, *MOUTH) and cut.inputs.references.shape == (2, 8, 3, *MOUTH)
-    for number in range(2):
-        top, left = (cut.corner - whole.corner)[number].tolist()
-        there = np.s_[number, ..., top : top + MOUTH[0], left : left + MOUTH[1]]
-        assert torch.equal(cut.truth[number], whole.truth[there])
-        assert torch.equal(cut.inputs.stretch[number], whole.inputs.stretch[there])
-        rows, columns = (cut.inputs.lips[number, 0] > 0).nonzero().unbind(1)
-        for places, side in ((rows, MOUTH[0]), (columns, MOUTH[1])):
-            assert abs(places.min() + places.max() + 1 - side) <= 1
-    near, lips = cut.inputs.near, cut.inputs.lips > 0
-    assert (near[lips] == 1).all() and near[:, :, 0].max() == 0 and 0.2 < near.mean() < 0.9
-    assert torch.equal(cut.inputs.made > 0, (cut.inputs.mask > 0) & (near > 0))
-    assert (whole.inputs.near == 1).all()
-
-
-def test_a_frame_and_the_next_are_seen_through_one_window(mouths):
-    data, sizes = MouthDataset(held_out(mouths, share=0)[0], reach=8.0), set()
-    for seed in range(12):
-        samples = data.draw(list(range(4)), seed=seed).to("cpu")
-        assert data.draw(list(range(4, 8)), seed=seed).to("cpu").truth.shape == samples.truth.shape
-        assert torch.equal(samples.corner[::2], samples.corner[1::2])
-        assert unsteadiness(samples.truth, samples) > 0
-        sizes.add(tuple(samples.truth.shape[-2:]))
-    assert len(sizes) > 1 and sizes <= set(SIZES)
-
-
 def test_flips_and_colours_go_over_all_pictures_alike(mouths):
     data = MouthDataset(held_out(mouths, share=0)[0])
     plain = data.read([0])
     same = plain.references.clone()
     same[:] = plain.truth[:, None]
-    same = replace(plain, references=same)
+    inputs = replace(plain.inputs, expected=plain.truth)
+    same = replace(plain, references=same, inputs=inputs)
     for number in range(6):
         varied = augment(same, Variation.of(SampleRandom(0, DATA, [number]), 8))
         torch.testing.assert_close(varied.references[:, 0], varied.truth)
+        torch.testing.assert_close(varied.inputs.expected, varied.truth)
 
 
 def test_prepared_mouths_are_left_alone_and_a_dataset_without_crops_is_refused(
