@@ -47,7 +47,7 @@ class LoadedModel:
     def with_renderer(self, renderer: str) -> LoadedModel:
         """The same with a renderer of that name, whose network is read once."""
         if renderer not in self.renderers:
-            model = self.model.with_renderer(renderer, comfy.model_management.get_torch_device())
+            model = self.model.with_renderer(renderer)
             patchers = self.patchers | patchers_of(model.renderer.networks)
             self.renderers[renderer] = LoadedModel(model, patchers)
         return self.renderers[renderer]

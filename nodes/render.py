@@ -61,7 +61,7 @@ class AppearanceGenerate(io.ComfyNode):
                     tooltip="network: the person's own lips and teeth from other frames, bent to the new "
                     "shape and mended by a small trained network; warp: the same without a network, "
                     "faster; generator: drawn whole by the model's appearance generator, if it has one; "
-                    "auto: network on a graphics card, warp on a CPU.",
+                    "auto: network where the model brings one, else warp.",
                 ),
                 rare(
                     io.Boolean.Input,

@@ -31,8 +31,7 @@ class RefinerConfig:
 
     landmark_layout: whose contours it reads; references: how many a frame is given; patch: so many units
     square become the channels of one place, a multiple of 2 up to 8; flow: the farthest that a pixel is
-    nudged, units; expects: whether it reads what the person's texture model expects; preferred: whether the
-    renderer `auto` takes it on a CPU too.
+    nudged, units; expects: whether it reads what the person's texture model expects.
     """
 
     landmark_layout: str = "mesh478"
@@ -42,7 +41,6 @@ class RefinerConfig:
     widths: tuple[int, ...] = (64, 96, 128, 160)
     flow: float = 4.0
     expects: bool = True
-    preferred: bool = False
 
     @property
     def step(self) -> int:
@@ -155,7 +153,8 @@ def _expect_nothing(config: dict[str, Any]) -> dict[str, Any]:
             "a refiner of mouth and chin was required, but this one mends the lips alone, which no renderer "
             "does any more: take another model, or the renderer warp"
         )
-    return {key: value for key, value in config.items() if key != "reach"} | {"expects": False}
+    left = {key: value for key, value in config.items() if key not in ("reach", "preferred")}
+    return left | {"expects": False}
 
 
 class MouthRefiner(PretrainedModel):

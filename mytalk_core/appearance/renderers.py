@@ -83,14 +83,12 @@ def load_renderer(
     revision: str | None = None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
-    draws_on: torch.device | str | None = None,
 ) -> LoadedRenderer:
     """The renderer of that name with its network from a model (a bundled name, a folder, hub:OWNER/NAME).
 
     warp: no network; network: one of the model mixes and mends what `warp` borrows; generator: the lips are
-    drawn by the model's appearance generator, the paper's; auto: AUTO where the model brings it, on a CPU
-    only if its makers prefer it there, else `warp`. dtype: what it computes in; its weights stay float32;
-    draws_on: where it will be when it draws, if that is not `device`.
+    drawn by the model's appearance generator, the paper's; auto: AUTO where the model brings it, else `warp`.
+    dtype: what it computes in; its weights stay float32.
     Raises ValueError for another name, FileNotFoundError if the model has not what the renderer needs.
     """
     if name not in RENDERERS:
@@ -99,14 +97,10 @@ def load_renderer(
         return LoadedRenderer(device=device)
     if name != "auto":
         return _with_network(name, model, revision, device, dtype)
-    kind, on_card = NETWORKS[AUTO], torch.device(draws_on or device).type != "cpu"
     try:
-        # Weights that nothing is drawn with are neither read nor fetched.
-        if on_card or kind.network.read_config(model, kind.part, revision).preferred:
-            return _with_network(AUTO, model, revision, device, dtype)
+        return _with_network(AUTO, model, revision, device, dtype)
     except FileNotFoundError:
-        pass
-    return LoadedRenderer(device=device)
+        return LoadedRenderer(device=device)
 
 
 def _with_network(

@@ -42,7 +42,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "landmarks drive the renderer, with references from the other half of the clip",
     )
     benchmark.add_argument(
-        "--renderer", nargs="+", default=["auto"], help="one or more of auto, generator, lips, network, warp"
+        "--renderer", nargs="+", default=["auto"], help="one or more of auto, generator, network, warp"
     )
     add_model(benchmark)
     benchmark.add_argument("--split", help="rows of the manifest to take; all without")

@@ -75,12 +75,9 @@ class LipSync:
             renderer=load_renderer(renderer, model, revision, device, drawing_dtype),
         )
 
-    def with_renderer(self, renderer: str, draws_on: torch.device | None = None) -> LipSync:
-        """The same networks, and another renderer, whose own network is loaded now; draws_on: see
-        `load_renderer`."""
-        loaded = load_renderer(
-            renderer, self.source, self.revision, self.device, self.drawing_dtype, draws_on
-        )
+    def with_renderer(self, renderer: str) -> LipSync:
+        """The same networks, and another renderer, whose own network is loaded now."""
+        loaded = load_renderer(renderer, self.source, self.revision, self.device, self.drawing_dtype)
         return replace(self, renderer=loaded)
 
     @property

@@ -31,6 +31,7 @@ from mytalk_core.appearance.unit_view import view_window
 from mytalk_core.appearance.warp import pixel_grid
 from mytalk_core.appearance.warp_renderer import WarpRenderer, WarpSettings
 from mytalk_core.appearance.window import Window
+from mytalk_core.errors import WeightsError
 from mytalk_core.face.layout import LandmarkLayout
 
 TINY = RefinerConfig(width=8, widths=(16, 16))
@@ -178,9 +179,13 @@ def test_what_a_texture_model_expects_is_read_inside_the_mask_where_there_is_one
 def test_one_from_before_texture_models_draws_as_it_did(tmp_path):
     old = stirred(replace(TINY, expects=False))
     path = old.save_pretrained(tmp_path) / "config.json"
-    description = json.loads(path.read_text())
+    description = json.loads(path.read_text()) | {"format_version": 5}
     del description["config"]["expects"]
-    path.write_text(json.dumps(description | {"format_version": 5}))
+    config = description["config"] | {"preferred": True}
+    path.write_text(json.dumps(description | {"config": config | {"reach": 8.0}}))
+    with pytest.raises(WeightsError, match="mends the lips alone"):
+        MouthRefiner.from_pretrained(tmp_path)
+    path.write_text(json.dumps(description | {"config": config | {"reach": 0.0}}))
     with torch.no_grad():
         maps = MouthRefiner.from_pretrained(tmp_path)(inputs())
         torch.testing.assert_close(maps.residual, old(inputs()).residual)
@@ -284,12 +289,9 @@ def test_a_frame_is_given_as_many_references_as_the_network_takes(layout, count)
     assert len(renderer.chosen(0)[0]) == count
 
 
-def test_auto_is_the_network_where_a_card_draws_and_on_a_cpu_only_if_it_is_preferred(tmp_path):
-    MouthRefiner(TINY).save_pretrained(tmp_path / "plain" / "refiner")
-    MouthRefiner(replace(TINY, preferred=True)).save_pretrained(tmp_path / "preferred" / "refiner")
-    assert load_renderer("auto", tmp_path / "plain").name == "warp"
-    assert load_renderer("auto", tmp_path / "preferred").name == "network"
-    # As in ComfyUI: the weights lie in the CPU's memory until they are brought to the card.
-    assert load_renderer("auto", tmp_path / "plain", draws_on="cuda").name == "network"
+def test_auto_is_the_network_where_the_model_brings_one(tmp_path):
+    MouthRefiner(TINY).save_pretrained(tmp_path / "whole" / "refiner")
     (tmp_path / "none").mkdir()
-    assert load_renderer("auto", tmp_path / "none", draws_on="cuda").name == "warp"
+    assert load_renderer("auto", tmp_path / "whole").name == "network"
+    assert load_renderer("auto", tmp_path / "none").name == "warp"
+    assert load_renderer("auto", "mini").name == "network"

@@ -28,7 +28,7 @@ AVERAGED: dict[str, type[PretrainedModel]] = {
 MAY_DIFFER = {
     "motion": ("dropout", "attention_dropout"),
     "sync": ("dropout",),
-    "refiner": ("references", "preferred"),
+    "refiner": ("references",),
 }
 
 

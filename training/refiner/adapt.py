@@ -15,7 +15,7 @@ import copy
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -205,7 +205,6 @@ def write_model(folder: Path, source: Path, refiner: MouthRefiner) -> None:
         for part in part_names(source):
             if part != "refiner":
                 shutil.copytree(source / part, temporary / part)
-        refiner.config = replace(refiner.config, preferred=True)
         refiner.save_pretrained(temporary / "refiner", torch.float16)
 
 
