@@ -14,15 +14,12 @@ CLEAR = 2.0
 
 
 class Mixing(Protocol):
-    """How the references of one frame become one picture.
-
-    towards: how far that is drawn towards what the person's texture model expects, 0..1, everywhere or
-    float32 (h, w) of `ExpectedTexture`.
-    """
+    """How the references of one frame become one picture."""
 
     @property
     def towards(self) -> float | np.ndarray:
-        """See above."""
+        """How far that is drawn towards what the person's texture model expects: 0..1, everywhere or float32
+        (h, w) of `ExpectedTexture`."""
         ...
 
     def moved(self, coordinates: np.ndarray, rank: int) -> np.ndarray:
@@ -37,7 +34,8 @@ class Mixing(Protocol):
 
 @dataclass(frozen=True)
 class Blend:
-    """The same weights (R,) everywhere, see `blend`; references stay where the mesh moved them."""
+    """The same weights (R,) and way `towards` everywhere, see `blend` and `Mixing`; references stay where the
+    mesh moved them."""
 
     weights: np.ndarray
     detail: float

@@ -81,14 +81,12 @@ class ExpectedTexture:
         return lips + cv2.resize(soft, lips.shape[1::-1], interpolation=cv2.INTER_LINEAR)
 
     def units(self, core: Window, view: Window) -> tuple[np.ndarray, np.ndarray]:
-        """Its picture and skin on the unit grid of another window that overlaps mask.core, 0 beyond it:
-        float32 (h, w, 3), (h, w)."""
-        part, made = core.shared(view), []
-        for grid in (self.picture, self.skin):
-            whole = np.zeros((*view.shape, *grid.shape[2:]), np.float32)
-            view.part(whole, part)[:] = core.part(core.enlarge(grid, UNITS), part)
-            made.append(whole)
-        return made[0], made[1]
+        """Its picture and skin on the unit grid of a window around mask.core, 0 beyond that: float32
+        (h, w, 3), (h, w)."""
+        picture, skin = (np.zeros((*view.shape, *more), np.float32) for more in ((3,), ()))
+        for whole, grid in ((picture, self.picture), (skin, self.skin)):
+            view.part(whole, core)[:] = core.enlarge(grid, UNITS)
+        return picture, skin
 
 
 @dataclass(frozen=True, eq=False)

@@ -47,13 +47,9 @@ class UnitView:
 
 def view_window(mask: MouthMask) -> Window:
     """What a refiner sees of a frame: the mask and the skin around it."""
-    window, core = mask.window, mask.core
-    return Window(
-        max(window.top, core.top - CONTEXT_UNITS),
-        max(window.left, core.left - CONTEXT_UNITS),
-        min(window.bottom, core.bottom + CONTEXT_UNITS),
-        min(window.right, core.right + CONTEXT_UNITS),
-    )
+    core, more = mask.core, CONTEXT_UNITS
+    around = Window(core.top - more, core.left - more, core.bottom + more, core.right + more)
+    return mask.window.shared(around)
 
 
 def unit_view(
