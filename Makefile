@@ -85,8 +85,6 @@ train-mini: $(VENV)/.training
 		--steps 5000 --batch 64 --lr 4e-4 --warmup 60 --ema 0.998 $(REFINER) --perceptual-weight 2 \
 		--adversarial-weight 0.03 --adversarial-from 300
 	$(RUN) mytalk_training.loop.average out/more out/sharp -o out/mean --part refiner --shares 0.4 0.6
-	$(LAUNCH) mytalk_training.refiner.train out/mouths -o out/expects --init out/mean --references 8 \
-		--inner-weight 1 --steady-weight 0.5 --batch 8 --lr 1.5e-4 --ema 0.998 --steps 2000
 
 clean:
 	rm -rf "$(VENV)" out build *.egg-info

@@ -16,12 +16,6 @@ CLEAR = 2.0
 class Mixing(Protocol):
     """How the references of one frame become one picture."""
 
-    @property
-    def towards(self) -> float | np.ndarray:
-        """How far that is drawn towards what the person's texture model expects: 0..1, everywhere or float32
-        (h, w) of `ExpectedTexture`."""
-        ...
-
     def moved(self, coordinates: np.ndarray, rank: int) -> np.ndarray:
         """Where the picture's pixels come from in the reference of that rank, of where the mesh says that
         they do: float32 (h, w, 2)."""
@@ -34,14 +28,12 @@ class Mixing(Protocol):
 
 @dataclass(frozen=True)
 class Blend:
-    """The same weights (R,) and way `towards` everywhere, see `blend` and `Mixing`; references stay where the
-    mesh moved them."""
+    """The same weights (R,) everywhere, see `blend`; references stay where the mesh moved them."""
 
     weights: np.ndarray
     detail: float
     sigma: float
     inner: np.ndarray | None = None
-    towards: float = 0.0
 
     def moved(self, coordinates: np.ndarray, rank: int) -> np.ndarray:
         """See `Mixing.moved`."""

@@ -14,7 +14,6 @@ from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
 from ..face.packed import Rows
 from .blend import Mixing, recombined
-from .colour import cells
 from .mask import MouthMask
 from .matching import MatchedReferences
 from .on_device.batch import Batch, Lenders
@@ -23,9 +22,8 @@ from .on_device.matching import Matched
 from .on_device.refining import BatchRefiner
 from .reference_plan import ReferenceChoice
 from .references import References
-from .refinement import TOWARDS, Refinement, drawn, enlarged
+from .refinement import Refinement, drawn, enlarged
 from .refiner import MouthRefiner
-from .texture_model import STEP, ExpectedTexture
 from .unit_view import refiner_inputs, unit_view
 from .warp import ReferenceWarps, pixel_grid, read_pixels
 from .warp_renderer import WarpRenderer, WarpSettings
@@ -34,15 +32,11 @@ from .window import Window
 
 @dataclass(frozen=True)
 class Refined:
-    """One frame's maps, on the pixels of its core.
-
-    split_px: see `mixed`; scale: pixels a unit; towards: see `Mixing`.
-    """
+    """One frame's maps, on the pixels of its core; split_px: see `mixed`; scale: pixels a unit."""
 
     refinement: Refinement
     split_px: float
     scale: float
-    towards: np.ndarray
 
     def moved(self, coordinates: np.ndarray, rank: int) -> np.ndarray:
         """See `Mixing.moved`."""
@@ -66,7 +60,7 @@ class NetworkRenderer(WarpRenderer):
     `WarpRenderer`.
     """
 
-    TEXTURE: ClassVar[float] = TOWARDS
+    TEXTURE: ClassVar[float] = 0.35
 
     def __init__(
         self,
@@ -106,11 +100,10 @@ class NetworkRenderer(WarpRenderer):
         mask: MouthMask,
         matched: MatchedReferences,
         warps: ReferenceWarps,
-        texture: ExpectedTexture | None,
     ) -> Mixing:
         """See `WarpRenderer.mixing`."""
         size, core = self.references.size, mask.core
-        view = unit_view(crop, target, mask, self.small, matched, warps, texture)
+        view = unit_view(crop, target, mask, self.small, matched, warps)
         inputs = refiner_inputs(view)
         with torch.autocast("cpu", self.dtype, enabled=self.dtype != torch.float32):
             maps = drawn(self.refiner(inputs), self.settings.detail, inputs.lips)
@@ -120,7 +113,6 @@ class NetworkRenderer(WarpRenderer):
             enlarged(maps, (bottom - top, right - left)),
             self.split_px,
             size / UNITS,
-            cells(maps.towards[0, 0].numpy(), STEP),
         )
 
 

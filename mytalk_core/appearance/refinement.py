@@ -11,13 +11,10 @@ from torch import Tensor
 from .blend import CLEAR
 from .mask import INNER
 from .reading import read_at
-from .texture_model import COARSE, STEP
 
 # Levels, the most that is added between the lips where pictures are drawn: of one reference alone the network
 # makes the mean of all mouths, teeth and darkness both grey, and brighter and darker from frame to frame.
 ADDED = 8.0
-# How far lips are drawn towards what is expected of them where a network has nothing to say.
-TOWARDS = 0.35
 
 
 @dataclass(frozen=True)
@@ -26,15 +23,13 @@ class Refinement:
 
     coarse, fine (B,R,H,W): weights of the references in coarse and fine structure, each sums to 1 over R;
     flow (B,R,2,H,W): how far beside each pixel a reference is read, units (x, y), so that their teeth meet;
-    residual (B,3,H,W): added after; towards (B,1,H,W) in 0..1: how far all that is drawn towards what the
-    person's texture model expects, see `ExpectedTexture`.
+    residual (B,3,H,W): added after.
     """
 
     coarse: Tensor
     fine: Tensor
     flow: Tensor
     residual: Tensor
-    towards: Tensor
 
 
 def mix(references: Tensor, refinement: Refinement, split_px: float) -> Tensor:
@@ -52,15 +47,6 @@ def mixed(references: Tensor, refinement: Refinement, split_px: float) -> Tensor
     coarse = (refinement.coarse[:, :, None] * references).sum(1)
     # Blurring is linear and the weights are smooth: blur the difference of the two mixtures, once.
     return fine + _soft(coarse - fine, split_px) + refinement.residual
-
-
-def drawn_towards(pictures: Tensor, expected: Tensor, share: Tensor) -> Tensor:
-    """Pictures (B,3,S H,S W) drawn towards what is expected of them (B,3,H,W), both in [-1,1]; share
-    (B,1,H,W) in 0..1: how far. See `ExpectedTexture.draw`."""
-    scale = pictures.shape[-1] // share.shape[-1]
-    small = F.avg_pool2d(pictures, STEP * scale)
-    apart = F.avg_pool2d(share, STEP) * (F.avg_pool2d(expected, STEP) - small)
-    return pictures + F.interpolate(_soft(apart, COARSE / STEP), pictures.shape[-2:], mode="bilinear")
 
 
 def crisp(refinement: Refinement, detail: float, lips: Tensor | None = None) -> Refinement:
@@ -99,7 +85,6 @@ def enlarged(refinement: Refinement, size: tuple[int, int]) -> Refinement:
         enlarge(refinement.fine),
         enlarge(refinement.flow),
         enlarge(refinement.residual),
-        enlarge(refinement.towards),
     )
 
 

@@ -8,7 +8,6 @@ the references' own pixels there, so teeth and skin keep the sharpness of the so
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any, ClassVar
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 
 from ..checkpoint.pretrained import PretrainedModel
 from ..errors import WeightsError
-from .refinement import TOWARDS, Refinement
+from .refinement import Refinement
 
 GROUPS = 8
 
@@ -31,7 +30,7 @@ class RefinerConfig:
 
     landmark_layout: whose contours it reads; references: how many a frame is given; patch: so many units
     square become the channels of one place, a multiple of 2 up to 8; flow: the farthest that a pixel is
-    nudged, units; expects: whether it reads what the person's texture model expects.
+    nudged, units.
     """
 
     landmark_layout: str = "mesh478"
@@ -40,7 +39,6 @@ class RefinerConfig:
     width: int = 24
     widths: tuple[int, ...] = (64, 96, 128, 160)
     flow: float = 4.0
-    expects: bool = True
 
     @property
     def step(self) -> int:
@@ -55,8 +53,7 @@ class RefinerInputs:
     frame (B,3,H,W) without its lips, 0 there; mask (B,1,H,W) in 0..1, how new each pixel is; contours
     (B,3,H,W), the landmark image; references (B,R,3,H,W), warped and matched in colour; stretch (B,R,1,H,W),
     log2 of how many of the reference's pixels make one of the target's; weights (B,R), sum 1; lips uint8
-    (B,1,H,W), see `mask.lip_map`; expected (B,3,H,W), what the person's texture model expects of the mask,
-    and skin (B,1,H,W) in 0..1, where that may be drawn towards: nowhere where there is no model.
+    (B,1,H,W), see `mask.lip_map`.
     """
 
     frame: Tensor
@@ -66,8 +63,6 @@ class RefinerInputs:
     stretch: Tensor
     weights: Tensor
     lips: Tensor
-    expected: Tensor
-    skin: Tensor
 
     @property
     def made(self) -> Tensor:
@@ -78,12 +73,6 @@ class RefinerInputs:
     def mixture(self) -> Tensor:
         """(B,3,H,W): what will be mended, as it is without a network."""
         return weighted_sum(self.weights, self.references)
-
-    @property
-    def expectation(self) -> Tensor:
-        """(B,4,H,W): expected and skin, 0 where there is no mask or no model."""
-        known = (self.mask > 0) & (self.skin.amax((2, 3), keepdim=True) > 0)
-        return torch.cat([self.expected, self.skin], dim=1) * known
 
     def heaviest(self, count: int) -> RefinerInputs:
         """The same with at most `count` of the R references, those of the largest weights, which sum to 1
@@ -146,15 +135,14 @@ class UNet(nn.Module):
         return x
 
 
-def _expect_nothing(config: dict[str, Any]) -> dict[str, Any]:
-    """Before version 6 none read what a texture model expects, and some saw the lips alone."""
+def _see_all(config: dict[str, Any]) -> dict[str, Any]:
+    """Before version 6 some saw the lips alone, and some were to be asked for by name."""
     if config.get("reach", 0.0) != 0:
         raise WeightsError(
             "a refiner of mouth and chin was required, but this one mends the lips alone, which no renderer "
             "does any more: take another model, or the renderer warp"
         )
-    left = {key: value for key, value in config.items() if key not in ("reach", "preferred")}
-    return left | {"expects": False}
+    return {key: value for key, value in config.items() if key not in ("reach", "preferred")}
 
 
 class MouthRefiner(PretrainedModel):
@@ -162,7 +150,7 @@ class MouthRefiner(PretrainedModel):
 
     config_class = RefinerConfig
     format_version: ClassVar[int] = 6
-    migrations: ClassVar[dict] = {4: dict, 5: _expect_nothing}
+    migrations: ClassVar[dict] = {4: dict, 5: _see_all}
 
     def __init__(self, config: RefinerConfig):
         super().__init__()
@@ -189,12 +177,7 @@ class MouthRefiner(PretrainedModel):
         self.reference_head = nn.Conv2d(width, width, 3, padding=1)
         self.shares = nn.Conv2d(width, patch * 4, 3, padding=1)
         self.mend = nn.Conv2d(trunk, patch * 3, 3, padding=1)
-        untaught = [self.shares, self.mend]
-        if config.expects:
-            self.expected_stem = nn.Conv2d(patch * 4, trunk, 3, padding=1)
-            self.towards = nn.Conv2d(trunk, patch, 3, padding=1)
-            untaught += [self.expected_stem, self.towards]
-        for layer in untaught:
+        for layer in (self.shares, self.mend):
             for parameter in layer.parameters():
                 nn.init.zeros_(parameter)
 
@@ -212,19 +195,14 @@ class MouthRefiner(PretrainedModel):
         mean = weighted_sum(inputs.weights.to(features.dtype), features)
         mixture = F.pad(inputs.mixture, margin)
         most = reduce(torch.maximum, features.unbind(1))
-        x = self.join(torch.cat([mean, most, F.silu(still), F.pixel_unshuffle(mixture, patch)], dim=1))
-        if self.config.expects:
-            x = x + self.expected_stem(F.pixel_unshuffle(F.pad(inputs.expectation, margin), patch))
-        x = F.silu(self.trunk_norm(self.unet(x)))
+        x = torch.cat([mean, most, F.silu(still), F.pixel_unshuffle(mixture, patch)], dim=1)
+        x = F.silu(self.trunk_norm(self.unet(self.join(x))))
         features = features.flatten(0, 1)
         hidden = (self.reference_head(features) + self.context(features)).unflatten(0, (batch, count))
         hidden = F.silu(hidden + self.trunk_head(x)[:, None]).flatten(0, 1)
         mixing = F.pixel_shuffle(self.shares(hidden), patch).unflatten(0, (batch, count))
         mixing = mixing[..., :height, :width].float()
         mend = F.pixel_shuffle(self.mend(x), patch)[..., :height, :width].float()
-        towards = mend.new_zeros(mend[:, :1].shape)
-        if self.config.expects:
-            towards = F.pixel_shuffle(self.towards(x), patch)[..., :height, :width].float()
         # The weights of the choice are the prior: a reference that fades out over time fades out here.
         prior = inputs.weights.clamp_min(1e-6).log()[:, :, None, None]
         return Refinement(
@@ -233,7 +211,6 @@ class MouthRefiner(PretrainedModel):
             # Beside each other, or each is a step of its own: 5 ms a frame.
             flow=self.config.flow * mixing[:, :, 2:].contiguous().tanh(),
             residual=mend,
-            towards=(towards + math.log(TOWARDS / (1 - TOWARDS))).sigmoid(),
         )
 
 

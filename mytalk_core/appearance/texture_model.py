@@ -64,29 +64,19 @@ class Components:
 class ExpectedTexture:
     """What a model expects of a frame's mask.core, a sample each STEP units.
 
-    picture: float32 (h, w, 3), levels; skin: float32 (h, w) 0..1, where lips may be drawn towards it: not
-    between them, nor beyond the jaw.
+    picture: float32 (h, w, 3), levels; share: float32 (h, w) 0..1, how far lips are drawn towards it.
     """
 
     picture: np.ndarray
-    skin: np.ndarray
+    share: np.ndarray
 
-    def draw(self, lips: np.ndarray, share: float | np.ndarray) -> np.ndarray:
-        """Lips float32 (h, w, 3), pixels of mask.core, drawn towards it; share: how far, 0..1, everywhere or
-        float32 (h, w) of it."""
-        height, width = self.skin.shape
+    def draw(self, lips: np.ndarray) -> np.ndarray:
+        """Lips float32 (h, w, 3), pixels of mask.core, drawn towards it."""
+        height, width = self.share.shape
         small = cv2.resize(lips, (width, height), interpolation=cv2.INTER_AREA)
-        apart = (self.skin * share)[..., None] * (self.picture - small)
+        apart = self.share[..., None] * (self.picture - small)
         soft = cv2.GaussianBlur(apart, (0, 0), COARSE / STEP)
         return lips + cv2.resize(soft, lips.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-
-    def units(self, core: Window, view: Window) -> tuple[np.ndarray, np.ndarray]:
-        """Its picture and skin on the unit grid of a window around mask.core, 0 beyond that: float32
-        (h, w, 3), (h, w)."""
-        picture, skin = (np.zeros((*view.shape, *more), np.float32) for more in ((3,), ()))
-        for whole, grid in ((picture, self.picture), (skin, self.skin)):
-            view.part(whole, core)[:] = core.enlarge(grid, UNITS)
-        return picture, skin
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +132,7 @@ class TextureModel:
         mask: MouthMask,
         warp: MeshWarp,
         inside: np.ndarray | None,
+        most: float,
     ) -> ExpectedTexture:
         """What is expected of a frame with target landmarks (N, 2), canonical units.
 
@@ -150,6 +141,7 @@ class TextureModel:
             source: (N, 2), its own landmarks.
             warp: to the target, on the unit grid of the mask's window.
             inside: bool (256, 256), what of the crop lies inside the frame, None for all.
+            most: 0..1, how far lips and skin are drawn towards it.
         """
         colours = self._around(crop, source, inside)
         components = self.shapes.values(target.ravel()), self.skins.values(colours.ravel())
@@ -163,7 +155,8 @@ class TextureModel:
         # Beyond the jaw the face ends; between the lips it would be nearer, too, but a mean of teeth is grey.
         inner = between_lips(target, self.warp.triangulation.layout, mask.core, UNITS)
         skin = cells(mask.window.part(mask.lips, mask.core), STEP) > 0
-        return ExpectedTexture(picture, skin * (1 - cells(inner, STEP)))
+        share = np.float32(most) * skin * (1 - cells(inner, STEP))
+        return ExpectedTexture(picture, share)
 
     def _around(self, crop: np.ndarray, source: np.ndarray, inside: np.ndarray | None) -> np.ndarray:
         """The skin of a crop, see `expected`; beyond the frame's edge the mean face's, as bright as what is

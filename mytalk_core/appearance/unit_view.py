@@ -15,7 +15,6 @@ from .matching import MatchedReferences
 from .picture_tensors import to_tensor
 from .references import References
 from .refiner import RefinerInputs
-from .texture_model import ExpectedTexture
 from .warp import ReferenceWarps, sample
 from .window import Window
 
@@ -29,8 +28,7 @@ class UnitView:
     frame uint8 (h,w,3), its own lips still in it; mask float32 (h,w) in 0..1; contours uint8 (h,w,3);
     references uint8 (R,h,w,3), warped and matched in colour, both of more pixels a unit where that was asked
     for; stretch float32 (R,h,w), see `MeshWarp.stretch`;
-    weights float32 (R,); lips uint8 (h,w), see `lip_map`; expected uint8 (h,w,3) and skin float32 (h,w) in
-    0..1, see `RefinerInputs`.
+    weights float32 (R,); lips uint8 (h,w), see `lip_map`.
     """
 
     window: Window
@@ -41,8 +39,6 @@ class UnitView:
     stretch: np.ndarray
     weights: np.ndarray
     lips: np.ndarray
-    expected: np.ndarray
-    skin: np.ndarray
 
 
 def view_window(mask: MouthMask) -> Window:
@@ -59,11 +55,10 @@ def unit_view(
     references: References,
     matched: MatchedReferences,
     warps: ReferenceWarps,
-    texture: ExpectedTexture | None,
     size: int = UNITS,
 ) -> UnitView:
     """See `UnitView`; crop uint8 (S,S,3), references with crops of `size` pixels, target (N,2) canonical
-    units; warps: of those that were matched; texture: what is expected, if anything."""
+    units; warps: of those that were matched."""
     window, layout = mask.window, warps.coarse.triangulation.layout
     view = view_window(mask)
     pictures = []
@@ -75,7 +70,6 @@ def unit_view(
         pictures.append(picture)
     pictures = matched.filled(pictures, mask, view, size)
     shape = pictures[0].shape[:2]
-    expected, skin = expected_units(texture, mask, view)
     return UnitView(
         view,
         frame=cv2.resize(view.cut(crop), shape[::-1], interpolation=cv2.INTER_AREA),
@@ -85,19 +79,7 @@ def unit_view(
         stretch=warps.stretch(view),
         weights=matched.weights.astype(np.float32),
         lips=lip_map(target, layout, view),
-        expected=expected,
-        skin=skin,
     )
-
-
-def expected_units(
-    texture: ExpectedTexture | None, mask: MouthMask, view: Window
-) -> tuple[np.ndarray, np.ndarray]:
-    """What is expected of a view, and its skin, see `UnitView`; 0 where nothing is."""
-    if texture is None:
-        return np.zeros((*view.shape, 3), np.uint8), np.zeros(view.shape, np.float32)
-    picture, skin = texture.units(mask.core, view)
-    return np.rint(picture).clip(0, 255).astype(np.uint8), skin
 
 
 def refiner_inputs(view: UnitView) -> RefinerInputs:
@@ -111,6 +93,4 @@ def refiner_inputs(view: UnitView) -> RefinerInputs:
         stretch=torch.from_numpy(view.stretch)[None, :, None],
         weights=torch.from_numpy(view.weights)[None],
         lips=torch.from_numpy(view.lips)[None, None],
-        expected=to_tensor(view.expected)[None],
-        skin=torch.from_numpy(view.skin)[None, None],
     )

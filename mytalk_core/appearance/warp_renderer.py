@@ -87,7 +87,7 @@ class WarpRenderer:
         light: see `plan_references`.
     """
 
-    # How far lips are drawn towards the person's texture model; 0 makes none.
+    # How far lips are drawn towards the person's texture model.
     TEXTURE: ClassVar[float] = 0.5
 
     def __init__(
@@ -294,7 +294,7 @@ class WarpRenderer:
         size, core = self.references.size, mask.core
         warps = warps or self._warps(index, target, mask)
         matched = self._match(crop, index, mask, warps, lent or self._lent(index, warps))
-        mixing = self.mixing(crop, target, mask, matched, warps, texture)
+        mixing = self.mixing(crop, target, mask, matched, warps)
         pictures, dark = [], []
         trios = zip(matched.chosen, matched.corrections, warps.pixels(core, mask.mouth, size), strict=True)
         for rank, (reference, correction, coordinates) in enumerate(trios):
@@ -308,7 +308,7 @@ class WarpRenderer:
         pictures = matched.filled(pictures, mask, core, size)
         picture = mixing.mixed(pictures)
         if texture is not None:
-            picture = texture.draw(picture, mixing.towards)
+            picture = texture.draw(picture)
         amount = self._dark(matched, target, dark)
         if np.max(amount) > 0:
             picture = dark_interior(picture, target, self.layout, core, size, amount)
@@ -319,7 +319,7 @@ class WarpRenderer:
         matched = match_batched(batch, self.settings.misfit if self.settings.colour_match else None)
         mixing = self.mixing_batched(batch, matched)
         pictures, mouths = warp_batched(batch, matched, self.triangulation, self.parting, mixing)
-        picture = draw_expected(batch, mixing.mixed(pictures), mixing.towards)
+        picture = draw_expected(batch, mixing.mixed(pictures))
         return darken_batched(batch, picture, matched, mouths, self.openings).clamp(0, 255)
 
     def expected(
@@ -336,7 +336,7 @@ class WarpRenderer:
         if self._texture is None:
             return None
         warp = warp or MeshWarp(self.triangulation, target, UNITS, mask.window.pixels(UNITS))
-        return self._texture.expected(crop, source, target, mask, warp, inside)
+        return self._texture.expected(crop, source, target, mask, warp, inside, self.TEXTURE)
 
     @property
     def split_px(self) -> float:
@@ -350,19 +350,17 @@ class WarpRenderer:
         mask: MouthMask,
         matched: MatchedReferences,
         warps: ReferenceWarps,
-        texture: ExpectedTexture | None,
     ) -> Mixing:
         """How the references of a frame become one picture of mask.core."""
         inner = between_lips(target, self.layout, mask.core, self.references.size)
-        return Blend(matched.weights, self.settings.detail, self.split_px, inner, self.TEXTURE)
+        return Blend(matched.weights, self.settings.detail, self.split_px, inner)
 
     def mixing_batched(self, batch: Batch, matched: Matched) -> BatchMixing:
         """`mixing` of a batch on its device."""
         pairs = zip(batch.targets, batch.cores.own, strict=True)
         inner = [between_lips(target, self.layout, core, batch.size) for target, core in pairs]
         packed = batch.cores.packed(inner, "constant")[:, None]
-        detail = self.settings.detail
-        return BatchBlend(batch, matched.weights, detail, self.split_px, packed, self.TEXTURE)
+        return BatchBlend(batch, matched.weights, self.settings.detail, self.split_px, packed)
 
     def _match(
         self,

@@ -183,8 +183,7 @@ def test_refined_lips_drawn_towards_a_texture_model(scene, device):
 
 def test_refined_references(scene, device):
     _, _, references, crops, source, targets = scene
-    config = RefinerConfig(width=8, widths=(16, 16), expects=False)
-    refiner = stirred(MouthRefiner(config))
+    refiner = stirred(MouthRefiner(RefinerConfig(width=8, widths=(16, 16))))
     one, other = (
         NetworkRenderer(deepcopy(refiner).to(place), references, targets, LAYOUT) for place in ("cpu", device)
     )

@@ -110,8 +110,6 @@ def write_mouths(folder: Path) -> None:
             np.zeros((2, *window.shape), np.float32),
             np.full(2, 0.5, np.float32),
             np.pad(np.full((16, 40), INNER, np.uint8), ((56, 56), (60, 60))),
-            noise(),
-            np.ones(window.shape, np.float32),
         )
         mouths = [MouthView(view, "full", 4.0), MouthView(view, "closed", 4.0)]
         pack(mouths, folder / f"{key}.safetensors")

@@ -71,8 +71,7 @@ def start_from(network: PretrainedModel, source: str | Path, part: str, may_diff
     differ = [f"{key} {found[key]}, not {wanted[key]}" for key in wanted if found[key] != wanted[key]]
     if differ:
         raise ValueError(f"{source} cannot be trained on as this model: its {part} has {'; '.join(differ)}")
-    # What the other has not is as it was built.
-    network.load_state_dict(network.state_dict() | other.state_dict())
+    network.load_state_dict(other.state_dict())
 
 
 def save_checkpoint(

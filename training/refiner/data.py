@@ -30,7 +30,7 @@ PEOPLE, HELD = "people.json", 0.06  # share of the people that are kept from tra
 GRID = (128, 160)  # height and width of a sample in units: the mask and some skin around it
 MOUTH = (64, 96)  # of a window about the lips, see `windows`
 ALIKE = 64  # samples after each other, at most, have one scale; a step has always
-PICTURES = ("frame", "contours", "references", "expected")  # of a pack, with their colours last
+PICTURES = ("frame", "contours", "references")  # of a pack, with their colours last
 SCALED = ("frame", "references")  # of these, those that may have more pixels than one a unit
 LOST = 0.1  # share of the references that augmentation takes away
 STRETCH_STEPS = 40  # a stretch of -3..3 as int8
@@ -178,8 +178,6 @@ def stacked(mouths: list[MouthView]) -> dict[str, np.ndarray]:
         ),
         "weights": np.stack([np.pad(v.weights[:count], (0, max(0, count - len(v.weights)))) for v in views]),
         "lips": np.stack([_fit(view.lips, 0) for view in views]),
-        "expected": np.stack([_fit(view.expected, 0) for view in views]),
-        "skin": np.stack([_fit(np.rint(view.skin * 255).astype(np.uint8), 0) for view in views]),
         "regime": np.array([numbers.index(mouth.regime) for mouth in mouths]),
         "opening": np.array([mouth.opening for mouth in mouths], np.float32),
         "corner": np.array([_corner(view.window) for view in views]),
@@ -200,8 +198,6 @@ def samples_of(raw: dict[str, Tensor]) -> MouthSamples:
             stretch=raw["stretch"][:, :, None].float() / STRETCH_STEPS,
             weights=raw["weights"],
             lips=raw["lips"][:, None],
-            expected=_pictures(raw["expected"]),
-            skin=raw["skin"][:, None].float() / 255,
         ),
         references,
         truth,
@@ -266,11 +262,6 @@ class MouthDataset:
         scales = [np.zeros(0, np.int64)]
         for number, path in enumerate(paths):
             with safe_open(path, "np") as file:
-                if "expected" not in file.keys():  # noqa: SIM118
-                    raise ValueError(
-                        f"{path} was packed by an older version: let mytalk_training.refiner.prepare pack "
-                        "the dataset again, into another folder"
-                    )
                 regimes.append(file.get_tensor("regime"))
                 openings.append(file.get_tensor("opening"))
                 (*_, pixels, _), (*_, units) = (
@@ -347,8 +338,6 @@ def augment(samples: MouthSamples, variation: Variation) -> MouthSamples:
             stretch=turned(inputs.stretch),
             weights=weights / weights.sum(1, keepdim=True),
             lips=turned(inputs.lips),
-            expected=turned(recoloured(inputs.expected)),
-            skin=turned(inputs.skin),
         ),
         references,
         truth,

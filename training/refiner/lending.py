@@ -22,7 +22,6 @@ from mytalk_core.appearance.pool import choose_pool, even_sample
 from mytalk_core.appearance.raster import Triangulation, triangulate
 from mytalk_core.appearance.reference_plan import ReferenceChoice, plan_references
 from mytalk_core.appearance.references import APART_S, References, mouth_opening, sharpness
-from mytalk_core.appearance.texture_model import TextureModel
 from mytalk_core.appearance.unit_view import UnitView, unit_view
 from mytalk_core.appearance.warp import ReferenceWarps
 from mytalk_core.appearance.warp_renderer import WarpSettings
@@ -169,8 +168,6 @@ def _view(
     chosen, weights = plan.indices[0], plan.weights[0]
     chosen, weights = chosen[chosen >= 0], weights[chosen >= 0]
     mask = mouth_mask(target, target, layout)
-    model = TextureModel.of(references, triangulation)
     warps = ReferenceWarps(triangulation, target, mask.window, references.landmarks[chosen])
     matched = match_references(references, chosen, weights, crop, mask, warps, WarpSettings().misfit)
-    texture = None if model is None else model.expected(crop, target, target, mask, warps.coarse, None)
-    return unit_view(crop, target, mask, references, matched, warps, texture, references.size)
+    return unit_view(crop, target, mask, references, matched, warps, references.size)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mytalk_core.appearance.blend import SPLIT
-from mytalk_core.appearance.refinement import crisp, drawn_towards, enlarged, mix
+from mytalk_core.appearance.refinement import crisp, enlarged, mix
 from mytalk_core.appearance.refiner import MouthRefiner
 from mytalk_core.appearance.warp_renderer import WarpSettings
 
@@ -30,14 +30,11 @@ class MixingRefiner(nn.Module):
         refinement = self.refiner(samples.inputs)
         if self.detail is not None:
             refinement = crisp(refinement, self.detail, samples.inputs.lips)
-        towards = refinement.towards
         if samples.scale > 1:
             height, width = samples.truth.shape[-2:]
             refinement = enlarged(refinement, (height, width))
             refinement = replace(refinement, flow=samples.scale * refinement.flow)
-        pictures = mix(samples.references, refinement, SPLIT * samples.scale)
-        inputs = samples.inputs
-        return drawn_towards(pictures, inputs.expected, towards * inputs.skin)
+        return mix(samples.references, refinement, SPLIT * samples.scale)
 
 
 def psnr(pictures: Tensor, truth: Tensor, inside: Tensor) -> list[float]:

@@ -41,7 +41,7 @@ from .mixing_refiner import DETAIL, MixingRefiner, psnr
 from .windows import mouth_corners, mouths, windows, within
 
 # What may differ between a refiner and the one whose weights it starts from.
-MAY_DIFFER = ("references", "expects")
+MAY_DIFFER = ("references",)
 # Samples of held-out people: measured in each regime, so many at once, drawn for TensorBoard.
 VALIDATED, AT_ONCE, SHOWN = 32, 16, 6
 # VGG costs more than the refiner: it looks at one sample in so many, by turns at the mouth and below it.

@@ -29,11 +29,6 @@ from .windows import applied, blurring, on
 class BatchMixing(Protocol):
     """`Mixing` of a batch."""
 
-    @property
-    def towards(self) -> float | Tensor:
-        """See `Mixing`; or of each frame (B,1,h,w), a sample each `texture_model.STEP` units of the cores."""
-        ...
-
     def moved(self, coordinates: Tensor) -> Tensor:
         """Where the pixels of the cores come from in the references: float32 (B,R,2,h,w), given where the
         mesh says so."""
@@ -53,7 +48,6 @@ class BatchBlend:
     detail: float
     sigma: float
     inner: Tensor
-    towards: float
 
     def moved(self, coordinates: Tensor) -> Tensor:
         """See `BatchMixing.moved`."""

@@ -17,8 +17,7 @@ from ..raster import Triangulation
 from ..reading import read_each_at
 from ..refinement import Refinement, drawn, mixed, nudged
 from ..refiner import MouthRefiner, RefinerInputs
-from ..texture_model import STEP
-from ..unit_view import expected_units, view_window
+from ..unit_view import view_window
 from .batch import Batch, Lenders
 from .matching import Matched
 from .warp import MeshWarps, levels
@@ -51,14 +50,7 @@ class BatchRefiner:
             cores.canvas(size),
         )
         part = Refinement(**{name: applied(enlarge, grids) for name, grids in maps.items()})
-        height, width = cores.shape
-        cut = views.to_part(
-            cores,
-            lambda *axis: enlarging(*(side // STEP for side in axis), axis[-1] // STEP),
-            (height // STEP, width // STEP),
-        )
-        towards = applied(cut, F.avg_pool2d(maps["towards"], STEP))
-        return BatchRefined(part, split_px, size / UNITS, towards)
+        return BatchRefined(part, split_px, size / UNITS)
 
     def _inputs(self, batch: Batch, matched: Matched, views: Windows) -> RefinerInputs:
         """What the refiner reads of all frames, 0 beyond their own windows; see `UnitView`."""
@@ -74,9 +66,6 @@ class BatchRefiner:
         layout, pairs = self.triangulation.layout, list(zip(batch.targets, views.own, strict=True))
         contours = [window.cut(landmark_image(target, layout, UNITS)) for target, window in pairs]
         lips = [lip_map(target, layout, window) for target, window in pairs]
-        frames = zip(batch.frames, views.own, strict=True)
-        textures = [expected_units(own.texture, own.mask, window) for own, window in frames]
-        pictures, skin = zip(*textures, strict=True)
         return RefinerInputs(
             frame=(frame / 127.5 - 1) * (mask == 0) * ones,
             mask=mask,
@@ -85,8 +74,6 @@ class BatchRefiner:
             stretch=warp.stretch(maps)[:, :, None] * ones[:, None],
             weights=matched.weights,
             lips=views.packed(lips, "constant")[:, None],
-            expected=views.packed(pictures, "constant").movedim(-1, 1) / 127.5 - 1,
-            skin=views.packed(skin, "constant")[:, None],
         )
 
     def _maps(self, views: Windows, inputs: RefinerInputs) -> dict[str, Tensor]:
@@ -111,12 +98,11 @@ class BatchRefiner:
 
 @dataclass(frozen=True, eq=False)
 class BatchRefined:
-    """`Refined` of a batch, maps on the cores' pixels; towards: see `BatchMixing`."""
+    """`Refined` of a batch, maps on the cores' pixels."""
 
     refinement: Refinement
     split_px: float
     scale: float
-    towards: Tensor
 
     def moved(self, coordinates: Tensor) -> Tensor:
         """See `BatchMixing.moved`."""

@@ -11,20 +11,19 @@ from .batch import Batch
 from .windows import applied, blurring, resizing
 
 
-def draw_expected(batch: Batch, lips: Tensor, share: float | Tensor) -> Tensor:
-    """Lips (B,3,h,w), levels, pixels of the batch's cores, drawn towards what is expected of each frame;
-    share: how far, see `BatchMixing.towards`."""
+def draw_expected(batch: Batch, lips: Tensor) -> Tensor:
+    """Lips (B,3,h,w), levels, pixels of the batch's cores, drawn towards what is expected of each frame."""
     # A renderer has a model for all of its frames, or for none.
     textures = [frame.texture for frame in batch.frames if frame.texture is not None]
     if not textures:
         return lips
     cores, size = batch.cores, batch.size
     pictures = cores.packed([one.picture for one in textures]).movedim(-1, 1)
-    skin = cores.packed([one.skin for one in textures])[:, None]
+    shares = cores.packed([one.share for one in textures])[:, None]
     height, width = cores.shape
     shape = height // STEP, width // STEP
     smaller = cores.matrices(lambda side: resizing(side * size // UNITS, side // STEP, cv2.INTER_AREA), shape)
     soft = cores.matrices(lambda side: blurring(side // STEP, COARSE / STEP), shape)
     enlarge = cores.matrices(lambda side: resizing(side // STEP, side * size // UNITS), cores.canvas(size))
-    apart = skin * share * (pictures - applied(smaller, lips))
+    apart = shares * (pictures - applied(smaller, lips))
     return lips + applied(enlarge, applied(soft, apart))

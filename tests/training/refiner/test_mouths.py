@@ -7,13 +7,11 @@ import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
-import cv2
 import numpy as np
 import pytest
 import torch
 from mytalk_training.dataset import prepare
 from mytalk_training.dataset.shards import INDEX_NAME, ShardDataset
-from mytalk_training.loop.checkpoints import start_from
 from mytalk_training.loop.order import DATA, SampleRandom
 from mytalk_training.refiner import prepare as prepare_mouths
 from mytalk_training.refiner.data import (
@@ -26,9 +24,8 @@ from mytalk_training.refiner.data import (
 )
 from mytalk_training.refiner.lending import APART_S, CLOSED, REGIMES, clip_views, left_of
 from mytalk_training.refiner.mixing_refiner import MixingRefiner
-from mytalk_training.refiner.train import MAY_DIFFER, build, parse, unsteadiness
+from mytalk_training.refiner.train import build, parse, unsteadiness
 from mytalk_training.refiner.windows import mouth_corners, windows
-from safetensors.numpy import save_file
 
 from mytalk_core.appearance.references import References, mouth_opening
 from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig
@@ -88,36 +85,6 @@ def test_packed_samples_hide_the_mouth_and_keep_the_truth(mouths):
     assert (inputs.frame[hidden] == 0).all() and (inputs.frame[~hidden] == samples.truth[~hidden]).all()
     assert samples.truth.abs().max() <= 1 and hidden.float().mean() > 0.1
     torch.testing.assert_close(inputs.weights.sum(1), torch.ones(2))
-
-
-def test_what_a_texture_model_expects_of_a_view_is_near_the_truth(dataset, monkeypatch):
-    monkeypatch.setattr("mytalk_core.appearance.texture_model.FEWEST", 6)
-    data = ShardDataset.open(dataset)
-    views = [mouth.view for mouth in clip_views(data, data.samples[0], 8, np.random.default_rng(0))]
-    known = [view for view in views if view.skin.any()]
-    assert known
-    for view in known:
-        skin = view.skin > 0.5
-        error = np.abs(view.expected.astype(float) - view.frame)[skin].mean()
-        near = cv2.dilate(view.mask, np.ones((5, 5))) > 0
-        assert near[skin].all() and error < 12
-
-
-def test_packs_of_an_older_version_are_refused(mouths, tmp_path):
-    path = tmp_path / "old.safetensors"
-    save_file({"frame": np.zeros((2, 8, 8, 3), np.uint8), "mask": np.zeros((2, 8, 8), np.uint8)}, path)
-    with pytest.raises(ValueError, match=r"old.safetensors was packed by an older version: let .* pack"):
-        MouthDataset([path])
-
-
-def test_a_refiner_without_a_texture_model_can_learn_to_read_one(tmp_path):
-    sizes = RefinerConfig(references=8, width=8, widths=(8, 8), expects=False)
-    MouthRefiner(sizes).save_pretrained(tmp_path / "refiner")
-    fresh = MouthRefiner(replace(sizes, expects=True))
-    start_from(fresh, tmp_path, "refiner", MAY_DIFFER)
-    old = MouthRefiner.from_pretrained(tmp_path, "refiner").state_dict()
-    assert all(torch.equal(fresh.state_dict()[name], value) for name, value in old.items())
-    assert not fresh.towards.weight.any()
 
 
 @pytest.fixture(scope="module")
@@ -283,12 +250,10 @@ def test_flips_and_colours_go_over_all_pictures_alike(mouths):
     plain = data.read([0])
     same = plain.references.clone()
     same[:] = plain.truth[:, None]
-    inputs = replace(plain.inputs, expected=plain.truth)
-    same = replace(plain, references=same, inputs=inputs)
+    same = replace(plain, references=same)
     for number in range(6):
         varied = augment(same, Variation.of(SampleRandom(0, DATA, [number]), 8))
         torch.testing.assert_close(varied.references[:, 0], varied.truth)
-        torch.testing.assert_close(varied.inputs.expected, varied.truth)
 
 
 def test_prepared_mouths_are_left_alone_and_a_dataset_without_crops_is_refused(
