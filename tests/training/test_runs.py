@@ -151,7 +151,7 @@ def test_halves_of_a_batch_and_shards_of_the_weights_train_the_same(inputs, laun
         ("motion.train", ["--width", "32", "--lr", "1e-2", "--overfit-loss", "1.0"]),
         ("motion.train_identity", ["--lr", "1e-2", "--overfit-loss", "0.1"]),
         ("expert.train", ["--lr", "3e-3", "--overfit-loss", "0.5"]),
-        ("refiner.train", ["--lr", "1e-2", "--steps", "60", "--overfit-loss", "0.6"]),
+        ("refiner.train", ["--lr", "1e-2", "--steps", "100", "--overfit-loss", "0.6"]),
         ("generator.train", ["--lr", "3e-3", "--steps", "60", "--overfit-loss", "0.2"]),
         ("covers.train", ["--lr", "5e-3", "--steps", "60", "--overfit-loss", "0.5"]),
     ],
