@@ -129,13 +129,13 @@ def test_renderers_are_loaded_by_name(tmp_path, layout, target):
     drawn = load_renderer("generator", tmp_path)
     assert (drawn.name, list(drawn.hashes)) == ("generator", ["appearance"])
     assert isinstance(drawn.make(references(layout), target[None], layout), GeneratorRenderer)
-    assert list(load_renderer("network", tmp_path).hashes) == ["refiner"]
-    # Its makers do not prefer that refiner, and no generator is ever taken unasked.
-    for name in ("auto", "warp"):
-        plain = load_renderer(name, tmp_path)
-        assert (plain.name, plain.hashes) == ("warp", {})
-        assert type(plain.make(references(layout), target[None], layout)) is WarpRenderer
-    with pytest.raises(ValueError, match="one of auto, generator, lips, network, warp; got 'best'"):
+    # No generator is ever taken unasked.
+    for name in ("auto", "network"):
+        assert list(load_renderer(name, tmp_path).hashes) == ["refiner"]
+    plain = load_renderer("warp", tmp_path)
+    assert (plain.name, plain.hashes) == ("warp", {})
+    assert type(plain.make(references(layout), target[None], layout)) is WarpRenderer
+    with pytest.raises(ValueError, match="one of auto, generator, network, warp; got 'best'"):
         load_renderer("best", tmp_path)
     with pytest.raises(
         FileNotFoundError,
