@@ -30,8 +30,6 @@ PEOPLE, HELD = "people.json", 0.06  # share of the people that are kept from tra
 GRID = (128, 160)  # height and width of a sample in units: the mask and some skin around it
 MOUTH = (64, 96)  # of a window about the lips, see `windows`
 ALIKE = 64  # samples after each other, at most, have one scale; a step has always
-PICTURES = ("frame", "contours", "references")  # of a pack, with their colours last
-SCALED = ("frame", "references")  # of these, those that may have more pixels than one a unit
 LOST = 0.1  # share of the references that augmentation takes away
 STRETCH_STEPS = 40  # a stretch of -3..3 as int8
 
