@@ -81,7 +81,7 @@ train-mini: $(VENV)/.training
 		--ema 0.998 $(REFINER) --perceptual-weight 0.3
 	$(LAUNCH) mytalk_training.refiner.train out/mouths -o out/more --init out/refiner --steps 640 --batch 16 \
 		--lr 2e-4 --warmup 20 --ema 0.99 $(REFINER) --perceptual-weight 0.5
-	$(LAUNCH) mytalk_training.refiner.train out/mouths -o out/sharp --init out/more --references 12 \
+	$(LAUNCH) mytalk_training.refiner.train out/mouths -o out/sharp --init out/more \
 		--steps 5000 --batch 64 --lr 4e-4 --warmup 60 --ema 0.998 $(REFINER) --perceptual-weight 2 \
 		--adversarial-weight 0.03 --adversarial-from 300
 	$(RUN) mytalk_training.loop.average out/more out/sharp -o out/mean --part refiner --shares 0.4 0.6

@@ -9,14 +9,14 @@ from .data import MOUTH, MouthSamples
 
 
 def mouths(maps: Tensor, samples: MouthSamples) -> Tensor:
-    """The windows MOUTH about the lips of maps (B,C,S H,S W), or the maps where they are smaller."""
+    """The windows MOUTH about the lips of maps (B,C,S H,S W)."""
     return windows(maps, mouth_corners(samples.inputs.lips), samples.scale)
 
 
 def windows(maps: Tensor, corners: Tensor, scale: int = 1) -> Tensor:
     """The windows MOUTH of maps (B,C,S H,S W), S pixels a unit, tops and lefts int64 (B,2), units:
-    (B,C,S h,S w), at most the maps'."""
-    size = _mouth_in(maps, scale)
+    (B,C,S h,S w)."""
+    size = scale * MOUTH[0], scale * MOUTH[1]
     rows, columns = (
         scale * corners[:, axis, None] + torch.arange(length, device=maps.device)
         for axis, length in enumerate(size)
@@ -34,16 +34,11 @@ def mouth_corners(lips: Tensor) -> Tensor:
         places = torch.arange(found.shape[1], device=lips.device) + 0.5
         count = found.sum(1)
         middles.append(torch.where(count > 0, (found * places).sum(1) / count.clamp_min(1), len(places) / 2))
-    halves = torch.tensor(_mouth_in(lips), device=lips.device) / 2
+    halves = torch.tensor(MOUTH, device=lips.device) / 2
     return within((torch.stack(middles, dim=1) - halves).round().long(), lips)
 
 
 def within(corners: Tensor, maps: Tensor) -> Tensor:
     """Corners (B,2) of windows MOUTH, no farther than these lie inside maps (B,C,H,W)."""
-    most = [whole - part for whole, part in zip(maps.shape[-2:], _mouth_in(maps), strict=True)]
+    most = [whole - part for whole, part in zip(maps.shape[-2:], MOUTH, strict=True)]
     return corners.clamp_min(0).minimum(torch.tensor(most, device=corners.device))
-
-
-def _mouth_in(maps: Tensor, scale: int = 1) -> tuple[int, int]:
-    """Height and width of what maps (B,C,S H,S W) have of a window MOUTH."""
-    return min(scale * MOUTH[0], maps.shape[-2]), min(scale * MOUTH[1], maps.shape[-1])
