@@ -26,7 +26,7 @@ from mytalk_training.refiner.person import pieces, read_person
 from reconstruction import TARGETS, Judges, measure_clip
 from tables import measured_here
 
-from mytalk_core.appearance.refiner import MouthRefiner
+from mytalk_core.appearance.networks.refiner import MouthRefiner
 from mytalk_core.appearance.renderers import LoadedRenderer
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.reader import load_face_reader

@@ -27,13 +27,13 @@ from manifest import rows_of
 from motion import read_track
 from tables import measured_here, table_head, table_row
 
-from mytalk_core.appearance.crop import crop_size, cut_crop
-from mytalk_core.appearance.mask import MouthMask
-from mytalk_core.appearance.open_mouths import with_open_mouths
-from mytalk_core.appearance.perceptual import PerceptualDistance
-from mytalk_core.appearance.pool import choose_pool, even_sample, pool_count
-from mytalk_core.appearance.references import APART_S, mouth_opening, read_references
+from mytalk_core.appearance.networks.perceptual import PerceptualDistance
+from mytalk_core.appearance.references.open_mouths import with_open_mouths
+from mytalk_core.appearance.references.pool import choose_pool, even_sample, pool_count
+from mytalk_core.appearance.references.references import APART_S, mouth_opening, read_references
 from mytalk_core.appearance.renderers import load_renderer
+from mytalk_core.appearance.square.crop import crop_size, cut_crop
+from mytalk_core.appearance.square.mask import MouthMask
 from mytalk_core.appearance.warp_renderer import WarpRenderer
 from mytalk_core.evaluation.metrics.pictures import psnr
 from mytalk_core.evaluation.networks.lpips import perceptual_score

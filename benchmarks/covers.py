@@ -27,8 +27,8 @@ from mytalk_training.covers.hand_mesh import HandMesh
 from mytalk_training.covers.layers import placing
 from tables import measured_here, table_head, table_row
 
-from mytalk_core.appearance.crop import cut_crop
 from mytalk_core.appearance.renderers import LoadedRenderer
+from mytalk_core.appearance.square.crop import cut_crop
 from mytalk_core.errors import NoFaceError
 from mytalk_core.face.alignment import UNITS
 from mytalk_core.face.layout import LandmarkLayout

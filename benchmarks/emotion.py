@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from tables import measured_here
 
-from mytalk_core.appearance.crop import cut_crop
+from mytalk_core.appearance.square.crop import cut_crop
 from mytalk_core.face import alignment
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.track import FaceTrack

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from mytalk_core.appearance.mask import MouthMask, mouth_mask
+from mytalk_core.appearance.square.mask import MouthMask, mouth_mask
 from mytalk_core.appearance.warp_renderer import WarpRenderer
 from mytalk_core.face.layout import LandmarkLayout
 

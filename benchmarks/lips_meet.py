@@ -30,7 +30,7 @@ from manifest import rows_of
 from motion import SILENCE_FROM_S, Shown, known, read_row
 from tables import measured_here
 
-from mytalk_core.appearance.crop import cut_crop
+from mytalk_core.appearance.square.crop import cut_crop
 from mytalk_core.evaluation.metrics.lips import CLOSED_OPENING, closure_rate, opening_correlation
 from mytalk_core.face.alignment import UNITS
 from mytalk_core.face.track import FaceTrack

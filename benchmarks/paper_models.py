@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 
-from mytalk_core.appearance.generator import AppearanceGenerator
+from mytalk_core.appearance.networks.generator import AppearanceGenerator
 from mytalk_core.memory import peak_memory_mb
 from mytalk_core.models.preset import Preset
 from mytalk_core.models.sizes import measure

@@ -31,12 +31,12 @@ from motion import read_track
 from skimage.metrics import structural_similarity
 from tables import measured_here, table_head, table_row
 
-from mytalk_core.appearance.crop import crop_size, cut_crop
-from mytalk_core.appearance.perceptual import PerceptualDistance
-from mytalk_core.appearance.pool import WANTED, choose_pool, pool_count
-from mytalk_core.appearance.reference_plan import ReferenceChoice
-from mytalk_core.appearance.references import APART_S, mouth_opening, read_references
+from mytalk_core.appearance.networks.perceptual import PerceptualDistance
+from mytalk_core.appearance.references.plan import ReferenceChoice
+from mytalk_core.appearance.references.pool import WANTED, choose_pool, pool_count
+from mytalk_core.appearance.references.references import APART_S, mouth_opening, read_references
 from mytalk_core.appearance.renderers import LoadedRenderer, load_renderer
+from mytalk_core.appearance.square.crop import crop_size, cut_crop
 from mytalk_core.appearance.warp_renderer import WarpRenderer, WarpSettings
 from mytalk_core.evaluation.metrics.pictures import psnr
 from mytalk_core.evaluation.networks.lpips import perceptual_score

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from mytalk_core.appearance.covers.cover import FREE
-from mytalk_core.appearance.crop import cut_crop
 from mytalk_core.appearance.rendering import Rendering
+from mytalk_core.appearance.square.crop import cut_crop
 from mytalk_core.appearance.warp_renderer import WarpRenderer
 from mytalk_core.pipeline.ahead import made_ahead, work_threads
 from mytalk_core.pipeline.rendered import RenderedClip

@@ -23,10 +23,10 @@ from manifest import rows_of
 from motion import read_track
 from tables import measured_here
 
-from mytalk_core.appearance.crop import cut_crop
 from mytalk_core.appearance.mouth import lip_lines
-from mytalk_core.appearance.pool import choose_pool, even_sample, pool_count
-from mytalk_core.appearance.references import mouth_opening, read_references
+from mytalk_core.appearance.references.pool import choose_pool, even_sample, pool_count
+from mytalk_core.appearance.references.references import mouth_opening, read_references
+from mytalk_core.appearance.square.crop import cut_crop
 from mytalk_core.appearance.warp_renderer import WarpRenderer
 from mytalk_core.face.alignment import UNITS
 from mytalk_core.face.layout import LandmarkLayout

@@ -14,8 +14,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mytalk_core.appearance.crop import cut_crop
-from mytalk_core.appearance.references import mouth_opening
+from mytalk_core.appearance.references.references import mouth_opening
+from mytalk_core.appearance.square.crop import cut_crop
 from mytalk_core.face.alignment import UNITS
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.media.arranged import part_of

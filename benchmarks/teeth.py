@@ -21,7 +21,7 @@ from manifest import rows_of
 from motion import read_track
 from tables import measured_here, table_head, table_row
 
-from mytalk_core.appearance.raster import Triangulation, triangulate
+from mytalk_core.appearance.square.raster import Triangulation, triangulate
 from mytalk_core.evaluation.metrics.regions import face_crop
 from mytalk_core.evaluation.metrics.teeth import FaceCrop, teeth_stretch
 from mytalk_core.face import alignment

@@ -12,7 +12,7 @@ import torch
 from comfy_api.latest import Input, io, ui
 
 from ..mytalk_core.evaluation.compare import ClipScores, Scoring, compare_clips
-from ..mytalk_core.evaluation.metrics.metric import METRICS
+from ..mytalk_core.evaluation.metric import METRICS
 from ..mytalk_core.evaluation.networks.metric_networks import find_networks
 from .clips import to_clip
 from .host import rare, schema

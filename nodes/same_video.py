@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ..mytalk_core.appearance.crop import cut_crop
+from ..mytalk_core.appearance.square.crop import cut_crop
 from ..mytalk_core.media.clip import Clip
 from ..mytalk_core.media.image_clip import ImageClip
 from .clips import sources

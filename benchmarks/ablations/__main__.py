@@ -22,7 +22,7 @@ from motion_variants import PROCESS, TABLE_5, TABLE_6, VARIANTS, Variant, score
 from mytalk_training.dataset.shards import ShardDataset
 from report import Column, Row, agreement, table
 
-from mytalk_core.evaluation.metrics.metric import METRICS
+from mytalk_core.evaluation.metric import METRICS
 from mytalk_core.evaluation.networks.metric_networks import Networks, find_networks
 
 ALL = [variant.name for variant in VARIANTS]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from mytalk_training.generator.data import GeneratorBatch, GeneratorData
 
-from mytalk_core.appearance.generator import AppearanceGenerator
-from mytalk_core.appearance.picture_tensors import to_rgb
+from mytalk_core.appearance.networks.generator import AppearanceGenerator
+from mytalk_core.appearance.networks.picture_tensors import to_rgb
 from mytalk_core.evaluation.metrics.frechet import Moments, frechet_distance
 from mytalk_core.evaluation.metrics.pictures import psnr
 from mytalk_core.evaluation.networks.lpips import perceptual_score

@@ -13,7 +13,7 @@ from appearance_scores import judge
 from mytalk_training.dataset.shards import ShardDataset
 from mytalk_training.generator.data import GeneratorData, read_picture_clips
 
-from mytalk_core.appearance.generator import REFERENCES, AppearanceGenerator
+from mytalk_core.appearance.networks.generator import REFERENCES, AppearanceGenerator
 from mytalk_core.evaluation.networks.metric_networks import Networks
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from .crop import SMALLEST, crop_matrix
+from .square.crop import SMALLEST, crop_matrix
 
 if TYPE_CHECKING:
     from ..media.patch import Patch

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .references import References
-
 # Where eyes and nose lie in the canonical square, shares of its side: top, bottom, left, right.
 EYES = (0.3125, 0.625, 0.1875, 0.8125)
 SAMPLES = 32  # rows and columns of that part that are asked
@@ -82,16 +80,6 @@ class Fade:
         if self.is_none:
             return picture
         return np.float32(self.left) * picture + np.float32((1 - self.left) * self.colour)
-
-
-def expected_brightness(references: References, frames: np.ndarray, shots: np.ndarray) -> np.ndarray:
-    """How bright frames (T,) of the references' clip are, as those that lie next in the shot (T,) tell: float
-    (T,) levels, NaN where a shot has none."""
-    brightness, expected = Light.of(references.crops).brightness, np.full(len(frames), np.nan)
-    for shot in np.unique(references.shots):
-        own, of = references.shots == shot, shots == shot
-        expected[of] = np.interp(frames[of], references.frame_index[own], brightness[own])
-    return expected
 
 
 class UsualLight:

@@ -15,9 +15,9 @@ import numpy as np
 
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
-from .pool import even_sample
-from .references import References
-from .window import BLOCK, Window
+from .references.pool import even_sample
+from .references.references import References
+from .square.window import BLOCK, Window
 
 # Standard deviations, canonical units, by which slopes are smoothed: fine ones, against noise, and coarse
 # ones; and by which references are blurred to see what becomes of their slopes.

@@ -12,18 +12,18 @@ from torch import Tensor
 
 from ..face.layout import LandmarkLayout
 from ..face.packed import Rows
-from .generator import AppearanceGenerator
-from .generator_inputs import frame_pictures, reference_pictures, whole_mask
-from .mask import MouthMask
+from .networks.generator import AppearanceGenerator
+from .networks.generator_inputs import frame_pictures, reference_pictures, whole_mask
 from .on_device.batch import Batch
 from .on_device.generating import generated
-from .raster import triangulate
-from .reference_plan import ReferenceChoice
-from .references import References
-from .texture_model import ExpectedTexture
-from .warp import ReferenceWarps
+from .references.plan import ReferenceChoice
+from .references.references import References
+from .references.texture_model import ExpectedTexture
+from .square.mask import MouthMask
+from .square.raster import triangulate
+from .square.warp import ReferenceWarps
+from .square.window import SQUARE, Window
 from .warp_renderer import WarpRenderer, WarpSettings
-from .window import SQUARE, Window
 
 
 class GeneratorRenderer(WarpRenderer):

@@ -17,9 +17,9 @@ import numpy as np
 
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
-from .areas import Grid, slices_between, smooth_step
-from .warp import read_pixels
-from .window import Window
+from .square.areas import Grid, slices_between, smooth_step
+from .square.warp import read_pixels
+from .square.window import Window
 
 DEEP, TONGUE = 0.26, 0.62  # brightness of throat and tongue, as a share of the lips'
 SMOOTH = 4.0  # over so many units the filling has one colour

@@ -14,20 +14,20 @@ from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
 from ..face.packed import Rows
 from .blend import Mixing, recombined
-from .mask import MouthMask
-from .matching import MatchedReferences
+from .networks.refinement import Refinement, drawn, enlarged
+from .networks.refiner import MouthRefiner
+from .networks.refiner_inputs import refiner_inputs, unit_view
 from .on_device.batch import Batch, Lenders
 from .on_device.lips import BatchMixing
 from .on_device.matching import Matched
 from .on_device.refining import BatchRefiner
-from .reference_plan import ReferenceChoice
-from .references import References
-from .refinement import Refinement, drawn, enlarged
-from .refiner import MouthRefiner
-from .unit_view import refiner_inputs, unit_view
-from .warp import ReferenceWarps, pixel_grid, read_pixels
+from .references.matching import MatchedReferences
+from .references.plan import ReferenceChoice
+from .references.references import References
+from .square.mask import MouthMask
+from .square.warp import ReferenceWarps, pixel_grid, read_pixels
+from .square.window import Window
 from .warp_renderer import WarpRenderer, WarpSettings
-from .window import Window
 
 
 @dataclass(frozen=True)

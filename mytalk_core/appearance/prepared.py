@@ -8,9 +8,9 @@ import numpy as np
 
 from ..face.layout import LandmarkLayout
 from .fade import Fade
-from .mask import MouthMask, lip_map
-from .texture_model import ExpectedTexture
-from .warp import ReferenceWarps
+from .references.texture_model import ExpectedTexture
+from .square.mask import MouthMask, lip_map
+from .square.warp import ReferenceWarps
 
 
 @dataclass(frozen=True, eq=False)

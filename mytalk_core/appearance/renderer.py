@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from .rendering import Rendering
-from .window import Window
+from .square.window import Window
 
 
 class Renderer(Protocol):

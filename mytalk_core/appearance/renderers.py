@@ -14,11 +14,11 @@ from torch import nn
 from ..checkpoint.pretrained import PretrainedModel
 from ..face.layout import LandmarkLayout
 from ..face.packed import Rows
-from .generator import AppearanceGenerator
 from .generator_renderer import GeneratorRenderer
 from .network_renderer import NetworkRenderer
-from .references import References
-from .refiner import MouthRefiner
+from .networks.generator import AppearanceGenerator
+from .networks.refiner import MouthRefiner
+from .references.references import References
 from .renderer import Renderer
 from .warp_renderer import WarpRenderer, WarpSettings
 

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 
 from ..face.alignment import UNITS
-from .frame_edge import depth_units, slowed_at_edge
 from .prepared import PreparedFrame
-from .warp import pixel_grid, sample
+from .square.frame_edge import depth_units, slowed_at_edge
+from .square.warp import pixel_grid, sample
 
 BLEND_UNITS = 9
 FOLD_UNITS = 2.5

@@ -17,9 +17,6 @@ from ..face.packed import Rows
 from .blend import SPLIT, Blend, Mixing
 from .fade import Light, UsualLight
 from .focus import UsualFocus, softened
-from .frame_edge import KNOWN, UNKNOWN, lent_part
-from .mask import FEATHER, MouthMask, mask_window, mouth_mask
-from .matching import MatchedReferences, match_references
 from .mouth import Parting, between_lips, dark_interior, hide_edges, part_interior, parting, seal, upper_teeth
 from .on_device.batch import Batch, Borrowed, Lenders
 from .on_device.drawing import DeviceRendering, draw
@@ -34,14 +31,17 @@ from .on_device.matching import match_references as match_batched
 from .on_device.texture import draw_expected
 from .on_device.windows import on
 from .prepared import PreparedFrame
-from .raster import triangulate
-from .reference_plan import ReferenceChoice, ReferencePlan, plan_references
-from .references import References, mouth_opening
+from .references.matching import MatchedReferences, match_references
+from .references.plan import ReferenceChoice, ReferencePlan, plan_references
+from .references.references import References, mouth_opening
+from .references.texture_model import ExpectedTexture, TextureModel
 from .rendering import ArrayRendering, Rendering
+from .square.frame_edge import KNOWN, UNKNOWN, lent_part
+from .square.mask import FEATHER, MouthMask, mask_window, mouth_mask
+from .square.raster import triangulate
+from .square.warp import MeshWarp, ReferenceWarps, sample
+from .square.window import Window
 from .surroundings import move_surroundings
-from .texture_model import ExpectedTexture, TextureModel
-from .warp import MeshWarp, ReferenceWarps, sample
-from .window import Window
 
 # So many frames at most are drawn in one call on a device, and so many pixels of crops; on a card that has
 # more memory for each of them than so many bytes, more.

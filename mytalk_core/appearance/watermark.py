@@ -17,11 +17,11 @@ from ..face.track import FaceTrack
 from ..media.clip import Clip
 from ..media.colour import Box
 from ..media.patch import Patch
-from .areas import disc
 from .covers.grid import FRAMES, INSIDE, ROOM, FaceGrid
 from .fade import BLACK, WHITE
-from .pool import even_sample
-from .references import References
+from .references.pool import even_sample
+from .references.references import References
+from .square.areas import disc
 
 # Fine structure, by the deviation of a blur in units, and that of strokes: levels that a watermark's edges
 # have in the median picture, and the share of the pictures that have at least half as much.

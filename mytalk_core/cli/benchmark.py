@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
     """Generate what is not there yet, then evaluate."""
     from ..evaluation.benchmark import protocol
     from ..evaluation.compare import Scoring
-    from ..evaluation.metrics.metric import check_keys
+    from ..evaluation.metric import check_keys
     from ..evaluation.report.page import check_report
     from ..media.encoders import check_crf
     from ..motion.generate import MotionOptions

@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> None:
     from ..evaluation.clip_files import pair_files
     from ..evaluation.compare import Scoring
     from ..evaluation.evaluate import Evaluation
-    from ..evaluation.metrics.metric import check_keys
+    from ..evaluation.metric import check_keys
     from ..evaluation.networks.metric_networks import find_networks
     from ..evaluation.report.page import check_report, write_page
     from ..evaluation.report.report import markdown, write_report

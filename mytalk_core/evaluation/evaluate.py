@@ -15,8 +15,8 @@ from ..media.file_clip import FileClip
 from .cache import SubjectCache, encode_again
 from .clip_files import ClipFiles
 from .compare import ClipScores, Scoring, choose_speech, compare
+from .metric import Metric
 from .metrics.frechet import Moments, frechet_distance
-from .metrics.metric import Metric
 from .networks.metric_networks import Networks, usable_metrics
 from .report.report import clip_entry, machine_line, paired_line
 from .subject import Subject, same_face

@@ -7,8 +7,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..appearance.generator import AppearanceGenerator
-from ..appearance.refiner import MouthRefiner
+from ..appearance.networks.generator import AppearanceGenerator
+from ..appearance.networks.refiner import MouthRefiner
 from ..checkpoint.pretrained import CONFIG_NAME, WEIGHTS_NAME, PretrainedModel
 from ..errors import WeightsError
 from ..expert.sync_expert import SyncExpert

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..appearance.discriminator import DiscriminatorConfig
-from ..appearance.generator import AppearanceConfig, AppearanceGenerator
+from ..appearance.networks.discriminator import DiscriminatorConfig
+from ..appearance.networks.generator import AppearanceConfig, AppearanceGenerator
 from ..checkpoint.pretrained import PretrainedModel, build_config
 from ..expert.sync_expert import ExpertConfig, SyncExpert
 from ..motion.denoiser import MotionConfig, MotionDenoiser

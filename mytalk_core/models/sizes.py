@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..appearance.discriminator import PatchDiscriminator
-from ..appearance.generator import AppearanceGenerator
-from ..appearance.perceptual import PerceptualConfig, PerceptualDistance
+from ..appearance.networks.discriminator import PatchDiscriminator
+from ..appearance.networks.generator import AppearanceGenerator
+from ..appearance.networks.perceptual import PerceptualConfig, PerceptualDistance
 from ..motion.denoiser import MotionDenoiser
 from ..motion.identity import ArcFaceHead, IdentityExtractor
 from .preset import Preset

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from ..appearance.pool import even_sample
-from ..appearance.references import References, mouth_opening
+from ..appearance.references.pool import even_sample
+from ..appearance.references.references import References, mouth_opening
 from ..errors import DoubtError
 from ..face import alignment
 from ..face.layout import LandmarkLayout

@@ -14,11 +14,11 @@ from .. import __version__
 from ..appearance.composite import held
 from ..appearance.covers.cover import FREE, Cover
 from ..appearance.covers.cover_detector import CoverDetector
-from ..appearance.crop import crop_box, crop_size, cut_crop
-from ..appearance.frame_edge import seen_part, shown_lips
 from ..appearance.grain import grain_strength, grained
-from ..appearance.references import References
+from ..appearance.references.references import References
 from ..appearance.renderer import Renderer
+from ..appearance.square.crop import crop_box, crop_size, cut_crop
+from ..appearance.square.frame_edge import seen_part, shown_lips
 from ..appearance.watermark import Watermark
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout

@@ -15,13 +15,13 @@ from itertools import islice
 import numpy as np
 
 from ..appearance.covers.cover_detector import CoverDetector, free_references
-from ..appearance.crop import crop_size
-from ..appearance.fade import expected_brightness
-from ..appearance.frame_edge import cut_lips, held_at_edge
-from ..appearance.open_mouths import with_open_mouths
-from ..appearance.pool import WANTED, choose_pool, pool_count
-from ..appearance.references import read_references
+from ..appearance.references.open_mouths import with_open_mouths
+from ..appearance.references.plan import expected_brightness
+from ..appearance.references.pool import WANTED, choose_pool, pool_count
+from ..appearance.references.references import read_references
 from ..appearance.renderers import LoadedRenderer
+from ..appearance.square.crop import crop_size
+from ..appearance.square.frame_edge import cut_lips, held_at_edge
 from ..appearance.warp_renderer import WarpSettings
 from ..appearance.watermark import find_watermark
 from ..face.alignment import UNITS

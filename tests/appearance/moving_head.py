@@ -11,8 +11,8 @@ from repository import EXAMPLES
 
 from mytalk_core.appearance.covers.cover import Cover
 from mytalk_core.appearance.covers.cover_detector import CoverDetector
-from mytalk_core.appearance.crop import cut_crop
-from mytalk_core.appearance.references import References
+from mytalk_core.appearance.references.references import References
+from mytalk_core.appearance.square.crop import cut_crop
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.reader import load_face_reader
 from mytalk_core.face.tracker import track_faces

@@ -15,10 +15,10 @@ from mytalk_core.appearance.covers.grid import FaceGrid
 from mytalk_core.appearance.covers.held_object import find_held_objects
 from mytalk_core.appearance.covers.overlay import find_overlay
 from mytalk_core.appearance.covers.parts import gaps
-from mytalk_core.appearance.crop import cut_crop
-from mytalk_core.appearance.raster import triangulate
-from mytalk_core.appearance.references import References, mouth_opening
-from mytalk_core.appearance.warp import MeshWarp
+from mytalk_core.appearance.references.references import References, mouth_opening
+from mytalk_core.appearance.square.crop import cut_crop
+from mytalk_core.appearance.square.raster import triangulate
+from mytalk_core.appearance.square.warp import MeshWarp
 
 CHIN = 152
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mytalk_core.appearance.composite import held, make_patch
-from mytalk_core.appearance.crop import SMALLEST, crop_box, crop_size, cut_crop
+from mytalk_core.appearance.square.crop import SMALLEST, crop_box, crop_size, cut_crop
 from mytalk_core.face.alignment import UNITS
 from mytalk_core.media.colour import Colour, RgbConverter
 from mytalk_core.media.patch import Patch, paste

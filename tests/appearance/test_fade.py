@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from drawn_face import SIZE, drawn, picture, shape
 
-from mytalk_core.appearance.fade import Light, UsualLight, expected_brightness
-from mytalk_core.appearance.reference_plan import ReferenceChoice, plan_references
-from mytalk_core.appearance.references import References
+from mytalk_core.appearance.fade import Light, UsualLight
+from mytalk_core.appearance.references.plan import ReferenceChoice, expected_brightness, plan_references
+from mytalk_core.appearance.references.references import References
 from mytalk_core.face.layout import LandmarkLayout
 
 OPENINGS = (0.0, 6.0, 12.0, 18.0, 9.0, 3.0, 15.0, 2.0)

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from mytalk_core.appearance.crop import cut_crop
 from mytalk_core.appearance.focus import LEAST, UsualFocus, softened
-from mytalk_core.appearance.references import read_references
+from mytalk_core.appearance.references.references import read_references
+from mytalk_core.appearance.square.crop import cut_crop
 from mytalk_core.appearance.warp_renderer import WarpRenderer
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.reader import load_face_reader

@@ -7,8 +7,8 @@ import pytest
 import torch
 from drawn_face import SIZE, drawn, picture, shape
 
-from mytalk_core.appearance.frame_edge import held_at_edge, seen_part, slowed_at_edge
 from mytalk_core.appearance.on_device.frame_edge import slowed_at_edge as slowed_together
+from mytalk_core.appearance.square.frame_edge import held_at_edge, seen_part, slowed_at_edge
 from mytalk_core.face.layout import LandmarkLayout
 
 GREEN = (0, 255, 0)

@@ -14,15 +14,15 @@ from mytalk_training.generator.losses import (
     generator_loss,
 )
 
-from mytalk_core.appearance.autoencoder import Posterior
-from mytalk_core.appearance.discriminator import DiscriminatorConfig, PatchDiscriminator
-from mytalk_core.appearance.generator import REFERENCES, AppearanceConfig, AppearanceGenerator
-from mytalk_core.appearance.generator_inputs import generator_inputs
-from mytalk_core.appearance.mask import mouth_mask
-from mytalk_core.appearance.perceptual import PerceptualConfig, PerceptualDistance
-from mytalk_core.appearance.picture_tensors import to_rgb, to_tensor
-from mytalk_core.appearance.raster import triangulate
-from mytalk_core.appearance.references import References
+from mytalk_core.appearance.networks.autoencoder import Posterior
+from mytalk_core.appearance.networks.discriminator import DiscriminatorConfig, PatchDiscriminator
+from mytalk_core.appearance.networks.generator import REFERENCES, AppearanceConfig, AppearanceGenerator
+from mytalk_core.appearance.networks.generator_inputs import generator_inputs
+from mytalk_core.appearance.networks.perceptual import PerceptualConfig, PerceptualDistance
+from mytalk_core.appearance.networks.picture_tensors import to_rgb, to_tensor
+from mytalk_core.appearance.references.references import References
+from mytalk_core.appearance.square.mask import mouth_mask
+from mytalk_core.appearance.square.raster import triangulate
 from mytalk_core.face.draw import landmark_image
 from mytalk_core.face.layout import LandmarkLayout
 

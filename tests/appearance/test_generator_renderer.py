@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from mytalk_core.appearance.generator import AppearanceConfig, AppearanceGenerator, Generated
 from mytalk_core.appearance.generator_renderer import GeneratorRenderer
-from mytalk_core.appearance.mask import mouth_mask
-from mytalk_core.appearance.references import References
-from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig
+from mytalk_core.appearance.networks.generator import AppearanceConfig, AppearanceGenerator, Generated
+from mytalk_core.appearance.networks.refiner import MouthRefiner, RefinerConfig
+from mytalk_core.appearance.references.references import References
 from mytalk_core.appearance.renderers import load_renderer
+from mytalk_core.appearance.square.mask import mouth_mask
 from mytalk_core.appearance.warp_renderer import WarpRenderer
 from mytalk_core.face.layout import LandmarkLayout
 

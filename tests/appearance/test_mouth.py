@@ -18,9 +18,9 @@ from mytalk_core.appearance.mouth import (
     seal,
     upper_teeth,
 )
-from mytalk_core.appearance.references import References
+from mytalk_core.appearance.references.references import References
 from mytalk_core.appearance.warp_renderer import WarpRenderer
-from mytalk_core.appearance.window import Window
+from mytalk_core.appearance.square.window import Window
 from mytalk_core.face.layout import LandmarkLayout
 
 

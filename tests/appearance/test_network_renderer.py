@@ -10,11 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from mytalk_core.appearance.mask import INNER, mouth_mask
 from mytalk_core.appearance.network_renderer import NetworkRenderer, Refined
-from mytalk_core.appearance.reference_plan import ReferenceChoice
-from mytalk_core.appearance.references import References
-from mytalk_core.appearance.refinement import (
+from mytalk_core.appearance.networks.refinement import (
     ADDED,
     Refinement,
     crisp,
@@ -22,10 +19,13 @@ from mytalk_core.appearance.refinement import (
     enlarged,
     mix,
 )
-from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig, RefinerInputs
+from mytalk_core.appearance.networks.refiner import MouthRefiner, RefinerConfig, RefinerInputs
+from mytalk_core.appearance.networks.refiner_inputs import view_window
+from mytalk_core.appearance.references.plan import ReferenceChoice
+from mytalk_core.appearance.references.references import References
 from mytalk_core.appearance.renderers import load_renderer
-from mytalk_core.appearance.unit_view import view_window
-from mytalk_core.appearance.warp import pixel_grid
+from mytalk_core.appearance.square.mask import INNER, mouth_mask
+from mytalk_core.appearance.square.warp import pixel_grid
 from mytalk_core.appearance.warp_renderer import WarpRenderer, WarpSettings
 from mytalk_core.errors import WeightsError
 from mytalk_core.face.layout import LandmarkLayout

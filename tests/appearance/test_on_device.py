@@ -14,20 +14,20 @@ import torch
 from repository import EXAMPLES
 
 from mytalk_core.appearance.covers.cover import FREE, Cover
-from mytalk_core.appearance.crop import cut_crop
 from mytalk_core.appearance.fade import BLACK, WHITE
-from mytalk_core.appearance.generator import AppearanceConfig, AppearanceGenerator
 from mytalk_core.appearance.generator_renderer import GeneratorRenderer
 from mytalk_core.appearance.network_renderer import NetworkRenderer
+from mytalk_core.appearance.networks.generator import AppearanceConfig, AppearanceGenerator
+from mytalk_core.appearance.networks.refiner import MouthRefiner, RefinerConfig
 from mytalk_core.appearance.on_device.raster import cover
 from mytalk_core.appearance.on_device.windows import Windows, averaging, blurring, enlarging, resizing
-from mytalk_core.appearance.raster import draw_triangles, triangulate
-from mytalk_core.appearance.reading import gathered_at, read_at
-from mytalk_core.appearance.references import read_references
-from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig
-from mytalk_core.appearance.texture_model import FEWEST
+from mytalk_core.appearance.references.references import read_references
+from mytalk_core.appearance.references.texture_model import FEWEST
+from mytalk_core.appearance.square.crop import cut_crop
+from mytalk_core.appearance.square.raster import draw_triangles, triangulate
+from mytalk_core.appearance.square.reading import gathered_at, read_at
+from mytalk_core.appearance.square.window import Window
 from mytalk_core.appearance.warp_renderer import TOGETHER, WarpRenderer, WarpSettings
-from mytalk_core.appearance.window import Window
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.reader import load_face_reader
 from mytalk_core.media.file_clip import FileClip

@@ -5,9 +5,9 @@ import pytest
 from drawn_face import drawn, picture
 from drawn_face import shape as drawn_shape
 
-from mytalk_core.appearance.mask import INNER, LIPS, lip_map, mouth_mask
-from mytalk_core.appearance.open_mouths import MADE, SQUARE, with_open_mouths
-from mytalk_core.appearance.references import References, mouth_opening
+from mytalk_core.appearance.references.open_mouths import MADE, SQUARE, with_open_mouths
+from mytalk_core.appearance.references.references import References, mouth_opening
+from mytalk_core.appearance.square.mask import INNER, LIPS, lip_map, mouth_mask
 from mytalk_core.appearance.warp_renderer import WarpRenderer
 from mytalk_core.face.layout import LandmarkLayout
 

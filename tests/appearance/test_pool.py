@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from drawn_face import shape
 
-from mytalk_core.appearance.pool import choose_pool, pool_count
-from mytalk_core.appearance.reference_plan import shape_distance
+from mytalk_core.appearance.references.plan import shape_distance
+from mytalk_core.appearance.references.pool import choose_pool, pool_count
 from mytalk_core.errors import NoFaceError
 from mytalk_core.face.layout import LandmarkLayout
 

@@ -10,9 +10,9 @@ import pytest
 from drawn_face import shape
 from test_warp_renderer import pool
 
-from mytalk_core.appearance import reference_plan
 from mytalk_core.appearance.fade import Light
-from mytalk_core.appearance.reference_plan import ReferenceChoice, plan_references, reference_distance
+from mytalk_core.appearance.references import plan as reference_plan
+from mytalk_core.appearance.references.plan import ReferenceChoice, plan_references, reference_distance
 from mytalk_core.face.layout import LandmarkLayout
 
 

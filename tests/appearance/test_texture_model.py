@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from repository import EXAMPLES
 
-from mytalk_core.appearance.crop import cut_crop
-from mytalk_core.appearance.mask import mouth_mask
 from mytalk_core.appearance.mouth import between_lips
-from mytalk_core.appearance.raster import triangulate
-from mytalk_core.appearance.references import read_references
-from mytalk_core.appearance.texture_model import FEWEST, STEP, Components, TextureModel
-from mytalk_core.appearance.warp import MeshWarp
+from mytalk_core.appearance.references.references import read_references
+from mytalk_core.appearance.references.texture_model import FEWEST, STEP, Components, TextureModel
+from mytalk_core.appearance.square.crop import cut_crop
+from mytalk_core.appearance.square.mask import mouth_mask
+from mytalk_core.appearance.square.raster import triangulate
+from mytalk_core.appearance.square.warp import MeshWarp
 from mytalk_core.appearance.warp_renderer import WarpRenderer, WarpSettings
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.reader import load_face_reader

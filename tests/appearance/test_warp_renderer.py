@@ -13,18 +13,18 @@ from drawn_face import SIZE, picture, shape
 from mytalk_core.appearance.blend import blend, fine_weights
 from mytalk_core.appearance.colour import cells, ring_corrections
 from mytalk_core.appearance.composite import make_patch
-from mytalk_core.appearance.crop import crop_size, cut_crop
-from mytalk_core.appearance.mask import FEATHER, mouth_mask
-from mytalk_core.appearance.raster import draw_triangles, signed_area, triangulate, uncrossed
-from mytalk_core.appearance.reference_plan import (
+from mytalk_core.appearance.networks.refinement import fine_weights as fine_weights_together
+from mytalk_core.appearance.references.plan import (
     ReferenceChoice,
     plan_references,
     reference_distance,
     steady_path,
 )
-from mytalk_core.appearance.references import References, mouth_opening, read_references, sharpness
-from mytalk_core.appearance.refinement import fine_weights as fine_weights_together
-from mytalk_core.appearance.warp import SMOOTH_UNITS, MeshWarp, ReferenceWarps, pixel_grid
+from mytalk_core.appearance.references.references import References, mouth_opening, read_references, sharpness
+from mytalk_core.appearance.square.crop import crop_size, cut_crop
+from mytalk_core.appearance.square.mask import FEATHER, mouth_mask
+from mytalk_core.appearance.square.raster import draw_triangles, signed_area, triangulate, uncrossed
+from mytalk_core.appearance.square.warp import SMOOTH_UNITS, MeshWarp, ReferenceWarps, pixel_grid
 from mytalk_core.appearance.warp_renderer import WarpRenderer, WarpSettings
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.media.picture import Picture

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from moving_head import LAYOUT, SIZE, moving_head
 
-from mytalk_core.appearance.references import read_references
+from mytalk_core.appearance.references.references import read_references
 from mytalk_core.appearance.renderers import LoadedRenderer
 from mytalk_core.appearance.watermark import Watermark, find_watermark
 from mytalk_core.face.reader import load_face_reader

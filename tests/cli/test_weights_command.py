@@ -9,7 +9,7 @@ import pytest
 import torch
 from hub_server import COMMITS, TOKEN
 
-from mytalk_core.appearance.generator import AppearanceConfig, AppearanceGenerator
+from mytalk_core.appearance.networks.generator import AppearanceConfig, AppearanceGenerator
 from mytalk_core.checkpoint.pretrained import BUNDLED
 from mytalk_core.cli.main import main
 from mytalk_core.expert.sync_expert import ExpertConfig, SyncExpert

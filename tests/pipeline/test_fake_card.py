@@ -11,10 +11,10 @@ import torch
 from fake_card import CARD, card_there
 from repository import EXAMPLES
 
-from mytalk_core.appearance.discriminator import DiscriminatorConfig, PatchDiscriminator
-from mytalk_core.appearance.generator import AppearanceConfig, AppearanceGenerator
 from mytalk_core.appearance.mouth import Parting
-from mytalk_core.appearance.perceptual import PerceptualConfig, PerceptualDistance
+from mytalk_core.appearance.networks.discriminator import DiscriminatorConfig, PatchDiscriminator
+from mytalk_core.appearance.networks.generator import AppearanceConfig, AppearanceGenerator
+from mytalk_core.appearance.networks.perceptual import PerceptualConfig, PerceptualDistance
 from mytalk_core.appearance.renderers import LoadedRenderer
 from mytalk_core.appearance.warp_renderer import AT_ONCE, WarpRenderer
 from mytalk_core.evaluation.networks.alexnet import AlexNetConfig, AlexNetDistance

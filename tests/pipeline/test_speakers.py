@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from repository import EXAMPLES
 
-from mytalk_core.appearance.references import mouth_opening
+from mytalk_core.appearance.references.references import mouth_opening
 from mytalk_core.cli.main import main
 from mytalk_core.cli.sync import speaker
 from mytalk_core.errors import MediaError

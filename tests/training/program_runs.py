@@ -25,12 +25,12 @@ from mytalk_training.refiner.data import pack
 from mytalk_training.refiner.lending import MouthView
 from safetensors.numpy import save
 
-from mytalk_core.appearance.areas import filled
 from mytalk_core.appearance.covers.face_view import mouth_and_chin
 from mytalk_core.appearance.covers.network import halved
-from mytalk_core.appearance.mask import INNER
-from mytalk_core.appearance.unit_view import UnitView
-from mytalk_core.appearance.window import Window
+from mytalk_core.appearance.networks.refiner_inputs import UnitView
+from mytalk_core.appearance.square.areas import filled
+from mytalk_core.appearance.square.mask import INNER
+from mytalk_core.appearance.square.window import Window
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.motion.identity import IdentityConfig, IdentityExtractor
 

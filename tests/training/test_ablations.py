@@ -12,8 +12,8 @@ from mytalk_training.dataset.shards import ShardDataset
 from mytalk_training.generator.data import GeneratorData, read_picture_clips
 from repository import ROOT
 
-from mytalk_core.appearance.generator import AppearanceConfig, Generated
-from mytalk_core.appearance.picture_tensors import to_rgb
+from mytalk_core.appearance.networks.generator import AppearanceConfig, Generated
+from mytalk_core.appearance.networks.picture_tensors import to_rgb
 from mytalk_core.evaluation.networks.metric_networks import Networks
 
 ABLATIONS = ROOT / "benchmarks" / "ablations"

@@ -21,9 +21,9 @@ from tqdm import tqdm
 from mytalk_core.appearance.covers.cover_detector import CoverDetector
 from mytalk_core.appearance.covers.face_view import mouth_and_chin
 from mytalk_core.appearance.covers.network import Comparison, halved
-from mytalk_core.appearance.crop import crop_box, cut_crop
-from mytalk_core.appearance.pool import choose_pool, even_sample
-from mytalk_core.appearance.references import read_references
+from mytalk_core.appearance.references.pool import choose_pool, even_sample
+from mytalk_core.appearance.references.references import read_references
+from mytalk_core.appearance.square.crop import crop_box, cut_crop
 from mytalk_core.arguments import DefaultsHelpFormatter, Parser
 from mytalk_core.errors import MediaError, NoFaceError
 from mytalk_core.face.alignment import UNITS

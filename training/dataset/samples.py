@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from safetensors.numpy import save
 
-from mytalk_core.appearance.crop import cut_crop
-from mytalk_core.appearance.pool import even_sample
-from mytalk_core.appearance.references import mouth_detail
+from mytalk_core.appearance.references.pool import even_sample
+from mytalk_core.appearance.references.references import mouth_detail
+from mytalk_core.appearance.square.crop import cut_crop
 from mytalk_core.face.alignment import UNITS
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.face.track import FaceTrack

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from mytalk_core.appearance.generator import AppearanceConfig
-from mytalk_core.appearance.generator_inputs import generator_inputs
-from mytalk_core.appearance.picture_tensors import to_tensor
-from mytalk_core.appearance.raster import triangulate
-from mytalk_core.appearance.references import APART_S, References, resized
+from mytalk_core.appearance.networks.generator import AppearanceConfig
+from mytalk_core.appearance.networks.generator_inputs import generator_inputs
+from mytalk_core.appearance.networks.picture_tensors import to_tensor
+from mytalk_core.appearance.references.references import APART_S, References, resized
+from mytalk_core.appearance.square.raster import triangulate
 from mytalk_core.face.layout import LandmarkLayout
 
 from ..dataset.shards import ShardDataset

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mytalk_core.appearance.discriminator import PatchDiscriminator
-from mytalk_core.appearance.generator import Generated
-from mytalk_core.appearance.perceptual import PerceptualDistance
+from mytalk_core.appearance.networks.discriminator import PatchDiscriminator
+from mytalk_core.appearance.networks.generator import Generated
+from mytalk_core.appearance.networks.perceptual import PerceptualDistance
 
 
 @dataclass(frozen=True)

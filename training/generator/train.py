@@ -21,9 +21,9 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from mytalk_core.appearance.autoencoder import Posterior, ResidualBlock
-from mytalk_core.appearance.discriminator import DiscriminatorConfig, PatchDiscriminator
-from mytalk_core.appearance.generator import (
+from mytalk_core.appearance.networks.autoencoder import Posterior, ResidualBlock
+from mytalk_core.appearance.networks.discriminator import DiscriminatorConfig, PatchDiscriminator
+from mytalk_core.appearance.networks.generator import (
     ALIGNMENTS,
     DESIGNS,
     REFERENCES,
@@ -31,7 +31,7 @@ from mytalk_core.appearance.generator import (
     AppearanceGenerator,
     Generated,
 )
-from mytalk_core.appearance.perceptual import PerceptualDistance
+from mytalk_core.appearance.networks.perceptual import PerceptualDistance
 from mytalk_core.arguments import DefaultsHelpFormatter, Parser, at_least
 from mytalk_core.files import replacing
 from mytalk_core.models.preset import Preset

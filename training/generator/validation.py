@@ -9,9 +9,9 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from mytalk_core.appearance.generator import AppearanceGenerator
-from mytalk_core.appearance.perceptual import PerceptualDistance
-from mytalk_core.appearance.picture_tensors import to_rgb
+from mytalk_core.appearance.networks.generator import AppearanceGenerator
+from mytalk_core.appearance.networks.perceptual import PerceptualDistance
+from mytalk_core.appearance.networks.picture_tensors import to_rgb
 from mytalk_core.evaluation.metrics.pictures import psnr, ssim
 
 from .data import GeneratorBatch, GeneratorData

@@ -23,7 +23,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from mytalk_core.appearance.refiner import MouthRefiner
+from mytalk_core.appearance.networks.refiner import MouthRefiner
 from mytalk_core.arguments import FACE_HELP, VIDEO_HELP, DefaultsHelpFormatter, Parser
 from mytalk_core.checkpoint.pretrained import resolve_whole
 from mytalk_core.errors import MediaError

@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 from safetensors.numpy import save_file
 
-from mytalk_core.appearance.mask import INNER, lip_map
-from mytalk_core.appearance.open_mouths import FEWEST, SQUARE, colours_of, luma_chroma
-from mytalk_core.appearance.pool import choose_pool
-from mytalk_core.appearance.references import References, mouth_opening, read_references
+from mytalk_core.appearance.references.open_mouths import FEWEST, SQUARE, colours_of, luma_chroma
+from mytalk_core.appearance.references.pool import choose_pool
+from mytalk_core.appearance.references.references import References, mouth_opening, read_references
+from mytalk_core.appearance.square.mask import INNER, lip_map
 from mytalk_core.arguments import DefaultsHelpFormatter, Parser
 from mytalk_core.face.alignment import UNITS
 from mytalk_core.face.layout import LandmarkLayout

@@ -16,9 +16,9 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
-from mytalk_core.appearance.mask import INNER
-from mytalk_core.appearance.refiner import RefinerInputs, weighted_sum
-from mytalk_core.appearance.window import Window
+from mytalk_core.appearance.networks.refiner import RefinerInputs, weighted_sum
+from mytalk_core.appearance.square.mask import INNER
+from mytalk_core.appearance.square.window import Window
 from mytalk_core.face.alignment import UNITS
 from mytalk_core.files import replacing
 

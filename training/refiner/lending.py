@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from mytalk_core.appearance.mask import mouth_mask
-from mytalk_core.appearance.matching import match_references
-from mytalk_core.appearance.open_mouths import with_open_mouths
-from mytalk_core.appearance.pool import choose_pool, even_sample
-from mytalk_core.appearance.raster import Triangulation, triangulate
-from mytalk_core.appearance.reference_plan import ReferenceChoice, plan_references
-from mytalk_core.appearance.references import APART_S, References, mouth_opening, sharpness
-from mytalk_core.appearance.unit_view import UnitView, unit_view
-from mytalk_core.appearance.warp import ReferenceWarps
+from mytalk_core.appearance.networks.refiner_inputs import UnitView, unit_view
+from mytalk_core.appearance.references.matching import match_references
+from mytalk_core.appearance.references.open_mouths import with_open_mouths
+from mytalk_core.appearance.references.plan import ReferenceChoice, plan_references
+from mytalk_core.appearance.references.pool import choose_pool, even_sample
+from mytalk_core.appearance.references.references import APART_S, References, mouth_opening, sharpness
+from mytalk_core.appearance.square.mask import mouth_mask
+from mytalk_core.appearance.square.raster import Triangulation, triangulate
+from mytalk_core.appearance.square.warp import ReferenceWarps
 from mytalk_core.appearance.warp_renderer import WarpSettings
 from mytalk_core.face.layout import LandmarkLayout
 

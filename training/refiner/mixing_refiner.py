@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from mytalk_core.appearance.blend import SPLIT
-from mytalk_core.appearance.refinement import crisp, enlarged, mix
-from mytalk_core.appearance.refiner import MouthRefiner
+from mytalk_core.appearance.networks.refinement import crisp, enlarged, mix
+from mytalk_core.appearance.networks.refiner import MouthRefiner
 from mytalk_core.appearance.warp_renderer import WarpSettings
 
 from .data import MouthSamples

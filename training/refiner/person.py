@@ -9,11 +9,11 @@ import torch
 
 from mytalk_core.appearance.covers.cover import FREE
 from mytalk_core.appearance.covers.cover_detector import CoverDetector, free_references
-from mytalk_core.appearance.crop import crop_box, cut_crop
-from mytalk_core.appearance.frame_edge import cut_lips
-from mytalk_core.appearance.pool import choose_pool
-from mytalk_core.appearance.raster import triangulate
-from mytalk_core.appearance.references import References, mouth_opening, sharpness
+from mytalk_core.appearance.references.pool import choose_pool
+from mytalk_core.appearance.references.references import References, mouth_opening, sharpness
+from mytalk_core.appearance.square.crop import crop_box, cut_crop
+from mytalk_core.appearance.square.frame_edge import cut_lips
+from mytalk_core.appearance.square.raster import triangulate
 from mytalk_core.errors import NoFaceError
 from mytalk_core.face.alignment import UNITS
 from mytalk_core.face.layout import LandmarkLayout

@@ -23,11 +23,11 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from mytalk_core.appearance.discriminator import DiscriminatorConfig, PatchDiscriminator
-from mytalk_core.appearance.perceptual import PerceptualDistance
-from mytalk_core.appearance.picture_tensors import to_rgb
-from mytalk_core.appearance.pool import even_sample
-from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig
+from mytalk_core.appearance.networks.discriminator import DiscriminatorConfig, PatchDiscriminator
+from mytalk_core.appearance.networks.perceptual import PerceptualDistance
+from mytalk_core.appearance.networks.picture_tensors import to_rgb
+from mytalk_core.appearance.networks.refiner import MouthRefiner, RefinerConfig
+from mytalk_core.appearance.references.pool import even_sample
 from mytalk_core.arguments import DefaultsHelpFormatter, Parser, at_least
 from mytalk_core.program import in_one_line
 

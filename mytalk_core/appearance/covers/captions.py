@@ -17,9 +17,9 @@ import numpy as np
 from ...face.alignment import UNITS, apply, invert
 from ...face.layout import LandmarkLayout
 from ...media.colour import Box
-from ..areas import filled, widened
-from ..pool import even_sample
-from ..references import References
+from ..references.pool import even_sample
+from ..references.references import References
+from ..square.areas import filled, widened
 from .overlay import STROKE
 from .parts import largest, thin, unlike_skin
 

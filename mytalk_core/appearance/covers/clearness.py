@@ -13,7 +13,7 @@ import numpy as np
 
 from ...face.alignment import UNITS
 from ...face.layout import LandmarkLayout
-from ..areas import filled, slices_between, widened
+from ..square.areas import filled, slices_between, widened
 from .parts import brightness
 
 FLAT = 0.12  # fine detail of the mouth as a share of the eyes' under which nothing of a mouth is left

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from ...face.alignment import UNITS
-from ..areas import disc, smooth_step, widened
+from ..square.areas import disc, smooth_step, widened
 from .overlay import STROKE
 from .parts import joined, largest, nearest_colours, thin
 

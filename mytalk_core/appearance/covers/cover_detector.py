@@ -18,11 +18,11 @@ import numpy as np
 
 from ...face.alignment import UNITS
 from ...face.layout import LandmarkLayout
-from ..areas import disc, filled, widened
 from ..fade import Light, UsualLight
-from ..pool import even_sample
-from ..raster import triangulate
-from ..references import Each, References, pose_points, resized
+from ..references.pool import even_sample
+from ..references.references import Each, References, pose_points, resized
+from ..square.areas import disc, filled, widened
+from ..square.raster import triangulate
 from .captions import Captions, find_captions
 from .clearness import SUSPECT, clearness
 from .cover import FREE, RIM, Cover, ExpectedFace, own_colours, with_rim

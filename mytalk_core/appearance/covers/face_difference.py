@@ -8,7 +8,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from ..areas import disc, widened
+from ..square.areas import disc, widened
 from .cover import RIM, ExpectedFace
 from .face_view import FaceView
 from .overlay import LETTERS

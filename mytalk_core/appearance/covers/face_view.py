@@ -11,7 +11,7 @@ import numpy as np
 from ...face.alignment import UNITS
 from ...face.layout import LandmarkLayout
 from ...media.colour import Box
-from ..areas import filled, widened
+from ..square.areas import filled, widened
 
 NEAR = 16  # units about mouth and chin in which a cover counts
 ROOM = 24  # units about that, into which a cover is followed beyond the face's outline

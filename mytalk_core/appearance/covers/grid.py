@@ -9,9 +9,9 @@ import numpy as np
 
 from ...face.alignment import UNITS, apply, invert
 from ...face.layout import LandmarkLayout
-from ..areas import filled, widened
-from ..pool import even_sample
-from ..references import References
+from ..references.pool import even_sample
+from ..references.references import References
+from ..square.areas import filled, widened
 
 FRAMES = 24  # looked at
 FEWEST = 6  # fewer cannot tell what stands still

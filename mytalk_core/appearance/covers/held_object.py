@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from ...face.alignment import UNITS
-from ..areas import disc, widened
-from ..pool import even_sample
+from ..references.pool import even_sample
+from ..square.areas import disc, widened
 from .grid import FaceGrid, between
 from .overlay import no_mouths, standing_still
 from .parts import joined, thickness, unlike_skin

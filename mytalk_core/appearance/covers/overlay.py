@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from ...face.alignment import UNITS
-from ..areas import widened
+from ..square.areas import widened
 from .grid import FEWEST, FaceGrid, between
 from .parts import ALIKE, joined, largest, like_nearest, nearest_colours, thickness, unlike_skin
 

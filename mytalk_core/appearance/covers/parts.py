@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ..areas import disc
+from ..square.areas import disc
 
 ALIEN = 26.0  # levels from every shade of the person's skin, where it is as bright; fewer in a dark one
 SHADES = 0.5, 1.15  # of the skin's brightness

@@ -10,10 +10,10 @@ import numpy as np
 
 from ...face.alignment import UNITS
 from ...media.colour import Box
-from ..areas import widened
 from ..colour import median
-from ..raster import Triangulation
-from ..warp import MeshWarp, sample
+from ..square.areas import widened
+from ..square.raster import Triangulation
+from ..square.warp import MeshWarp, sample
 from .cover import RIM, continued
 from .face_view import FaceView, box_of, mouth_and_chin
 from .parts import largest, thin

@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...face.alignment import UNITS
-from ..frame_edge import FADE, KNOWN, UNKNOWN, WHOLE, well_inside
-from ..mask import MouthMask
 from ..prepared import PreparedFrame
-from ..raster import Triangulation
-from ..reading import read_each_at
-from ..references import References
+from ..references.references import References
+from ..square.frame_edge import FADE, KNOWN, UNKNOWN, WHOLE, well_inside
+from ..square.mask import MouthMask
+from ..square.raster import Triangulation
+from ..square.reading import read_each_at
 from .raster import cover
 from .warp import MeshWarps, pixel_maps, triangle_maps
 from .windows import Matrices, Windows, applied, averaging, enlarging, on, smoothing_and_enlarging

@@ -16,7 +16,7 @@ from ..composite import LEAST_ALPHA, PatchArea, patch_area
 from ..covers.cover import FREE as UNCOVERED
 from ..covers.cover import Cover
 from ..prepared import PreparedFrame
-from ..reading import read_at
+from ..square.reading import read_at
 from .batch import Batch, Borrowed
 from .surroundings import move_surroundings
 from .warp import levels

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..areas import smooth_step
-from ..frame_edge import FREE
+from ..square.areas import smooth_step
+from ..square.frame_edge import FREE
 
 
 def fill_unseen(pictures: Tensor, lent: Tensor, weights: Tensor, used: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..generator import AppearanceGenerator
-from ..generator_inputs import frame_pictures, whole_mask
+from ..networks.generator import AppearanceGenerator
+from ..networks.generator_inputs import frame_pictures, whole_mask
 from .batch import Batch
 from .windows import applied, on, resizing
 

@@ -14,11 +14,11 @@ from ...face.alignment import UNITS
 from ...face.layout import LandmarkLayout
 from ..blend import CLEAR
 from ..mouth import MouthInterior, Parting, interior_between, ring_pixels, seal
-from ..raster import Triangulation
-from ..reading import read_each_at
-from ..references import mouth_opening
-from ..refinement import fine_weights
-from ..window import Window
+from ..networks.refinement import fine_weights
+from ..references.references import mouth_opening
+from ..square.raster import Triangulation
+from ..square.reading import read_each_at
+from ..square.window import Window
 from .batch import Batch
 from .matching import Matched
 from .mouth import Mouths, dark_interior

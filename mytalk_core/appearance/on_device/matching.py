@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ...face.alignment import UNITS
 from ..colour import CELL
-from ..frame_edge import WHOLE
-from ..reading import read_each_at
+from ..square.frame_edge import WHOLE
+from ..square.reading import read_each_at
 from .batch import Batch
 from .colour import cell_blurs, ring_correction
 from .frame_edge import fill_unseen

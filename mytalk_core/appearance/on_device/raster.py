@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..raster import (
+from ..square.raster import (
     SUBPIXELS,
     Triangulation,
     covered_rows,

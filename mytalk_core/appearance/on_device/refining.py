@@ -12,12 +12,12 @@ from torch import Tensor
 
 from ...face.alignment import UNITS
 from ...face.draw import landmark_image
-from ..mask import lip_map
-from ..raster import Triangulation
-from ..reading import read_each_at
-from ..refinement import Refinement, drawn, mixed, nudged
-from ..refiner import MouthRefiner, RefinerInputs
-from ..unit_view import view_window
+from ..networks.refinement import Refinement, drawn, mixed, nudged
+from ..networks.refiner import MouthRefiner, RefinerInputs
+from ..networks.refiner_inputs import view_window
+from ..square.mask import lip_map
+from ..square.raster import Triangulation
+from ..square.reading import read_each_at
 from .batch import Batch, Lenders
 from .matching import Matched
 from .warp import MeshWarps, levels

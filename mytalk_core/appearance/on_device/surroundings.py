@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from ...face.alignment import UNITS
-from ..frame_edge import FREE, depth_units
-from ..reading import read_at
+from ..square.frame_edge import FREE, depth_units
+from ..square.reading import read_at
 from ..surroundings import BLEND_UNITS, FOLD_UNITS
 from .batch import Batch
 from .frame_edge import slowed_at_edge

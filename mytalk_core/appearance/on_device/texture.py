@@ -6,7 +6,7 @@ import cv2
 from torch import Tensor
 
 from ...face.alignment import UNITS
-from ..texture_model import COARSE, STEP
+from ..references.texture_model import COARSE, STEP
 from .batch import Batch
 from .windows import applied, blurring, resizing
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...face.alignment import UNITS
-from ..raster import Triangulation, edge_inverses, triangle_affines
+from ..square.raster import Triangulation, edge_inverses, triangle_affines
 from .windows import Windows, on
 
 

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from ...face.alignment import UNITS
-from ..warp import smoothing
-from ..window import Window
+from ..square.warp import smoothing
+from ..square.window import Window
 
 # A side of a frame's window in units, or of a part of it -> the matrix that is applied to it.
 Axis = Callable[[int], np.ndarray]

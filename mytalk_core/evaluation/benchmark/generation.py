@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...appearance.references import APART_S
+from ...appearance.references.references import APART_S
 from ...appearance.renderers import LoadedRenderer
 from ...appearance.warp_renderer import WarpSettings
 from ...face.reader import FaceReader

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from ...appearance.raster import triangulate
+from ...appearance.square.raster import triangulate
 from ...face import alignment
 from ...face.layout import LandmarkLayout
 from ..networks.lpips import perceptual_score

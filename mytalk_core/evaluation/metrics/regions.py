@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...appearance.crop import crop_matrix, cut_crop
-from ...appearance.mask import mouth_mask
+from ...appearance.square.crop import crop_matrix, cut_crop
+from ...appearance.square.mask import mouth_mask
 from ...face.alignment import UNITS
 from ...face.layout import LandmarkLayout
 

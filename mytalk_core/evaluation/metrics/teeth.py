@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...appearance.areas import filled
-from ...appearance.raster import Triangulation
-from ...appearance.references import mouth_opening
-from ...appearance.warp import MeshWarp
+from ...appearance.references.references import mouth_opening
+from ...appearance.square.areas import filled
+from ...appearance.square.raster import Triangulation
+from ...appearance.square.warp import MeshWarp
 from ...face import alignment
 from ...face.alignment import UNITS
 from ...media.colour import Box

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...appearance.perceptual import PerceptualConfig, PerceptualDistance
+from ...appearance.networks.perceptual import PerceptualConfig, PerceptualDistance
 
 # Outputs, kernel and stride of AlexNet's convolutions (Krizhevsky 2014); a pooling stands before these.
 CONVOLUTIONS = ((64, 11, 4), (192, 5, 1), (384, 3, 1), (256, 3, 1), (256, 3, 1))

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...appearance.reading import read_at
+from ...appearance.square.reading import read_at
 from ...checkpoint.pretrained import PretrainedModel
 from ...errors import WeightsError
 from .feature_networks import load_script

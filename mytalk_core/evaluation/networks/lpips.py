@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ...appearance.perceptual import PerceptualConfig, PerceptualDistance
-from ...appearance.picture_tensors import to_tensor
+from ...appearance.networks.perceptual import PerceptualConfig, PerceptualDistance
+from ...appearance.networks.picture_tensors import to_tensor
 from .alexnet import AlexNetConfig, AlexNetDistance
 
 # The package and what it imports.

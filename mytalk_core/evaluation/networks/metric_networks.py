@@ -19,13 +19,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...appearance.perceptual import PerceptualDistance
+from ...appearance.networks.perceptual import PerceptualDistance
 from ...checkpoint import hub
 from ...checkpoint.pretrained import WEIGHTS_NAME, file_sha256
 from ...expert.scorer import ExpertScorer
 from ...face.reader import FaceReader, load_face_reader
 from ...motion.identity import IdentityExtractor
-from ..metrics.metric import METRICS, Metric
+from ..metric import METRICS, Metric
 from . import lpips
 from .alexnet import AlexNetDistance
 from .feature_networks import VideoFeatures, load_script

@@ -15,7 +15,7 @@ from ...files import write_text
 from ...media.clip import Clip
 from ..clip_files import ClipFiles
 from ..markdown import escaped
-from ..metrics.metric import METRICS
+from ..metric import METRICS
 
 if TYPE_CHECKING:
     from ..compare import ClipScores, Scoring

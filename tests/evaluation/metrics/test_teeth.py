@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mytalk_core.appearance.raster import triangulate
-from mytalk_core.appearance.warp import MeshWarp
+from mytalk_core.appearance.square.raster import triangulate
+from mytalk_core.appearance.square.warp import MeshWarp
 from mytalk_core.evaluation.metrics.teeth import FaceCrop, teeth_stretch
 from mytalk_core.face.layout import LandmarkLayout
 

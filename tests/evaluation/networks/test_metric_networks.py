@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mytalk_core.errors import WeightsError
-from mytalk_core.evaluation.metrics.metric import KEYS, METRICS, check_keys
+from mytalk_core.evaluation.metric import KEYS, METRICS, check_keys
 from mytalk_core.evaluation.networks import metric_networks as finding
 from mytalk_core.evaluation.networks.alexnet import AlexNetConfig, AlexNetDistance
 from mytalk_core.evaluation.networks.feature_networks import VideoFeatures, load_script

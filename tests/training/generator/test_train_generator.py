@@ -23,10 +23,10 @@ from mytalk_training.generator.validation import validate
 from mytalk_training.loop.loop import Run, train
 from mytalk_training.loop.order import NOISE, Order, SampleRandom, load
 
-from mytalk_core.appearance.autoencoder import Posterior
-from mytalk_core.appearance.generator import AppearanceConfig, AppearanceGenerator, Generated
-from mytalk_core.appearance.perceptual import PerceptualConfig, PerceptualDistance
-from mytalk_core.appearance.picture_tensors import to_rgb
+from mytalk_core.appearance.networks.autoencoder import Posterior
+from mytalk_core.appearance.networks.generator import AppearanceConfig, AppearanceGenerator, Generated
+from mytalk_core.appearance.networks.perceptual import PerceptualConfig, PerceptualDistance
+from mytalk_core.appearance.networks.picture_tensors import to_rgb
 from mytalk_core.face.layout import LandmarkLayout
 from mytalk_core.models.preset import Preset
 

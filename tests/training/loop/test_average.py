@@ -10,7 +10,7 @@ import torch
 from mytalk_training.loop import average
 from tiny_models import TINY_MOTION
 
-from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig
+from mytalk_core.appearance.networks.refiner import MouthRefiner, RefinerConfig
 from mytalk_core.motion.denoiser import MotionConfig, MotionDenoiser
 from mytalk_core.motion.space import LandmarkSpace, SpaceConfig
 

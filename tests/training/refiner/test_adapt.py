@@ -18,7 +18,7 @@ from mytalk_training.refiner.person import GUARD_S, PERIOD_S, near, pieces, read
 from repository import EXAMPLES
 from safetensors.torch import load_file
 
-from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig
+from mytalk_core.appearance.networks.refiner import MouthRefiner, RefinerConfig
 from mytalk_core.appearance.renderers import load_renderer
 from mytalk_core.checkpoint.pretrained import BUNDLED
 from mytalk_core.cli import main as cli

@@ -8,9 +8,9 @@ import pytest
 from mytalk_training.refiner.cut_interiors import RIM, cut
 from safetensors.numpy import save_file
 
-from mytalk_core.appearance import open_mouths
-from mytalk_core.appearance.mask import INNER, lip_map
-from mytalk_core.appearance.references import References
+from mytalk_core.appearance.references import open_mouths
+from mytalk_core.appearance.references.references import References
+from mytalk_core.appearance.square.mask import INNER, lip_map
 from mytalk_core.face.alignment import UNITS
 from mytalk_core.face.layout import LandmarkLayout
 

@@ -27,8 +27,8 @@ from mytalk_training.refiner.mixing_refiner import MixingRefiner
 from mytalk_training.refiner.train import build, parse, unsteadiness
 from mytalk_training.refiner.windows import mouth_corners, windows
 
-from mytalk_core.appearance.references import References, mouth_opening
-from mytalk_core.appearance.refiner import MouthRefiner, RefinerConfig
+from mytalk_core.appearance.networks.refiner import MouthRefiner, RefinerConfig
+from mytalk_core.appearance.references.references import References, mouth_opening
 from mytalk_core.face.layout import LandmarkLayout
 
 

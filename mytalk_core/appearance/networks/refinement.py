@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .blend import CLEAR
-from .mask import INNER
-from .reading import read_at
+from ..blend import CLEAR
+from ..square.mask import INNER
+from ..square.reading import read_at
 
 # Levels, the most that is added between the lips where pictures are drawn: of one reference alone the network
 # makes the mean of all mouths, teeth and darkness both grey, and brighter and darker from frame to frame.

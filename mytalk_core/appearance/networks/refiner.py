@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..checkpoint.pretrained import PretrainedModel
-from ..errors import WeightsError
+from ...checkpoint.pretrained import PretrainedModel
+from ...errors import WeightsError
 from .refinement import Refinement
 
 GROUPS = 8

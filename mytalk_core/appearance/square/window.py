@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ..face.alignment import UNITS
-from ..media.colour import Box
+from ...face.alignment import UNITS
+from ...media.colour import Box
 
 BLOCK = 8  # windows start and end on whole blocks of units, which are whole pixels at every crop size
 

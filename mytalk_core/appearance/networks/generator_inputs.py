@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..face.draw import landmark_image
-from ..face.layout import LandmarkLayout
+from ...face.draw import landmark_image
+from ...face.layout import LandmarkLayout
+from ..references.references import References, resized
+from ..square.mask import MouthMask, mouth_mask
+from ..square.raster import Triangulation
+from ..square.warp import MeshWarp
 from .generator import AppearanceConfig
-from .mask import MouthMask, mouth_mask
 from .picture_tensors import to_tensor
-from .raster import Triangulation
-from .references import References, resized
-from .warp import MeshWarp
 
 
 @dataclass(frozen=True)

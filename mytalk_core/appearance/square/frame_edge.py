@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from ..face import alignment
-from ..face.alignment import UNITS
-from ..face.layout import LandmarkLayout
+from ...face import alignment
+from ...face.alignment import UNITS
+from ...face.layout import LandmarkLayout
 from .areas import smooth_step
 
 if TYPE_CHECKING:
-    from ..face.track import FaceTrack
+    from ...face.track import FaceTrack
 
 # A landmark so many units inside the frame, or as many as the lips, moves freely; a nearer one less.
 FREE = 16.0

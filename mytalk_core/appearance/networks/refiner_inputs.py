@@ -8,15 +8,15 @@ import cv2
 import numpy as np
 import torch
 
-from ..face.alignment import UNITS
-from ..face.draw import landmark_image
-from .mask import MouthMask, lip_map
-from .matching import MatchedReferences
+from ...face.alignment import UNITS
+from ...face.draw import landmark_image
+from ..references.matching import MatchedReferences
+from ..references.references import References
+from ..square.mask import MouthMask, lip_map
+from ..square.warp import ReferenceWarps, sample
+from ..square.window import Window
 from .picture_tensors import to_tensor
-from .references import References
 from .refiner import RefinerInputs
-from .warp import ReferenceWarps, sample
-from .window import Window
 
 CONTEXT_UNITS = 16  # skin around the mask that the refiner sees: it tells light and pose
 

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from ..face.alignment import UNITS
-from ..face.layout import LandmarkLayout
-from .crop import crop_box, cut_crop
-from .frame_edge import seen_part
-from .mask import mouth_mask
+from ...face.alignment import UNITS
+from ...face.layout import LandmarkLayout
+from ..square.crop import crop_box, cut_crop
+from ..square.frame_edge import seen_part
+from ..square.mask import mouth_mask
 
 if TYPE_CHECKING:
-    from ..face.track import FaceTrack
-    from ..media.clip import Clip
-    from ..media.picture import Picture
+    from ...face.track import FaceTrack
+    from ...media.clip import Clip
+    from ...media.picture import Picture
 
 # Calls a function with every item, in their order: one after the other, as `map` does, or several at once.
 Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from ..checkpoint.pretrained import PretrainedModel
+from ...checkpoint.pretrained import PretrainedModel
 
 
 @dataclass(frozen=True)

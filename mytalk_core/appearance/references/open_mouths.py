@@ -15,19 +15,19 @@ import cv2
 import numpy as np
 from safetensors import safe_open
 
-from ..checkpoint.pretrained import BUNDLED
-from ..face.alignment import UNITS
-from ..face.layout import LandmarkLayout
-from ..face.packed import Rows
-from .frame_edge import lent_part
-from .mask import LIPS, lip_map, mouth_mask
-from .mouth import interior_between, ring_pixels
+from ...checkpoint.pretrained import BUNDLED
+from ...face.alignment import UNITS
+from ...face.layout import LandmarkLayout
+from ...face.packed import Rows
+from ..mouth import interior_between, ring_pixels
+from ..square.frame_edge import lent_part
+from ..square.mask import LIPS, lip_map, mouth_mask
+from ..square.raster import triangulate
+from ..square.warp import MeshWarp, sample
+from ..square.window import SQUARE
+from .plan import CHUNK, ReferenceChoice, reference_distance
 from .pool import choose_pool
-from .raster import triangulate
-from .reference_plan import CHUNK, ReferenceChoice, reference_distance
 from .references import References, lip_shape, mouth_opening
-from .warp import MeshWarp, sample
-from .window import SQUARE
 
 WEIGHTS = BUNDLED / "mouth" / "interiors.safetensors"
 SHOWN = 4.0  # units of opening from which on a source's own teeth show

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 from torch import Tensor
 
-from ..face.alignment import UNITS
-from ..face.layout import LandmarkLayout
-from ..media.colour import Box
+from ...face.alignment import UNITS
+from ...face.layout import LandmarkLayout
+from ...media.colour import Box
 
 Whole = TypeVar("Whole", np.ndarray, Tensor)
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..face.layout import LandmarkLayout
-from ..face.packed import Rows
-from .fade import Light
+from ...face.layout import LandmarkLayout
+from ...face.packed import Rows
+from ..fade import Light
 from .references import References, lip_shape, mouth_opening, pose_points
 
 CHUNK = 512  # targets whose landmarks are unpacked at once
@@ -48,6 +48,16 @@ class ReferencePlan:
 
     indices: np.ndarray
     weights: np.ndarray
+
+
+def expected_brightness(references: References, frames: np.ndarray, shots: np.ndarray) -> np.ndarray:
+    """How bright frames (T,) of the references' clip are, as those that lie next in the shot (T,) tell: float
+    (T,) levels, NaN where a shot has none."""
+    brightness, expected = Light.of(references.crops).brightness, np.full(len(frames), np.nan)
+    for shot in np.unique(references.shots):
+        own, of = references.shots == shot, shots == shot
+        expected[of] = np.interp(frames[of], references.frame_index[own], brightness[own])
+    return expected
 
 
 def reference_distance(

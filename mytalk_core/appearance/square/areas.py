@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from torch import Tensor
 
-from ..face.alignment import UNITS
+from ...face.alignment import UNITS
 from .window import SQUARE, Window
 
 Grid = TypeVar("Grid", np.ndarray, Tensor)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ..face.alignment import UNITS
-from ..media.colour import Box
+from ...face.alignment import UNITS
+from ...media.colour import Box
 from .window import SQUARE, Window
 
 STEP = 32  # crop sides are multiples of this, so that windows of 8 units fall on whole pixels

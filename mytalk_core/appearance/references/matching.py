@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .colour import CELL, cells, on_ring, ring_corrections
-from .frame_edge import WHOLE, fill_unseen
-from .mask import MouthMask
+from ..colour import CELL, cells, on_ring, ring_corrections
+from ..square.frame_edge import WHOLE, fill_unseen
+from ..square.mask import MouthMask
+from ..square.warp import ReferenceWarps, sample_units
+from ..square.window import Window
 from .references import References
-from .warp import ReferenceWarps, sample_units
-from .window import Window
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,16 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ..face.alignment import UNITS
-from .colour import cells
-from .frame_edge import WHOLE, lent_part
-from .mask import MouthMask, mouth_mask
+from ...face.alignment import UNITS
+from ..colour import cells
+from ..mouth import between_lips
+from ..square.frame_edge import WHOLE, lent_part
+from ..square.mask import MouthMask, mouth_mask
+from ..square.raster import Triangulation
+from ..square.warp import MeshWarp, read_pixels
+from ..square.window import Window
 from .matching import read_cells
-from .mouth import between_lips
-from .raster import Triangulation
 from .references import References
-from .warp import MeshWarp, read_pixels
-from .window import Window
 
 STEP = 2  # units a sample of a texture
 FEWEST, FEWEST_CELLS = 24, 24  # references, and cells of skin around the mouth, that make a model

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ..face.alignment import UNITS
-from ..face.layout import LandmarkLayout
+from ...face.alignment import UNITS
+from ...face.layout import LandmarkLayout
 from .areas import filled, smooth_step
 from .window import BLOCK, Window
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..errors import NoFaceError
-from ..face.layout import LandmarkLayout
-from ..face.packed import Rows
-from .reference_plan import ReferenceChoice, shape_distance
+from ...errors import NoFaceError
+from ...face.layout import LandmarkLayout
+from ...face.packed import Rows
+from .plan import ReferenceChoice, shape_distance
 
 POOL = 96
 POOL_BYTES = 96 << 20  # what the crops may take together, whatever their size

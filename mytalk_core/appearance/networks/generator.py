@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..checkpoint.pretrained import PretrainedModel
+from ...checkpoint.pretrained import PretrainedModel
 from .autoencoder import Decoder, Encoder, Posterior, conv
 from .fusion import FusionNet
 

@@ -8,8 +8,8 @@ from functools import cached_property, lru_cache
 import cv2
 import numpy as np
 
-from ..face.alignment import UNITS
-from ..media.colour import Box
+from ...face.alignment import UNITS
+from ...media.colour import Box
 from .raster import Triangulation, draw_triangles, edge_inverses, triangle_affines
 from .window import Window
 
