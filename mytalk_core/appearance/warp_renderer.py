@@ -299,9 +299,11 @@ class WarpRenderer:
         trios = zip(matched.chosen, matched.corrections, warps.pixels(core, mask.mouth, size), strict=True)
         for rank, (reference, correction, coordinates) in enumerate(trios):
             picture = self.references.crops[reference]
-            coordinates, parted = self._parted(coordinates, int(reference), target, mask)
+            # Moved before they are parted: lips that shut tear them, and moving would read between the parts.
+            moved = mixing.moved(coordinates, rank)
+            moved, parted = self._parted(moved, int(reference), target, mask)
             dark.append(parted)
-            warped = sample(picture, mixing.moved(coordinates, rank)).astype(np.float32)
+            warped = sample(picture, moved).astype(np.float32)
             if correction is not None:
                 warped += core.enlarge(mask.window.part(correction, core), size)
             pictures.append(warped)

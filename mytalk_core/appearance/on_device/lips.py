@@ -72,7 +72,7 @@ def warped(
     """
     size, borrowed, cores = batch.size, batch.borrowed, batch.cores
     fine, darkness = MeshWarps.of(batch.covers[1], cores, size), None
-    coordinates = batch.reference_pixels(fine, cores, size)
+    coordinates = mixing.moved(batch.reference_pixels(fine, cores, size))
     how = [
         [parting(target, int(reference)) for reference in chosen]
         for target, chosen in zip(batch.targets, borrowed.chosen, strict=True)
@@ -82,7 +82,7 @@ def warped(
         mouths = Mouths.of(batch.targets, triangulation.layout, cores, size)
         coordinates, dark = mouths.parted(coordinates, parts)
         darkness = (matched.weights[..., None, None] * dark).sum(1, keepdim=True)
-    pictures = levels(read_each_at(batch.lenders(), mixing.moved(coordinates)))
+    pictures = levels(read_each_at(batch.lenders(), coordinates))
     return matched.corrected(pictures, batch, cores, size), darkness
 
 
