@@ -13,6 +13,7 @@ import torch
 from mytalk_core.appearance.network_renderer import NetworkRenderer, Refined
 from mytalk_core.appearance.networks.refinement import (
     ADDED,
+    NUDGED,
     Refinement,
     crisp,
     drawn,
@@ -219,13 +220,19 @@ def test_crisp_leans_on_the_largest_share_in_fine_structure_and_between_the_lips
     assert clear[1:3, 1:3].min() > 0.6 and clear[0, 0] == 0.5, "half of one mouth's teeth are grey"
 
 
-def test_little_is_added_between_the_lips_and_what_is_needed_elsewhere():
-    lips = inputs().lips
-    shares, much = torch.ones(2, 1, 24, 40), torch.full((2, 3, 24, 40), 0.3)
-    added = 127.5 * drawn(Refinement(shares, shares, torch.zeros(2, 1, 2, 24, 40), much), 8.0, lips).residual
-    between = (lips == INNER).expand_as(added)
-    assert added[between].max() <= ADDED, "a dark mouth is grey"
-    torch.testing.assert_close(added[~between], 127.5 * much[~between])
+def test_little_is_added_and_moved_between_the_lips_and_what_is_needed_elsewhere():
+    lips = torch.zeros(1, 1, 24, 40, dtype=torch.uint8)
+    lips[:, :, 8:16, 10:30] = INNER
+    shares = torch.ones(1, 2, 24, 40) / 2
+    flow, added = torch.full((1, 2, 2, 24, 40), -2.0), torch.full((1, 3, 24, 40), 0.3)
+    made = drawn(Refinement(shares, shares, flow, added), 8.0, lips)
+    between = made.residual[..., 8:16, 10:30], made.flow[..., 8:16, 10:30]
+    assert 127.5 * between[0].max() <= ADDED, "a dark mouth is grey"
+    assert between[1].abs().max() <= NUDGED, "teeth are ragged"
+    for given, found in ((flow, made.flow), (added, made.residual)):
+        torch.testing.assert_close(found[..., :6, :], given[..., :6, :])
+        # No step where the lips begin, which would tear their edge.
+        assert 0 < (found[..., 7, 20] - given[..., 7, 20]).abs().max() < (given - found).abs().max()
 
 
 def test_the_heaviest_references_are_kept_and_their_weights_still_sum_to_one():

@@ -15,6 +15,9 @@ from ..square.reading import read_at
 # Levels, the most that is added between the lips where pictures are drawn: of one reference alone the network
 # makes the mean of all mouths, teeth and darkness both grey, and brighter and darker from frame to frame.
 ADDED = 8.0
+# Units, the most that a reference is moved there. Its teeth have their own size already, see `mouth`; the
+# network knows them as the mesh squeezes them, and would stretch them once more, ragged and aslant.
+NUDGED = 0.25
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,25 @@ def crisp(refinement: Refinement, detail: float, lips: Tensor | None = None) -> 
 
 
 def drawn(refinement: Refinement, detail: float, lips: Tensor) -> Refinement:
-    """Maps as pictures are made by them: `crisp`, and between the lips less than ADDED levels are added."""
-    maps, most = crisp(refinement, detail, lips), ADDED / 127.5
-    bounded = most * torch.tanh(maps.residual / most)
-    return replace(maps, residual=torch.where(lips == INNER, bounded, maps.residual))
+    """Maps as pictures are made by them: `crisp`, and between the lips less than ADDED levels are added, and
+    nothing is moved by NUDGED units or more."""
+    maps, between = crisp(refinement, detail, lips), _between(lips)
+    return replace(
+        maps,
+        flow=_bounded(maps.flow, NUDGED, between[:, None]),
+        residual=_bounded(maps.residual, ADDED / 127.5, between),
+    )
+
+
+def _between(lips: Tensor) -> Tensor:
+    """Where it is between the lips, and less and less in two units of them: float32 (B,1,H,W), 0..1."""
+    near = F.max_pool2d((lips == INNER).float(), 3, stride=1, padding=1)
+    return F.avg_pool2d(near, 3, stride=1, padding=1)
+
+
+def _bounded(values: Tensor, most: float, where: Tensor) -> Tensor:
+    """Values, no larger than `most` as far as `where` says, 0..1."""
+    return values + where * (most * torch.tanh(values / most) - values)
 
 
 def fine_weights(weights: Tensor, detail: float) -> Tensor:
