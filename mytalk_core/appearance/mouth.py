@@ -18,7 +18,6 @@ import numpy as np
 from ..face.alignment import UNITS
 from ..face.layout import LandmarkLayout
 from .square.areas import Grid, slices_between, smooth_step
-from .square.warp import read_pixels
 from .square.window import Window
 
 DEEP, TONGUE = 0.26, 0.62  # brightness of throat and tongue, as a share of the lips'
@@ -143,7 +142,7 @@ def part_interior(
     above, below = share * apart, (1 - share) * apart
     read = np.where(above <= gap, above, np.where(below <= 1 - gap, 1 - below, gap))
     at_y = np.where(inside, top + read * high, rows[:, None])
-    parted[part] = _read_map(coordinates, columns, at_y)
+    parted[part] = _read_rows(coordinates, part[1], at_y)
     away_px = np.minimum(above - gap, below - (1 - gap)) * high / apart
     darkness[part] = np.clip(away_px / scale, 0, 1) * np.clip((apart - 1) / (PARTING - 1), 0, 1) * inside
     return parted, darkness
@@ -160,7 +159,8 @@ def hide_edges(
     """A warp of an open mouth to one that nearly shuts, without the edges of its lips, where teeth and gap
     begin: squeezed together they would be a striped line along the seam.
 
-    Next to the seam the lips are read from `HIDDEN` units farther off, and stretched to it.
+    Next to the seam each lip is read from `HIDDEN` units farther off, but no more than half of its height,
+    and stretched to it; its outer edge stays.
 
     Args:
         coordinates: float32 (h, w, 2), where the pixels of a window in a crop of `size` come from.
@@ -168,27 +168,31 @@ def hide_edges(
         amount: 0..1, see `seal`; at 0 nothing changes.
     """
     scale = size / UNITS
-    inner = ring_pixels(layout.lips_inner, target, window, size)
-    # Half of the opening and the edge give way to the lips beyond, evenly over three times their height.
-    margin = np.array([HIDDEN * scale, 3 * (HIDDEN * scale + np.ptp(inner[:, 1]))])
-    part = slices_between(coordinates.shape, inner.min(0) - margin, inner.max(0) + margin)
+    inner, outer = (
+        ring_pixels(ring, target, window, size) for ring in (layout.lips_inner, layout.lips_outer)
+    )
+    part = slices_between(coordinates.shape, outer.min(0) - 1, outer.max(0) + 1)
     rows, columns = (np.arange(side.start, side.stop, dtype=np.float32) for side in part)
     rows = rows[:, None]
-    top, bottom = lip_lines(inner, columns)
-    seam = (top + bottom) / 2
+    (top, bottom), (above, below) = (lip_lines(ring, columns) for ring in (inner, outer))
+    seam, reach = (top + bottom) / 2, HIDDEN * scale
     corners = np.minimum(columns - inner[:, 0].min(), inner[:, 0].max() - columns)
-    hidden = amount * (HIDDEN * scale + (bottom - top) / 2) * np.clip(1 + corners / (HIDDEN * scale), 0, 1)
-    away = np.abs(rows - seam)
-    read = np.maximum(away, hidden + away * 2 / 3)
+    away, high = np.abs(rows - seam), np.maximum(np.where(rows < seam, seam - above, below - seam), 1e-3)
+    hidden = np.minimum(reach + (bottom - top) / 2, high / 2) * np.clip(1 + corners / reach, 0, 1)
+    read = away + amount * hidden * np.maximum(1 - away / high, 0)
     hiding = coordinates.copy()
-    hiding[part] = _read_map(coordinates, columns, seam + np.where(rows < seam, -read, read))
+    hiding[part] = _read_rows(coordinates, part[1], seam + np.where(rows < seam, -read, read))
     return hiding
 
 
-def _read_map(coordinates: np.ndarray, at_x: np.ndarray, at_y: np.ndarray) -> np.ndarray:
-    """A map float32 (h, w, 2) read between its pixels, at columns (w',) and rows (h', w')."""
-    at = np.dstack([np.broadcast_to(at_x, at_y.shape), at_y]).astype(np.float32)
-    return read_pixels(coordinates, at, cv2.INTER_LINEAR)
+def _read_rows(coordinates: np.ndarray, columns: slice, rows: np.ndarray) -> np.ndarray:
+    """A map float32 (h, w, 2) read between its rows, at those (h', w') of some columns."""
+    part, last = coordinates[:, columns], len(coordinates) - 1
+    # OpenCV would read it by 32nds of a pixel: too coarse where an open mouth is squeezed into a few rows.
+    rows = rows.clip(0, last)
+    low, along = np.floor(rows).astype(int), np.arange(rows.shape[1])
+    above, below = part[low, along], part[np.minimum(low + 1, last), along]
+    return above + (rows - low).astype(np.float32)[..., None] * (below - above)
 
 
 @dataclass(frozen=True)

@@ -185,6 +185,20 @@ def test_lips_that_were_closed_stay_as_they_were(layout):
     assert moved[seam - 1 : seam + 2, 118:138].min() > 1 and moved[: seam - 12].max() < 1e-3
 
 
+def test_lips_keep_their_height_however_thin_where_a_mouth_shuts(layout):
+    points, half = shape(layout).astype(np.float32), len(layout.lips_outer) // 2
+    points[layout.lips_inner, 1] = 151
+    points[layout.lips_outer[half + 1 :], 1], points[layout.lips_outer[1:half], 1] = 148, 155
+    grid = np.dstack(np.meshgrid(np.arange(SIZE), np.arange(SIZE))).astype(np.float32)
+    hiding = hide_edges(grid, points, layout, Window(0, 0, SIZE, SIZE), SIZE, 1.0)
+    # From the seam, units down.
+    rows, read = grid[:, 128, 1] + 0.5 - 151, hiding[:, 128, 1] + 0.5 - 151
+    lips = (rows > -3) & (rows < 4)
+    assert read[lips].min() > -3 and read[lips].max() < 4, "skin is drawn for lips"
+    assert np.abs(read).min() > 1.4, "teeth show"
+    np.testing.assert_allclose(read[~lips], rows[~lips], atol=1e-3)
+
+
 def test_where_teeth_end_and_how_far_they_are_stretched(layout):
     points = shape(layout, 16)
     shown, gap = upper_teeth(toothed(layout, points, 0.55), points, layout)

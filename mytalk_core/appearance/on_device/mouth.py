@@ -22,8 +22,8 @@ class Mouths:
     """The inner lips of B frames on the pixels of their windows in crops of `size`.
 
     rows (B,1,h,1), columns (B,1,1,w): each pixel's own, from its window's corner; last (B,1,1,1): the last
-    row of each window; top, bottom (B,1,1,w): the rows of the lips; left, right (B,1,1,1): the columns of
-    their corners.
+    row of each window; top, bottom (B,1,1,w): the rows of the lips; above, below: of the outer lips; left,
+    right (B,1,1,1): the columns of their corners.
     """
 
     scale: float
@@ -32,32 +32,34 @@ class Mouths:
     last: Tensor
     top: Tensor
     bottom: Tensor
+    above: Tensor
+    below: Tensor
     left: Tensor
     right: Tensor
 
     @classmethod
     def of(cls, targets: Sequence[np.ndarray], layout: LandmarkLayout, windows: Windows, size: int) -> Mouths:
         """targets: (N,2) canonical units, of each frame."""
-        rings = [
-            ring_pixels(layout.lips_inner, target, window, size)
-            for target, window in zip(targets, windows.own, strict=True)
-        ]
+        inner, outer = (
+            [
+                ring_pixels(ring, target, window, size)
+                for target, window in zip(targets, windows.own, strict=True)
+            ]
+            for ring in (layout.lips_inner, layout.lips_outer)
+        )
         columns = np.arange(windows.canvas(size)[1], dtype=np.float32)
         widths = [window.shape[1] * size // UNITS for window in windows.own]
-        # Of each frame both lips at all columns, and behind them their corners.
-        lines = np.stack(
-            [
-                np.column_stack(
-                    [lip_lines(ring, columns.clip(max=width - 1)), [[ring[:, 0].min()], [ring[:, 0].max()]]]
-                )
-                for ring, width in zip(rings, widths, strict=True)
-            ]
-        )
+        # Of each frame the lips at all columns.
+        lines = [
+            [line for ring in rings for line in lip_lines(ring, columns.clip(max=width - 1))]
+            for *rings, width in zip(inner, outer, widths, strict=True)
+        ]
+        corners = np.array([[ring[:, 0].min(), ring[:, 0].max()] for ring in inner], np.float32)
         x, y = (own[:, None] for own in windows.pixels(size))
         rows = y - y[:, :, :1]
-        lips = on(lines, x.device)[:, None, :, None]
-        (top, bottom), (left, right) = lips[..., :-1].unbind(2), lips[..., -1:].unbind(2)
-        return cls(size / UNITS, rows, x - x[..., :1], rows[:, :, -1:], top, bottom, left, right)
+        lips = on(np.array(lines), x.device)[:, None, :, None].unbind(2)
+        left, right = on(corners, x.device)[:, None, :, None, None].unbind(2)
+        return cls(size / UNITS, rows, x - x[..., :1], rows[:, :, -1:], *lips, left, right)
 
     def parted(self, coordinates: Tensor, how: np.ndarray) -> tuple[Tensor, Tensor]:
         """R warps (B,R,2,h,w) with teeth of their own size, or none where lips meet, and how dark it is
@@ -79,13 +81,18 @@ class Mouths:
 
     def _hidden(self, sealed: Tensor) -> Tensor:
         """The rows (B,R,h,w) that are read where lips nearly shut by `sealed` (B,R,1,1)."""
-        seam = (self.top + self.bottom) / 2
-        corners = torch.minimum(self.columns - self.left, self.right - self.columns)
-        reach = HIDDEN * self.scale
-        hidden = sealed * (reach + (self.bottom - self.top) / 2) * (1 + corners / reach).clamp(0, 1)
+        seam, reach = (self.top + self.bottom) / 2, HIDDEN * self.scale
+        corners, is_upper = (
+            torch.minimum(self.columns - self.left, self.right - self.columns),
+            self.rows < seam,
+        )
         away = (self.rows - seam).abs()
-        read = torch.maximum(away, hidden + away * 2 / 3)
-        return torch.where(self.rows < seam, seam - read, seam + read)
+        high = torch.where(is_upper, seam - self.above, self.below - seam).clamp_min(1e-3)
+        hidden = torch.minimum(reach + (self.bottom - self.top) / 2, high / 2) * (1 + corners / reach).clamp(
+            0, 1
+        )
+        read = away + sealed * hidden * (1 - away / high).clamp_min(0)
+        return torch.where(is_upper, seam - read, seam + read)
 
     def _read(self, planes: Tensor, rows: Tensor) -> Tensor:
         """Planes (B,R,C,h,w) read at rows (B,R,h,w) of each column."""
