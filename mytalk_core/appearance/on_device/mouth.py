@@ -47,19 +47,20 @@ class Mouths:
             ]
             for ring in (layout.lips_inner, layout.lips_outer)
         )
-        columns = np.arange(windows.canvas(size)[1], dtype=np.float32)
+        every = np.arange(windows.canvas(size)[1], dtype=np.float32)
         widths = [window.shape[1] * size // UNITS for window in windows.own]
         # Of each frame the lips at all columns.
         lines = [
-            [line for ring in rings for line in lip_lines(ring, columns.clip(max=width - 1))]
+            [line for ring in rings for line in lip_lines(ring, every.clip(max=width - 1))]
             for *rings, width in zip(inner, outer, widths, strict=True)
         ]
         corners = np.array([[ring[:, 0].min(), ring[:, 0].max()] for ring in inner], np.float32)
         x, y = (own[:, None] for own in windows.pixels(size))
         rows = y - y[:, :, :1]
-        lips = on(np.array(lines), x.device)[:, None, :, None].unbind(2)
+        top, bottom, above, below = on(np.array(lines), x.device)[:, None, :, None].unbind(2)
         left, right = on(corners, x.device)[:, None, :, None, None].unbind(2)
-        return cls(size / UNITS, rows, x - x[..., :1], rows[:, :, -1:], *lips, left, right)
+        columns, last = x - x[..., :1], rows[:, :, -1:]
+        return cls(size / UNITS, rows, columns, last, top, bottom, above, below, left, right)
 
     def parted(self, coordinates: Tensor, how: np.ndarray) -> tuple[Tensor, Tensor]:
         """R warps (B,R,2,h,w) with teeth of their own size, or none where lips meet, and how dark it is
