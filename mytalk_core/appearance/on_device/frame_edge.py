@@ -1,4 +1,4 @@
-"""The frame's edge in a batch: see the file of this name one folder up."""
+"""The frame's edge in a batch: see `square/frame_edge.py`."""
 
 from __future__ import annotations
 

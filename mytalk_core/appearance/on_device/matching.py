@@ -1,4 +1,4 @@
-"""The references of a batch matched in colour: see the file of this name one folder up."""
+"""The references of a batch matched in colour: see `references/matching.py`."""
 
 from __future__ import annotations
 
