@@ -223,12 +223,15 @@ def test_crisp_leans_on_the_largest_share_in_fine_structure_and_between_the_lips
 def test_little_is_added_and_moved_between_the_lips_and_what_is_needed_elsewhere():
     lips = torch.zeros(1, 1, 24, 40, dtype=torch.uint8)
     lips[:, :, 8:16, 10:30] = INNER
-    shares = torch.ones(1, 2, 24, 40) / 2
-    flow, added = torch.full((1, 2, 2, 24, 40), -2.0), torch.full((1, 3, 24, 40), 0.3)
-    made = drawn(Refinement(shares, shares, flow, added), 8.0, lips)
+    shares = torch.tensor([0.25, 0.75])[None, :, None, None].expand(1, 2, 24, 40)
+    flow = torch.tensor([-5.0, -1.0])[None, :, None, None, None].expand(1, 2, 2, 24, 40)
+    added = torch.full((1, 3, 24, 40), 0.3)
+    made = drawn(Refinement(shares, shares, flow, added), 1.0, lips)
     between = made.residual[..., 8:16, 10:30], made.flow[..., 8:16, 10:30]
     assert 127.5 * between[0].max() <= ADDED, "a dark mouth is grey"
-    assert between[1].abs().max() <= NUDGED, "teeth are ragged"
+    # References still meet each other, and are moved no farther than that.
+    torch.testing.assert_close(between[1][:, 1] - between[1][:, 0], torch.full((1, 2, 8, 20), 4.0))
+    assert (0.25 * between[1][:, 0] + 0.75 * between[1][:, 1]).abs().max() <= NUDGED, "teeth are ragged"
     for given, found in ((flow, made.flow), (added, made.residual)):
         torch.testing.assert_close(found[..., :6, :], given[..., :6, :])
         # No step where the lips begin, which would tear their edge.

@@ -15,8 +15,9 @@ from ..square.reading import read_at
 # Levels, the most that is added between the lips where pictures are drawn: of one reference alone the network
 # makes the mean of all mouths, teeth and darkness both grey, and brighter and darker from frame to frame.
 ADDED = 8.0
-# Units, the most that a reference is moved there. Its teeth have their own size already, see `mouth`; the
-# network knows them as the mesh squeezes them, and would stretch them once more, ragged and aslant.
+# Units, the most that a mixture as a whole is moved there, while its references are moved onto each other.
+# Their teeth have their own size already, see `mouth`; the network knows them as the mesh squeezes them, and
+# would stretch them once more, ragged and aslant.
 NUDGED = 0.25
 
 
@@ -65,11 +66,12 @@ def crisp(refinement: Refinement, detail: float, lips: Tensor | None = None) -> 
 
 def drawn(refinement: Refinement, detail: float, lips: Tensor) -> Refinement:
     """Maps as pictures are made by them: `crisp`, and between the lips less than ADDED levels are added, and
-    nothing is moved by NUDGED units or more."""
+    all references together are moved by less than NUDGED units."""
     maps, between = crisp(refinement, detail, lips), _between(lips)
+    mean = (maps.coarse[:, :, None] * maps.flow).sum(1, keepdim=True)
     return replace(
         maps,
-        flow=_bounded(maps.flow, NUDGED, between[:, None]),
+        flow=maps.flow + _bounded(mean, NUDGED, between[:, None]) - mean,
         residual=_bounded(maps.residual, ADDED / 127.5, between),
     )
 
