@@ -187,11 +187,14 @@ def hide_edges(
 
 def _read_rows(coordinates: np.ndarray, columns: slice, rows: np.ndarray) -> np.ndarray:
     """A map float32 (h, w, 2) read between its rows, at those (h', w') of some columns."""
-    part, last = coordinates[:, columns], len(coordinates) - 1
+    (height, width), rows = coordinates.shape[:2], rows.clip(0, len(coordinates) - 1)
     # OpenCV would read it by 32nds of a pixel: too coarse where an open mouth is squeezed into a few rows.
-    rows = rows.clip(0, last)
-    low, along = np.floor(rows).astype(int), np.arange(rows.shape[1])
-    above, below = part[low, along], part[np.minimum(low + 1, last), along]
+    low, along = np.floor(rows).astype(int), np.arange(columns.start, columns.stop)
+    # Pixels by one number each, which NumPy takes more than twice as fast as by row and column.
+    pixels = coordinates.reshape(-1, 2)
+    above, below = (
+        pixels.take(row * width + along, axis=0) for row in (low, np.minimum(low + 1, height - 1))
+    )
     return above + (rows - low).astype(np.float32)[..., None] * (below - above)
 
 

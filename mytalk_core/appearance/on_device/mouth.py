@@ -83,16 +83,13 @@ class Mouths:
     def _hidden(self, sealed: Tensor) -> Tensor:
         """The rows (B,R,h,w) that are read where lips nearly shut by `sealed` (B,R,1,1)."""
         seam, reach = (self.top + self.bottom) / 2, HIDDEN * self.scale
-        corners, is_upper = (
-            torch.minimum(self.columns - self.left, self.right - self.columns),
-            self.rows < seam,
-        )
+        corners = torch.minimum(self.columns - self.left, self.right - self.columns)
+        is_upper = self.rows < seam
         away = (self.rows - seam).abs()
         high = torch.where(is_upper, seam - self.above, self.below - seam).clamp_min(1e-3)
-        hidden = torch.minimum(reach + (self.bottom - self.top) / 2, high / 2) * (1 + corners / reach).clamp(
-            0, 1
-        )
-        read = away + sealed * hidden * (1 - away / high).clamp_min(0)
+        hidden = torch.minimum(reach + (self.bottom - self.top) / 2, high / 2)
+        hidden = sealed * hidden * (1 + corners / reach).clamp(0, 1)
+        read = away + hidden * (1 - away / high).clamp_min(0)
         return torch.where(is_upper, seam - read, seam + read)
 
     def _read(self, planes: Tensor, rows: Tensor) -> Tensor:
