@@ -8,6 +8,8 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from .references.mouths import Parted
+
 SPLIT = 1.0  # units: coarser structure is averaged over the references, finer comes mostly from the best
 # Power of coarse structure's weights between the lips, where half of teeth over half of a tongue are grey.
 CLEAR = 2.0
@@ -16,9 +18,9 @@ CLEAR = 2.0
 class Mixing(Protocol):
     """How the references of one frame become one picture."""
 
-    def moved(self, coordinates: np.ndarray, rank: int) -> np.ndarray:
+    def moved(self, coordinates: np.ndarray, rank: int, parted: Parted | None) -> np.ndarray:
         """Where the picture's pixels come from in the reference of that rank, of where the mesh says that
-        they do: float32 (h, w, 2)."""
+        they do, float32 (h, w, 2), and of what becomes of its teeth."""
         ...
 
     def mixed(self, pictures: list[np.ndarray]) -> np.ndarray:
@@ -35,9 +37,9 @@ class Blend:
     sigma: float
     inner: np.ndarray | None = None
 
-    def moved(self, coordinates: np.ndarray, rank: int) -> np.ndarray:
+    def moved(self, coordinates: np.ndarray, rank: int, parted: Parted | None) -> np.ndarray:
         """See `Mixing.moved`."""
-        return coordinates
+        return coordinates if parted is None else parted.read(coordinates)
 
     def mixed(self, pictures: list[np.ndarray]) -> np.ndarray:
         """See `Mixing.mixed`."""

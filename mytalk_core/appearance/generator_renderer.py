@@ -116,7 +116,7 @@ class GeneratorRenderer(WarpRenderer):
             chosen = np.resize(chosen[chosen >= 0], config.reference_count)
         else:
             share = (np.arange(config.reference_count) + 0.5) / config.reference_count
-            chosen = np.argsort(self.openings)[(share * len(self.references)).astype(int)]
+            chosen = np.argsort(self.mouths.openings)[(share * len(self.references)).astype(int)]
         pictures = reference_pictures(config, self.small, chosen, wanted, mask, self.mesh)[None].to(device)
         if config.reference_alignment == "mesh":
             return pictures

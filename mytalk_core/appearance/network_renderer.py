@@ -22,10 +22,11 @@ from .on_device.lips import BatchMixing
 from .on_device.matching import Matched
 from .on_device.refining import BatchRefiner
 from .references.matching import MatchedReferences
+from .references.mouths import Parted
 from .references.plan import ReferenceChoice
 from .references.references import References
 from .square.mask import MouthMask
-from .square.warp import ReferenceWarps, pixel_grid, read_pixels
+from .square.warp import ReferenceWarps, pixel_grid, read_map, read_pixels
 from .square.window import Window
 from .warp_renderer import WarpRenderer, WarpSettings
 
@@ -38,11 +39,14 @@ class Refined:
     split_px: float
     scale: float
 
-    def moved(self, coordinates: np.ndarray, rank: int) -> np.ndarray:
+    def moved(self, coordinates: np.ndarray, rank: int, parted: Parted | None) -> np.ndarray:
         """See `Mixing.moved`."""
-        flow = self.refinement.flow[0, rank].permute(1, 2, 0).numpy()
-        at = pixel_grid((0, 0, *flow.shape[:2])) + np.float32(self.scale) * flow
-        return read_pixels(coordinates, at, cv2.INTER_LINEAR)
+        flow = np.float32(self.scale) * self.refinement.flow[0, rank].permute(1, 2, 0).numpy()
+        moved = read_pixels(coordinates, pixel_grid((0, 0, *flow.shape[:2])) + flow, cv2.INTER_LINEAR)
+        if parted is not None:
+            # Not what was moved is parted, nor what was parted moved: both would read across the tear.
+            moved[parted.part] = read_map(coordinates, parted.places + flow[parted.part])
+        return moved
 
     def mixed(self, pictures: list[np.ndarray]) -> np.ndarray:
         """See `Mixing.mixed`."""
@@ -86,11 +90,10 @@ class NetworkRenderer(WarpRenderer):
         """Where the refiner is just now: whoever keeps it elsewhere brings it to draw."""
         return next(self.refiner.parameters()).device
 
-    def mixing_batched(self, batch: Batch, matched: Matched) -> BatchMixing:
+    def mixing_batched(self, batch: Batch, matched: Matched, how: np.ndarray | None) -> BatchMixing:
         """See `WarpRenderer.mixing_batched`."""
-        detail = self.settings.detail
-        refiner = BatchRefiner(self.refiner, self.dtype, self._small_lenders, self.triangulation, detail)
-        return refiner.mixing(batch, matched, self.split_px)
+        refiner = BatchRefiner(self.refiner, self.dtype, self._small_lenders, self.settings.detail)
+        return refiner.mixing(batch, matched, how, self.split_px)
 
     @torch.inference_mode()
     def mixing(
@@ -103,7 +106,7 @@ class NetworkRenderer(WarpRenderer):
     ) -> Mixing:
         """See `WarpRenderer.mixing`."""
         size, core = self.references.size, mask.core
-        view = unit_view(crop, target, mask, self.small, matched, warps)
+        view = unit_view(crop, target, mask, self.small, matched, warps, self.mouths)
         inputs = refiner_inputs(view)
         with torch.autocast("cpu", self.dtype, enabled=self.dtype != torch.float32):
             maps = drawn(self.refiner(inputs), self.settings.detail, inputs.lips)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import ClassVar
 
 import cv2
@@ -17,7 +16,7 @@ from ..face.packed import Rows
 from .blend import SPLIT, Blend, Mixing
 from .fade import Light, UsualLight
 from .focus import UsualFocus, softened
-from .mouth import Parting, between_lips, dark_interior, hide_edges, part_interior, parting, seal, upper_teeth
+from .mouth import between_lips, dark_interior, seal
 from .on_device.batch import Batch, Borrowed, Lenders
 from .on_device.drawing import DeviceRendering, draw
 from .on_device.fade import done as done_batched
@@ -32,6 +31,7 @@ from .on_device.texture import draw_expected
 from .on_device.windows import on
 from .prepared import PreparedFrame
 from .references.matching import MatchedReferences, match_references
+from .references.mouths import ReferenceMouths
 from .references.plan import ReferenceChoice, ReferencePlan, plan_references
 from .references.references import References, mouth_opening
 from .references.texture_model import ExpectedTexture, TextureModel
@@ -108,11 +108,10 @@ class WarpRenderer:
             references, targets, layout, choice or ReferenceChoice(), shots, light
         )
         self.triangulation = triangulate(layout)
-        self.openings = mouth_opening(references.landmarks, layout)
+        self.mouths = ReferenceMouths(references, layout)
         self._usual_light = UsualLight(Light.of(references.crops), references.shots)
         self._focus = UsualFocus(references, layout)
         self._lenders = Lenders(references)
-        self._teeth: dict[int, tuple[bool, float]] = {}
         self._texture = None
         if self.settings.texture_model and self.TEXTURE > 0:
             self._texture = TextureModel.of(references, self.triangulation)
@@ -299,11 +298,9 @@ class WarpRenderer:
         trios = zip(matched.chosen, matched.corrections, warps.pixels(core, mask.mouth, size), strict=True)
         for rank, (reference, correction, coordinates) in enumerate(trios):
             picture = self.references.crops[reference]
-            # Moved before they are parted: lips that shut tear them, and moving would read between the parts.
-            moved = mixing.moved(coordinates, rank)
-            moved, parted = self._parted(moved, int(reference), target, mask)
-            dark.append(parted)
-            warped = sample(picture, moved).astype(np.float32)
+            parted = self.mouths.parted(int(reference), target, core, size)
+            dark.append(0.0 if parted is None else parted.dark)
+            warped = sample(picture, mixing.moved(coordinates, rank, parted)).astype(np.float32)
             if correction is not None:
                 warped += core.enlarge(mask.window.part(correction, core), size)
             pictures.append(warped)
@@ -319,10 +316,11 @@ class WarpRenderer:
     def lips_batched(self, batch: Batch) -> Tensor:
         """`lips` of a batch on its device: float32 (B, 3, h, w) of its cores."""
         matched = match_batched(batch, self.settings.misfit if self.settings.colour_match else None)
-        mixing = self.mixing_batched(batch, matched)
-        pictures, mouths = warp_batched(batch, matched, self.triangulation, self.parting, mixing)
+        how = self.mouths.partings(batch.targets, batch.borrowed.chosen)
+        mixing = self.mixing_batched(batch, matched, how)
+        pictures, dark = warp_batched(batch, matched, how, mixing)
         picture = draw_expected(batch, mixing.mixed(pictures))
-        return darken_batched(batch, picture, matched, mouths, self.openings).clamp(0, 255)
+        return darken_batched(batch, picture, matched, dark, self.mouths.openings).clamp(0, 255)
 
     def expected(
         self,
@@ -357,8 +355,8 @@ class WarpRenderer:
         inner = between_lips(target, self.layout, mask.core, self.references.size)
         return Blend(matched.weights, self.settings.detail, self.split_px, inner)
 
-    def mixing_batched(self, batch: Batch, matched: Matched) -> BatchMixing:
-        """`mixing` of a batch on its device."""
+    def mixing_batched(self, batch: Batch, matched: Matched, how: np.ndarray | None) -> BatchMixing:
+        """`mixing` of a batch on its device; how: see `ReferenceMouths.partings`."""
         pairs = zip(batch.targets, batch.cores.own, strict=True)
         inner = [between_lips(target, self.layout, core, batch.size) for target, core in pairs]
         packed = batch.cores.packed(inner, "constant")[:, None]
@@ -378,37 +376,11 @@ class WarpRenderer:
         misfit = self.settings.misfit
         return match_references(self.references, chosen, weights, crop, mask, warps, misfit, lent)
 
-    def _parted(
-        self, coordinates: np.ndarray, reference: int, target: np.ndarray, mask: MouthMask
-    ) -> tuple[np.ndarray, np.ndarray | float]:
-        """A reference's warp (h, w, 2) of mask.core with teeth of their own size, or none where lips meet,
-        and where the mouth is dark inside, 0..1; see `part_interior` and `hide_edges`."""
-        layout, core, size = self.layout, mask.core, self.references.size
-        how = self.parting(target, reference)
-        dark: np.ndarray | float = 0.0
-        if how.apart != 1:
-            coordinates, dark = part_interior(coordinates, target, layout, core, size, how.apart, how.gap)
-        if how.sealed > 0:
-            coordinates = hide_edges(coordinates, target, layout, core, size, how.sealed)
-        return coordinates, dark
-
-    def parting(self, target: np.ndarray, reference: int) -> Parting:
-        """What becomes of a reference's teeth in a mouth with landmarks (N, 2)."""
-        opening, own = float(mouth_opening(target, self.layout)), float(self.openings[reference])
-        return parting(opening, own, partial(self._upper_teeth, reference))
-
-    def _upper_teeth(self, reference: int) -> tuple[bool, float]:
-        """Those of a reference, found once; see `upper_teeth`."""
-        if reference not in self._teeth:
-            crop, landmarks = self.references.crops[reference], self.references.landmarks[reference]
-            self._teeth[reference] = upper_teeth(crop, landmarks, self.layout)
-        return self._teeth[reference]
-
     def _dark(
         self, matched: MatchedReferences, target: np.ndarray, dark: list[np.ndarray | float]
     ) -> np.ndarray | float:
         """How much of the mouth's interior is plainly dark, 0..1, everywhere or (h, w) of mask.core."""
-        own = matched.weights @ self.openings[matched.chosen]
+        own = matched.weights @ self.mouths.openings[matched.chosen]
         sealed = seal(mouth_opening(target, self.layout), own)
         parted = sum(weight * part for weight, part in zip(matched.weights, dark, strict=True))
         return np.maximum(parted, sealed)

@@ -21,7 +21,13 @@ from mytalk_core.appearance.mouth import (
 )
 from mytalk_core.appearance.network_renderer import Refined
 from mytalk_core.appearance.networks.refinement import Refinement
+from mytalk_core.appearance.networks.refiner_inputs import unit_view
+from mytalk_core.appearance.references.matching import MatchedReferences
+from mytalk_core.appearance.references.mouths import ReferenceMouths
 from mytalk_core.appearance.references.references import References
+from mytalk_core.appearance.square.mask import mouth_mask
+from mytalk_core.appearance.square.raster import triangulate
+from mytalk_core.appearance.square.warp import ReferenceWarps, sample
 from mytalk_core.appearance.square.window import Window
 from mytalk_core.appearance.warp_renderer import WarpRenderer
 from mytalk_core.face.layout import LandmarkLayout
@@ -135,6 +141,26 @@ def test_the_seam_has_no_edge_of_teeth_that_reach_over_the_landmarks(layout, ope
     seam = int(closed[upper, 1].mean())
     # From lip to lip nothing is whiter than the lips.
     assert result[seam - 3 : seam + 4, 114:142].min(-1).max() < 90
+
+
+def test_the_refiner_is_shown_teeth_as_they_will_be_drawn(layout):
+    """As the mesh has it, a mouth that nearly shuts over teeth has a white line."""
+    wide, closed = shape(layout, 14).astype(np.float32), shape(layout).astype(np.float32)
+    half = len(layout.lips_inner) // 2
+    upper, lower = layout.lips_inner[:half:-1], layout.lips_inner[1:half]
+    closed[lower, 1] = closed[upper, 1] + 0.4
+    crop, ones = toothed(layout, wide, 0.5), np.ones(1, np.float32)
+    pool = References(crop[None], wide[None], np.arange(1), ones, np.zeros(1, np.int64))
+    mask = mouth_mask(closed, closed, layout)
+    warps = ReferenceWarps(triangulate(layout), closed, mask.window, pool.landmarks)
+    matched = MatchedReferences(np.arange(1), ones, [None], [None])
+    view = unit_view(
+        picture(layout, closed), closed, mask, pool, matched, warps, ReferenceMouths(pool, layout)
+    )
+    (mesh,) = warps.pixels(view.window, mask.mouth, SIZE)
+    middle = slice(118 - view.window.left, 138 - view.window.left)
+    whitest = [shown[:, middle].min(-1).max() for shown in (sample(crop, mesh), view.references[0])]
+    assert whitest[0] > 200 > 140 > whitest[1]
 
 
 @pytest.mark.parametrize("curve", [0.0, 5.0])

@@ -17,6 +17,7 @@ import numpy as np
 
 from mytalk_core.appearance.networks.refiner_inputs import UnitView, unit_view
 from mytalk_core.appearance.references.matching import match_references
+from mytalk_core.appearance.references.mouths import ReferenceMouths
 from mytalk_core.appearance.references.open_mouths import with_open_mouths
 from mytalk_core.appearance.references.plan import ReferenceChoice, plan_references
 from mytalk_core.appearance.references.pool import choose_pool, even_sample
@@ -170,4 +171,6 @@ def _view(
     mask = mouth_mask(target, target, layout)
     warps = ReferenceWarps(triangulation, target, mask.window, references.landmarks[chosen])
     matched = match_references(references, chosen, weights, crop, mask, warps, WarpSettings().misfit)
-    return unit_view(crop, target, mask, references, matched, warps, references.size)
+    return unit_view(
+        crop, target, mask, references, matched, warps, ReferenceMouths(references, layout), references.size
+    )

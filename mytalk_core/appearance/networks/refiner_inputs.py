@@ -11,6 +11,7 @@ import torch
 from ...face.alignment import UNITS
 from ...face.draw import landmark_image
 from ..references.matching import MatchedReferences
+from ..references.mouths import ReferenceMouths
 from ..references.references import References
 from ..square.mask import MouthMask, lip_map
 from ..square.warp import ReferenceWarps, sample
@@ -55,15 +56,18 @@ def unit_view(
     references: References,
     matched: MatchedReferences,
     warps: ReferenceWarps,
+    mouths: ReferenceMouths,
     size: int = UNITS,
 ) -> UnitView:
     """See `UnitView`; crop uint8 (S,S,3), references with crops of `size` pixels, target (N,2) canonical
-    units; warps: of those that were matched."""
+    units; warps: of those that were matched; mouths: of the pool."""
     window, layout = mask.window, warps.coarse.triangulation.layout
     view = view_window(mask)
     pictures = []
     trios = zip(matched.chosen, matched.corrections, warps.pixels(view, mask.mouth, size), strict=True)
     for reference, correction, coordinates in trios:
+        parted = mouths.parted(int(reference), target, view, size)
+        coordinates = coordinates if parted is None else parted.read(coordinates)
         picture = sample(references.crops[reference], coordinates).astype(np.float32)
         if correction is not None:
             picture += view.enlarge(window.part(correction, view), size)

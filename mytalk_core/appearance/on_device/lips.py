@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,15 +12,14 @@ from torch import Tensor
 from ...face.alignment import UNITS
 from ...face.layout import LandmarkLayout
 from ..blend import CLEAR
-from ..mouth import MouthInterior, Parting, interior_between, ring_pixels, seal
+from ..mouth import MouthInterior, interior_between, ring_pixels, seal
 from ..networks.refinement import fine_weights
 from ..references.references import mouth_opening
-from ..square.raster import Triangulation
 from ..square.reading import read_each_at
 from ..square.window import Window
 from .batch import Batch
 from .matching import Matched
-from .mouth import Mouths, dark_interior
+from .mouth import PartedMouths, dark_interior
 from .warp import MeshWarps, levels
 from .windows import applied, blurring, on
 
@@ -29,9 +27,9 @@ from .windows import applied, blurring, on
 class BatchMixing(Protocol):
     """`Mixing` of a batch."""
 
-    def moved(self, coordinates: Tensor) -> Tensor:
+    def moved(self, coordinates: Tensor, parted: PartedMouths | None) -> Tensor:
         """Where the pixels of the cores come from in the references: float32 (B,R,2,h,w), given where the
-        mesh says so."""
+        mesh says so and what becomes of their teeth."""
         ...
 
     def mixed(self, pictures: Tensor) -> Tensor:
@@ -49,9 +47,9 @@ class BatchBlend:
     sigma: float
     inner: Tensor
 
-    def moved(self, coordinates: Tensor) -> Tensor:
+    def moved(self, coordinates: Tensor, parted: PartedMouths | None) -> Tensor:
         """See `BatchMixing.moved`."""
-        return coordinates
+        return coordinates if parted is None else parted.read(coordinates)
 
     def mixed(self, pictures: Tensor) -> Tensor:
         """See `BatchMixing.mixed`."""
@@ -59,30 +57,19 @@ class BatchBlend:
 
 
 def warped(
-    batch: Batch,
-    matched: Matched,
-    triangulation: Triangulation,
-    parting: Callable[[np.ndarray, int], Parting],
-    mixing: BatchMixing,
+    batch: Batch, matched: Matched, how: np.ndarray | None, mixing: BatchMixing
 ) -> tuple[Tensor, Tensor | None]:
     """The references' pictures of each mouth, float32 (B,R,3,h,w) of the cores, and where it is dark between
     parted teeth, (B,1,h,w) 0..1; None where all teeth stay as they are.
 
-    parting: what becomes of teeth, by the landmarks (N,2) of a mouth and a reference's position in the pool.
+    how: see `ReferenceMouths.partings`.
     """
-    size, borrowed, cores = batch.size, batch.borrowed, batch.cores
-    fine, darkness = MeshWarps.of(batch.covers[1], cores, size), None
-    coordinates = mixing.moved(batch.reference_pixels(fine, cores, size))
-    how = [
-        [parting(target, int(reference)) for reference in chosen]
-        for target, chosen in zip(batch.targets, borrowed.chosen, strict=True)
-    ]
-    if any(one != Parting() for own in how for one in own):
-        parts = np.array([[[one.sealed, one.apart, one.gap] for one in own] for own in how])
-        mouths = Mouths.of(batch.targets, triangulation.layout, cores, size)
-        coordinates, dark = mouths.parted(coordinates, parts)
-        darkness = (matched.weights[..., None, None] * dark).sum(1, keepdim=True)
-    pictures = levels(read_each_at(batch.lenders(), coordinates))
+    size, cores = batch.size, batch.cores
+    parted, darkness = batch.parted(how, cores, size), None
+    coordinates = batch.reference_pixels(MeshWarps.of(batch.covers[1], cores, size), cores, size)
+    pictures = levels(read_each_at(batch.lenders(), mixing.moved(coordinates, parted)))
+    if parted is not None:
+        darkness = (matched.weights[..., None, None] * parted.dark).sum(1, keepdim=True)
     return matched.corrected(pictures, batch, cores, size), darkness
 
 

@@ -16,10 +16,10 @@ from ..networks.refinement import Refinement, drawn, mixed, nudged
 from ..networks.refiner import MouthRefiner, RefinerInputs
 from ..networks.refiner_inputs import view_window
 from ..square.mask import lip_map
-from ..square.raster import Triangulation
 from ..square.reading import read_each_at
 from .batch import Batch, Lenders
 from .matching import Matched
+from .mouth import PartedMouths
 from .warp import MeshWarps, levels
 from .windows import Windows, applied, enlarging, on, resizing
 
@@ -35,13 +35,13 @@ class BatchRefiner:
     refiner: MouthRefiner
     dtype: torch.dtype
     small: Lenders
-    triangulation: Triangulation
     detail: float
 
-    def mixing(self, batch: Batch, matched: Matched, split_px: float) -> BatchRefined:
-        """How the references of a batch become pictures of its cores; split_px: see `mixed`."""
+    def mixing(self, batch: Batch, matched: Matched, how: np.ndarray | None, split_px: float) -> BatchRefined:
+        """How the references of a batch become pictures of its cores; how: see `ReferenceMouths.partings`;
+        split_px: see `mixed`."""
         views = Windows([view_window(mask) for mask in batch.masks], batch.device)
-        inputs = self._inputs(batch, matched, views)
+        inputs = self._inputs(batch, matched, how, views)
         maps = self._maps(views, inputs)
         size, cores = batch.size, batch.cores
         enlarge = views.to_part(
@@ -52,18 +52,21 @@ class BatchRefiner:
         part = Refinement(**{name: applied(enlarge, grids) for name, grids in maps.items()})
         return BatchRefined(part, split_px, size / UNITS)
 
-    def _inputs(self, batch: Batch, matched: Matched, views: Windows) -> RefinerInputs:
+    def _inputs(
+        self, batch: Batch, matched: Matched, how: np.ndarray | None, views: Windows
+    ) -> RefinerInputs:
         """What the refiner reads of all frames, 0 beyond their own windows; see `UnitView`."""
         device = batch.device
         ones = views.packed([np.ones(window.shape, np.float32) for window in views.own], "constant")[:, None]
         mask = applied(batch.on_pixels(views, UNITS), batch.of_masks("lips")) * ones
         warp, maps = MeshWarps.of(batch.coarse_part(views), views, UNITS), batch.unit_maps[:, 1:]
-        at = batch.reference_pixels(warp, views, UNITS)
+        at, parted = batch.reference_pixels(warp, views, UNITS), batch.parted(how, views, UNITS)
+        at = at if parted is None else parted.read(at)
         read = levels(read_each_at(batch.lenders(self.small), at))
         references = levels(matched.corrected(read, batch, views, UNITS))
         whole = on(resizing(batch.size, UNITS, cv2.INTER_AREA), device)[None]
         frame = views.cut(levels(applied((whole, whole), batch.crops)))
-        layout, pairs = self.triangulation.layout, list(zip(batch.targets, views.own, strict=True))
+        layout, pairs = batch.triangulation.layout, list(zip(batch.targets, views.own, strict=True))
         contours = [window.cut(landmark_image(target, layout, UNITS)) for target, window in pairs]
         lips = [lip_map(target, layout, window) for target, window in pairs]
         return RefinerInputs(
@@ -104,9 +107,11 @@ class BatchRefined:
     split_px: float
     scale: float
 
-    def moved(self, coordinates: Tensor) -> Tensor:
+    def moved(self, coordinates: Tensor, parted: PartedMouths | None) -> Tensor:
         """See `BatchMixing.moved`."""
         flow = self.scale * self.refinement.flow
+        if parted is not None:
+            flow = torch.stack([flow[:, :, 0], flow[:, :, 1] + parted.down], dim=2)
         return nudged(coordinates.flatten(0, 1), flow.flatten(0, 1), "bilinear").view_as(coordinates)
 
     def mixed(self, pictures: Tensor) -> Tensor:
