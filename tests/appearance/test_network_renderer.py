@@ -163,7 +163,7 @@ def test_what_is_moved_is_not_read_across_the_tear_of_parted_teeth():
     part = slice(0, 20), slice(0, 28)
     places = coordinates[part].copy()
     places[8:, :, 1] += 4.5
-    moved = refined.moved(coordinates, 0, Parted(part, places, np.float32(0)))
+    moved = refined.moved(coordinates, 0, Parted(part, places, 0.0))
     np.testing.assert_allclose(moved[part], places + (1, 0), atol=1e-4)
     np.testing.assert_allclose(moved[20:, :28], coordinates[20:, 1:29], atol=1e-4)
 

@@ -24,7 +24,7 @@ class Parted:
 
     part: tuple[slice, slice]
     places: np.ndarray
-    dark: np.ndarray | np.float32
+    dark: np.ndarray | float
 
     def read(self, coordinates: np.ndarray) -> np.ndarray:
         """A warp float32 (h, w, 2) of the window with teeth where they go."""
@@ -61,7 +61,8 @@ class ReferenceMouths:
         if how.apart == 1 and how.sealed == 0:
             return None
         top, left, bottom, right = window.pixels(size)
-        places, dark = pixel_grid((0, 0, bottom - top, right - left)), np.float32(0)
+        places = pixel_grid((0, 0, bottom - top, right - left))
+        dark: np.ndarray | float = 0.0
         if how.apart != 1:
             places, dark = part_interior(places, target, layout, window, size, how.apart, how.gap)
         if how.sealed > 0:
