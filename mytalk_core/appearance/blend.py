@@ -8,8 +8,6 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from .references.mouths import Parted
-
 SPLIT = 1.0  # units: coarser structure is averaged over the references, finer comes mostly from the best
 # Power of coarse structure's weights between the lips, where half of teeth over half of a tongue are grey.
 CLEAR = 2.0
@@ -18,9 +16,9 @@ CLEAR = 2.0
 class Mixing(Protocol):
     """How the references of one frame become one picture."""
 
-    def moved(self, coordinates: np.ndarray, rank: int, parted: Parted | None) -> np.ndarray:
+    def moved(self, coordinates: np.ndarray, rank: int) -> np.ndarray:
         """Where the picture's pixels come from in the reference of that rank, of where the mesh says that
-        they do, float32 (h, w, 2), and of what becomes of its teeth."""
+        they do: float32 (h, w, 2)."""
         ...
 
     def mixed(self, pictures: list[np.ndarray]) -> np.ndarray:
@@ -37,9 +35,9 @@ class Blend:
     sigma: float
     inner: np.ndarray | None = None
 
-    def moved(self, coordinates: np.ndarray, rank: int, parted: Parted | None) -> np.ndarray:
+    def moved(self, coordinates: np.ndarray, rank: int) -> np.ndarray:
         """See `Mixing.moved`."""
-        return coordinates if parted is None else parted.read(coordinates)
+        return coordinates
 
     def mixed(self, pictures: list[np.ndarray]) -> np.ndarray:
         """See `Mixing.mixed`."""

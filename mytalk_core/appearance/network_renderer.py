@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -22,11 +21,10 @@ from .on_device.lips import BatchMixing
 from .on_device.matching import Matched
 from .on_device.refining import BatchRefiner
 from .references.matching import MatchedReferences
-from .references.mouths import Parted
 from .references.plan import ReferenceChoice
 from .references.references import References
 from .square.mask import MouthMask
-from .square.warp import ReferenceWarps, pixel_grid, read_map, read_pixels
+from .square.warp import ReferenceWarps
 from .square.window import Window
 from .warp_renderer import WarpRenderer, WarpSettings
 
@@ -39,14 +37,9 @@ class Refined:
     split_px: float
     scale: float
 
-    def moved(self, coordinates: np.ndarray, rank: int, parted: Parted | None) -> np.ndarray:
+    def moved(self, coordinates: np.ndarray, rank: int) -> np.ndarray:
         """See `Mixing.moved`."""
-        flow = np.float32(self.scale) * self.refinement.flow[0, rank].permute(1, 2, 0).numpy()
-        moved = read_pixels(coordinates, pixel_grid((0, 0, *flow.shape[:2])) + flow, cv2.INTER_LINEAR)
-        if parted is not None:
-            # Not what was moved is parted, nor what was parted moved: both would read across the tear.
-            moved[parted.part] = read_map(coordinates, parted.places + flow[parted.part])
-        return moved
+        return coordinates + np.float32(self.scale) * self.refinement.flow[0, rank].permute(1, 2, 0).numpy()
 
     def mixed(self, pictures: list[np.ndarray]) -> np.ndarray:
         """See `Mixing.mixed`."""

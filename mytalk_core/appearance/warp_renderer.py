@@ -298,9 +298,9 @@ class WarpRenderer:
         trios = zip(matched.chosen, matched.corrections, warps.pixels(core, mask.mouth, size), strict=True)
         for rank, (reference, correction, coordinates) in enumerate(trios):
             picture = self.references.crops[reference]
-            parted = self.mouths.parted(int(reference), target, core, size)
-            dark.append(0.0 if parted is None else parted.dark)
-            warped = sample(picture, mixing.moved(coordinates, rank, parted)).astype(np.float32)
+            coordinates, parted = self.mouths.parted(coordinates, int(reference), target, core, size)
+            dark.append(parted)
+            warped = sample(picture, mixing.moved(coordinates, rank)).astype(np.float32)
             if correction is not None:
                 warped += core.enlarge(mask.window.part(correction, core), size)
             pictures.append(warped)

@@ -22,7 +22,6 @@ from mytalk_core.appearance.networks.refinement import (
 )
 from mytalk_core.appearance.networks.refiner import MouthRefiner, RefinerConfig, RefinerInputs
 from mytalk_core.appearance.networks.refiner_inputs import view_window
-from mytalk_core.appearance.references.mouths import Parted
 from mytalk_core.appearance.references.plan import ReferenceChoice
 from mytalk_core.appearance.references.references import References
 from mytalk_core.appearance.renderers import load_renderer
@@ -141,31 +140,16 @@ def test_mixing_nudges_each_reference_by_whole_pixels_and_adds_the_residual():
 
 
 def test_a_flow_moves_where_pixels_come_from():
-    """In use the picture is read once, at the place that mesh and flow together say."""
+    """In use the picture is read once, at the place that mesh and flow together say, and the flow moves it by
+    so many units of the reference, however much the mesh squeezes that."""
     flow = torch.zeros(1, 2, 2, 40, 30)
     flow[0, 1] += torch.tensor([2.0, -1.0])[:, None, None]
     shares = torch.full((1, 2, 40, 30), 0.5)
     maps = Refinement(shares, shares, flow, torch.zeros(1, 3, 40, 30))
     refined = Refined(maps, split_px=1.0, scale=1.5)
     coordinates = 2 * pixel_grid((0, 0, 40, 30)) + 5
-    np.testing.assert_allclose(refined.moved(coordinates, 0, None), coordinates, atol=1e-4)
-    moved = refined.moved(coordinates, 1, None) - coordinates
-    inside = moved[14:26, 6:22]
-    np.testing.assert_allclose(inside, np.broadcast_to([6.0, -3.0], inside.shape), atol=0.1)
-
-
-def test_what_is_moved_is_not_read_across_the_tear_of_parted_teeth():
-    """Rows 10 to 14 go, and their columns move one to the right: never is half of both sides read."""
-    flow = torch.zeros(1, 1, 2, 40, 30)
-    flow[:, :, 0] = 1
-    refined = Refined(Refinement(*torch.ones(2, 1, 1, 40, 30), flow, torch.zeros(1, 3, 40, 30)), 1.0, 1.0)
-    coordinates = pixel_grid((0, 0, 40, 30))
-    part = slice(0, 20), slice(0, 28)
-    places = coordinates[part].copy()
-    places[8:, :, 1] += 4.5
-    moved = refined.moved(coordinates, 0, Parted(part, places, 0.0))
-    np.testing.assert_allclose(moved[part], places + (1, 0), atol=1e-4)
-    np.testing.assert_allclose(moved[20:, :28], coordinates[20:, 1:29], atol=1e-4)
+    np.testing.assert_allclose(refined.moved(coordinates, 0), coordinates, atol=1e-4)
+    np.testing.assert_allclose(refined.moved(coordinates, 1), coordinates + (3, -1.5), atol=1e-4)
 
 
 def test_a_frame_is_what_its_maps_take_of_the_references_and_add():

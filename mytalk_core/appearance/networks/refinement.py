@@ -26,7 +26,8 @@ class Refinement:
     """Maps on the unit grid.
 
     coarse, fine (B,R,H,W): weights of the references in coarse and fine structure, each sums to 1 over R;
-    flow (B,R,2,H,W): how far beside each pixel a reference is read, units (x, y), so that their teeth meet;
+    flow (B,R,2,H,W): how far beside each pixel a reference is read, units (x, y) of its own, so that their
+    teeth meet;
     residual (B,3,H,W): added after.
     """
 
@@ -108,12 +109,12 @@ def enlarged(refinement: Refinement, size: tuple[int, int]) -> Refinement:
     )
 
 
-def nudged(pictures: Tensor, flow: Tensor, kernel: str = "bicubic") -> Tensor:
-    """Pictures (B,C,H,W) read flow (B,2,H,W) pixels (x, y) beside each pixel; kernel: see `read_at`."""
+def nudged(pictures: Tensor, flow: Tensor) -> Tensor:
+    """Pictures (B,C,H,W) read flow (B,2,H,W) pixels (x, y) beside each pixel."""
     height, width = pictures.shape[-2:]
     y = torch.arange(height, device=flow.device, dtype=flow.dtype)[:, None] + flow[:, 1]
     x = torch.arange(width, device=flow.device, dtype=flow.dtype)[None] + flow[:, 0]
-    return read_at(pictures, torch.stack([x, y], dim=1), kernel)
+    return read_at(pictures, torch.stack([x, y], dim=1))
 
 
 def _soft(pictures: Tensor, sigma_px: float) -> Tensor:

@@ -66,8 +66,7 @@ def unit_view(
     pictures = []
     trios = zip(matched.chosen, matched.corrections, warps.pixels(view, mask.mouth, size), strict=True)
     for reference, correction, coordinates in trios:
-        parted = mouths.parted(int(reference), target, view, size)
-        coordinates = coordinates if parted is None else parted.read(coordinates)
+        coordinates, _ = mouths.parted(coordinates, int(reference), target, view, size)
         picture = sample(references.crops[reference], coordinates).astype(np.float32)
         if correction is not None:
             picture += view.enlarge(window.part(correction, view), size)

@@ -19,7 +19,7 @@ from ..square.frame_edge import FADE, KNOWN, UNKNOWN, WHOLE, well_inside
 from ..square.mask import MouthMask
 from ..square.raster import Triangulation
 from ..square.reading import read_each_at
-from .mouth import Mouths, PartedMouths
+from .mouth import Mouths
 from .raster import cover
 from .warp import MeshWarps, pixel_maps, triangle_maps
 from .windows import Matrices, Windows, applied, averaging, enlarging, on, smoothing_and_enlarging
@@ -201,12 +201,14 @@ class Batch:
         `ReferenceWarps.units`."""
         return self.coarse.coordinates(self.unit_maps[:, 1:])
 
-    def parted(self, how: np.ndarray | None, windows: Windows, size: int) -> PartedMouths | None:
-        """What becomes of the references' teeth, on the pixels of windows in crops of `size`; how: see
-        `ReferenceMouths.partings`."""
+    def parted(
+        self, coordinates: Tensor, how: np.ndarray | None, windows: Windows, size: int
+    ) -> tuple[Tensor, Tensor | None]:
+        """The references' warps (B,R,2,h,w) of windows in crops of `size` with teeth of their own size, and
+        how dark it is between their parts, (B,R,h,w) 0..1, or None; how: see `ReferenceMouths.partings`."""
         if how is None:
-            return None
-        return Mouths.of(self.targets, self.triangulation.layout, windows, size).parted(how)
+            return coordinates, None
+        return Mouths.of(self.targets, self.triangulation.layout, windows, size).parted(coordinates, how)
 
     def reference_pixels(self, warps: MeshWarps, parts: Windows, size: int) -> Tensor:
         """Where the pixels of parts of the windows, in crops of `size`, come from in each reference: float32

@@ -19,7 +19,7 @@ from ..square.reading import read_each_at
 from ..square.window import Window
 from .batch import Batch
 from .matching import Matched
-from .mouth import PartedMouths, dark_interior
+from .mouth import dark_interior
 from .warp import MeshWarps, levels
 from .windows import applied, blurring, on
 
@@ -27,9 +27,9 @@ from .windows import applied, blurring, on
 class BatchMixing(Protocol):
     """`Mixing` of a batch."""
 
-    def moved(self, coordinates: Tensor, parted: PartedMouths | None) -> Tensor:
+    def moved(self, coordinates: Tensor) -> Tensor:
         """Where the pixels of the cores come from in the references: float32 (B,R,2,h,w), given where the
-        mesh says so and what becomes of their teeth."""
+        mesh says so."""
         ...
 
     def mixed(self, pictures: Tensor) -> Tensor:
@@ -47,9 +47,9 @@ class BatchBlend:
     sigma: float
     inner: Tensor
 
-    def moved(self, coordinates: Tensor, parted: PartedMouths | None) -> Tensor:
+    def moved(self, coordinates: Tensor) -> Tensor:
         """See `BatchMixing.moved`."""
-        return coordinates if parted is None else parted.read(coordinates)
+        return coordinates
 
     def mixed(self, pictures: Tensor) -> Tensor:
         """See `BatchMixing.mixed`."""
@@ -65,12 +65,12 @@ def warped(
     how: see `ReferenceMouths.partings`.
     """
     size, cores = batch.size, batch.cores
-    parted, darkness = batch.parted(how, cores, size), None
     coordinates = batch.reference_pixels(MeshWarps.of(batch.covers[1], cores, size), cores, size)
-    pictures = levels(read_each_at(batch.lenders(), mixing.moved(coordinates, parted)))
-    if parted is not None:
-        darkness = (matched.weights[..., None, None] * parted.dark).sum(1, keepdim=True)
-    return matched.corrected(pictures, batch, cores, size), darkness
+    coordinates, dark = batch.parted(coordinates, how, cores, size)
+    pictures = levels(read_each_at(batch.lenders(), mixing.moved(coordinates)))
+    if dark is not None:
+        dark = (matched.weights[..., None, None] * dark).sum(1, keepdim=True)
+    return matched.corrected(pictures, batch, cores, size), dark
 
 
 def blend(

@@ -62,22 +62,23 @@ class Mouths:
         columns, last = x - x[..., :1], rows[:, :, -1:]
         return cls(size / UNITS, rows, columns, last, top, bottom, above, below, left, right)
 
-    def parted(self, how: np.ndarray) -> PartedMouths:
-        """What becomes of R references' teeth, see `part_interior` and `hide_edges`; how (B,R,3): the sealed,
+    def parted(self, coordinates: Tensor, how: np.ndarray) -> tuple[Tensor, Tensor]:
+        """R warps (B,R,2,h,w) with teeth of their own size, or none where lips meet, and how dark it is
+        between the parts, (B,R,h,w) 0..1; see `part_interior` and `hide_edges`. how: (B,R,3), the sealed,
         apart and gap of a `Parting`."""
-        sealed, apart, gap = on(how, self.rows.device)[..., None, None].unbind(2)
+        sealed, apart, gap = on(how, coordinates.device)[..., None, None].unbind(2)
         high = (self.bottom - self.top).clamp_min(1e-3)
         share = (self.rows - self.top) / high
         inside = (share > 0) & (share < 1) & (self.columns > self.left) & (self.columns < self.right)
         inside = inside & (apart != 1)
         above, below = share * apart, (1 - share) * apart
         read = torch.where(above <= gap, above, torch.where(below <= 1 - gap, 1 - below, gap))
-        rows = torch.where(inside, self.top + read * high, self.rows)
+        parted = self._read(coordinates, torch.where(inside, self.top + read * high, self.rows))
         away = torch.minimum(above - gap, below - (1 - gap)) * high / apart
         dark = (away / self.scale).clamp(0, 1) * ((apart - 1) / (PARTING - 1)).clamp(0, 1) * inside
         if how[..., 0].any():
-            rows = _read_rows(rows[:, :, None], self._hidden(sealed), self.last)[:, :, 0]
-        return PartedMouths(self.rows, self.last, rows, dark)
+            parted = self._read(parted, self._hidden(sealed))
+        return parted, dark
 
     def _hidden(self, sealed: Tensor) -> Tensor:
         """The rows (B,R,h,w) that are read where lips nearly shut by `sealed` (B,R,1,1)."""
@@ -91,35 +92,14 @@ class Mouths:
         read = away + hidden * (1 - away / high).clamp_min(0)
         return torch.where(is_upper, seam - read, seam + read)
 
-
-@dataclass(frozen=True)
-class PartedMouths:
-    """`Parted` of a batch: which rows (B,R,h,w) of its window pixels come from, whose columns are their own,
-    and how dark it is between the parts, (B,R,h,w) 0..1; own, last: see `Mouths`."""
-
-    own: Tensor
-    last: Tensor
-    rows: Tensor
-    dark: Tensor
-
-    @property
-    def down(self) -> Tensor:
-        """How far below each pixel it comes from: (B,R,h,w)."""
-        return self.rows - self.own
-
-    def read(self, coordinates: Tensor) -> Tensor:
-        """R warps (B,R,2,h,w) with teeth where they go."""
-        return _read_rows(coordinates, self.rows, self.last)
-
-
-def _read_rows(planes: Tensor, rows: Tensor, last: Tensor) -> Tensor:
-    """Planes (B,R,C,h,w) read at rows (B,R,h,w) of each column, none beyond the last (B,1,1,1)."""
-    rows = torch.minimum(rows.clamp_min(0), last)
-    low = rows.floor()
-    share = (rows - low)[:, :, None]
-    pair = (low, torch.minimum(low + 1, last))
-    above, below = (planes.gather(3, at.long()[:, :, None].expand_as(planes)) for at in pair)
-    return above + share * (below - above)
+    def _read(self, planes: Tensor, rows: Tensor) -> Tensor:
+        """Planes (B,R,C,h,w) read at rows (B,R,h,w) of each column."""
+        rows = torch.minimum(rows.clamp_min(0), self.last)
+        low = rows.floor()
+        share = (rows - low)[:, :, None]
+        pair = (low, torch.minimum(low + 1, self.last))
+        above, below = (planes.gather(3, at.long()[:, :, None].expand_as(planes)) for at in pair)
+        return above + share * (below - above)
 
 
 def dark_interior(

@@ -12,14 +12,13 @@ from torch import Tensor
 
 from ...face.alignment import UNITS
 from ...face.draw import landmark_image
-from ..networks.refinement import Refinement, drawn, mixed, nudged
+from ..networks.refinement import Refinement, drawn, mixed
 from ..networks.refiner import MouthRefiner, RefinerInputs
 from ..networks.refiner_inputs import view_window
 from ..square.mask import lip_map
 from ..square.reading import read_each_at
 from .batch import Batch, Lenders
 from .matching import Matched
-from .mouth import PartedMouths
 from .warp import MeshWarps, levels
 from .windows import Windows, applied, enlarging, on, resizing
 
@@ -60,8 +59,7 @@ class BatchRefiner:
         ones = views.packed([np.ones(window.shape, np.float32) for window in views.own], "constant")[:, None]
         mask = applied(batch.on_pixels(views, UNITS), batch.of_masks("lips")) * ones
         warp, maps = MeshWarps.of(batch.coarse_part(views), views, UNITS), batch.unit_maps[:, 1:]
-        at, parted = batch.reference_pixels(warp, views, UNITS), batch.parted(how, views, UNITS)
-        at = at if parted is None else parted.read(at)
+        at, _ = batch.parted(batch.reference_pixels(warp, views, UNITS), how, views, UNITS)
         read = levels(read_each_at(batch.lenders(self.small), at))
         references = levels(matched.corrected(read, batch, views, UNITS))
         whole = on(resizing(batch.size, UNITS, cv2.INTER_AREA), device)[None]
@@ -107,12 +105,9 @@ class BatchRefined:
     split_px: float
     scale: float
 
-    def moved(self, coordinates: Tensor, parted: PartedMouths | None) -> Tensor:
+    def moved(self, coordinates: Tensor) -> Tensor:
         """See `BatchMixing.moved`."""
-        flow = self.scale * self.refinement.flow
-        if parted is not None:
-            flow = torch.stack([flow[:, :, 0], flow[:, :, 1] + parted.down], dim=2)
-        return nudged(coordinates.flatten(0, 1), flow.flatten(0, 1), "bilinear").view_as(coordinates)
+        return coordinates + self.scale * self.refinement.flow
 
     def mixed(self, pictures: Tensor) -> Tensor:
         """See `BatchMixing.mixed`."""

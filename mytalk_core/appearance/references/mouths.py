@@ -3,34 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from functools import partial
 
 import numpy as np
 
 from ...face.layout import LandmarkLayout
-from ..mouth import Parting, hide_edges, part_interior, parting, ring_pixels, upper_teeth
-from ..square.areas import slices_between
-from ..square.warp import pixel_grid, read_map
+from ..mouth import Parting, hide_edges, part_interior, parting, upper_teeth
 from ..square.window import Window
 from .references import References, mouth_opening
-
-
-@dataclass(frozen=True)
-class Parted:
-    """Where a reference's pixels go once they are warped: in a part of a window, its rows and columns, each
-    comes from `places` float32 (h', w', 2), indices (x, y) in the window; dark: float32 (h, w) of the window
-    0..1, or one number, where the mouth is dark inside. See `part_interior` and `hide_edges`."""
-
-    part: tuple[slice, slice]
-    places: np.ndarray
-    dark: np.ndarray | float
-
-    def read(self, coordinates: np.ndarray) -> np.ndarray:
-        """A warp float32 (h, w, 2) of the window with teeth where they go."""
-        read = coordinates.copy()
-        read[self.part] = read_map(coordinates, self.places)
-        return read
 
 
 class ReferenceMouths:
@@ -54,22 +35,18 @@ class ReferenceMouths:
         how = [[astuple(self.parting(target, int(one))) for one in own] for target, own in pairs]
         return np.array(how) if any(one != astuple(Parting()) for own in how for one in own) else None
 
-    def parted(self, reference: int, target: np.ndarray, window: Window, size: int) -> Parted | None:
-        """What becomes of a reference's teeth in a mouth with landmarks (N, 2), on the pixels of a window in
-        crops of `size`; None where they stay."""
-        how, layout = self.parting(target, reference), self.layout
-        if how.apart == 1 and how.sealed == 0:
-            return None
-        top, left, bottom, right = window.pixels(size)
-        places = pixel_grid((0, 0, bottom - top, right - left))
+    def parted(
+        self, coordinates: np.ndarray, reference: int, target: np.ndarray, window: Window, size: int
+    ) -> tuple[np.ndarray, np.ndarray | float]:
+        """A reference's warp (h, w, 2) of a window in crops of `size` with teeth of their own size, or none
+        where lips meet, and where the mouth is dark inside, 0..1; see `part_interior` and `hide_edges`."""
+        layout, how = self.layout, self.parting(target, reference)
         dark: np.ndarray | float = 0.0
         if how.apart != 1:
-            places, dark = part_interior(places, target, layout, window, size, how.apart, how.gap)
+            coordinates, dark = part_interior(coordinates, target, layout, window, size, how.apart, how.gap)
         if how.sealed > 0:
-            places = hide_edges(places, target, layout, window, size, how.sealed)
-        lips = ring_pixels(layout.lips_outer, target, window, size)
-        part = slices_between(places.shape, lips.min(0) - 1, lips.max(0) + 1)
-        return Parted(part, places[part], dark)
+            coordinates = hide_edges(coordinates, target, layout, window, size, how.sealed)
+        return coordinates, dark
 
     def _upper_teeth(self, reference: int) -> tuple[bool, float]:
         if reference not in self._teeth:

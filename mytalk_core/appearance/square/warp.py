@@ -7,12 +7,10 @@ from functools import cached_property, lru_cache
 
 import cv2
 import numpy as np
-import torch
 
 from ...face.alignment import UNITS
 from ...media.colour import Box
 from .raster import Triangulation, draw_triangles, edge_inverses, triangle_affines
-from .reading import read_at
 from .window import Window
 
 SMOOTH_UNITS = 8.0
@@ -188,13 +186,3 @@ def read_pixels(crop: np.ndarray, at: np.ndarray, kernel: int) -> np.ndarray:
     """Read a picture (H, W, C) at pixel indices (h, w, 2) with one of OpenCV's kernels; the edge repeats."""
     # OpenCV's own types do not say that one map may hold both coordinates.
     return cv2.remap(crop, at, None, kernel, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
-
-
-def read_map(coordinates: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """A map float32 (h, w, 2) read between its pixels, at indices (h', w', 2); the edge repeats.
-
-    Not by OpenCV, which knows 32 places between two pixels: too few where an open mouth is squeezed into a
-    few rows.
-    """
-    maps, places = (torch.from_numpy(one).movedim(-1, 0)[None] for one in (coordinates, at))
-    return read_at(maps, places, "bilinear")[0].movedim(0, -1).numpy()
