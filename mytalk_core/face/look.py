@@ -119,6 +119,14 @@ def difference(a: Look, b: Look) -> float:
     return min(colour, max(_pattern(a, b) / PATTERN_LIMIT, colour / OTHER_LIGHT))
 
 
+def difference_in_any_light(a: Look, b: Look) -> float:
+    """`difference` whatever the light: by embeddings, or by the pattern of lightness alone, which light from
+    everywhere leaves and two people may share."""
+    if a.embedding is not None and b.embedding is not None:
+        return difference(a, b)
+    return _pattern(a, b) / PATTERN_LIMIT
+
+
 def likeness(a: Look, b: Look) -> float:
     """How much two looks in other light differ, a photo's and a video's, as `difference`: by embeddings, or
     by the mesh's shape and the pattern of light, which tell people of one video apart and prove nobody."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..media.picture import Picture
-from .look import Look, difference, least_difference
+from .look import Look, difference, difference_in_any_light, least_difference, still_points
 from .mesh import POINTS, region_box, region_from_box, region_from_landmarks
 from .packed import PackedLandmarks
 from .reader import PRESENCE_THRESHOLD, FaceReader
@@ -36,6 +36,8 @@ CANDIDATES = 3
 LOOK_FRAMES, MOST_LOOKS = 8, 12
 # A face that differs by less than this from the frame before is the same, however it turns, fades or is lit.
 STEADY = 0.5
+# Nor does it matter how it is lit where it has not moved further than this share of a face.
+IN_PLACE = 0.05
 # A face that is this unlike itself, and much more like another that is followed, is the other.
 UNLIKE, MORE_LIKE = 0.35, 0.8
 
@@ -63,6 +65,16 @@ class _Follower:
         if not self.looks:
             return 0.0
         return least_difference(look, reversed(self.looks.values()), enough)
+
+    def lit_otherwise(self, look: Look, landmarks: np.ndarray) -> bool:
+        """Whether a look and landmarks (478,3) are the face's own, where it was last, in some other light: a
+        flash, a coloured lamp."""
+        if not self.rows:
+            return False
+        moved = (landmarks - self.landmarks[len(self.rows) - 1])[still_points(), :2]
+        if np.median(np.hypot(*moved.T)) > IN_PLACE * self.region[2]:
+            return False
+        return any(difference_in_any_light(look, known) < STEADY for known in self.looks.values())
 
     def wants_look(self, row: int) -> bool:
         """Whether none of late is remembered."""
@@ -234,7 +246,7 @@ class _Tracker:
             look = self._look(frame, points)
             own = follower.unlike(look)
         steady = follower.last is not None and difference(follower.last, look) < STEADY
-        known = own <= 1 or (steady and not follower.lost)
+        known = own <= 1 or (steady and not follower.lost) or follower.lit_otherwise(look, points)
         if known and own >= UNLIKE:
             known = not any(f.unlike(look) < MORE_LIKE * own for f in rivals if f.looks)
         if known:

@@ -126,6 +126,16 @@ def mixed(a: np.ndarray, b: np.ndarray, blended: int) -> np.ndarray:
     return np.rint(a * (1 - share) + b * share).astype(np.uint8)
 
 
+def test_who_is_lit_otherwise_stays_themselves(reader, woman):
+    """By lamps that change their colour, and by a flash of one frame."""
+    turn = np.linspace(0, np.pi, len(woman))[:, None] + np.array([0, 2, 4]) * np.pi / 3
+    lamps = woman * (0.75 + 0.25 * np.cos(turn))[:, None, None]
+    flash = woman.astype(float)
+    flash[20] = flash[20] * 0.5 + 110
+    for frames in (lamps, flash):
+        assert follow(reader, frames.clip(0, 255).astype(np.uint8)).choose().present.all()
+
+
 @pytest.mark.parametrize("blended", [1, 4, 12])
 def test_blended_frames_of_a_dissolve_show_nobody(reader, woman, boy, blended):
     faces = follow(reader, mixed(woman[:32], boy[:32], blended))
