@@ -11,7 +11,7 @@ import numpy as np
 from ...face.alignment import UNITS
 from ...media.colour import Box
 from ..colour import median
-from ..square.areas import widened
+from ..square.areas import filled, widened
 from ..square.raster import Triangulation
 from ..square.warp import MeshWarp, sample
 from .cover import RIM, continued
@@ -21,6 +21,7 @@ from .parts import largest, thin
 UNKNOWN = 255  # the spread where no picture shows the face
 FRAMES, FEWEST = 32, 4  # pictures that make the usual face; fewer can't
 LEAST_SHOWN = 0.2  # of them that must show a place of it
+LIP_EDGE = 1  # units about the lips' outline that have some of their red
 DEEP = 10  # units from what is known of a face from which on its other half tells more
 
 
@@ -73,8 +74,7 @@ class UsualFace:
         unknown = part[..., 3] == UNKNOWN
         if unknown.all() or not unknown.any():
             return
-        colours = np.ascontiguousarray(part[..., :3])
-        part[..., :3] = cv2.inpaint(colours, unknown.astype(np.uint8), 3, cv2.INPAINT_NS)
+        self._go_on(part, unknown, box)
         # Near to what is known nothing tells more than that.
         unknown &= ~thin(unknown, DEEP)
         if not unknown.any():
@@ -83,6 +83,20 @@ class UsualFace:
         other_half = np.ascontiguousarray(self.picture[:, ::-1, :3])
         mirrored = sample(other_half, warp.coordinates(flipped))
         part[..., :3] = continued(mirrored, part[..., :3], unknown)
+
+    def _go_on(self, part: np.ndarray, unknown: np.ndarray, box: Box) -> None:
+        """Fill what is unknown (h, w) of a part (h, w, 4) of the picture, that of a box, from what is about
+        it: lips from lips and skin from skin, or a bar below a lip would have its red above it, and one over
+        a lip the white of teeth."""
+        layout, rows, columns = self.mesh.layout, slice(box[0], box[2]), slice(box[1], box[3])
+        outer, inner = (filled(self.shape[ring]) for ring in (layout.lips_outer, layout.lips_inner))
+        mouth = widened(outer, LIP_EDGE)[rows, columns] > 0
+        lips = mouth & (widened(inner, LIP_EDGE)[rows, columns] == 0)
+        colours = np.ascontiguousarray(part[..., :3])
+        for where, source in ((mouth, lips), (~mouth, ~mouth)):
+            known = source & ~unknown if (source & ~unknown).any() else ~unknown
+            filling = cv2.inpaint(colours, (~known).astype(np.uint8), 3, cv2.INPAINT_NS)
+            part[..., :3][unknown & where] = filling[unknown & where]
 
 
 def _warped(view: FaceView, covered: np.ndarray, reach: int, warp: MeshWarp) -> np.ndarray:
