@@ -14,7 +14,6 @@ from mytalk_core.appearance.covers.cover_detector import CoverDetector, free_ref
 from mytalk_core.appearance.covers.grid import FaceGrid
 from mytalk_core.appearance.covers.held_object import find_held_objects
 from mytalk_core.appearance.covers.overlay import find_overlay
-from mytalk_core.appearance.covers.parts import gaps
 from mytalk_core.appearance.references.references import References, mouth_opening
 from mytalk_core.appearance.square.crop import cut_crop
 from mytalk_core.appearance.square.raster import triangulate
@@ -72,6 +71,11 @@ def microphone(head: tuple[int, int, int], stand: tuple[int, int, int]) -> Paint
         cv2.circle(frame, (250, 300), 24, head, -1)
 
     return paint
+
+
+def named_microphone(frame: np.ndarray, landmarks: np.ndarray, width: float) -> None:
+    microphone((230, 110, 40), (12, 12, 12))(frame, landmarks, width)
+    cv2.putText(frame, "TV", (234, 304), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (190, 150, 125), 3)
 
 
 def caption(fill: tuple[int, int, int], line: tuple[int, int, int] | None) -> Painter:
@@ -145,6 +149,7 @@ def test_a_mouth_that_is_not_to_be_seen_stays(scene, painter, on):
     [
         (microphone((70, 74, 80), (12, 12, 12)), range(FRAMES), 0.99),
         (microphone((170, 40, 40), (90, 90, 95)), range(FRAMES), 0.99),
+        (named_microphone, range(FRAMES), 0.99),
         (caption((255, 255, 255), (0, 0, 0)), range(FRAMES), 0.85),
         (caption((250, 230, 40), None), range(FRAMES), 0.85),
         # White on teeth, and half of a white on skin, are not always told.
@@ -152,7 +157,7 @@ def test_a_mouth_that_is_not_to_be_seen_stays(scene, painter, on):
         (watermark, range(FRAMES), 0.65),
         (strand, range(6, 12), 0.75),
     ],
-    ids=["microphone", "red microphone", "caption", "yellow caption", "caption in some", "watermark", "hair"],
+    ids=["microphone", "red microphone", "name", "caption", "yellow", "caption in some", "watermark", "hair"],
 )
 def test_what_covers_a_part_is_found_pixel_by_pixel(scene, painter, on, share):
     frames = scene.painted(painter, on)
@@ -217,15 +222,6 @@ def test_where_a_hand_is_like_the_chin_it_goes_on(scene):
             )
             found.append((cover.matte[alike[..., 0] > 0] > 0.99).mean())
     assert len(found) >= len(on) - 1 and min(found) > 0.8
-
-
-def test_gaps_lie_between_thick_places_and_not_at_the_edge():
-    part = np.zeros((100, 120), bool)
-    part[20:80, 10:40] = part[20:80, 56:90] = part[20:80, 100:102] = True
-    between = gaps(part, 10)
-    assert between[30:70, 40:56].all() and not between[30:70, 90:].any() and not between[:, :10].any()
-    assert not gaps(part, 6)[30:70, 40:56].any()
-    assert not gaps(part[:, 95:], 10).any(), "hair has none"
 
 
 def test_an_open_mouth_in_a_head_that_hardly_moves_is_no_overlay(scene):

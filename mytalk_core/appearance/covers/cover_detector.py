@@ -33,7 +33,7 @@ from .grid import FaceGrid
 from .held_object import HeldObject, find_held_objects
 from .network import BOX, Comparison, load_cover_network
 from .overlay import STROKE, Overlay, find_overlay
-from .parts import gaps, thick_places, thickness
+from .parts import enclosed, gaps, thick_places, thickness
 from .usual_face import FEWEST, FRAMES, UNKNOWN, UsualFace
 
 # How likely the network finds a cover in a frame, one in a picture that lends, of which more is doubted since
@@ -44,6 +44,7 @@ GAP = 16  # half of what is no face either between the fingers of a hand, or whe
 # Root mean square distance of the still points, canonical units, from which on colours tell nothing: profiles
 # are over 10, but what hands do to landmarks is up to 13. The network knows hands up to FAR.
 TURNED, FAR = 7.0, 14.0
+WITHIN = 0.2  # share of a cover: what it has about it and is no larger, as a name on a microphone, is its own
 LENT = 0.4  # of its lips, the most that may be covered in a reference that is mended and lent
 DOUBTFUL = 0.8  # as clear as the least of what a mouth shows: below it is surely hidden
 LEAST_LEFT = 0.5  # this share of a pool always stays
@@ -135,6 +136,7 @@ class CoverDetector:
         view = self._view(unit, landmarks)
         always, letters = self._in_front(unit, landmarks, similarity)
         found, expected = self._unusual(view, always, letters, lends)
+        found |= enclosed(found, WITHIN)
         if not (found & view.near).any():
             return FREE if faded == 0 else Cover(faded=faded)
         rim = widened(found.astype(np.uint8), 2 * RIM) > 0

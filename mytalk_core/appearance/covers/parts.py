@@ -86,3 +86,13 @@ def gaps(part: np.ndarray, most: int) -> np.ndarray:
     room = cv2.copyMakeBorder(near.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
     closed: np.ndarray = cv2.distanceTransform(room, cv2.DIST_L2, 5)[1:-1, 1:-1] > most
     return closed & ~part
+
+
+def enclosed(part: np.ndarray, most: float) -> np.ndarray:
+    """The holes of a part (h, w) bool that are at most so large a share of what they lie in: bool (h, w)."""
+    outlines, tree = cv2.findContours(part.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    holes = np.zeros(part.shape, np.uint8)
+    for hole, (*_, outer) in zip(outlines, [] if tree is None else tree[0], strict=True):
+        if outer >= 0 and cv2.contourArea(hole) <= most * cv2.contourArea(outlines[outer]):
+            cv2.drawContours(holes, [hole], 0, 1, cv2.FILLED)
+    return (holes > 0) & ~part
