@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import wave
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,6 +21,7 @@ from .container import (
     open_media,
     seconds_a_tick,
 )
+from .promised_sound import promised_length_s
 
 MODEL_RATE_HZ = 16_000
 # More than any layout that FFmpeg names: what has them is (samples, channels).
@@ -31,13 +30,12 @@ MOST_CHANNELS = 64
 GAP_S = 0.1
 BLOCK_SAMPLES = 1 << 16
 INTEGER_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31}
+READABLE = {*INTEGER_SCALE, "flt", "dbl"}  # samples that PyAV has as arrays
 # A mix with less than this share of the power that its strongest channel puts in has cancelled itself;
 # channels that have nothing to do with each other stand at 1 and more.
 CANCELLED = 0.1
 # How long the powers are remembered that tell so.
 MEMORY_S = 0.15
-# A WAV that is written into a pipe has this size, or more, for one that is not known.
-UNSAID_BYTES = 0x7FFF_0000
 # Samples between two looks.
 PIECE_SAMPLES = 2048
 
@@ -170,6 +168,11 @@ class SoundReader:
                 if start_s is None:
                     start_s = frame.time or 0.0
                 block = self._samples(frame)
+                if not np.isfinite(block).all():
+                    raise MediaError(
+                        f"finite samples were required, but the sound of {self.path} has NaN or infinity in "
+                        "it: repair it or export it again"
+                    )
                 if block.shape[1] == 0:
                     continue
                 gap = self._gap(frame, start_s, written)
@@ -198,8 +201,9 @@ class SoundReader:
     def _samples(self, frame: av.AudioFrame) -> np.ndarray:
         """float32 (C, n) in the stream's first layout and rate; a stream that changes either is converted."""
         changed = (frame.sample_rate, frame.layout.nb_channels) != (self.sample_rate, self.channels)
+        readable = frame.format.name.removesuffix("p") in READABLE
         # PyAV reads past the planes of eight channels and more: interleave those first.
-        if not changed and (frame.layout.nb_channels < 8 or not frame.format.is_planar):
+        if readable and not changed and (frame.layout.nb_channels < 8 or not frame.format.is_planar):
             return float_samples(frame)
         converter = av.AudioResampler(format="flt", layout=self.layout, rate=self.sample_rate)
         parts = [float_samples(part) for part in (*converter.resample(frame), *converter.resample(None))]
@@ -243,23 +247,6 @@ def decoded_sound(
             f"speech was required, but the audio stream of {path} has zero length or does not decode: give "
             "a sound with samples"
         )
-
-
-def promised_length_s(container: av.container.InputContainer, stream: av.AudioStream, path: Path) -> float:
-    """How long a file of nothing but sound says that it is; 0 where it says nothing, or only roughly."""
-    kind = container.format.name
-    if len(container.streams) > 1:
-        return 0.0
-    if kind == "flac" and stream.duration:
-        return float(stream.duration * seconds_a_tick(stream))
-    if kind.startswith("matroska"):
-        return (container.duration or 0) / av.time_base
-    if kind == "wav":
-        # FFmpeg says what there is. Other samples than integers are not the standard library's.
-        with contextlib.suppress(wave.Error, EOFError), wave.open(str(path), "rb") as header:
-            size = header.getnframes() * header.getsampwidth() * header.getnchannels()
-            return header.getnframes() / header.getframerate() if size < UNSAID_BYTES else 0.0
-    return 0.0
 
 
 def float_samples(frame: av.AudioFrame) -> np.ndarray:

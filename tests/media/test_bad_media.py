@@ -102,10 +102,23 @@ def test_sound_that_breaks_off(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "codec"), [("a.wav", "pcm_s16le"), ("a.flac", "flac"), ("a.mka", "flac"), ("a.webm", "libopus")]
+    ("name", "codec", "options"),
+    [
+        ("a.wav", "pcm_s16le", {}),
+        ("a.wav", "pcm_s24le", {}),
+        ("a.wav", "pcm_f32le", {}),
+        ("a.wav", "pcm_mulaw", {}),
+        ("a.wav", "pcm_s16le", {"rf64": "always"}),
+        ("a.aiff", "pcm_s16be", {}),
+        ("a.au", "pcm_s16be", {}),
+        ("a.mp3", "libmp3lame", {}),
+        ("a.flac", "flac", {}),
+        ("a.mka", "flac", {}),
+        ("a.webm", "libopus", {}),
+    ],
 )
-def test_a_file_of_sound_that_breaks_off(tmp_path, name, codec):
-    path = sound_file(tmp_path / name, codec, seconds=4.0)
+def test_a_file_of_sound_that_breaks_off(tmp_path, name, codec, options):
+    path = sound_file(tmp_path / name, codec, seconds=4.0, options=options)
     assert Speech.open(path).duration_s == pytest.approx(4.0, abs=0.05)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(MediaError, match=r"complete speech was required, but .* breaks off: .* of 4.0\d s"):
@@ -122,10 +135,30 @@ def test_sound_out_of_a_pipe_whose_length_nobody_knew(tmp_path):
         assert Speech.open(path).duration_s == pytest.approx(1.0)
 
 
-def sound_file(path: Path, codec: str, seconds: float) -> Path:
+def test_an_mp3_that_does_not_count_its_frames_is_no_promise(tmp_path):
+    """Its length is guessed from how large its first frames are."""
+    path = sound_file(tmp_path / "a.mp3", "libmp3lame", seconds=4.0, options={"write_xing": "0"})
+    whole = Speech.open(path).duration_s
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert Speech.open(path).duration_s == pytest.approx(whole / 2, abs=0.1)
+
+
+def test_samples_that_are_no_numbers(tmp_path):
+    path = sound_file(tmp_path / "a.wav", "pcm_f32le", seconds=1.0)
+    path.write_bytes(path.read_bytes()[:-4] + struct.pack("<f", float("nan")))
+    fails(MediaError, Speech.open, path, "finite samples were required", "a.wav", "NaN or infinity")
+
+
+def test_samples_of_64_bits_are_read(tmp_path):
+    held = Speech.open(sound_file(tmp_path / "a.wav", "pcm_s16le", seconds=1.0)).waveform
+    wide = Speech.open(sound_file(tmp_path / "b.wav", "pcm_s64le", seconds=1.0)).waveform
+    np.testing.assert_allclose(wide, held, atol=1e-4)
+
+
+def sound_file(path: Path, codec: str, seconds: float, options: dict[str, str] | None = None) -> Path:
     """A tone in noise, so that no codec packs it into nothing."""
     wave = chirp(48_000, seconds) * 0.5 + np.random.default_rng(0).normal(0, 0.05, round(48_000 * seconds))
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options=options or {}) as container:
         track = container.add_stream(codec, rate=48_000)
         track.codec_context.layout = "mono"
         block = av.AudioFrame.from_ndarray(wave.astype(np.float32), format="fltp", layout="mono")
