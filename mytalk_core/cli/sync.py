@@ -92,8 +92,8 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "--renderer",
         default="auto",
-        help="what draws the new lips: network; warp, which is faster and needs none; generator (the paper's, "
-        "where the model has one); or auto: network, but warp where the model has none",
+        help="what draws the new lips: network; warp, which is faster and needs none; generator (the "
+        "paper's, where the model has one); or auto: network, but warp where the model has none",
     )
     parser.add_argument("--steps", type=int, default=10, help="sampling steps of the motion, 1 to 1000")
     parser.add_argument(
