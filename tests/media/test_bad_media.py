@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -54,10 +55,22 @@ def test_cut_off_files(tmp_path):
     whole = write_video(tmp_path / "plain.mp4", pts=list(range(120))).read_bytes()
     (tmp_path / "noindex.mp4").write_bytes(whole[: len(whole) * 6 // 10])
     fails(MediaError, FileClip.open, tmp_path / "noindex.mp4", "not readable", "cut off")
-    for name, options in (("fast.mp4", {"movflags": "faststart"}), ("a.mkv", {})):
-        path = write_video(tmp_path / name, pts=list(range(120)), container_options=options)
+    fast = {"movflags": "faststart"}
+    for name, codec, options in (
+        ("fast.mp4", "libx264", fast),
+        ("a.mkv", "libx264", {}),
+        ("a.flv", "flv1", {}),
+        ("a.mxf", "mpeg2video", {}),
+    ):
+        path = write_video(tmp_path / name, codec=codec, pts=list(range(120)), container_options=options)
+        assert len(FileClip.open(path)) == 120
         path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
         fails(MediaError, FileClip.open, path, "breaks off", "promised frames", "copy or export it again")
+    # FLV says when its last frame is shown, and not how long.
+    once_a_second = {"fps": Fraction(1), "time_base": Fraction(1)}
+    assert (
+        len(FileClip.open(write_video(tmp_path / "slow.flv", codec="flv1", pts=[0, 1], **once_a_second))) == 2
+    )
 
 
 def test_a_webp_in_motion_is_no_damaged_file(tmp_path):
