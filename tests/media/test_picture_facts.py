@@ -14,13 +14,14 @@ import pytest
 from made_media import decoded_frames, moving_image, write_video
 
 from mytalk_core.media.clip import Clip
-from mytalk_core.media.colour import RGB_MATRIX, UNSPECIFIED
+from mytalk_core.media.colour import RGB_MATRIX, UNSPECIFIED, rows_of
 from mytalk_core.media.encoders import choose_codec
 from mytalk_core.media.fields import upside_down
 from mytalk_core.media.file_clip import FileClip
 from mytalk_core.media.hdr import Mastering
 from mytalk_core.media.patch import Patch, paste
 from mytalk_core.media.pixels import planes_of
+from mytalk_core.media.source import open_clip
 from mytalk_core.media.writer import VideoWriter
 
 TARGETS = [
@@ -102,6 +103,45 @@ def test_an_edit_under_the_transparency_leaves_it(tmp_path):
         assert np.array_equal(own[3], new[3])
         assert not np.array_equal(own[0], new[0])
         assert np.array_equal(own[0][:10], new[0][:10])
+
+
+def palette_picture(path: Path, alpha: int) -> Path:
+    """A PNG of two colours, whose upper half is as opaque as asked for."""
+    frame = av.VideoFrame(64, 48, "pal8")
+    rows = rows_of(frame.planes[0])
+    rows[:24], rows[24:] = 1, 2
+    colours = np.zeros((256, 4), np.uint8)
+    colours[:, 3], colours[1], colours[2] = 255, (10, 20, 30, alpha), (40, 50, 60, 255)
+    frame.planes[1].update(colours.tobytes())
+    encoder = av.CodecContext.create("png", "w")
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = 64, 48, "pal8", Fraction(1, 25)
+    path.write_bytes(b"".join(bytes(packet) for packet in encoder.encode(frame)))
+    return path
+
+
+def test_a_palette_is_as_transparent_as_its_colours(tmp_path):
+    clip = FileClip.open(palette_picture(tmp_path / "a.png", 99))
+    (picture,) = clip.pictures()
+    alpha = planes_of(picture.frame)[3]
+    assert clip.format_name == "gbrap" and (alpha[:24] == 99).all() and (alpha[24:] == 255).all()
+    opaque = FileClip.open(palette_picture(tmp_path / "b.png", 255))
+    (other,) = opaque.pictures()
+    assert opaque.format_name == other.format_name == "gbrp" and np.array_equal(other.rgb, picture.rgb)
+    assert open_clip(tmp_path).format_name == "gbrap"
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_alpha_that_hides_nothing_is_none_in_a_still(tmp_path, kind):
+    most = np.iinfo(kind).max
+    rgba = np.random.default_rng(0).integers(0, most, (48, 64, 4), kind)
+    for name, least in (("opaque.png", most), ("glass.png", most - 1)):
+        rgba[..., 3] = most
+        rgba[7, 9, 3] = least
+        cv2.imwrite(str(tmp_path / name), rgba)
+    (opaque,), (glass,) = (FileClip.open(tmp_path / name).pictures() for name in ("opaque.png", "glass.png"))
+    assert opaque.format_name == glass.format_name.replace("gbra", "gbr") != glass.format_name
+    pairs = zip(planes_of(opaque.frame), planes_of(glass.frame), strict=False)
+    assert all(np.array_equal(one, other) for one, other in pairs)
 
 
 def test_transparency_that_goes_is_named(tmp_path):
