@@ -1,4 +1,4 @@
-"""Choosing a planar format: what a picture needs, what an encoder comes nearest with."""
+"""Choosing a planar format: what a picture needs, what holds two, what an encoder comes nearest with."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from av.video.reformatter import VideoReformatter
 from .colour import Colour
 from .pixels import (
     Orientation,
+    format_exists,
     layout_of,
     oriented_format,
     planar_format,
     planes_of,
     unpack,
 )
+
+# By luma pixels a chroma sample covers, across and down.
+SUBSAMPLINGS = {(2, 2): "420", (2, 1): "422", (1, 2): "440", (4, 1): "411", (4, 4): "410"}
 
 
 def needed_format(frame: av.VideoFrame, *, is_still: bool) -> str:
@@ -33,6 +37,25 @@ def is_opaque(frame: av.VideoFrame) -> bool:
     """Whether no pixel of a frame with alpha lets anything through."""
     unpacked = unpack(frame, VideoReformatter(), Colour.of_frame(frame))
     return bool(planes_of(unpacked)[-1].min() == 2 ** layout_of(unpacked.format.name).depth - 1)
+
+
+def common_format(one: str, other: str) -> str:
+    """The smallest planar format that holds the pictures of two: RGB where one of them is RGB."""
+    layouts = [layout_of(one), layout_of(other)]
+    has_alpha = any(layout.has_alpha for layout in layouts)
+    depth = max(layout.depth for layout in layouts)
+    coloured = [layout for layout in layouts if not layout.is_gray]
+    if any(layout.is_rgb for layout in layouts):
+        family = finest = "gbrap" if has_alpha else "gbrp"
+    elif coloured:
+        steps = min(layout.step_x for layout in coloured), min(layout.step_y for layout in coloured)
+        stem = "yuva" if has_alpha else "yuv"
+        family, finest = f"{stem}{SUBSAMPLINGS.get(steps, '444')}p", f"{stem}444p"
+    else:
+        family = finest = "gray"
+    ending = "" if depth <= 8 else f"{depth}le"
+    wanted = (f"{family}{ending}", f"{finest}{ending}", f"{finest}16le")
+    return next(name for name in wanted if format_exists(name))
 
 
 def nearest_format(source: str, candidates: list[str]) -> str:

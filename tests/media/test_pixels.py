@@ -10,7 +10,7 @@ from made_media import moving_image, write_video
 
 from mytalk_core.media.colour import FULL, LIMITED, Colour, RgbConverter
 from mytalk_core.media.file_clip import FileClip
-from mytalk_core.media.formats import nearest_format
+from mytalk_core.media.formats import common_format, nearest_format
 from mytalk_core.media.picture import Picture
 from mytalk_core.media.pixels import (
     convert,
@@ -115,6 +115,23 @@ def test_white_stays_white_and_alpha_where_it_was(source, target):
     shares = [1, 1, 1, 1] if source.startswith("gray") else [1, 1 / 3, 1 / 5, 1 / 7 if "a" in source else 1]
     for plane, share in zip(planes, shares, strict=False):
         assert np.abs(plane / most - share).max() < 2 / 255
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ("yuv420p", "yuv444p", "yuv444p"),
+        ("yuv411p", "yuv420p", "yuv422p"),
+        ("gray16le", "yuv420p", "yuv420p16le"),
+        ("yuva420p", "yuv422p10le", "yuva422p10le"),
+        ("yuva420p", "yuv440p", "yuva444p"),
+        ("gray", "gbrap", "gbrap"),
+        ("gbrap", "gbrp9le", "gbrap16le"),
+        ("yuv420p10le", "gbrp", "gbrp10le"),
+    ],
+)
+def test_common_format(one, other, expected):
+    assert common_format(one, other) == common_format(other, one) == expected
 
 
 def test_full_range_jpeg_formats_keep_codes_and_range():
