@@ -81,6 +81,46 @@ def test_a_webp_in_motion_is_no_damaged_file(tmp_path):
     fails(MediaError, FileClip.open, tmp_path / "a.webp", "a WebP in motion")
 
 
+def tiled_photo(tiles: int) -> bytes:
+    """A HEIF file (ISO/IEC 23008-12) as phones write photos: a row of tiles, and a grid that names them."""
+
+    def box(kind: bytes, *parts: bytes) -> bytes:
+        body = b"".join(parts)
+        return struct.pack(">I4s", 8 + len(body), kind) + body
+
+    grid, width = tiles + 1, 64 * tiles
+    layout = struct.pack(">BBBBHH", 0, 0, 0, tiles - 1, width, 48)
+    items = [
+        box(b"infe", struct.pack(">IHH4sx", 2 << 24, i, 0, b"grid" if i == grid else b"av01"))
+        for i in range(1, grid + 1)
+    ]
+    sizes = [box(b"ispe", struct.pack(">III", 0, across, 48)) for across in (64, width)]
+    sizes_of = b"".join(struct.pack(">HBB", i, 1, 1 + (i == grid)) for i in range(1, grid + 1))
+
+    def meta(begin: int) -> bytes:
+        places = [struct.pack(">HHHII", i, 0, 1, begin, len(layout)) for i in range(1, grid + 1)]
+        return box(
+            b"meta",
+            bytes(4),
+            box(b"hdlr", struct.pack(">8x4s13x", b"pict")),
+            box(b"pitm", struct.pack(">IH", 0, grid)),
+            box(b"iinf", struct.pack(">IH", 0, grid), *items),
+            box(b"iref", bytes(4), box(b"dimg", struct.pack(f">{grid + 1}H", grid, tiles, *range(1, grid)))),
+            box(b"iprp", box(b"ipco", *sizes), box(b"ipma", struct.pack(">II", 0, grid), sizes_of)),
+            box(b"iloc", struct.pack(">IHH", 0, 0x4400, grid), *places),
+        )
+
+    head = box(b"ftyp", b"heic\0\0\0\0mif1heic")
+    return head + meta(len(head) + len(meta(0)) + 8) + box(b"mdat", layout)
+
+
+def test_a_photo_of_tiles_is_not_its_first_one(tmp_path):
+    (tmp_path / "photo.heic").write_bytes(tiled_photo(4))
+    fails(
+        MediaError, FileClip.open, tmp_path / "photo.heic", "a photo of 4 tiles", "export it as JPEG or PNG"
+    )
+
+
 def test_packets_that_stop_decoding(tmp_path):
     options = {"movflags": "faststart"}
     path = write_video(tmp_path / "a.mp4", pts=list(range(120)), size=(240, 320), container_options=options)
