@@ -24,6 +24,7 @@ from .image_clip import exact_rate
 from .picture import Picture
 from .pixels import Orientation, convert, layout_of, make_upright, planar_format, unpack
 from .scan import check_count, check_length
+from .side_data import carried
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".tga", ".dpx", ".exr", ".ppm", ".jp2")
 USUAL_RATE = Fraction(25)
@@ -69,6 +70,7 @@ class SequenceClip(Clip):
             colour=Colour.of_frame(described),
             format_name=format_name,
             rotation=Orientation.of_frame(described).degrees,
+            carried=carried(described),
             paths=tuple(paths),
         )
 

@@ -9,6 +9,12 @@ from av.sidedata import sidedata
 
 # What outputs do not carry on, in words.
 CARRIED = {"A53_CC": "closed captions", "STEREO3D": "stereo 3D", "SPHERICAL": "spherical video"}
+# X, Y and Z of sRGB's primaries under D50, by the tags in which an ICC profile has them (ICC.1:2022, 9.2).
+SRGB_PRIMARIES = {
+    b"rXYZ": (0.436, 0.222, 0.014),
+    b"gXYZ": (0.385, 0.717, 0.097),
+    b"bXYZ": (0.143, 0.061, 0.714),
+}
 
 
 def side_data(frame: av.VideoFrame) -> Any:
@@ -25,7 +31,25 @@ def side_data(frame: av.VideoFrame) -> Any:
 def carried(frame: av.VideoFrame) -> tuple[str, ...]:
     """What of a frame's side data no output here keeps, in words."""
     sides = side_data(frame)
-    return tuple(word for name, word in CARRIED.items() if name in sides)
+    words = [word for name, word in CARRIED.items() if name in sides]
+    if "ICC_PROFILE" in sides and not is_srgb(bytes(sides["ICC_PROFILE"])):
+        words.append("a colour profile (ICC) other than sRGB")
+    return tuple(words)
+
+
+def is_srgb(profile: bytes) -> bool:
+    """Whether an ICC profile's primaries are sRGB's: what is shown without it, and what most photos have."""
+
+    def number(at: int) -> int:
+        return int.from_bytes(profile[at : at + 4], "big", signed=True)
+
+    entries = range(132, min(132 + 12 * number(128), len(profile)), 12)
+    places = {profile[at : at + 4]: number(at + 4) for at in entries}
+    return all(
+        abs(number(places.get(tag, len(profile)) + 8 + 4 * axis) / 65536 - value) < 0.003
+        for tag, primary in SRGB_PRIMARIES.items()
+        for axis, value in enumerate(primary)
+    )
 
 
 def _unnamed(kinds: type[sidedata.Type], number: object) -> sidedata.Type:

@@ -285,3 +285,25 @@ def test_what_frames_carry_beside_is_named(tmp_path):
     assert clip.carried == ()
     _, lost = copied(replace(clip, carried=("closed captions",)), tmp_path / "b.mp4")
     assert lost == ("not kept, as no codec here writes it: closed captions",)
+
+
+def with_profile(jpeg: bytes, primaries: list[tuple[float, ...]]) -> bytes:
+    """A JPEG with an ICC profile of three primaries: X, Y, Z of red, green and blue."""
+    names, begin = (b"rXYZ", b"gXYZ", b"bXYZ"), 132 + 3 * 12
+    table = b"".join(struct.pack(">4sII", name, begin + 20 * i, 20) for i, name in enumerate(names))
+    values = [b"XYZ \0\0\0\0" + np.rint(np.float64(xyz) * 65536).astype(">i4").tobytes() for xyz in primaries]
+    profile = struct.pack(">I12s4s4s104x", 288, b"", b"RGB ", b"XYZ ") + struct.pack(">I", 3) + table
+    block = b"ICC_PROFILE\0\1\1" + profile + b"".join(values)
+    return jpeg[:2] + b"\xff\xe2" + struct.pack(">H", len(block) + 2) + block + jpeg[2:]
+
+
+def test_a_colour_profile_is_named_unless_it_is_srgb(tmp_path):
+    srgb = [(0.43607, 0.22249, 0.01392), (0.38515, 0.71687, 0.09708), (0.14307, 0.06061, 0.7141)]
+    display_p3 = [(0.51512, 0.2412, -0.00105), (0.29198, 0.69225, 0.04189), (0.1571, 0.06657, 0.78407)]
+    jpeg = cv2.imencode(".jpg", moving_image(0, 48, 64))[1].tobytes()
+    (tmp_path / "usual.jpg").write_bytes(with_profile(jpeg, srgb))
+    (tmp_path / "wide.jpg").write_bytes(with_profile(jpeg, display_p3))
+    (tmp_path / "bare.jpg").write_bytes(with_profile(jpeg, []))
+    assert FileClip.open(tmp_path / "usual.jpg").carried == ()
+    for source in (tmp_path / "wide.jpg", tmp_path / "bare.jpg", tmp_path):
+        assert open_clip(source).carried == ("a colour profile (ICC) other than sRGB",)
