@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 from typing import Any
 
 import av
@@ -19,13 +21,13 @@ SRGB_PRIMARIES = {
 
 def side_data(frame: av.VideoFrame) -> Any:
     """A frame's side data by FFmpeg's names, buffers; empty where it carries none."""
-    try:
-        return frame.side_data or {}
-    except ValueError:
-        # PyAV names FFmpeg's kinds one by one and refuses a frame with a newer one, such as a photo's Exif.
-        # Python's type checker does not know that enumerations are open this way.
-        sidedata.Type._missing_ = classmethod(_unnamed)  # type: ignore[assignment,method-assign]
-        return frame.side_data or {}
+    # PyAV names FFmpeg's kinds one by one and refuses a frame with a newer one, such as a photo's Exif.
+    # Python's type checker does not know that enumerations are open this way.
+    sidedata.Type._missing_ = classmethod(_unnamed)  # type: ignore[assignment,method-assign]
+    sides: Any = frame.side_data or {}
+    for side in sides:
+        _leave_words_to_frame(side)
+    return sides
 
 
 def carried(frame: av.VideoFrame) -> tuple[str, ...]:
@@ -50,6 +52,15 @@ def is_srgb(profile: bytes) -> bool:
         for tag, primary in SRGB_PRIMARIES.items()
         for axis, value in enumerate(primary)
     )
+
+
+def _leave_words_to_frame(side: object) -> None:
+    """What a kind says in words, as a PNG's colour profile its name, PyAV frees with it and again with the
+    frame, which ends the process: so the holder of the words is never let go, which costs some bytes.
+    """
+    for part in gc.get_referents(side):
+        if type(part).__module__ == "av.dictionary" and len(part):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(part))
 
 
 def _unnamed(kinds: type[sidedata.Type], number: object) -> sidedata.Type:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
+import zlib
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -287,13 +290,18 @@ def test_what_frames_carry_beside_is_named(tmp_path):
     assert lost == ("not kept, as no codec here writes it: closed captions",)
 
 
-def with_profile(jpeg: bytes, primaries: list[tuple[float, ...]]) -> bytes:
-    """A JPEG with an ICC profile of three primaries: X, Y, Z of red, green and blue."""
+def colour_profile(primaries: list[tuple[float, ...]]) -> bytes:
+    """An ICC profile of three primaries: X, Y, Z of red, green and blue."""
     names, begin = (b"rXYZ", b"gXYZ", b"bXYZ"), 132 + 3 * 12
     table = b"".join(struct.pack(">4sII", name, begin + 20 * i, 20) for i, name in enumerate(names))
     values = [b"XYZ \0\0\0\0" + np.rint(np.float64(xyz) * 65536).astype(">i4").tobytes() for xyz in primaries]
     profile = struct.pack(">I12s4s4s104x", 288, b"", b"RGB ", b"XYZ ") + struct.pack(">I", 3) + table
-    block = b"ICC_PROFILE\0\1\1" + profile + b"".join(values)
+    return profile + b"".join(values)
+
+
+def with_profile(jpeg: bytes, primaries: list[tuple[float, ...]]) -> bytes:
+    """A JPEG with such a profile."""
+    block = b"ICC_PROFILE\0\1\1" + colour_profile(primaries)
     return jpeg[:2] + b"\xff\xe2" + struct.pack(">H", len(block) + 2) + block + jpeg[2:]
 
 
@@ -307,3 +315,18 @@ def test_a_colour_profile_is_named_unless_it_is_srgb(tmp_path):
     assert FileClip.open(tmp_path / "usual.jpg").carried == ()
     for source in (tmp_path / "wide.jpg", tmp_path / "bare.jpg", tmp_path):
         assert open_clip(source).carried == ("a colour profile (ICC) other than sRGB",)
+
+
+def test_a_profile_with_a_name_does_not_end_the_process(tmp_path):
+    png = cv2.imencode(".png", moving_image(0, 48, 64))[1].tobytes()
+    chunk = b"iCCP" + b"mine\0\0" + zlib.compress(colour_profile([]))
+    named = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    # Behind the signature and the header.
+    (tmp_path / "a.png").write_bytes(png[:33] + named + png[33:])
+    program = (
+        "from mytalk_core.media.source import open_clip\n"
+        f"for path in {[str(tmp_path / 'a.png'), str(tmp_path)] * 4}:\n"
+        "    print([len(open_clip(path).carried) for picture in open_clip(path).pictures()])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.split()) == (0, ["[1]"] * 8)
