@@ -162,7 +162,7 @@ class FrameNormaliser:
             frame = convert(frame, clip.format_name, self._reformatter, clip.colour)
         if (frame.width, frame.height) != (clip.width, clip.height):
             frame = self._reformatter.reformat(
-                frame, clip.width, clip.height, interpolation="BICUBIC", **ONE_THREAD
+                frame, clip.width, clip.height, clip.format_name, interpolation="BICUBIC", **ONE_THREAD
             )
         return Picture(index, frame, clip.colour, self._converter)
 
