@@ -91,12 +91,22 @@ def reason(error: Exception) -> str:
 
 
 def video_stream(container: InputContainer, path: Path) -> av.video.stream.VideoStream:
-    """The main video stream, cover pictures aside. Raises: MediaError where there is none."""
+    """The main video stream, cover pictures aside.
+
+    Raises: MediaError where there is none, or where it is one of a photo's tiles: PyAV does not say how they
+    are laid out.
+    """
     streams = [stream for stream in container.streams.video if not is_cover(stream)]
     if not streams:
         kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "no streams"
         raise MediaError(
             f"a video was required, but {path} has no video stream (it holds: {kinds}): name a video file"
+        )
+    tiles = sum(Disposition.dependent in stream.disposition for stream in streams)
+    if tiles > 1:
+        raise MediaError(
+            f"a video or a picture in one piece was required, but {path} is a photo of {tiles} tiles (HEIC "
+            "or AVIF), which are not put together here: export it as JPEG or PNG"
         )
     best = container.streams.best("video")
     chosen = best if best in streams else streams[0]

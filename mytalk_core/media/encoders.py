@@ -13,8 +13,9 @@ from ..errors import MediaError
 from .clip import Clip
 from .colour import FULL, LIMITED, RGB_MATRIX, UNSPECIFIED, Colour, matrix_for_height
 from .fields import PROGRESSIVE, UNKNOWN
+from .formats import nearest_format
 from .hdr import Mastering
-from .pixels import PixelLayout, is_planar, layout_of, nearest_format
+from .pixels import PixelLayout, is_planar, layout_of
 from .timeline import Timeline
 
 # Codec -> FFmpeg's encoder, and the sound codec for each container it goes into.

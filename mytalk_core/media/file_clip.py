@@ -18,9 +18,10 @@ from .colour import ONE_THREAD, Colour, RgbConverter
 from .container import as_fraction, open_media, video_stream
 from .decode import HELD_BYTES, FrameCursor, reading_order
 from .fields import field_order, upside_down
+from .formats import needed_format
 from .hdr import Mastering
 from .picture import Picture
-from .pixels import Orientation, make_upright, oriented_format, planar_format, unpack
+from .pixels import Orientation, convert, make_upright, unpack
 from .scan import (
     FrameTable,
     check_complete,
@@ -85,7 +86,7 @@ class FileClip(Clip):
             last_duration=table.last_duration,
             fps=table.fps,
             colour=Colour.of_frame(first, *gamut),
-            format_name=oriented_format(planar_format(first.format.name), orientation),
+            format_name=needed_format(first, is_still=len(table) == 1),
             rotation=orientation.degrees,
             sample_aspect_ratio=1 / aspect if orientation.transpose else aspect,
             field_order=upside_down(order, height) if orientation.mirror_y else order,
@@ -157,7 +158,9 @@ class FrameNormaliser:
         clip = self._clip
         frame = unpack(frame, self._reformatter, clip.colour)
         frame = make_upright(frame, clip.orientation, self._reformatter, clip.colour)
-        if (frame.width, frame.height, frame.format.name) != (clip.width, clip.height, clip.format_name):
+        if frame.format.name != clip.format_name:
+            frame = convert(frame, clip.format_name, self._reformatter, clip.colour)
+        if (frame.width, frame.height) != (clip.width, clip.height):
             frame = self._reformatter.reformat(
                 frame, clip.width, clip.height, clip.format_name, interpolation="BICUBIC", **ONE_THREAD
             )

@@ -1,5 +1,4 @@
-"""Pixel formats: planes as arrays, lossless normal forms, orientation, and the format an encoder comes
-nearest with.
+"""Pixel formats: planes as arrays, lossless normal forms, conversion and orientation.
 
 Inside the core every frame is planar and little-endian: gray, YUV or GBR, each component in its own plane,
 optional alpha last. Packed and semi-planar frames (nv12, p010, rgb24, yuyv422 ...) are unpacked without loss
@@ -46,9 +45,9 @@ UNPACKED = {
     "x2bgr10le": "gbrp10le",
     "monow": "gray",
     "monob": "gray",
-    "ya8": "gray",
-    "ya16le": "gray16le",
-    "pal8": "gbrp",
+    "ya8": "gbrap",
+    "ya16le": "gbrap16le",
+    "pal8": "gbrap",
 }
 # By packed or semi-planar format, the planar one that holds the same samples.
 PLANAR_TWINS = UNPACKED | {name: planar for name, (planar, _) in SEMI_PLANAR.items()}
@@ -240,6 +239,8 @@ def convert(
     to = to or colour
     source_full, target_full = colour.is_full_range(frame.format.name), to.is_full_range(format_name)
     source, target = layout_of(frame.format.name), layout_of(format_name)
+    if (source.is_rgb or (source.is_gray and source_full)) and target.is_rgb and is_planar(format_name):
+        return with_colours_of(frame, format_name)
     if (
         source_full == target_full
         and source.is_gray != target.is_gray
@@ -263,6 +264,26 @@ def convert(
         **ONE_THREAD,
     )
     return with_time_of(converted, frame)
+
+
+def with_colours_of(frame: av.VideoFrame, format_name: str) -> av.VideoFrame:
+    """Gray or RGB, full range, as planar RGB of any depth, with alpha or without; what has none is opaque.
+
+    swscale makes 254 of 255 where it adds bits, and mixes up the planes where it leaves 16 bits of alpha out.
+    """
+    if frame.format.name == format_name:
+        return frame
+    made = new_frame(frame, frame.width, frame.height, format_name)
+    source, target = layout_of(frame.format.name), layout_of(format_name)
+    most, own = 2**target.depth - 1, planes_of(frame)
+    given = own[:1] * 3 + own[1:] if source.is_gray else own
+    views = planes_of(made)
+    for view, plane in zip(views, given, strict=False):
+        same = source.depth == target.depth
+        view[...] = plane if same else np.rint(plane * (most / (2**source.depth - 1)))
+    for alpha in views[len(given) :]:
+        alpha[...] = most
+    return made
 
 
 def with_luma_of(frame: av.VideoFrame, format_name: str) -> av.VideoFrame:
@@ -368,29 +389,3 @@ def make_upright(
     for target, source in zip(planes_of(upright), planes_of(frame), strict=True):
         np.copyto(target, orientation.apply(source))
     return upright
-
-
-def nearest_format(source: str, candidates: list[str]) -> str:
-    """The candidate that loses least of `source`: first depth and chroma that would be lost, then needless
-    growth.
-    """
-    have = layout_of(source)
-
-    def loss(name: str) -> tuple[float, ...]:
-        offered = layout_of(name)
-        growth_x, growth_y = np.log2([offered.step_x / have.step_x, offered.step_y / have.step_y])
-        chroma_lost = 0.0 if have.is_gray else max(0.0, growth_x) + max(0.0, growth_y)
-        chroma_added = max(0.0, -growth_x) + max(0.0, -growth_y)
-        return (
-            float(offered.is_gray and not have.is_gray),
-            float(max(0, have.depth - offered.depth)),
-            float(have.is_rgb != offered.is_rgb and not have.is_gray),
-            float(chroma_lost),
-            float(have.has_alpha and not offered.has_alpha),
-            float(max(0, offered.depth - have.depth)),
-            float(offered.is_gray != have.is_gray),
-            float(chroma_added),
-            float(offered.has_alpha and not have.has_alpha),
-        )
-
-    return min(candidates, key=loss)

@@ -36,7 +36,7 @@ ONE_FRAME_A_PACKET = frozenset(
     + ["ffvhuff", "utvideo", "rawvideo", "v210", "cfhd", "dvvideo"]
 )
 # Containers that say how long they are, so that a part cut off shows.
-SELF_MEASURING = ("matroska", "mov", "avi")
+SELF_MEASURING = ("matroska", "mov", "avi", "flv", "mxf")
 DEFAULT_RATE = Fraction(25)
 # A last frame may stand longer than the others (screen recordings), but not for ever.
 LONGEST_LAST_S = 10
@@ -122,12 +122,15 @@ def check_complete(
         return
     start_s = (container.start_time or 0) / av.time_base
     promised_s = (container.duration or 0) / av.time_base
-    missing_s = promised_s - (scan.end_s - min(0.0, start_s))
+    rate = float(stream.average_rate or DEFAULT_RATE)
+    # FLV does not say how long its frames are, and at one a second its last one is no missing part.
+    last_s = 0.0 if any(scan.durations) else 1 / rate
+    missing_s = promised_s - (scan.end_s + last_s - min(0.0, start_s))
     listed = listed_packets(container, stream)
     is_fully_listed = listed > 0 and stream.frames > 0
     if len(scan.pts) >= listed and (is_fully_listed or missing_s <= MISSING_TAIL_S):
         return
-    promised = max(listed, round(promised_s * float(stream.average_rate or DEFAULT_RATE)), len(scan.pts))
+    promised = max(listed, round(promised_s * rate), len(scan.pts))
     raise MediaError(
         f"a complete video was required, but {path} breaks off: {len(scan.pts)} of {promised} promised "
         f"frames are there ({max(0.0, missing_s):.1f} s of {promised_s:.1f} s missing): copy or export it "

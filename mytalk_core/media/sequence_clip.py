@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import reduce
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,12 +17,14 @@ from av.video.reformatter import VideoReformatter
 from ..errors import MediaError
 from .audio import Speech
 from .clip import Clip
-from .colour import ONE_THREAD, Colour, RgbConverter
+from .colour import Colour, RgbConverter
 from .container import open_media, reason, video_stream
+from .formats import common_format, needed_format
 from .image_clip import exact_rate
 from .picture import Picture
-from .pixels import Orientation, make_upright, oriented_format, planar_format, unpack
+from .pixels import Orientation, convert, layout_of, make_upright, planar_format, unpack
 from .scan import check_count, check_length
+from .side_data import carried
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".tga", ".dpx", ".exr", ".ppm", ".jp2")
 USUAL_RATE = Fraction(25)
@@ -30,7 +33,9 @@ NUMBER = re.compile(r"%(?:0(\d))?d")
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SequenceClip(Clip):
-    """Pictures in files, all of one size. paths: in the order they are shown."""
+    """Pictures in files, all of one size, in a pixel format that holds them all. paths: in the order they are
+    shown.
+    """
 
     paths: tuple[Path, ...] = field(repr=False)
 
@@ -38,31 +43,34 @@ class SequenceClip(Clip):
     def open(path: str | Path, frame_rate: Fraction | float | None = None) -> SequenceClip:
         """A folder's pictures in natural order (f_2 before f_10), or those of a pattern such as f_%04d.png.
 
-        frame_rate: frames a second, 25 where None, see `exact_rate`. Every file's size is read, no picture is
-        kept. Raises: FileNotFoundError for a pattern that fits nothing; MediaError for a folder without
-        pictures, a number that is missing in a series, pictures of several sizes or too many of them;
-        ValueError for another rate.
+        frame_rate: frames a second, 25 where None, see `exact_rate`. Every file's size and pixel format are
+        read, no picture is kept. Raises: FileNotFoundError for a pattern that fits nothing; MediaError for a
+        folder without pictures, a number that is missing in a series, pictures of several sizes or too many
+        of them; ValueError for another rate.
         """
         rate = exact_rate(USUAL_RATE if frame_rate is None else frame_rate)
         path = Path(path)
         paths = pictures_of_folder(path) if path.is_dir() else pictures_of_pattern(path)
         check_count(len(paths))
         check_length(len(paths) / float(rate), path)
-        first = decoded(paths[0])
-        height, width = upright_size(first)
-        for other in paths[1:]:
-            check_size(other, *coded_size(other), paths[0], height, width)
-        orientation = Orientation.of_frame(first)
+        looks = [Look.of_file(path) for path in paths]
+        for other, look in zip(paths, looks, strict=True):
+            check_size(other, look.height, look.width, paths[0], looks[0].height, looks[0].width)
+        format_name = reduce(common_format, dict.fromkeys(look.format_name for look in looks))
+        # Gray says nothing of a matrix: the colours of all are described as those of a picture that can.
+        like = next(i for i, look in enumerate(looks) if kind(look.format_name) == kind(format_name))
+        described = decoded(paths[like])
         return SequenceClip(
-            height=height,
-            width=width,
+            height=looks[0].height,
+            width=looks[0].width,
             pts=np.arange(len(paths), dtype=np.int64),
             time_base=1 / rate,
             last_duration=1,
             fps=rate,
-            colour=Colour.of_frame(first),
-            format_name=oriented_format(planar_format(first.format.name), orientation),
-            rotation=orientation.degrees,
+            colour=Colour.of_frame(described),
+            format_name=format_name,
+            rotation=Orientation.of_frame(described).degrees,
+            carried=carried(described),
             paths=tuple(paths),
         )
 
@@ -83,16 +91,12 @@ class SequenceClip(Clip):
             yield last
 
     def _normalised(self, path: Path, reformatter: VideoReformatter) -> av.VideoFrame:
-        """A picture in the first one's pixel format, upright."""
+        """A picture in the clip's pixel format, upright."""
         frame = decoded(path)
         check_size(path, *upright_size(frame), self.paths[0], self.height, self.width)
-        orientation = Orientation.of_frame(frame)
-        frame = make_upright(unpack(frame, reformatter, self.colour), orientation, reformatter, self.colour)
-        if frame.format.name != self.format_name:
-            frame = reformatter.reformat(
-                frame, format=self.format_name, interpolation="BICUBIC", **ONE_THREAD
-            )
-        return frame
+        orientation, colour = Orientation.of_frame(frame), Colour.of_frame(frame)
+        frame = make_upright(unpack(frame, reformatter, colour), orientation, reformatter, colour)
+        return convert(frame, self.format_name, reformatter, colour, to=self.colour)
 
 
 def is_pattern(path: Path) -> bool:
@@ -161,15 +165,33 @@ def decoded(path: Path) -> av.VideoFrame:
     return frame
 
 
-def coded_size(path: Path) -> tuple[int, int]:
-    """(height, width) that a file's header says, its picture read only where the header does not say it or
-    may be turned.
-    """
-    with open_media(path, "a picture") as container:
-        context = video_stream(container, path).codec_context
-        height, width = context.height, context.width
-    turnable = path.suffix.lower() in (".jpg", ".jpeg", ".tif", ".tiff", ".webp")
-    return upright_size(decoded(path)) if turnable or not height * width else (height, width)
+@dataclass(frozen=True)
+class Look:
+    """A picture's height and width, px, upright, and the planar format that it needs."""
+
+    height: int
+    width: int
+    format_name: str
+
+    @classmethod
+    def of_file(cls, path: Path) -> Look:
+        """What a file's header says; its picture is read only where the header does not say it, may be
+        turned, or has a palette, whose alpha the header does not tell.
+        """
+        with open_media(path, "a picture") as container:
+            context = video_stream(container, path).codec_context
+            height, width, name = context.height, context.width, context.pix_fmt
+        turnable = path.suffix.lower() in (".jpg", ".jpeg", ".tif", ".tiff", ".webp")
+        if turnable or not height * width or name in (None, "pal8"):
+            frame = decoded(path)
+            return cls(*upright_size(frame), needed_format(frame, is_still=True))
+        return cls(height, width, planar_format(name))
+
+
+def kind(format_name: str) -> tuple[bool, bool]:
+    """Whether a format is RGB, and whether it is gray."""
+    layout = layout_of(format_name)
+    return layout.is_rgb, layout.is_gray
 
 
 def upright_size(frame: av.VideoFrame) -> tuple[int, int]:

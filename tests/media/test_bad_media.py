@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -54,10 +55,22 @@ def test_cut_off_files(tmp_path):
     whole = write_video(tmp_path / "plain.mp4", pts=list(range(120))).read_bytes()
     (tmp_path / "noindex.mp4").write_bytes(whole[: len(whole) * 6 // 10])
     fails(MediaError, FileClip.open, tmp_path / "noindex.mp4", "not readable", "cut off")
-    for name, options in (("fast.mp4", {"movflags": "faststart"}), ("a.mkv", {})):
-        path = write_video(tmp_path / name, pts=list(range(120)), container_options=options)
+    fast = {"movflags": "faststart"}
+    for name, codec, options in (
+        ("fast.mp4", "libx264", fast),
+        ("a.mkv", "libx264", {}),
+        ("a.flv", "flv1", {}),
+        ("a.mxf", "mpeg2video", {}),
+    ):
+        path = write_video(tmp_path / name, codec=codec, pts=list(range(120)), container_options=options)
+        assert len(FileClip.open(path)) == 120
         path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
         fails(MediaError, FileClip.open, path, "breaks off", "promised frames", "copy or export it again")
+    # FLV says when its last frame is shown, and not how long.
+    once_a_second = {"fps": Fraction(1), "time_base": Fraction(1)}
+    assert (
+        len(FileClip.open(write_video(tmp_path / "slow.flv", codec="flv1", pts=[0, 1], **once_a_second))) == 2
+    )
 
 
 def test_a_webp_in_motion_is_no_damaged_file(tmp_path):
@@ -66,6 +79,46 @@ def test_a_webp_in_motion_is_no_damaged_file(tmp_path):
     chunks = animated + b"ANIM" + struct.pack("<I", 6) + bytes(6) + frame
     (tmp_path / "a.webp").write_bytes(b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WEBP" + chunks)
     fails(MediaError, FileClip.open, tmp_path / "a.webp", "a WebP in motion")
+
+
+def tiled_photo(tiles: int) -> bytes:
+    """A HEIF file (ISO/IEC 23008-12) as phones write photos: a row of tiles, and a grid that names them."""
+
+    def box(kind: bytes, *parts: bytes) -> bytes:
+        body = b"".join(parts)
+        return struct.pack(">I4s", 8 + len(body), kind) + body
+
+    grid, width = tiles + 1, 64 * tiles
+    layout = struct.pack(">BBBBHH", 0, 0, 0, tiles - 1, width, 48)
+    items = [
+        box(b"infe", struct.pack(">IHH4sx", 2 << 24, i, 0, b"grid" if i == grid else b"av01"))
+        for i in range(1, grid + 1)
+    ]
+    sizes = [box(b"ispe", struct.pack(">III", 0, across, 48)) for across in (64, width)]
+    sizes_of = b"".join(struct.pack(">HBB", i, 1, 1 + (i == grid)) for i in range(1, grid + 1))
+
+    def meta(begin: int) -> bytes:
+        places = [struct.pack(">HHHII", i, 0, 1, begin, len(layout)) for i in range(1, grid + 1)]
+        return box(
+            b"meta",
+            bytes(4),
+            box(b"hdlr", struct.pack(">8x4s13x", b"pict")),
+            box(b"pitm", struct.pack(">IH", 0, grid)),
+            box(b"iinf", struct.pack(">IH", 0, grid), *items),
+            box(b"iref", bytes(4), box(b"dimg", struct.pack(f">{grid + 1}H", grid, tiles, *range(1, grid)))),
+            box(b"iprp", box(b"ipco", *sizes), box(b"ipma", struct.pack(">II", 0, grid), sizes_of)),
+            box(b"iloc", struct.pack(">IHH", 0, 0x4400, grid), *places),
+        )
+
+    head = box(b"ftyp", b"heic\0\0\0\0mif1heic")
+    return head + meta(len(head) + len(meta(0)) + 8) + box(b"mdat", layout)
+
+
+def test_a_photo_of_tiles_is_not_its_first_one(tmp_path):
+    (tmp_path / "photo.heic").write_bytes(tiled_photo(4))
+    fails(
+        MediaError, FileClip.open, tmp_path / "photo.heic", "a photo of 4 tiles", "export it as JPEG or PNG"
+    )
 
 
 def test_packets_that_stop_decoding(tmp_path):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
+import zlib
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -14,13 +17,14 @@ import pytest
 from made_media import decoded_frames, moving_image, write_video
 
 from mytalk_core.media.clip import Clip
-from mytalk_core.media.colour import RGB_MATRIX, UNSPECIFIED
+from mytalk_core.media.colour import RGB_MATRIX, UNSPECIFIED, rows_of
 from mytalk_core.media.encoders import choose_codec
 from mytalk_core.media.fields import upside_down
 from mytalk_core.media.file_clip import FileClip
 from mytalk_core.media.hdr import Mastering
 from mytalk_core.media.patch import Patch, paste
 from mytalk_core.media.pixels import planes_of
+from mytalk_core.media.source import open_clip
 from mytalk_core.media.writer import VideoWriter
 
 TARGETS = [
@@ -102,6 +106,45 @@ def test_an_edit_under_the_transparency_leaves_it(tmp_path):
         assert np.array_equal(own[3], new[3])
         assert not np.array_equal(own[0], new[0])
         assert np.array_equal(own[0][:10], new[0][:10])
+
+
+def palette_picture(path: Path, alpha: int) -> Path:
+    """A PNG of two colours, whose upper half is as opaque as asked for."""
+    frame = av.VideoFrame(64, 48, "pal8")
+    rows = rows_of(frame.planes[0])
+    rows[:24], rows[24:] = 1, 2
+    colours = np.zeros((256, 4), np.uint8)
+    colours[:, 3], colours[1], colours[2] = 255, (10, 20, 30, alpha), (40, 50, 60, 255)
+    frame.planes[1].update(colours.tobytes())
+    encoder = av.CodecContext.create("png", "w")
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = 64, 48, "pal8", Fraction(1, 25)
+    path.write_bytes(b"".join(bytes(packet) for packet in encoder.encode(frame)))
+    return path
+
+
+def test_a_palette_is_as_transparent_as_its_colours(tmp_path):
+    clip = FileClip.open(palette_picture(tmp_path / "a.png", 99))
+    (picture,) = clip.pictures()
+    alpha = planes_of(picture.frame)[3]
+    assert clip.format_name == "gbrap" and (alpha[:24] == 99).all() and (alpha[24:] == 255).all()
+    opaque = FileClip.open(palette_picture(tmp_path / "b.png", 255))
+    (other,) = opaque.pictures()
+    assert opaque.format_name == other.format_name == "gbrp" and np.array_equal(other.rgb, picture.rgb)
+    assert open_clip(tmp_path).format_name == "gbrap"
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_alpha_that_hides_nothing_is_none_in_a_still(tmp_path, kind):
+    most = np.iinfo(kind).max
+    rgba = np.random.default_rng(0).integers(0, most, (48, 64, 4), kind)
+    for name, least in (("opaque.png", most), ("glass.png", most // 2)):
+        rgba[..., 3] = most
+        rgba[7, 9, 3] = least
+        cv2.imwrite(str(tmp_path / name), rgba)
+    (opaque,), (glass,) = (FileClip.open(tmp_path / name).pictures() for name in ("opaque.png", "glass.png"))
+    assert opaque.format_name == glass.format_name.replace("gbra", "gbr") != glass.format_name
+    pairs = zip(planes_of(opaque.frame), planes_of(glass.frame), strict=False)
+    assert all(np.array_equal(one, other) for one, other in pairs)
 
 
 def test_transparency_that_goes_is_named(tmp_path):
@@ -245,3 +288,45 @@ def test_what_frames_carry_beside_is_named(tmp_path):
     assert clip.carried == ()
     _, lost = copied(replace(clip, carried=("closed captions",)), tmp_path / "b.mp4")
     assert lost == ("not kept, as no codec here writes it: closed captions",)
+
+
+def colour_profile(primaries: list[tuple[float, ...]]) -> bytes:
+    """An ICC profile of three primaries: X, Y, Z of red, green and blue."""
+    names, begin = (b"rXYZ", b"gXYZ", b"bXYZ"), 132 + 3 * 12
+    table = b"".join(struct.pack(">4sII", name, begin + 20 * i, 20) for i, name in enumerate(names))
+    values = [b"XYZ \0\0\0\0" + np.rint(np.float64(xyz) * 65536).astype(">i4").tobytes() for xyz in primaries]
+    profile = struct.pack(">I12s4s4s104x", 288, b"", b"RGB ", b"XYZ ") + struct.pack(">I", 3) + table
+    return profile + b"".join(values)
+
+
+def with_profile(jpeg: bytes, primaries: list[tuple[float, ...]]) -> bytes:
+    """A JPEG with such a profile."""
+    block = b"ICC_PROFILE\0\1\1" + colour_profile(primaries)
+    return jpeg[:2] + b"\xff\xe2" + struct.pack(">H", len(block) + 2) + block + jpeg[2:]
+
+
+def test_a_colour_profile_is_named_unless_it_is_srgb(tmp_path):
+    srgb = [(0.43607, 0.22249, 0.01392), (0.38515, 0.71687, 0.09708), (0.14307, 0.06061, 0.7141)]
+    display_p3 = [(0.51512, 0.2412, -0.00105), (0.29198, 0.69225, 0.04189), (0.1571, 0.06657, 0.78407)]
+    jpeg = cv2.imencode(".jpg", moving_image(0, 48, 64))[1].tobytes()
+    (tmp_path / "usual.jpg").write_bytes(with_profile(jpeg, srgb))
+    (tmp_path / "wide.jpg").write_bytes(with_profile(jpeg, display_p3))
+    (tmp_path / "bare.jpg").write_bytes(with_profile(jpeg, []))
+    assert FileClip.open(tmp_path / "usual.jpg").carried == ()
+    for source in (tmp_path / "wide.jpg", tmp_path / "bare.jpg", tmp_path):
+        assert open_clip(source).carried == ("a colour profile (ICC) other than sRGB",)
+
+
+def test_a_profile_with_a_name_does_not_end_the_process(tmp_path):
+    png = cv2.imencode(".png", moving_image(0, 48, 64))[1].tobytes()
+    chunk = b"iCCP" + b"mine\0\0" + zlib.compress(colour_profile([]))
+    named = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    # Behind the signature and the header.
+    (tmp_path / "a.png").write_bytes(png[:33] + named + png[33:])
+    program = (
+        "from mytalk_core.media.source import open_clip\n"
+        f"for path in {[str(tmp_path / 'a.png'), str(tmp_path)] * 4}:\n"
+        "    print([len(open_clip(path).carried) for picture in open_clip(path).pictures()])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.split()) == (0, ["[1]"] * 8)

@@ -10,12 +10,12 @@ from made_media import moving_image, write_video
 
 from mytalk_core.media.colour import FULL, LIMITED, Colour, RgbConverter
 from mytalk_core.media.file_clip import FileClip
+from mytalk_core.media.formats import common_format, nearest_format
 from mytalk_core.media.picture import Picture
 from mytalk_core.media.pixels import (
     convert,
     is_planar,
     layout_of,
-    nearest_format,
     planar_format,
     planes_of,
     unpack,
@@ -96,6 +96,44 @@ def test_packed_yuv_and_rgb_are_taken_apart():
     assert np.array_equal(blue, rows[:, 2:102:3])
 
 
+@pytest.mark.parametrize(("name", "most"), [("ya8", 255), ("ya16le", 65535)])
+def test_gray_keeps_its_transparency(name, most):
+    frame, (rows,) = packed_frame(name, most + 1)
+    *colours, alpha = unpacked(frame)
+    assert all(np.array_equal(colour, rows[:, 0:68:2]) for colour in colours) and len(colours) == 3
+    assert np.array_equal(alpha, rows[:, 1:68:2])
+
+
+@pytest.mark.parametrize("source", ["gray", "gray12le", "gray16le", "gbrp", "gbrap10le", "gbrap16le"])
+@pytest.mark.parametrize("target", ["gbrp", "gbrap", "gbrp10le", "gbrp16le", "gbrap16le"])
+def test_white_stays_white_and_alpha_where_it_was(source, target):
+    frame = av.VideoFrame(34, 22, source)
+    for index, plane in enumerate(planes_of(frame)):
+        plane[...] = (2 ** layout_of(source).depth - 1) // (1 + 2 * index)
+    planes = planes_of(convert(frame, target, VideoReformatter(), Colour(range=FULL)))
+    most = 2 ** layout_of(target).depth - 1
+    shares = [1, 1, 1, 1] if source.startswith("gray") else [1, 1 / 3, 1 / 5, 1 / 7 if "a" in source else 1]
+    for plane, share in zip(planes, shares, strict=False):
+        assert np.abs(plane / most - share).max() < 2 / 255
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ("yuv420p", "yuv444p", "yuv444p"),
+        ("yuv411p", "yuv420p", "yuv422p"),
+        ("gray16le", "yuv420p", "yuv420p16le"),
+        ("yuva420p", "yuv422p10le", "yuva422p10le"),
+        ("yuva420p", "yuv440p", "yuva444p"),
+        ("gray", "gbrap", "gbrap"),
+        ("gbrap", "gbrp9le", "gbrap16le"),
+        ("yuv420p10le", "gbrp", "gbrp10le"),
+    ],
+)
+def test_common_format(one, other, expected):
+    assert common_format(one, other) == common_format(other, one) == expected
+
+
 def test_full_range_jpeg_formats_keep_codes_and_range():
     frame, rows = packed_frame("yuvj420p", 256)
     plain = unpack(frame, VideoReformatter(), Colour())
@@ -107,7 +145,7 @@ def test_full_range_jpeg_formats_keep_codes_and_range():
 def test_normal_forms():
     assert planar_format("yuv420p10le") == "yuv420p10le" and planar_format("yuv420p10be") == "yuv420p10le"
     assert planar_format("p010be") == "yuv420p10le" and planar_format("rgb48be") == "gbrp16le"
-    assert planar_format("bgra") == "gbrap" and planar_format("pal8") == "gbrp"
+    assert planar_format("bgra") == "gbrap" and planar_format("pal8") == "gbrap"
     assert is_planar("gbrp12le") and not is_planar("nv12") and not is_planar("yuvj444p")
     assert layout_of("yuv410p").step_x == layout_of("yuv410p").step_y == 4
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import av
+import cv2
 import numpy as np
 import pytest
 from made_media import moving_image, write_video
@@ -97,6 +98,41 @@ def test_pictures_that_do_not_fit(folder, tmp_path):
     assert len(open_clip(video)) == 40
     with pytest.raises(ValueError, match="which has its own: leave the frame rate out"):
         open_clip(video, 25)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "expected"),
+    [
+        (("gray", "rgb24"), "gbrp"),
+        (("rgb24", "rgba"), "gbrap"),
+        (("gray", "rgb24", "rgb48be"), "gbrp16le"),
+        (("gray", "gray16be"), "gray16le"),
+    ],
+)
+def test_a_series_holds_what_its_later_pictures_have(tmp_path, kinds, expected):
+    for index, pixels in enumerate(kinds):
+        write_picture(tmp_path / f"f_{index}.png", index, pixels=pixels)
+    clip = open_clip(tmp_path)
+    assert clip.format_name == expected
+    for index, (picture, pixels) in enumerate(zip(clip.pictures(), kinds, strict=True)):
+        assert picture.format_name == expected
+        alone = next(FileClip.open(tmp_path / f"f_{index}.png").pictures())
+        assert np.array_equal(picture.rgb, alone.rgb)
+        if pixels == "rgb24":
+            assert np.array_equal(picture.rgb, moving_image(index, 48, 64))
+
+
+def test_a_series_of_photos_of_several_chroma(tmp_path):
+    image = moving_image(0, 48, 64)[..., ::-1]
+    fine = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    cv2.imwrite(str(tmp_path / "0.jpg"), image[..., 1])
+    cv2.imwrite(str(tmp_path / "1.jpg"), image)
+    cv2.imwrite(str(tmp_path / "2.jpg"), image, fine)
+    clip = open_clip(tmp_path)
+    assert clip.format_name == "yuv444p"
+    for index, picture in enumerate(clip.pictures()):
+        alone = next(FileClip.open(tmp_path / f"{index}.jpg").pictures())
+        assert np.abs(picture.rgb.astype(int) - alone.rgb).mean() < 2
 
 
 @pytest.mark.parametrize("mode", SYNC_MODES)
