@@ -7,13 +7,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import av
 from av.container import InputContainer, OutputContainer
 
-from ..errors import MediaError
 from .clip import Clip
 from .container import (
     as_fraction,
@@ -26,14 +27,6 @@ from .container import (
 )
 from .timeline import Timeline, begins_alike
 
-# Sound codecs that a container holds as they are; Matroska holds them all.
-SOUND_HELD = {
-    ".mp4": ("aac", "ac3", "eac3", "mp3", "mp2", "alac", "flac", "opus"),
-    ".m4v": ("aac", "ac3", "eac3", "mp3", "mp2", "alac", "flac", "opus"),
-    ".mov": ("aac", "ac3", "eac3", "mp3", "mp2", "alac", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be")
-    + ("pcm_s32le", "pcm_s32be", "pcm_f32le", "pcm_f32be"),
-    ".webm": ("opus", "vorbis"),
-}
 SUBTITLES_HELD = {
     ".mp4": ("mov_text",),
     ".m4v": ("mov_text",),
@@ -177,7 +170,7 @@ class _Listing:
             if self._is_known_otherwise(stream):
                 continue
             copied = self._fitting(stream)
-            if copied is not None:
+            if copied is not None and self._is_held(stream, copied):
                 chosen.append(copied)
                 continue
             codec = _codec(stream) if stream.type in ("audio", "subtitle") else None
@@ -188,11 +181,11 @@ class _Listing:
         return tuple(chosen), warnings
 
     def _fitting(self, stream: av.stream.Stream) -> CopiedStream | None:
+        """How the output could hold a stream."""
         codec = _codec(stream)
         if stream.type == "audio" and codec is not None:
-            if self._suffix == ".mkv" or codec in SOUND_HELD[self._suffix]:
-                return CopiedStream(stream.index)
-        elif stream.type == "subtitle" and codec is not None:
+            return CopiedStream(stream.index)
+        if stream.type == "subtitle" and codec is not None:
             if codec in SUBTITLES_HELD[self._suffix]:
                 return CopiedStream(stream.index)
             if codec in TEXT_SUBTITLES and hasattr(stream.codec_context, "encode_subtitle"):
@@ -200,6 +193,23 @@ class _Listing:
         elif stream.type == "attachment" and self._suffix == ".mkv":
             return CopiedStream(stream.index)
         return None
+
+    def _is_held(self, stream: av.stream.Stream, copied: CopiedStream) -> bool:
+        """True where the container takes the stream: which ones it does depends on FFmpeg's version."""
+        trial = BytesIO()
+        trial.name = f"trial{self._suffix}"  # by which FFmpeg finds the container
+        try:
+            with av.open(trial, "w") as container:
+                target = _Target(container, stream, copied.becomes)
+                container.start_encoding()
+                if stream.type == "audio":
+                    # What MP4 says of the channels is written at its end, and of what has packets only.
+                    packets = (p for p in self._container.demux(stream) if p.dts is not None)
+                    for packet in islice(packets, 1):
+                        container.mux(list(target.packets(packet)))
+        except (av.error.FFmpegError, ValueError):
+            return False
+        return True
 
     def _is_known_otherwise(self, stream: av.stream.Stream) -> bool:
         """True for the streams in which QuickTime keeps time code and chapters."""
@@ -229,13 +239,7 @@ class StreamCopier:
         source = self._source = open_media(others.path, "a video")
         for copied in others.streams:
             stream = source.streams[copied.index]
-            try:
-                self._targets[copied.index] = _Target(container, stream, copied.becomes)
-            except (av.error.FFmpegError, ValueError) as error:
-                raise MediaError(
-                    f"{_kind(stream)} of {others.path} could not be copied ({error}): write to .mkv, which "
-                    "holds most"
-                ) from error
+            self._targets[copied.index] = _Target(container, stream, copied.becomes)
         read = [source.streams[copied.index] for copied in others.streams]
         self._packets = self._in_time(source, [stream for stream in read if stream.type != "attachment"])
 

@@ -184,13 +184,12 @@ def test_bytes_of_tags_that_are_no_text_are_left_out(tmp_path):
         assert [chapter["metadata"]["title"] for chapter in container.chapters()] == ["On", "Two"]
 
 
-def test_a_second_sound_is_kept_whatever_pyav_there_is(tmp_path):
-    """PyAV before 16 takes a disposition as a number only."""
-    speech = Speech.from_waveform(chirp(16_000, 1.0), 16_000)
-    with av.open(str(tmp_path / "in.mkv"), "w") as container:
+def two_sounds(path: Path, codec: str) -> Path:
+    """A fifth of a second of video with two silent sound tracks."""
+    with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=25)
         video.width = video.height = 64
-        sounds = [container.add_stream("flac", rate=16_000, layout="mono") for _ in range(2)]
+        sounds = [container.add_stream(codec, rate=16_000, layout="mono") for _ in range(2)]
         for _ in range(5):
             container.mux(video.encode(av.VideoFrame(64, 64, "yuv420p")))
         container.mux(video.encode(None))
@@ -199,6 +198,23 @@ def test_a_second_sound_is_kept_whatever_pyav_there_is(tmp_path):
             block.sample_rate, block.pts = 16_000, 0
             container.mux(sound.encode(block))
             container.mux(sound.encode(None))
-    write(FileClip.open(tmp_path / "in.mkv"), tmp_path / "out.mkv", sound=speech)
+    return path
+
+
+def test_a_second_sound_is_kept_whatever_pyav_there_is(tmp_path):
+    """PyAV before 16 takes a disposition as a number only."""
+    speech = Speech.from_waveform(chirp(16_000, 1.0), 16_000)
+    write(FileClip.open(two_sounds(tmp_path / "in.mkv", "flac")), tmp_path / "out.mkv", sound=speech)
     with av.open(str(tmp_path / "out.mkv")) as container:
         assert len(container.streams.audio) == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "codec", "name"), [("in.mkv", "flac", "out.m4v"), ("in.mov", "pcm_mulaw", "out.mkv")]
+)
+def test_a_second_sound_that_the_container_refuses_is_named(tmp_path, source, codec, name):
+    lost: list[str] = []
+    write(FileClip.open(two_sounds(tmp_path / source, codec)), tmp_path / name, warn=lost.append)
+    assert lost == [f"further sound tracks are not kept: {name[3:]} holds no {codec}"]
+    with av.open(str(tmp_path / name)) as container:
+        assert len(container.streams.audio) == 1
