@@ -141,9 +141,15 @@ def plan_copying(path: Path, clip: Clip, source_codec: str, format_name: str, pr
     """How pictures are encoded between the packets of the clip's own file.
 
     source_codec: of `COPIED`; format_name: in which the file stores its pictures. The options leave out what
-    depends on the packets around. Raises MediaError where no encoder makes such pictures.
+    depends on the packets around. Raises MediaError where no encoder makes such pictures, or the container
+    holds none.
     """
     suffix, encoder, mastering = path.suffix.lower(), COPIED[source_codec], clip.mastering
+    if suffix == ".m4v" and source_codec != "h264":
+        raise MediaError(
+            f"codec copy into .m4v needs H.264, but {source_codec} arrived: name the output .mp4, .mov or "
+            ".mkv, or name another codec"
+        )
     check_offered(format_name, source_codec, formats_of(source_codec, encoder))
     order = clip.field_order
     if order != PROGRESSIVE and (clip.rotation or order == UNKNOWN or source_codec != "h264"):
