@@ -105,8 +105,8 @@ class OtherStreams:
             video_tags = _stream_tags(listing.video)
             sound_tags = {} if listing.sound is None else _stream_tags(listing.sound)
             if listing.timecode is not None:
-                if suffix == ".webm":
-                    warnings.append("time code is not kept: .webm holds none")
+                if suffix in (".m4v", ".webm"):
+                    warnings.append(f"time code is not kept: {suffix} holds none")
                 else:
                     video_tags["timecode"] = listing.timecode
             return cls(

@@ -145,8 +145,8 @@ def test_a_changed_time_line_is_named(tmp_path):
     assert [round(end, 3) for _, end, _ in shown(tmp_path / "cut.mkv")] == [0.4]
 
 
-@pytest.mark.parametrize("name", ["out.mov", "out.mp4", "out.mkv"])
-def test_time_code_comes_back(tmp_path, name):
+@pytest.mark.parametrize("name", ["out.mov", "out.mp4", "out.mkv", "out.m4v", "out.webm"])
+def test_time_code_comes_back_or_is_named(tmp_path, name):
     source = tmp_path / "in.mov"
     with av.open(str(source), "w") as container:
         stream = container.add_stream("libx264", rate=25)
@@ -160,6 +160,9 @@ def test_time_code_comes_back(tmp_path, name):
     write(FileClip.open(source), tmp_path / name, warn=lost.append)
     with av.open(str(tmp_path / name)) as container:
         tags = {key.lower(): value for key, value in container.streams.video[0].metadata.items()}
+    if name in ("out.m4v", "out.webm"):
+        assert "timecode" not in tags and lost == [f"time code is not kept: {name[3:]} holds none"]
+        return
     assert tags["timecode"] == "01:02:03:04" and lost == []
 
 
