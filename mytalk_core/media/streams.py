@@ -312,8 +312,10 @@ class _Target:
             self._stream.metadata.clear()
             self._stream.metadata.update(_stream_tags(stream))
             # The speech is what plays first. PyAV 14 and 15 take a number only, PyAV 18 does so too.
-            rest = stream.disposition & ~av.stream.Disposition.default
-            self._stream.disposition = rest.value  # type: ignore[assignment]
+            kept = stream.disposition
+            if stream.type == "audio":
+                kept &= ~av.stream.Disposition.default
+            self._stream.disposition = kept.value  # type: ignore[assignment]
 
     def packets(self, packet: av.Packet) -> Iterator[av.Packet]:
         if self._decoder is None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 from made_media import chirp, moving_image
 
 from mytalk_core.media.audio import Speech
@@ -34,6 +35,7 @@ def rich_video(path: Path, sound: str = "aac") -> Path:
         tracks[1].metadata.update({"language": "ita", "title": "Commentary"})
         subtitles = container.add_stream_from_template(text.streams.subtitles[0])
         subtitles.metadata["language"] = "spa"
+        subtitles.disposition = (Disposition.default | Disposition.forced).value
         container.metadata.update({"title": "A title", "creation_time": "2026-01-02T03:04:05Z"})
         container.metadata["comment"] = "shot by hand"
         if not hasattr(container, "set_chapters"):
@@ -98,6 +100,7 @@ def test_the_rest_of_a_container_is_copied_in_time(tmp_path, name, subtitles):
     with av.open(str(out)) as container:
         assert container.streams.subtitles[0].codec_context.codec.canonical_name == subtitles
         assert container.streams.subtitles[0].language == "spa"
+        assert Disposition.default in container.streams.subtitles[0].disposition
         chapters = [
             (round(float(c["start"] * c["time_base"]), 3), round(float(c["end"] * c["time_base"]), 3))
             for c in container.chapters()
