@@ -9,6 +9,8 @@ from av.sidedata import sidedata
 
 # What outputs do not carry on, in words.
 CARRIED = {"A53_CC": "closed captions", "STEREO3D": "stereo 3D", "SPHERICAL": "spherical video"}
+# With what captions begin in a packet of MPEG-2, H.264 and HEVC (ATSC A/53 part 4, 6.2.3).
+CAPTIONS = b"GA94\x03"
 
 
 def side_data(frame: av.VideoFrame) -> Any:
@@ -22,10 +24,12 @@ def side_data(frame: av.VideoFrame) -> Any:
         return frame.side_data or {}
 
 
-def carried(frame: av.VideoFrame) -> tuple[str, ...]:
-    """What of a frame's side data no output here keeps, in words."""
-    sides = side_data(frame)
-    return tuple(word for name, word in CARRIED.items() if name in sides)
+def carried(first: av.VideoFrame, has_captions: bool) -> tuple[str, ...]:
+    """What of a video's side data no output here keeps, in words; first: its first frame; has_captions:
+    whether any packet has `CAPTIONS`, which may begin later.
+    """
+    names = {name for name in CARRIED if name in side_data(first)} | ({"A53_CC"} if has_captions else set())
+    return tuple(word for name, word in CARRIED.items() if name in names)
 
 
 def _unnamed(kinds: type[sidedata.Type], number: object) -> sidedata.Type:
