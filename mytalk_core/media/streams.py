@@ -4,6 +4,7 @@ files, titles, dates, time code. It is copied into another file while that is wr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -45,7 +46,9 @@ TEXT_BECOMES = {
 }
 # Tags that describe the file that was, not its content.
 TECHNICAL_TAGS = ("encoder", "major_brand", "minor_version", "compatible_brands", "duration", "timecode")
-STREAM_TAGS = ("language", "title")
+# By which a track is called in MP4 and MOV, where most programs put a word of their own.
+HANDLER = "handler_name"
+PROGRAMS_OWN = re.compile(r"handler|core media|google|^(mono|stereo)$", re.IGNORECASE)
 # FFmpeg's AVDISCARD_ALL.
 UNREAD = 48
 # Sound that begins before the first frame: the decoder needs as much to start with.
@@ -357,11 +360,12 @@ def _kept_tags(metadata: Mapping[str, str]) -> dict[str, str]:
 
 
 def _stream_tags(stream: av.stream.Stream) -> dict[str, str]:
-    return {
-        key: value
-        for key, value in legible_tags(stream.metadata).items()
-        if key.lower() in STREAM_TAGS and value != "und"
-    }
+    """Language and title, which Matroska reads as one tag and MP4 as another."""
+    own = {key.lower(): value for key, value in legible_tags(stream.metadata).items()}
+    handler = own.get(HANDLER, "")
+    title = own.get("title") or own.get("name") or ("" if PROGRAMS_OWN.search(handler) else handler)
+    tags = {"language": own.get("language", "und"), "title": title, HANDLER: title}
+    return {key: value for key, value in tags.items() if value not in ("", "und")}
 
 
 def _kind(stream: av.stream.Stream) -> str:

@@ -176,6 +176,15 @@ def test_sound_that_was_kept_keeps_its_language(tmp_path):
         assert [stream.language for stream in container.streams.audio] == ["eng", "ita"]
 
 
+@pytest.mark.parametrize("name", ["out.mp4", "out.m4v", "out.mov", "out.mkv"])
+def test_titles_of_tracks_come_back_through_any_container(tmp_path, name):
+    write(FileClip.open(rich_video(tmp_path / "in.mkv")), tmp_path / name)
+    write(FileClip.open(tmp_path / name), tmp_path / "back.mkv")
+    with av.open(str(tmp_path / "back.mkv")) as container:
+        titles = [stream.metadata.get("title") for stream in container.streams]
+    assert titles == [None, None, "Commentary", None]
+
+
 def test_bytes_of_tags_that_are_no_text_are_left_out(tmp_path):
     source = rich_video(tmp_path / "in.mkv")
     data = source.read_bytes()
