@@ -122,6 +122,8 @@ def plan_encoding(
     # H.264 says these itself.
     in_header = suffix in MATROSKA and codec != "h264"
     order, lost = output_fields(like, codec, format_name, suffix)
+    if like.carried:
+        lost.append(f"not kept, as no codec here writes it: {', '.join(like.carried)}")
     options = codec_options(codec, crf, preset, format_name, is_variable(timeline))
     slices = ffv1_slices(like.height, like.width, layout_of(format_name)) if codec == "ffv1" else {}
     return EncodingPlan(
@@ -142,9 +144,15 @@ def plan_copying(path: Path, clip: Clip, source_codec: str, format_name: str, pr
     """How pictures are encoded between the packets of the clip's own file.
 
     source_codec: of `COPIED`; format_name: in which the file stores its pictures. The options leave out what
-    depends on the packets around. Raises MediaError where no encoder makes such pictures.
+    depends on the packets around. Raises MediaError where no encoder makes such pictures, or the container
+    holds none.
     """
     suffix, encoder, mastering = path.suffix.lower(), COPIED[source_codec], clip.mastering
+    if suffix == ".m4v" and source_codec != "h264":
+        raise MediaError(
+            f"codec copy into .m4v needs H.264, but {source_codec} arrived: name the output .mp4, .mov or "
+            ".mkv, or name another codec"
+        )
     check_offered(format_name, source_codec, formats_of(source_codec, encoder))
     order = clip.field_order
     if order != PROGRESSIVE and (clip.rotation or order == UNKNOWN or source_codec != "h264"):
@@ -157,6 +165,9 @@ def plan_copying(path: Path, clip: Clip, source_codec: str, format_name: str, pr
         options |= x264_options(clip, source_codec, order)
     elif mastering is not None and mastering.is_static:
         options["x265-params"] = ":".join(mastering.x265_params())
+    lost = lost_facts(clip, source_codec, clip.format_name, suffix)
+    if clip.carried:
+        lost.append(f"kept for certain only where packets are copied: {', '.join(clip.carried)}")
     aspect = clip.sample_aspect_ratio
     if clip.rotation in (90, 270):
         aspect = 1 / aspect
@@ -169,7 +180,7 @@ def plan_copying(path: Path, clip: Clip, source_codec: str, format_name: str, pr
         container_options=CONTAINER_OPTIONS[suffix],
         field_order=order,
         header_aspect=aspect if suffix in MATROSKA else Fraction(1),
-        warnings=tuple(lost_facts(clip, source_codec, clip.format_name, suffix)),
+        warnings=tuple(lost),
     )
 
 
@@ -242,7 +253,7 @@ def x264_options(like: Clip, codec: str, order: str) -> dict[str, str]:
 
 
 def lost_facts(like: Clip, codec: str, format_name: str, suffix: str) -> list[str]:
-    """A line for transparency, mastering data and what else frames carry that the output does not keep."""
+    """A line for transparency and mastering data that the output does not keep."""
     lost = []
     if layout_of(like.format_name).has_alpha and not layout_of(format_name).has_alpha:
         lost.append(
@@ -254,8 +265,6 @@ def lost_facts(like: Clip, codec: str, format_name: str, suffix: str) -> list[st
         lost.append(f"HDR10 mastering data is not kept: {codec} in {suffix} gets none; h264 does")
     if mastering is not None and mastering.dynamic:
         lost.append(f"{' and '.join(mastering.dynamic)} metadata is not kept: no codec here writes it")
-    if like.carried:
-        lost.append(f"not kept, as no codec here writes it: {', '.join(like.carried)}")
     return lost
 
 

@@ -91,7 +91,7 @@ class FileClip(Clip):
             sample_aspect_ratio=1 / aspect if orientation.transpose else aspect,
             field_order=upside_down(order, height) if orientation.mirror_y else order,
             mastering=Mastering.of_frame(first),
-            carried=carried(first),
+            carried=carried(first, scan.has_captions),
             has_audio=has_audio,
             path=path,
             table=table,

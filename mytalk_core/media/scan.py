@@ -28,6 +28,7 @@ from .container import (
     seconds_a_tick,
     video_stream,
 )
+from .side_data import CAPTIONS
 from .threads import codec_threads
 
 # Codecs whose containers carry one shown frame in each packet.
@@ -90,6 +91,7 @@ class PacketScan:
     keys: list[bool] = field(default_factory=list)
     end_s: float = 0.0
     is_plain: bool = True
+    has_captions: bool = False
 
 
 def scan_packets(container: InputContainer, stream: av.video.stream.VideoStream) -> PacketScan:
@@ -107,6 +109,7 @@ def scan_packets(container: InputContainer, stream: av.video.stream.VideoStream)
             check_count(len(scan.pts) + 1)
             scan.pts.append(packet.pts)
             scan.durations.append(packet.duration or 0)
+            scan.has_captions = scan.has_captions or CAPTIONS in bytes(packet)
             scan.keys.append(packet.is_keyframe)
             scan.is_plain &= packet.size > 0 and packet.pts is not None and not packet.is_corrupt
     except av.error.FFmpegError:

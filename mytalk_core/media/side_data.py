@@ -17,6 +17,8 @@ SRGB_PRIMARIES = {
     b"gXYZ": (0.385, 0.717, 0.097),
     b"bXYZ": (0.143, 0.061, 0.714),
 }
+# With what captions begin in a packet of MPEG-2, H.264 and HEVC (ATSC A/53 part 4, 6.2.3).
+CAPTIONS = b"GA94\x03"
 
 
 def side_data(frame: av.VideoFrame) -> Any:
@@ -30,10 +32,13 @@ def side_data(frame: av.VideoFrame) -> Any:
     return sides
 
 
-def carried(frame: av.VideoFrame) -> tuple[str, ...]:
-    """What of a frame's side data no output here keeps, in words."""
-    sides = side_data(frame)
-    words = [word for name, word in CARRIED.items() if name in sides]
+def carried(first: av.VideoFrame, has_captions: bool = False) -> tuple[str, ...]:
+    """What of a video's side data no output here keeps, in words; first: its first frame; has_captions:
+    whether any packet has `CAPTIONS`, which may begin later.
+    """
+    sides = side_data(first)
+    names = {name for name in CARRIED if name in sides} | ({"A53_CC"} if has_captions else set())
+    words = [word for name, word in CARRIED.items() if name in names]
     if "ICC_PROFILE" in sides and not is_srgb(bytes(sides["ICC_PROFILE"])):
         words.append("a colour profile (ICC) other than sRGB")
     return tuple(words)

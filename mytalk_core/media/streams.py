@@ -4,16 +4,18 @@ files, titles, dates, time code. It is copied into another file while that is wr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import av
 from av.container import InputContainer, OutputContainer
 
-from ..errors import MediaError
 from .clip import Clip
 from .container import (
     as_fraction,
@@ -26,14 +28,6 @@ from .container import (
 )
 from .timeline import Timeline, begins_alike
 
-# Sound codecs that a container holds as they are; Matroska holds them all.
-SOUND_HELD = {
-    ".mp4": ("aac", "ac3", "eac3", "mp3", "mp2", "alac", "flac", "opus"),
-    ".m4v": ("aac", "ac3", "eac3", "mp3", "mp2", "alac", "flac", "opus"),
-    ".mov": ("aac", "ac3", "eac3", "mp3", "mp2", "alac", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be")
-    + ("pcm_s32le", "pcm_s32be", "pcm_f32le", "pcm_f32be"),
-    ".webm": ("opus", "vorbis"),
-}
 SUBTITLES_HELD = {
     ".mp4": ("mov_text",),
     ".m4v": ("mov_text",),
@@ -52,7 +46,9 @@ TEXT_BECOMES = {
 }
 # Tags that describe the file that was, not its content.
 TECHNICAL_TAGS = ("encoder", "major_brand", "minor_version", "compatible_brands", "duration", "timecode")
-STREAM_TAGS = ("language", "title")
+# By which a track is called in MP4 and MOV, where most programs put a word of their own.
+HANDLER = "handler_name"
+PROGRAMS_OWN = re.compile(r"handler|core media|google|^(mono|stereo)$", re.IGNORECASE)
 # FFmpeg's AVDISCARD_ALL.
 UNREAD = 48
 # Sound that begins before the first frame: the decoder needs as much to start with.
@@ -112,8 +108,8 @@ class OtherStreams:
             video_tags = _stream_tags(listing.video)
             sound_tags = {} if listing.sound is None else _stream_tags(listing.sound)
             if listing.timecode is not None:
-                if suffix == ".webm":
-                    warnings.append("time code is not kept: .webm holds none")
+                if suffix in (".m4v", ".webm"):
+                    warnings.append(f"time code is not kept: {suffix} holds none")
                 else:
                     video_tags["timecode"] = listing.timecode
             return cls(
@@ -177,7 +173,7 @@ class _Listing:
             if self._is_known_otherwise(stream):
                 continue
             copied = self._fitting(stream)
-            if copied is not None:
+            if copied is not None and self._is_held(stream, copied):
                 chosen.append(copied)
                 continue
             codec = _codec(stream) if stream.type in ("audio", "subtitle") else None
@@ -188,11 +184,11 @@ class _Listing:
         return tuple(chosen), warnings
 
     def _fitting(self, stream: av.stream.Stream) -> CopiedStream | None:
+        """How the output could hold a stream."""
         codec = _codec(stream)
         if stream.type == "audio" and codec is not None:
-            if self._suffix == ".mkv" or codec in SOUND_HELD[self._suffix]:
-                return CopiedStream(stream.index)
-        elif stream.type == "subtitle" and codec is not None:
+            return CopiedStream(stream.index)
+        if stream.type == "subtitle" and codec is not None:
             if codec in SUBTITLES_HELD[self._suffix]:
                 return CopiedStream(stream.index)
             if codec in TEXT_SUBTITLES and hasattr(stream.codec_context, "encode_subtitle"):
@@ -200,6 +196,23 @@ class _Listing:
         elif stream.type == "attachment" and self._suffix == ".mkv":
             return CopiedStream(stream.index)
         return None
+
+    def _is_held(self, stream: av.stream.Stream, copied: CopiedStream) -> bool:
+        """True where the container takes the stream: which ones it does depends on FFmpeg's version."""
+        trial = BytesIO()
+        trial.name = f"trial{self._suffix}"  # by which FFmpeg finds the container
+        try:
+            with av.open(trial, "w") as container:
+                target = _Target(container, stream, copied.becomes)
+                container.start_encoding()
+                if stream.type == "audio":
+                    # What MP4 says of the channels is written at its end, and of what has packets only.
+                    packets = (p for p in self._container.demux(stream) if p.dts is not None)
+                    for packet in islice(packets, 1):
+                        container.mux(list(target.packets(packet)))
+        except (av.error.FFmpegError, ValueError):
+            return False
+        return True
 
     def _is_known_otherwise(self, stream: av.stream.Stream) -> bool:
         """True for the streams in which QuickTime keeps time code and chapters."""
@@ -229,13 +242,7 @@ class StreamCopier:
         source = self._source = open_media(others.path, "a video")
         for copied in others.streams:
             stream = source.streams[copied.index]
-            try:
-                self._targets[copied.index] = _Target(container, stream, copied.becomes)
-            except (av.error.FFmpegError, ValueError) as error:
-                raise MediaError(
-                    f"{_kind(stream)} of {others.path} could not be copied ({error}): write to .mkv, which "
-                    "holds most"
-                ) from error
+            self._targets[copied.index] = _Target(container, stream, copied.becomes)
         read = [source.streams[copied.index] for copied in others.streams]
         self._packets = self._in_time(source, [stream for stream in read if stream.type != "attachment"])
 
@@ -308,8 +315,10 @@ class _Target:
             self._stream.metadata.clear()
             self._stream.metadata.update(_stream_tags(stream))
             # The speech is what plays first. PyAV 14 and 15 take a number only, PyAV 18 does so too.
-            rest = stream.disposition & ~av.stream.Disposition.default
-            self._stream.disposition = rest.value  # type: ignore[assignment]
+            kept = stream.disposition
+            if stream.type == "audio":
+                kept &= ~av.stream.Disposition.default
+            self._stream.disposition = kept.value  # type: ignore[assignment]
 
     def packets(self, packet: av.Packet) -> Iterator[av.Packet]:
         if self._decoder is None:
@@ -351,11 +360,12 @@ def _kept_tags(metadata: Mapping[str, str]) -> dict[str, str]:
 
 
 def _stream_tags(stream: av.stream.Stream) -> dict[str, str]:
-    return {
-        key: value
-        for key, value in legible_tags(stream.metadata).items()
-        if key.lower() in STREAM_TAGS and value != "und"
-    }
+    """Language and title, which Matroska reads as one tag and MP4 as another."""
+    own = {key.lower(): value for key, value in legible_tags(stream.metadata).items()}
+    handler = own.get(HANDLER, "")
+    title = own.get("title") or own.get("name") or ("" if PROGRAMS_OWN.search(handler) else handler)
+    tags = {"language": own.get("language", "und"), "title": title, HANDLER: title}
+    return {key: value for key, value in tags.items() if value not in ("", "und")}
 
 
 def _kind(stream: av.stream.Stream) -> str:

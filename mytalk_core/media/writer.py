@@ -24,8 +24,9 @@ from .fields import PROGRESSIVE, FieldMarker
 from .group_copy import GroupCopy, copied_source
 from .matroska import describe_pictures, title_with_room
 from .picture import Picture
-from .pixels import convert, planes_of
+from .pixels import convert, copy_frame, planes_of
 from .room import LEAST_BYTES, DiskRoom
+from .side_data import side_data
 from .soundtrack import Soundtrack
 from .streams import OtherStreams, StreamCopier
 from .threads import codec_threads
@@ -294,12 +295,15 @@ class VideoWriter:
             stream.metadata["title"] = title_with_room(self._title)
 
     def _encodable(self, picture: Picture) -> av.VideoFrame:
-        """The picture in the encoder's pixel format."""
+        """The picture in the encoder's pixel format, its samples alone: edited ones have no side data, and
+        encoders write down what the others have.
+        """
         name, colour = self._plan.format_name, self._plan.colour
+        frame = copy_frame(picture.frame) if side_data(picture.frame) else picture.frame
         same_range = picture.colour.is_full_range(picture.format_name) == colour.is_full_range(name)
         if picture.format_name == name and same_range:
-            return picture.frame
-        return convert(picture.frame, name, self._reformatter, picture.colour, to=colour)
+            return frame
+        return convert(frame, name, self._reformatter, picture.colour, to=colour)
 
     def _finish(self) -> None:
         if self._written != len(self._timeline):

@@ -263,3 +263,10 @@ def test_a_pyav_that_cannot_copy_is_told_before_any_work(tmp_path, monkeypatch):
     with pytest.raises(MediaError, match="codec copy needs PyAV 15 or newer, but 14.2.0 is installed"):
         VideoWriter(tmp_path / "out.mp4", clip, codec="copy")
     assert not list(tmp_path.glob("out*"))
+
+
+@copying
+def test_what_the_container_does_not_hold_is_told_before_any_work(tmp_path):
+    video = write_video(tmp_path / "a.mp4", codec="libx265", options=HEVC_CLOSED, pts=[0, 1, 2])
+    with pytest.raises(MediaError, match=r"into \.m4v needs H\.264, but hevc arrived: name the output \.mp4"):
+        VideoWriter(tmp_path / "out.m4v", FileClip.open(video), codec="copy")

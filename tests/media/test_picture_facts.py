@@ -21,6 +21,7 @@ from mytalk_core.media.colour import RGB_MATRIX, UNSPECIFIED, rows_of
 from mytalk_core.media.encoders import choose_codec
 from mytalk_core.media.fields import upside_down
 from mytalk_core.media.file_clip import FileClip
+from mytalk_core.media.group_copy import OLDEST_PYAV
 from mytalk_core.media.hdr import Mastering
 from mytalk_core.media.patch import Patch, paste
 from mytalk_core.media.pixels import planes_of
@@ -283,11 +284,45 @@ def test_a_gray_picture_becomes_a_video_of_a_matrix_that_yuv_has(tmp_path, kind,
     assert np.abs(own.rgb.astype(int) - other.rgb).mean() < 3
 
 
+def captioned_video(path: Path, first: int) -> Path:
+    """An H.264 video of whose frames each has a caption from `first` on (SEI, ATSC A/53)."""
+    write_video(path.with_suffix(".mkv"), pts=list(range(12)), options={"bf": "0"})
+    data = b"\xb5\x00\x31GA94\x03\x41\xff\xfc\x94\x2c\xff"
+    unit = bytes([6, 4, len(data)]) + data + b"\x80"
+    with av.open(str(path.with_suffix(".mkv"))) as source, av.open(str(path), "w") as container:
+        stream = container.add_stream_from_template(source.streams.video[0], opaque=True)
+        for number, packet in enumerate(source.demux(video=0)):
+            if packet.dts is not None:
+                caption = len(unit).to_bytes(4, "big") + unit if number >= first else b""
+                made = av.Packet(caption + bytes(packet))
+                made.pts, made.dts, made.time_base = packet.pts, packet.dts, packet.time_base
+                made.duration, made.is_keyframe, made.stream = packet.duration, packet.is_keyframe, stream
+                container.mux(made)
+    return path
+
+
+@pytest.mark.parametrize("first", [0, 6])
+def test_captions_are_named_and_no_frame_has_any(tmp_path, first):
+    path = captioned_video(tmp_path / "a.mp4", first)
+    assert sum("A53_CC" in frame.side_data for frame in decoded_frames(path)) == 12 - first
+    clip, patch = FileClip.open(path), Patch(8, 8, np.zeros((9, 9, 3), np.uint8), np.ones((9, 9), np.float32))
+    assert clip.carried == ("closed captions",)
+    with VideoWriter(tmp_path / "b.mp4", clip) as writer:
+        for picture in clip.pictures():
+            writer.write(paste(picture, [patch] if picture.index % 2 else []))
+    assert writer.warnings == ("not kept, as no codec here writes it: closed captions",)
+    assert not any("A53_CC" in frame.side_data for frame in decoded_frames(tmp_path / "b.mp4"))
+
+
 def test_what_frames_carry_beside_is_named(tmp_path):
     clip = FileClip.open(write_video(tmp_path / "a.mp4"))
     assert clip.carried == ()
-    _, lost = copied(replace(clip, carried=("closed captions",)), tmp_path / "b.mp4")
-    assert lost == ("not kept, as no codec here writes it: closed captions",)
+    clip = replace(clip, carried=("stereo 3D",))
+    _, lost = copied(clip, tmp_path / "b.mp4")
+    assert lost == ("not kept, as no codec here writes it: stereo 3D",)
+    if int(av.__version__.split(".")[0]) >= OLDEST_PYAV:
+        _, lost = copied(clip, tmp_path / "c.mp4", codec="copy")
+        assert lost == ("kept for certain only where packets are copied: stereo 3D",)
 
 
 def colour_profile(primaries: list[tuple[float, ...]]) -> bytes:

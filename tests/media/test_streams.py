@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 from made_media import chirp, moving_image
 
 from mytalk_core.media.audio import Speech
@@ -34,6 +35,7 @@ def rich_video(path: Path, sound: str = "aac") -> Path:
         tracks[1].metadata.update({"language": "ita", "title": "Commentary"})
         subtitles = container.add_stream_from_template(text.streams.subtitles[0])
         subtitles.metadata["language"] = "spa"
+        subtitles.disposition = (Disposition.default | Disposition.forced).value
         container.metadata.update({"title": "A title", "creation_time": "2026-01-02T03:04:05Z"})
         container.metadata["comment"] = "shot by hand"
         if not hasattr(container, "set_chapters"):
@@ -98,6 +100,7 @@ def test_the_rest_of_a_container_is_copied_in_time(tmp_path, name, subtitles):
     with av.open(str(out)) as container:
         assert container.streams.subtitles[0].codec_context.codec.canonical_name == subtitles
         assert container.streams.subtitles[0].language == "spa"
+        assert Disposition.default in container.streams.subtitles[0].disposition
         chapters = [
             (round(float(c["start"] * c["time_base"]), 3), round(float(c["end"] * c["time_base"]), 3))
             for c in container.chapters()
@@ -145,8 +148,8 @@ def test_a_changed_time_line_is_named(tmp_path):
     assert [round(end, 3) for _, end, _ in shown(tmp_path / "cut.mkv")] == [0.4]
 
 
-@pytest.mark.parametrize("name", ["out.mov", "out.mp4", "out.mkv"])
-def test_time_code_comes_back(tmp_path, name):
+@pytest.mark.parametrize("name", ["out.mov", "out.mp4", "out.mkv", "out.m4v", "out.webm"])
+def test_time_code_comes_back_or_is_named(tmp_path, name):
     source = tmp_path / "in.mov"
     with av.open(str(source), "w") as container:
         stream = container.add_stream("libx264", rate=25)
@@ -160,6 +163,9 @@ def test_time_code_comes_back(tmp_path, name):
     write(FileClip.open(source), tmp_path / name, warn=lost.append)
     with av.open(str(tmp_path / name)) as container:
         tags = {key.lower(): value for key, value in container.streams.video[0].metadata.items()}
+    if name in ("out.m4v", "out.webm"):
+        assert "timecode" not in tags and lost == [f"time code is not kept: {name[3:]} holds none"]
+        return
     assert tags["timecode"] == "01:02:03:04" and lost == []
 
 
@@ -168,6 +174,15 @@ def test_sound_that_was_kept_keeps_its_language(tmp_path):
     write(FileClip.open(source), tmp_path / "out.mkv")
     with av.open(str(tmp_path / "out.mkv")) as container:
         assert [stream.language for stream in container.streams.audio] == ["eng", "ita"]
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.m4v", "out.mov", "out.mkv"])
+def test_titles_of_tracks_come_back_through_any_container(tmp_path, name):
+    write(FileClip.open(rich_video(tmp_path / "in.mkv")), tmp_path / name)
+    write(FileClip.open(tmp_path / name), tmp_path / "back.mkv")
+    with av.open(str(tmp_path / "back.mkv")) as container:
+        titles = [stream.metadata.get("title") for stream in container.streams]
+    assert titles == [None, None, "Commentary", None]
 
 
 def test_bytes_of_tags_that_are_no_text_are_left_out(tmp_path):
@@ -184,13 +199,12 @@ def test_bytes_of_tags_that_are_no_text_are_left_out(tmp_path):
         assert [chapter["metadata"]["title"] for chapter in container.chapters()] == ["On", "Two"]
 
 
-def test_a_second_sound_is_kept_whatever_pyav_there_is(tmp_path):
-    """PyAV before 16 takes a disposition as a number only."""
-    speech = Speech.from_waveform(chirp(16_000, 1.0), 16_000)
-    with av.open(str(tmp_path / "in.mkv"), "w") as container:
+def two_sounds(path: Path, codec: str) -> Path:
+    """A fifth of a second of video with two silent sound tracks."""
+    with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=25)
         video.width = video.height = 64
-        sounds = [container.add_stream("flac", rate=16_000, layout="mono") for _ in range(2)]
+        sounds = [container.add_stream(codec, rate=16_000, layout="mono") for _ in range(2)]
         for _ in range(5):
             container.mux(video.encode(av.VideoFrame(64, 64, "yuv420p")))
         container.mux(video.encode(None))
@@ -199,6 +213,23 @@ def test_a_second_sound_is_kept_whatever_pyav_there_is(tmp_path):
             block.sample_rate, block.pts = 16_000, 0
             container.mux(sound.encode(block))
             container.mux(sound.encode(None))
-    write(FileClip.open(tmp_path / "in.mkv"), tmp_path / "out.mkv", sound=speech)
+    return path
+
+
+def test_a_second_sound_is_kept_whatever_pyav_there_is(tmp_path):
+    """PyAV before 16 takes a disposition as a number only."""
+    speech = Speech.from_waveform(chirp(16_000, 1.0), 16_000)
+    write(FileClip.open(two_sounds(tmp_path / "in.mkv", "flac")), tmp_path / "out.mkv", sound=speech)
     with av.open(str(tmp_path / "out.mkv")) as container:
         assert len(container.streams.audio) == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "codec", "name"), [("in.mkv", "flac", "out.m4v"), ("in.mov", "pcm_mulaw", "out.mkv")]
+)
+def test_a_second_sound_that_the_container_refuses_is_named(tmp_path, source, codec, name):
+    lost: list[str] = []
+    write(FileClip.open(two_sounds(tmp_path / source, codec)), tmp_path / name, warn=lost.append)
+    assert lost == [f"further sound tracks are not kept: {name[3:]} holds no {codec}"]
+    with av.open(str(tmp_path / name)) as container:
+        assert len(container.streams.audio) == 1
