@@ -30,6 +30,8 @@ KIND = FileKind(
         "shots": (("I32",), ("T",)),
     },
 )
+# A face that shows for no more frames than the first, with the second without it on both sides, is a glimpse.
+GLIMPSE, AWAY = 2, 8
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,23 @@ def build_track(
     )
 
 
+def glimpses(present: np.ndarray, shots: np.ndarray) -> np.ndarray:
+    """Which frames of a track, present bool (T,), shots int (T,), show the face only in passing: bool (T,).
+
+    A mouth that is made anew for one frame of many that show the source's own is worse than none, and such a
+    frame is often read wrongly.
+    """
+    passing = np.zeros(len(present), bool)
+    edges = np.diff(np.r_[False, present, False].astype(np.int8))
+    for begin, end in zip(np.flatnonzero(edges > 0), np.flatnonzero(edges < 0), strict=True):
+        sides = slice(begin - AWAY, begin), slice(end, end + AWAY)
+        if end - begin > GLIMPSE or sides[0].start < 0 or sides[1].stop > len(present):
+            continue
+        alone = not any(present[side].any() for side in sides)
+        passing[begin:end] = alone and (shots[begin - AWAY : end + AWAY] == shots[begin]).all()
+    return passing
+
+
 def _nearest(rows: np.ndarray, length: int) -> np.ndarray:
     """For each of `length` frames the nearest of the sorted `rows`."""
     frames = np.arange(length)
@@ -238,6 +257,7 @@ class Faces:
         for tracklet in tracklets:
             landmarks.copy_rows(tracklet.rows, tracklet.landmarks)
             present[tracklet.rows] = True
+        present &= ~glimpses(present, self.shots)
         return build_track(landmarks, present, self.times_s, self.shots, self.layout)
 
     def numbered(self, shot: int) -> list[list[Tracklet]]:

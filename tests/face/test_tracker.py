@@ -11,7 +11,7 @@ from repository import EXAMPLES
 
 from mytalk_core.errors import NoFaceError
 from mytalk_core.face.reader import load_face_reader
-from mytalk_core.face.track import FaceTrack
+from mytalk_core.face.track import FaceTrack, glimpses
 from mytalk_core.face.tracker import track_faces
 from mytalk_core.media.file_clip import FileClip
 from mytalk_core.media.picture import Picture
@@ -74,6 +74,16 @@ def test_a_lost_face_is_reported_and_found_again(reader, woman):
     frames[4:7] = 128
     track = follow(reader, np.concatenate([frames, woman])).choose()
     np.testing.assert_array_equal(np.flatnonzero(~track.present), [4, 5, 6])
+
+
+def test_who_shows_for_a_frame_among_many_is_left_alone():
+    present, shots = np.zeros(60, bool), np.zeros(60, int)
+    present[[0, 1, 20, 30, 31, 32, 45, 46]] = True
+    assert np.flatnonzero(glimpses(present, shots)).tolist() == [20, 45, 46]
+    shots[21:] = 1
+    assert np.flatnonzero(glimpses(present, shots)).tolist() == [45, 46]
+    present[50] = True
+    assert not glimpses(present, shots).any()
 
 
 def test_a_cut_starts_a_new_shot(reader, woman, boy):
