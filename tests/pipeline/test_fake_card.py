@@ -181,7 +181,7 @@ def test_no_more_threads_give_a_card_its_work_than_do_it_good(warped, monkeypatc
 @pytest.fixture
 def parted(monkeypatch):
     """Teeth that part and frames out of focus, so that all is done that may be."""
-    monkeypatch.setattr("mytalk_core.appearance.warp_renderer.parting", lambda *_: Parting(apart=2.0))
+    monkeypatch.setattr("mytalk_core.appearance.references.mouths.parting", lambda *_: Parting(apart=2.0))
     monkeypatch.setattr("mytalk_core.appearance.focus.UsualFocus.missing", lambda *_: np.array([1.0, 2.0]))
 
 
