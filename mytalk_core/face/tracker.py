@@ -72,13 +72,17 @@ class _Follower:
         if not self.rows:
             return False
         moved = (landmarks - self.landmarks[len(self.rows) - 1])[still_points(), :2]
-        if np.median(np.hypot(*moved.T)) > IN_PLACE * self.region[2]:
-            return False
+        return np.median(np.hypot(*moved.T)) <= IN_PLACE * self.region[2] and self._of_one_pattern(look)
+
+    def _of_one_pattern(self, look: Look) -> bool:
         return any(difference_in_any_light(look, known) < STEADY for known in self.looks.values())
 
     def wants_look(self, row: int) -> bool:
-        """Whether none of late is remembered."""
-        return not self.looks or row - max(self.looks) >= self.look_frames
+        """Whether none of late is remembered, or none in the light of the last."""
+        if not self.looks or row - max(self.looks) >= self.look_frames:
+            return True
+        last = self.last
+        return last is not None and self.unlike(last, 1.0) > 1 and self._of_one_pattern(last)
 
     def remember(self, row: int, look: Look) -> None:
         """Keep a look; those kept are spread over the face's time."""

@@ -127,12 +127,14 @@ def mixed(a: np.ndarray, b: np.ndarray, blended: int) -> np.ndarray:
 
 
 def test_who_is_lit_otherwise_stays_themselves(reader, woman):
-    """By lamps that change their colour, and by a flash of one frame."""
+    """By lamps that change their colour, by a flash of one frame, by flashes so bright that they look like
+    cuts."""
     turn = np.linspace(0, np.pi, len(woman))[:, None] + np.array([0, 2, 4]) * np.pi / 3
     lamps = woman * (0.75 + 0.25 * np.cos(turn))[:, None, None]
     flash = woman.astype(float)
     flash[20] = flash[20] * 0.5 + 110
-    for frames in (lamps, flash):
+    strobe = woman * np.where(np.arange(len(woman)) % 4 == 0, 1.9, 1)[:, None, None, None]
+    for frames in (lamps, flash, strobe):
         assert follow(reader, frames.clip(0, 255).astype(np.uint8)).choose().present.all()
 
 
