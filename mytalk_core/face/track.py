@@ -257,7 +257,9 @@ class Faces:
         for tracklet in tracklets:
             landmarks.copy_rows(tracklet.rows, tracklet.landmarks)
             present[tracklet.rows] = True
-        present &= ~glimpses(present, self.shots)
+        passing = glimpses(present, self.shots)
+        if (present & ~passing).any():
+            present &= ~passing
         return build_track(landmarks, present, self.times_s, self.shots, self.layout)
 
     def numbered(self, shot: int) -> list[list[Tracklet]]:

@@ -86,6 +86,12 @@ def test_who_shows_for_a_frame_among_many_is_left_alone():
     assert not glimpses(present, shots).any()
 
 
+def test_who_shows_in_no_other_frame_is_found_there(reader, woman):
+    frames = np.full((30, *woman.shape[1:]), 128, np.uint8)
+    frames[14:16] = woman[:2]
+    assert np.flatnonzero(follow(reader, frames).choose().present).tolist() == [14, 15]
+
+
 def test_a_cut_starts_a_new_shot(reader, woman, boy):
     faces = follow(reader, np.concatenate([woman[:6], boy[:6], woman[:6]]))
     np.testing.assert_array_equal(faces.shots, np.repeat([0, 1, 2], 6))
