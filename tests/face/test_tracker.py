@@ -87,8 +87,9 @@ def test_who_shows_for_a_frame_among_many_is_left_alone():
 
 
 def test_who_shows_in_no_other_frame_is_found_there(reader, woman):
-    frames = np.full((30, *woman.shape[1:]), 128, np.uint8)
-    frames[14:16] = woman[:2]
+    frames = np.full((30, 200, 1200, 3), 128, np.uint8)  # so wide that a face is no cut
+    for frame, picture in zip(frames[14:16], woman, strict=False):
+        frame[20:180, 500:660] = cv2.resize(picture, (160, 160), interpolation=cv2.INTER_AREA)
     assert np.flatnonzero(follow(reader, frames).choose().present).tolist() == [14, 15]
 
 
