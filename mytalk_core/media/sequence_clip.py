@@ -53,16 +53,16 @@ class SequenceClip(Clip):
         paths = pictures_of_folder(path) if path.is_dir() else pictures_of_pattern(path)
         check_count(len(paths))
         check_length(len(paths) / float(rate), path)
-        looks = [Look.of_file(path) for path in paths]
-        for other, look in zip(paths, looks, strict=True):
-            check_size(other, look.height, look.width, paths[0], looks[0].height, looks[0].width)
-        format_name = reduce(common_format, dict.fromkeys(look.format_name for look in looks))
+        facts = [PictureFacts.of_file(path) for path in paths]
+        for other, one in zip(paths, facts, strict=True):
+            check_size(other, one.height, one.width, paths[0], facts[0].height, facts[0].width)
+        format_name = reduce(common_format, dict.fromkeys(one.format_name for one in facts))
         # Gray says nothing of a matrix: the colours of all are described as those of a picture that can.
-        like = next(i for i, look in enumerate(looks) if kind(look.format_name) == kind(format_name))
+        like = next(i for i, one in enumerate(facts) if kind(one.format_name) == kind(format_name))
         described = decoded(paths[like])
         return SequenceClip(
-            height=looks[0].height,
-            width=looks[0].width,
+            height=facts[0].height,
+            width=facts[0].width,
             pts=np.arange(len(paths), dtype=np.int64),
             time_base=1 / rate,
             last_duration=1,
@@ -166,7 +166,7 @@ def decoded(path: Path) -> av.VideoFrame:
 
 
 @dataclass(frozen=True)
-class Look:
+class PictureFacts:
     """A picture's height and width, px, upright, and the planar format that it needs."""
 
     height: int
@@ -174,7 +174,7 @@ class Look:
     format_name: str
 
     @classmethod
-    def of_file(cls, path: Path) -> Look:
+    def of_file(cls, path: Path) -> PictureFacts:
         """What a file's header says; its picture is read only where the header does not say it, may be
         turned, or has a palette, whose alpha the header does not tell.
         """
